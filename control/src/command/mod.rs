@@ -1,0 +1,189 @@
+//! iptables command lines: what they may say ([`Command`]) and how they are read ([`parse`]).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rule::Rule;
+use crate::ruleset::Policy;
+
+/// The longest chain name in bytes (XT_EXTENSION_MAXNAMELEN less the final zero).
+pub const CHAIN_CHARS_MAX: usize = 28;
+
+/// How many rules one command line may expand to by comma lists in `-s` and `-d`.
+pub const RULES_PER_COMMAND_MAX: usize = 1_024;
+
+/// A chain's name, 1 to [`CHAIN_CHARS_MAX`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChainName(String);
+
+/// A name that no chain can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("chain name `{0}' must have 1 to {CHAIN_CHARS_MAX} characters")]
+pub struct ChainNameError(String);
+
+impl ChainName {
+    /// The chain for packets that pass through this machine.
+    pub fn forward() -> Self {
+        Self("FORWARD".to_owned())
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ChainName {
+    type Err = ChainNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for ChainName {
+    type Error = ChainNameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() || text.len() > CHAIN_CHARS_MAX {
+            return Err(ChainNameError(text));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<ChainName> for String {
+    fn from(name: ChainName) -> Self {
+        name.0
+    }
+}
+
+/// One command: a change of the rule set, or a question about it. Rule numbers count from 1.
+///
+/// Where `rules` is a list, comma lists expanded to it: sources outside, destinations inside, in
+/// the order written. A command applies to all of them or to none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Command {
+    /// `-A`: at the end of the chain.
+    Append {
+        /// The chain.
+        chain: ChainName,
+        /// What to append, in order.
+        rules: Vec<Rule>,
+    },
+    /// `-I`: each rule in turn *before* rule `number`, so several end up in reverse order, as
+    /// iptables does it.
+    Insert {
+        /// The chain.
+        chain: ChainName,
+        /// The number the rule will have; 1 unless given.
+        number: u32,
+        /// What to insert.
+        rules: Vec<Rule>,
+    },
+    /// `-D` with a rule: the first equal rule of the chain, for each.
+    Delete {
+        /// The chain.
+        chain: ChainName,
+        /// What to delete.
+        rules: Vec<Rule>,
+    },
+    /// `-D` with a number.
+    DeleteNumber {
+        /// The chain.
+        chain: ChainName,
+        /// Which rule.
+        number: u32,
+    },
+    /// `-R`: the new rule starts with counters at zero.
+    Replace {
+        /// The chain.
+        chain: ChainName,
+        /// Which rule.
+        number: u32,
+        /// What takes its place.
+        rule: Rule,
+    },
+    /// `-C`: does every one of these rules exist?
+    Check {
+        /// The chain.
+        chain: ChainName,
+        /// What to look for.
+        rules: Vec<Rule>,
+    },
+    /// `-F`: all rules of one chain, or of all.
+    Flush {
+        /// The chain; `None` for all.
+        chain: Option<ChainName>,
+    },
+    /// `-P`: what happens to packets that no rule decided about.
+    Policy {
+        /// The chain.
+        chain: ChainName,
+        /// The new policy.
+        policy: Policy,
+    },
+    /// `-Z`: counters of one rule, one chain, or all, back to zero.
+    Zero {
+        /// The chain; `None` for all.
+        chain: Option<ChainName>,
+        /// One rule of it; `None` for all its rules and its policy.
+        number: Option<u32>,
+    },
+    /// `-L`: answered with the rule set and its counters; the client prints it.
+    List {
+        /// What to print.
+        selection: Selection,
+        /// How to print it.
+        format: ListFormat,
+    },
+    /// `-S`: as `List`, printed as the command lines that would make the rules.
+    ListRules {
+        /// What to print.
+        selection: Selection,
+        /// `-v`: with `-c PACKETS BYTES` on each line.
+        counters: bool,
+    },
+}
+
+impl Command {
+    /// Whether the command asks for a listing and changes nothing.
+    pub fn is_listing(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::ListRules { .. })
+    }
+}
+
+/// Which part of the rule set `-L` and `-S` show.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selection {
+    /// One chain; `None` for all.
+    pub chain: Option<ChainName>,
+    /// One rule of it. A number beyond the last shows nothing, without an error, as iptables.
+    pub number: Option<u32>,
+}
+
+/// How `-L` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListFormat {
+    /// `-n`: numbers instead of names of protocols, services and flags.
+    pub numeric: bool,
+    /// `-v`: with counters and interfaces.
+    pub verbose: bool,
+    /// `-x`: counters in full instead of K, M, G.
+    pub exact: bool,
+    /// `--line-numbers`
+    pub line_numbers: bool,
+}

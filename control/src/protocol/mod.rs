@@ -1,0 +1,215 @@
+//! The control protocol: what travels over the daemon's Unix socket.
+//!
+//! ```text
+//!  client                                   daemon
+//!    │  u32 length (LE) │ Request  (JSON)  ──►│
+//!    │◄── u32 length (LE) │ Response (JSON)   │   one answer for each request, in order
+//! ```
+//!
+//! A connection may carry any number of requests, one at a time. A change is answered when every
+//! worker enforces it ([`Reply::Done`]). Sizes are bounded in both directions
+//! ([`REQUEST_BYTES_MAX`], [`REPLY_BYTES_MAX`]); time and number of clients are bounded by the
+//! daemon. Both sides state [`PROTOCOL_VERSION`] in every message; the daemon answers a request
+//! of another version with [`Failure::Version`].
+//!
+//! JSON rather than a compact form: these messages are rare, and a person with `socat` can read
+//! them.
+
+mod message;
+mod stats;
+mod status;
+
+pub use message::{MessageError, read_message, write_message};
+pub use stats::{
+    DropCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats, Stats,
+    WorkerStats, XdpProgramStats,
+};
+pub use status::{FrameStatus, PortState, PortStatus, Status, WorkerState, WorkerStatus};
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::Command;
+use crate::ruleset::{CounterTable, RuleError, Ruleset};
+
+/// The version of all types in this module. Raised by every change that an older peer would
+/// misread.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The longest request in bytes, without its length.
+pub const REQUEST_BYTES_MAX: usize = 2 << 20;
+
+/// The longest reply in bytes, without its length: a listing of a full rule set, each rule with
+/// one match and every condition in use, has 35 MiB (a test holds this).
+pub const REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// Where the daemon listens unless told otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/weir/weir.sock";
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`PROTOCOL_VERSION`] of the client.
+    pub version: u32,
+    /// What it wants.
+    pub body: RequestBody,
+}
+
+impl Request {
+    /// A request of this version.
+    pub fn new(body: RequestBody) -> Self {
+        Self { version: PROTOCOL_VERSION, body }
+    }
+}
+
+/// The version alone: read before the body, so that a peer of another version gets
+/// [`Failure::Version`] and not a complaint about a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u32,
+}
+
+/// What a client can ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RequestBody {
+    /// Change the rules ([`Reply::Done`] once in force) or list them ([`Reply::Listing`]).
+    Iptables {
+        /// The command, already parsed.
+        command: Command,
+    },
+    /// How the daemon is: [`Reply::Status`].
+    Status,
+    /// What it has counted: [`Reply::Stats`].
+    Stats,
+    /// Only the ports: [`Reply::Ports`].
+    Ports,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// [`PROTOCOL_VERSION`] of the daemon.
+    pub version: u32,
+    /// What came of the request.
+    pub body: ResponseBody,
+}
+
+impl Response {
+    /// A response of this version.
+    pub fn new(result: Result<Reply, Failure>) -> Self {
+        let body = match result {
+            Ok(reply) => ResponseBody::Ok(reply),
+            Err(failure) => ResponseBody::Error(failure),
+        };
+        Self { version: PROTOCOL_VERSION, body }
+    }
+}
+
+/// Success or failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseBody {
+    /// It worked.
+    Ok(Reply),
+    /// It did not; nothing was changed.
+    Error(Failure),
+}
+
+impl From<ResponseBody> for Result<Reply, Failure> {
+    fn from(body: ResponseBody) -> Self {
+        match body {
+            ResponseBody::Ok(reply) => Ok(reply),
+            ResponseBody::Error(failure) => Err(failure),
+        }
+    }
+}
+
+/// A successful answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reply {
+    /// The command is in force on every worker.
+    Done {
+        /// The policy epoch that contains it.
+        policy_epoch: u64,
+    },
+    /// For `-L` and `-S`.
+    Listing(Listing),
+    /// For [`RequestBody::Status`].
+    Status(Box<Status>),
+    /// For [`RequestBody::Stats`].
+    Stats(Box<Stats>),
+    /// For [`RequestBody::Ports`].
+    Ports(Vec<PortStatus>),
+}
+
+/// The whole rule set with its counters, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The rules.
+    pub ruleset: Ruleset,
+    /// What they counted.
+    pub counters: CounterTable,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Failure {
+    /// The rule set refused the command.
+    #[error(transparent)]
+    Rule(RuleError),
+    /// Client and daemon are of different releases.
+    #[error(
+        "this weirctl speaks control protocol version {client}, the running weir speaks version {daemon}: run the weirctl of the same release as the daemon, or restart the daemon after an upgrade"
+    )]
+    Version {
+        /// The client's.
+        client: u32,
+        /// The daemon's.
+        daemon: u32,
+    },
+    /// The message was not a request.
+    #[error("the daemon could not read the request: {reason}")]
+    Malformed {
+        /// Where and why.
+        reason: String,
+    },
+    /// Not all workers adopted the new policy in time. The rule set has the command; which
+    /// packets already meet it is unknown.
+    #[error(
+        "the command is in the rule set, but after {waited_ms} ms not every worker enforces it: see `weirctl status`"
+    )]
+    NotYetInForce {
+        /// How long the daemon waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The daemon is stopping, or at its limit of clients.
+    #[error("the daemon is not taking requests: {reason}")]
+    Busy {
+        /// Why.
+        reason: String,
+    },
+    /// The answer would be longer than [`REPLY_BYTES_MAX`].
+    #[error("the answer would have {bytes} bytes, above the limit of {REPLY_BYTES_MAX}")]
+    ReplyTooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// Anything else, in words.
+    #[error("{reason}")]
+    Other {
+        /// What went wrong and what to do.
+        reason: String,
+    },
+}
+
+impl From<RuleError> for Failure {
+    fn from(error: RuleError) -> Self {
+        Self::Rule(error)
+    }
+}

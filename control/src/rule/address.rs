@@ -1,0 +1,198 @@
+//! IPv4 addresses with masks, contiguous or not.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An address and a mask: a packet matches if its address has the same bits under the mask.
+/// The mask need not be contiguous (`10.0.0.0/255.0.255.0`). The address is always stored
+/// masked, as iptables does before it hands a rule to the kernel.
+///
+/// Prints as `iptables -S` does: `10.0.0.0/8`, `1.2.3.4/32`, `10.0.0.0/255.0.255.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ipv4Net {
+    address: u32,
+    mask: u32,
+}
+
+/// Why a text is no [`Ipv4Net`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ipv4NetError {
+    /// The part before `/` is no address in digits.
+    #[error("host/network `{0}' not found")]
+    Address(String),
+    /// The part after `/` is neither a prefix length nor a dotted mask.
+    #[error("invalid mask `{0}' specified")]
+    Mask(String),
+}
+
+impl Ipv4Net {
+    /// Every address.
+    pub const ALL: Self = Self { address: 0, mask: 0 };
+
+    /// `address` under `mask`; bits outside the mask are cleared.
+    pub fn new(address: Ipv4Addr, mask: Ipv4Addr) -> Self {
+        let mask = mask.to_bits();
+        Self { address: address.to_bits() & mask, mask }
+    }
+
+    /// One address.
+    pub fn host(address: Ipv4Addr) -> Self {
+        Self::new(address, Ipv4Addr::BROADCAST)
+    }
+
+    /// The address, already masked.
+    pub fn address(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address)
+    }
+
+    /// The mask.
+    pub fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.mask)
+    }
+
+    /// The prefix length, if the mask is contiguous.
+    pub fn prefix_len(self) -> Option<u32> {
+        let ones = self.mask.leading_ones();
+        (self.mask.count_ones() == ones).then_some(ones)
+    }
+
+    /// Whether `address` is inside.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        address.to_bits() & self.mask == self.address
+    }
+
+    /// The form of `iptables -L -n`: as [`fmt::Display`], but a single address has no `/32`.
+    pub fn to_listing(self) -> String {
+        if self.mask == u32::MAX { self.address().to_string() } else { self.to_string() }
+    }
+}
+
+impl fmt::Display for Ipv4Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix_len() {
+            Some(length) => write!(f, "{}/{length}", self.address()),
+            None => write!(f, "{}/{}", self.address(), self.mask()),
+        }
+    }
+}
+
+impl FromStr for Ipv4Net {
+    type Err = Ipv4NetError;
+
+    /// Reads `ADDRESS[/MASK]` with iptables' freedoms: missing parts of the address are zero
+    /// (`10.1` is 10.1.0.0), each part may be hexadecimal or octal, and without a mask the
+    /// result is one address (/32), even where the shortened address looks like a network.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The mask follows the last `/`, so that of `a/24/24` the address is what is wrong.
+        let (address, mask) = match text.rsplit_once('/') {
+            Some((address, mask)) => (address, Some(mask)),
+            None => (text, None),
+        };
+        let mask = match mask {
+            None => Ipv4Addr::BROADCAST,
+            Some(mask) => parse_mask(mask).ok_or_else(|| Ipv4NetError::Mask(mask.to_owned()))?,
+        };
+        let address =
+            parse_dotted(address).ok_or_else(|| Ipv4NetError::Address(address.to_owned()))?;
+        Ok(Self::new(address, mask))
+    }
+}
+
+/// A prefix length up to 32, or a whole dotted mask; no shortened ones.
+fn parse_mask(text: &str) -> Option<Ipv4Addr> {
+    if text.contains('.') {
+        if text.split('.').count() != 4 {
+            return None;
+        }
+        return parse_dotted(text);
+    }
+    let length = parse_number(text, 32)?;
+    // A shift by 32 is no shift in Rust: 0 is handled apart.
+    let bits = if length == 0 { 0 } else { u32::MAX << (32 - length) };
+    Some(Ipv4Addr::from_bits(bits))
+}
+
+fn parse_dotted(text: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    for (index, part) in text.split('.').enumerate() {
+        *octets.get_mut(index)? = u8::try_from(parse_number(part, 255)?).ok()?;
+    }
+    Some(Ipv4Addr::from(octets))
+}
+
+/// A number as C's `strtoul(…, 0)` reads it (leading blanks, `+`, `0x…`, `0…` octal), not above
+/// `max`. iptables reads every number of a rule this way.
+pub(crate) fn parse_number(text: &str, max: u32) -> Option<u32> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hexadecimal) => (hexadecimal, 16),
+        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
+        None => (text, 10),
+    };
+    // from_str_radix would take a second sign.
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    u32::from_str_radix(digits, radix).ok().filter(|number| *number <= max)
+}
+
+impl TryFrom<String> for Ipv4Net {
+    type Error = Ipv4NetError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Ipv4Net> for String {
+    fn from(net: Ipv4Net) -> Self {
+        net.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_prints_like_iptables() {
+        // Each pair was taken from `iptables -A … ; iptables -S` of 1.8.9.
+        for (text, printed) in [
+            ("10.0.0.1/8", "10.0.0.0/8"),
+            ("1.2.3.4", "1.2.3.4/32"),
+            ("10.1", "10.1.0.0/32"),
+            ("10", "10.0.0.0/32"),
+            ("0/0", "0.0.0.0/0"),
+            ("10.0.0.0/255.0.255.0", "10.0.0.0/255.0.255.0"),
+            ("1.2.3.4/0.0.0.255", "0.0.0.4/0.0.0.255"),
+            ("1.2.3.4/255.255.255.0", "1.2.3.0/24"),
+            ("0x0a.1.2.3", "10.1.2.3/32"),
+            ("010.1.2.3", "8.1.2.3/32"),
+            ("+1.2.3.4", "1.2.3.4/32"),
+            (" 1.2.3.4", "1.2.3.4/32"),
+            ("1.2.3.4/0x10", "1.2.0.0/16"),
+            ("1.2.3.4/+5", "0.0.0.0/5"),
+        ] {
+            assert_eq!(text.parse::<Ipv4Net>().map(|net| net.to_string()), Ok(printed.into()));
+        }
+    }
+
+    #[test]
+    fn refuses_what_iptables_refuses() {
+        for text in ["256.1.1.1", "1.2.3.4.5", "1.2.3.", "1..3", ".1", "::1", "1.2.3.4 ", "", "a"] {
+            assert_eq!(text.parse::<Ipv4Net>(), Err(Ipv4NetError::Address(text.into())));
+        }
+        for mask in ["33", "255.0.0", "", "08", "0xff", "-1", "255.255.255.0.1", "255", "+-5"] {
+            let text = format!("1.2.3.4/{mask}");
+            assert_eq!(text.parse::<Ipv4Net>(), Err(Ipv4NetError::Mask(mask.into())));
+        }
+        let twice = "1.2.3.4/24/24".parse::<Ipv4Net>();
+        assert_eq!(twice, Err(Ipv4NetError::Address("1.2.3.4/24".into())));
+    }
+}

@@ -1,0 +1,3 @@
+//! Names of protocols and services.
+/// x
+pub struct Names;

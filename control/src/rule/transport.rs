@@ -1,0 +1,187 @@
+//! What the `tcp` and `udp` matches look at: ports and TCP flags.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Negatable;
+
+/// Ports from `first` to `last`, both included; `first <= last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(u16, u16)", into = "(u16, u16)")]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// The first port is above the last.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid portrange (min > max)")]
+pub struct PortRangeError;
+
+impl PortRange {
+    /// Every port.
+    pub const ALL: Self = Self { first: 0, last: u16::MAX };
+
+    /// Ports `first..=last`.
+    ///
+    /// # Errors
+    /// If `first > last`. iptables 1.8.11 refuses this too; older ones accept it, and it then
+    /// matches nothing.
+    pub fn new(first: u16, last: u16) -> Result<Self, PortRangeError> {
+        if first > last { Err(PortRangeError) } else { Ok(Self { first, last }) }
+    }
+
+    /// One port.
+    pub fn one(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
+    /// The lowest port.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest port.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
+    /// Whether `port` is inside.
+    pub fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+impl Default for PortRange {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl TryFrom<(u16, u16)> for PortRange {
+    type Error = PortRangeError;
+
+    fn try_from((first, last): (u16, u16)) -> Result<Self, Self::Error> {
+        Self::new(first, last)
+    }
+}
+
+impl From<PortRange> for (u16, u16) {
+    fn from(range: PortRange) -> Self {
+        (range.first, range.last)
+    }
+}
+
+/// Which TCP flags are looked at, and which of those must be set. A packet matches if
+/// `flags & mask == set`; a `set` with a flag outside `mask` therefore never matches, which
+/// iptables accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "(u8, u8)", into = "(u8, u8)")]
+pub struct TcpFlags {
+    mask: u8,
+    set: u8,
+}
+
+/// A flag above URG: `xt_tcp` compares the six flags of RFC 793 only.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("TCP flags {0:#04x} are outside 0x00-0x3f (FIN, SYN, RST, PSH, ACK, URG)")]
+pub struct TcpFlagsError(u8);
+
+impl TcpFlags {
+    /// Any flags: the absence of the option.
+    pub const ANY: Self = Self { mask: 0, set: 0 };
+    /// `--syn`: SYN set; ACK, RST and FIN clear.
+    pub const SYN: Self = Self { mask: 0x17, set: 0x02 };
+
+    /// Flag names with their bits, in the order in which iptables prints them (RFC 9293, 3.1).
+    pub const NAMES: [(&'static str, u8); 6] =
+        [("FIN", 0x01), ("SYN", 0x02), ("RST", 0x04), ("PSH", 0x08), ("ACK", 0x10), ("URG", 0x20)];
+
+    /// Looks at `mask`, wants `set`.
+    ///
+    /// # Errors
+    /// If either has a bit above URG (0x20).
+    pub fn new(mask: u8, set: u8) -> Result<Self, TcpFlagsError> {
+        match mask | set {
+            0..=0x3f => Ok(Self { mask, set }),
+            beyond => Err(TcpFlagsError(beyond)),
+        }
+    }
+
+    /// The flags looked at.
+    pub fn mask(self) -> u8 {
+        self.mask
+    }
+
+    /// The flags that must be set.
+    pub fn set(self) -> u8 {
+        self.set
+    }
+
+    /// Whether a TCP header with these flags (its byte 13) matches.
+    pub fn matches(self, flags: u8) -> bool {
+        flags & self.mask == self.set
+    }
+
+    /// Names of the flags in `bits`, joined by commas; `NONE` if there are none.
+    pub(crate) fn names(bits: u8) -> String {
+        let names: Vec<_> =
+            Self::NAMES.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| *name).collect();
+        if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
+    }
+}
+
+impl fmt::Display for TcpFlags {
+    /// As two words after `--tcp-flags`: `SYN,ACK SYN`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Self::names(self.mask), Self::names(self.set))
+    }
+}
+
+impl TryFrom<(u8, u8)> for TcpFlags {
+    type Error = TcpFlagsError;
+
+    fn try_from((mask, set): (u8, u8)) -> Result<Self, Self::Error> {
+        Self::new(mask, set)
+    }
+}
+
+impl From<TcpFlags> for (u8, u8) {
+    fn from(flags: TcpFlags) -> Self {
+        (flags.mask, flags.set)
+    }
+}
+
+/// The `tcp` match. The default matches every TCP packet that is not a later fragment: like the
+/// kernel's, it is false for fragments with an offset, which carry no TCP header
+/// (net/netfilter/xt_tcpudp.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TcpMatch {
+    /// `--sport`
+    #[serde(skip_serializing_if = "is_default")]
+    pub source_ports: Negatable<PortRange>,
+    /// `--dport`
+    #[serde(skip_serializing_if = "is_default")]
+    pub destination_ports: Negatable<PortRange>,
+    /// `--tcp-flags`, `--syn`
+    #[serde(skip_serializing_if = "is_default")]
+    pub flags: Negatable<TcpFlags>,
+}
+
+/// The `udp` match; the default as in [`TcpMatch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UdpMatch {
+    /// `--sport`
+    #[serde(skip_serializing_if = "is_default")]
+    pub source_ports: Negatable<PortRange>,
+    /// `--dport`
+    #[serde(skip_serializing_if = "is_default")]
+    pub destination_ports: Negatable<PortRange>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
