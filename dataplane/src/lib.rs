@@ -1,1 +1,4 @@
 //! x
+#![deny(unsafe_code)]
+pub mod publish;
+pub mod route;
