@@ -1,8 +1,10 @@
-//! Compiles the XDP program (`bpf/weir_xdp.bpf.c`) with clang and generates its libbpf-rs skeleton into `OUT_DIR`.
+//! Compiles the XDP program (`bpf/weir_xdp.bpf.c`) with clang and generates its libbpf-rs skeleton
+//! into `OUT_DIR`.
 //!
-//! Besides clang two sets of headers are needed: libbpf's (`bpf/bpf_helpers.h`), which libbpf-cargo brings along, and the
-//! kernel's (`linux/bpf.h`), which include the architecture's `asm/types.h`. Compiling for the BPF target, clang does not search
-//! the host's multi-arch directory for the latter, so it is named here.
+//! Besides clang two sets of headers are needed: libbpf's (`bpf/bpf_helpers.h`), which libbpf-cargo
+//! brings along, and the kernel's (`linux/bpf.h`), which include the architecture's `asm/types.h`.
+//! Compiling for the BPF target, clang does not search the host's multi-arch directory for the
+//! latter, so it is named here.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -56,7 +58,8 @@ fn require_clang(clang: &str) -> Result<(), String> {
 
 fn clang_arguments() -> Result<Vec<String>, String> {
     let mut arguments = vec![
-        // v2 is what the oldest kernels with XDP_SHARED_UMEM across devices verify; nothing here gains from v3.
+        // v2 is what the oldest kernels with XDP_SHARED_UMEM across devices verify; nothing here
+        // gains from v3.
         "-mcpu=v2".to_owned(),
         "-Wall".to_owned(),
         "-Wextra".to_owned(),
@@ -68,8 +71,9 @@ fn clang_arguments() -> Result<Vec<String>, String> {
     Ok(arguments)
 }
 
-/// Where Debian and its children keep the architecture's `asm/` headers. Other distributions have them in `/usr/include` itself,
-/// where clang looks anyway: then there is no such directory and nothing to add.
+/// Where Debian and its children keep the architecture's `asm/` headers. Other distributions have
+/// them in `/usr/include` itself, where clang looks anyway: then there is no such directory and
+/// nothing to add.
 fn multiarch_directory(architecture: &str) -> Option<PathBuf> {
     let triplet = match architecture {
         "arm" => "arm-linux-gnueabihf".to_owned(),
