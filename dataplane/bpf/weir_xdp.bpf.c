@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * weir_xdp: the one program that Weir puts on a device.
+ *
+ * It is the fork in the road. Every packet that a device receives comes here first, before the kernel's network stack, and
+ * leaves in one of three directions:
+ *
+ *                                 +--> up: the kernel's stack (XDP_PASS)
+ *     NIC, rx queue q --> weir_xdp+--> Weir: the AF_XDP socket of queue q (XDP_REDIRECT)
+ *                                 +--> nowhere, or up: queue q has no socket (on_exit)
+ *
+ * What goes up. Weir forwards; the machine stays a normal host, whose kernel answers ARP, keeps neighbours, runs ssh and routing
+ * daemons. So these belong to the kernel, whether Weir lives or not:
+ *   - ARP (RFC 826).
+ *   - IPv4 to one of the addresses in `local_v4` (user space mirrors the machine's own and its broadcast addresses there), to
+ *     255.255.255.255 (RFC 919), and to 224.0.0.0/4 (RFC 5771): IGMP, OSPF, VRRP, DHCP are the host's business.
+ *   - IPv6 to one of the addresses in `local_v6`, to ff00::/8 and to fe80::/10 (RFC 4291, 2.7 and 2.5.6). With these
+ *     go neighbour discovery and router advertisements, the "ARP" of IPv6.
+ *   - LLDP, LACP and the other slow protocols, and EAPOL, when sent to the group addresses 01:80:c2:00:00:00 to 0f, which no
+ *     bridge may forward (IEEE 802.1Q, table 8-1).
+ * Only the destination is looked at, in the first 54 bytes. A malformed packet to a local address goes up too: the kernel
+ * drops it and counts it, as on any host. A packet that carries our address but another station's MAC goes up and is dropped
+ * there (PACKET_OTHERHOST). Weir does not route multicast in this release; that is why all of it may go up.
+ *
+ * What goes to Weir: everything else, without exception. VLAN tags, unknown EtherTypes, truncated headers: a firewall counts what
+ * it does not understand, it does not let it slip past. So a new protocol is blocked until somebody writes a rule for it.
+ *
+ * Without a socket. The socket map has no entry for the packet's queue while Weir starts, after it has gone (the kernel removes a
+ * closed socket from the map by itself, SIGKILL included), and for a queue that has none. Then `on_exit` decides: drop (the
+ * firewall fails closed) or pass (the kernel forwards as if Weir had never been there). It is a constant, set before loading, so
+ * nobody can change the fate of a running system by writing to a map. bpf_redirect_map() takes the fallback in the low
+ * bits of its flags (kernel 5.3).
+ *
+ * Caveats. `redirected` counts packets handed to a socket; one that finds the socket's fill ring empty is lost after this
+ * program and shows in the socket's XDP_STATISTICS (rx_fill_ring_empty_descs, rx_dropped). A VLAN tag that the NIC or the
+ * sender keeps in skb metadata is invisible here. The program is not multi-buffer (no "xdp.frags"), so
+ * drivers refuse it on MTUs whose frames do not fit a page (about 3,500).
+ *
+ * Counters are per CPU: no atomics, user space adds them up.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+/* Limits, repeated in src/program/mod.rs and checked against the loaded maps by its tests. */
+#define QUEUES_MAX 64
+#define LOCAL_ADDRESSES_MAX 1024
+
+/*
+ * What user space says before loading, and what tells a later Weir that this program is its own. The mark comes first, and neither
+ * it nor the layout ever changes, so every version recognises every other one.
+ */
+struct weir_settings {
+	__u8 mark[8];
+	__u32 on_exit_pass;
+};
+
+const volatile struct weir_settings settings = {
+	.mark = { 'w', 'e', 'i', 'r', '-', 'x', 'd', 'p' },
+	.on_exit_pass = 0,
+};
+
+/* The ways out of this program, one counter each. The order is that of ProgramCounters in src/program/counters.rs. */
+enum way_out {
+	ARP_PASSED,
+	HOST_PASSED,
+	CONTROL_PASSED,
+	REDIRECTED,
+	NO_SOCKET_DROPPED,
+	NO_SOCKET_PASSED,
+	WAYS_OUT,
+};
+
+struct count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WAYS_OUT);
+	__type(key, __u32);
+	__type(value, struct count);
+} counters SEC(".maps");
+
+/* Sockets by rx queue. A socket only ever receives from the device and queue it is bound to. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+/* The machine's own addresses, in network byte order. The value means nothing; being there is the answer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LOCAL_ADDRESSES_MAX);
+	__type(key, __be32);
+	__type(value, __u8);
+} local_v4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LOCAL_ADDRESSES_MAX);
+	__type(key, struct in6_addr);
+	__type(value, __u8);
+} local_v6 SEC(".maps");
+
+static __always_inline int is_reserved_group_mac(const __u8 *mac)
+{
+	return mac[0] == 0x01 && mac[1] == 0x80 && mac[2] == 0xc2 && mac[3] == 0x00 && mac[4] == 0x00 && mac[5] <= 0x0f;
+}
+
+static __always_inline int is_for_host_v4(const struct iphdr *ip, const void *end)
+{
+	__be32 destination;
+
+	if ((const void *)(ip + 1) > end)
+		return 0;
+	destination = ip->daddr;
+	if (destination == bpf_htonl(0xffffffff))
+		return 1;
+	if ((destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
+		return 1;
+	return bpf_map_lookup_elem(&local_v4, &destination) != 0;
+}
+
+static __always_inline int is_for_host_v6(const struct ipv6hdr *ip, const void *end)
+{
+	struct in6_addr destination;
+
+	if ((const void *)(ip + 1) > end)
+		return 0;
+	destination = ip->daddr;
+	if (destination.s6_addr[0] == 0xff)
+		return 1;
+	if (destination.s6_addr[0] == 0xfe && (destination.s6_addr[1] & 0xc0) == 0x80)
+		return 1;
+	return bpf_map_lookup_elem(&local_v6, &destination) != 0;
+}
+
+/* Where the packet belongs, sockets apart: REDIRECTED stands for "to Weir". */
+static __always_inline enum way_out classify(const void *data, const void *end)
+{
+	const struct ethhdr *eth = data;
+
+	if ((const void *)(eth + 1) > end)
+		return REDIRECTED;
+
+	switch (eth->h_proto) {
+	case bpf_htons(ETH_P_ARP):
+		return ARP_PASSED;
+	case bpf_htons(ETH_P_IP):
+		return is_for_host_v4((const void *)(eth + 1), end) ? HOST_PASSED : REDIRECTED;
+	case bpf_htons(ETH_P_IPV6):
+		return is_for_host_v6((const void *)(eth + 1), end) ? HOST_PASSED : REDIRECTED;
+	case bpf_htons(ETH_P_SLOW):
+	case bpf_htons(ETH_P_PAE):
+	case bpf_htons(ETH_P_LLDP):
+		return is_reserved_group_mac(eth->h_dest) ? CONTROL_PASSED : REDIRECTED;
+	default:
+		return REDIRECTED;
+	}
+}
+
+SEC("xdp")
+int weir_xdp(struct xdp_md *ctx)
+{
+	const void *data = (const void *)(long)ctx->data;
+	const void *end = (const void *)(long)ctx->data_end;
+	__u32 way = classify(data, end);
+	int action = XDP_PASS;
+	struct count *count;
+
+	if (way == REDIRECTED) {
+		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, settings.on_exit_pass ? XDP_PASS : XDP_DROP);
+		if (action != XDP_REDIRECT)
+			way = action == XDP_PASS ? NO_SOCKET_PASSED : NO_SOCKET_DROPPED;
+	}
+
+	count = bpf_map_lookup_elem(&counters, &way);
+	if (count) {
+		count->packets++;
+		count->bytes += end - data;
+	}
+	return action;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,281 @@
+//! The XDP program (`bpf/weir_xdp.bpf.c`): loading it, putting it on a device, telling it about
+//! sockets and local addresses, reading its counters.
+//!
+//! One [`Program`] serves one device, so that its maps (sockets by queue, local addresses,
+//! counters) are that device's alone. The order of things, in which no packet is lost to a
+//! half-ready device and no living Weir is robbed of one:
+//!
+//! ```text
+//!   load -> set_local_addresses -> bind the sockets -> set_socket -> attach     ... and back:
+//!   Attachment::close (or remove) -> close the sockets -> drop the Program
+//! ```
+//!
+//! What happens to forwarded traffic when the daemon ends, in whatever way, is [`OnExit`]. How that
+//! is done, and what is done about programs found on the device, is in `attachment.rs`; how Weir's
+//! are told from others in `attached.rs`.
+//!
+//! Rights: root, or CAP_BPF and CAP_NET_ADMIN (CAP_PERFMON on some kernels); taking over a program
+//! that was left behind also needs CAP_SYS_ADMIN, without which the kernel shows nobody a program
+//! of which they hold no descriptor.
+
+mod attached;
+mod attachment;
+mod counters;
+mod error;
+mod netlink;
+mod skeleton;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Once;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, PrintLevel, ProgramInput};
+
+pub use af_xdp::AttachMode;
+pub use attached::{AttachedProgram, Owner, Place, attached_programs};
+pub use attachment::{Attachment, remove_own};
+pub use counters::{PacketCount, ProgramCounters};
+pub use error::ProgramError;
+pub use netlink::Refusal;
+
+/// Highest number of rx queues a device may have (`QUEUES_MAX` in the program).
+pub const QUEUES_MAX: u32 = 64;
+/// Highest number of local addresses of each family (`LOCAL_ADDRESSES_MAX` in the program).
+pub const LOCAL_ADDRESSES_MAX: usize = 1024;
+
+/// First bytes of the program's settings, by which it is recognised. Never changes.
+const SETTINGS_MARK: [u8; 8] = *b"weir-xdp";
+
+/// What happens to forwarded traffic when the daemon is gone. ARP and the machine's own traffic go
+/// up in both cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnExit {
+    /// The program leaves the device with the daemon; the kernel forwards, if it is set to, as if
+    /// Weir had never been there.
+    Pass,
+    /// The program stays on the device and drops what it cannot hand to a socket: fail closed.
+    Drop,
+}
+
+/// What the program must know before it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramConfig {
+    /// What happens to forwarded traffic when the daemon is gone.
+    pub on_exit: OnExit,
+}
+
+/// What the program decides about one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Dropped in the driver.
+    Drop,
+    /// Up to the kernel's stack.
+    Pass,
+    /// To the socket of its queue.
+    Redirect,
+    /// A code the program never returns (`enum xdp_action` in `linux/bpf.h`).
+    Other(u32),
+}
+
+/// The program, loaded for one device, with its maps.
+pub struct Program {
+    skeleton: skeleton::WeirXdpSkel<'static>,
+    on_exit: OnExit,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("on_exit", &self.on_exit).finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// Loads a fresh instance of the program and its maps. libbpf's messages, those of the verifier
+    /// included, go to tracing.
+    ///
+    /// # Errors
+    /// [`ProgramError::Load`].
+    pub fn load(config: ProgramConfig) -> Result<Self, ProgramError> {
+        let load = |source| ProgramError::Load { source };
+        trace_libbpf();
+        // The generated skeleton borrows the place where it keeps its object, and a struct cannot
+        // borrow from itself. The place is one pointer: it is leaked, 8 bytes for each
+        // load. The object in it is freed with the skeleton.
+        let place = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = skeleton::WeirXdpSkelBuilder::default().open(place).map_err(load)?;
+        let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
+            return Err(load(libbpf_rs::Error::from(std::io::Error::other(
+                "the compiled program has no settings",
+            ))));
+        };
+        rodata.settings.on_exit_pass = u32::from(config.on_exit == OnExit::Pass);
+        let skeleton = open.load().map_err(load)?;
+        Ok(Self { skeleton, on_exit: config.on_exit })
+    }
+
+    /// Puts the program on a device of the caller's network namespace. `ifname` is for messages,
+    /// `ifindex` decides.
+    ///
+    /// A program that an earlier Weir left there (`on_exit = "drop"`) is replaced; see the table in
+    /// `attachment.rs`. Bind the device's sockets first: that fails while another Weir is using
+    /// it.
+    ///
+    /// # Errors
+    /// [`ProgramError::Foreign`] and [`ProgramError::InUse`] name what is in the way,
+    /// [`ProgramError::Attach`] says why the kernel or the driver refuses;
+    /// [`ProgramError::NoInterface`], [`ProgramError::Query`], [`ProgramError::Inspect`],
+    /// [`ProgramError::Remove`].
+    pub fn attach(
+        &mut self,
+        ifname: &str,
+        ifindex: u32,
+        mode: AttachMode,
+    ) -> Result<Attachment, ProgramError> {
+        let program = self.skeleton.progs.weir_xdp.as_fd();
+        attachment::attach(program, self.on_exit, ifname, ifindex, mode)
+    }
+
+    /// Hands the packets of rx queue `queue` to `socket`, from the next one on. The kernel forgets
+    /// the socket by itself when it is closed.
+    ///
+    /// # Errors
+    /// [`ProgramError::Queue`] for a queue of [`QUEUES_MAX`] or more; [`ProgramError::Map`] if the
+    /// descriptor is no `AF_XDP` socket.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), ProgramError> {
+        let key = queue_key(queue)?;
+        let value = socket.as_raw_fd().to_ne_bytes();
+        self.skeleton
+            .maps
+            .xsks
+            .update(&key, &value, MapFlags::ANY)
+            .map_err(|source| ProgramError::Map { action: "setting the socket of a queue", source })
+    }
+
+    /// Leaves rx queue `queue` without a socket: its packets fare as [`OnExit`] says. A queue that
+    /// has none stays as it is.
+    ///
+    /// # Errors
+    /// [`ProgramError::Queue`] for a queue of [`QUEUES_MAX`] or more; [`ProgramError::Map`].
+    pub fn clear_socket(&mut self, queue: u32) -> Result<(), ProgramError> {
+        let key = queue_key(queue)?;
+        match self.skeleton.maps.xsks.delete(&key) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(ProgramError::Map { action: "clearing the socket of a queue", source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes these, and only these, the addresses whose packets go up: the machine's own on all
+    /// devices, and its broadcast addresses. Multicast, 255.255.255.255 and IPv6 link-local go
+    /// up anyway. Addresses in both the old and the new set are not touched, so their packets
+    /// go up without a gap.
+    ///
+    /// After the daemon the program keeps the last set it was given.
+    ///
+    /// # Errors
+    /// [`ProgramError::TooManyAddresses`] beyond [`LOCAL_ADDRESSES_MAX`] different ones of a
+    /// family, with nothing changed; [`ProgramError::Map`], after which the set may be a
+    /// mixture of old and new: call again.
+    pub fn set_local_addresses(
+        &mut self,
+        v4: &[Ipv4Addr],
+        v6: &[Ipv6Addr],
+    ) -> Result<(), ProgramError> {
+        let v4: BTreeSet<Vec<u8>> = v4.iter().map(|a| a.octets().to_vec()).collect();
+        let v6: BTreeSet<Vec<u8>> = v6.iter().map(|a| a.octets().to_vec()).collect();
+        for (family, wanted) in [("IPv4", &v4), ("IPv6", &v6)] {
+            if wanted.len() > LOCAL_ADDRESSES_MAX {
+                return Err(ProgramError::TooManyAddresses { family, count: wanted.len() });
+            }
+        }
+        let failed = |source| ProgramError::Map { action: "setting the local addresses", source };
+        set_keys(&self.skeleton.maps.local_v4, &v4).map_err(failed)?;
+        set_keys(&self.skeleton.maps.local_v6, &v6).map_err(failed)
+    }
+
+    /// Reads the counters. Each is exact; they are read one after the other, so a packet counted in
+    /// between may be in one and not yet in another.
+    ///
+    /// # Errors
+    /// [`ProgramError::Map`].
+    pub fn counters(&self) -> Result<ProgramCounters, ProgramError> {
+        let failed = |source| ProgramError::Map { action: "reading the counters", source };
+        let mut sums = ProgramCounters::default();
+        for way in 0..counters::WAYS_OUT {
+            let key = way.to_ne_bytes();
+            let values = self.skeleton.maps.counters.lookup_percpu(&key, MapFlags::ANY);
+            let values = values.map_err(failed)?.unwrap_or_default();
+            if let Some(sum) = sums.at(way) {
+                values.iter().filter_map(|v| PacketCount::from_map(v)).for_each(|c| *sum += c);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Runs the program once on `frame`, as if rx queue 0 had received it, and sends nothing
+    /// anywhere. It counts like a real packet.
+    ///
+    /// # Errors
+    /// [`ProgramError::TestRun`] for frames shorter than an Ethernet header or longer than a page
+    /// allows.
+    pub fn test_run(&self, frame: &[u8]) -> Result<Action, ProgramError> {
+        let input = ProgramInput { data_in: Some(frame), ..ProgramInput::default() };
+        let output = self
+            .skeleton
+            .progs
+            .weir_xdp
+            .test_run(input)
+            .map_err(|source| ProgramError::TestRun { bytes: frame.len(), source })?;
+        Ok(match output.return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            4 => Action::Redirect,
+            other => Action::Other(other),
+        })
+    }
+}
+
+fn queue_key(queue: u32) -> Result<[u8; 4], ProgramError> {
+    if queue < QUEUES_MAX { Ok(queue.to_ne_bytes()) } else { Err(ProgramError::Queue { queue }) }
+}
+
+/// Makes the keys of a map with one-byte values those of `wanted`. Removal comes first, so a full
+/// map can be exchanged for another.
+fn set_keys(map: &impl MapCore, wanted: &BTreeSet<Vec<u8>>) -> libbpf_rs::Result<()> {
+    let present: BTreeSet<Vec<u8>> = map.keys().collect();
+    let stale: Vec<&[u8]> = present.difference(wanted).map(Vec::as_slice).collect();
+    let missing: Vec<&[u8]> = wanted.difference(&present).map(Vec::as_slice).collect();
+    // The kernel calls an empty batch invalid.
+    if let Some(count) = batch_count(&stale) {
+        map.delete_batch(&stale.concat(), count, MapFlags::ANY, MapFlags::ANY)?;
+    }
+    if let Some(count) = batch_count(&missing) {
+        let values = vec![1; missing.len()];
+        map.update_batch(&missing.concat(), &values, count, MapFlags::ANY, MapFlags::ANY)?;
+    }
+    Ok(())
+}
+
+fn batch_count(keys: &[&[u8]]) -> Option<u32> {
+    u32::try_from(keys.len()).ok().filter(|&count| count > 0)
+}
+
+/// Sends libbpf's messages to tracing instead of stderr, once for the process.
+fn trace_libbpf() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        libbpf_rs::set_print(Some((PrintLevel::Debug, |level, message| {
+            let message = message.trim_end();
+            match level {
+                PrintLevel::Debug => tracing::debug!(target: "libbpf", "{message}"),
+                PrintLevel::Info => tracing::info!(target: "libbpf", "{message}"),
+                PrintLevel::Warn => tracing::warn!(target: "libbpf", "{message}"),
+            }
+        })));
+    });
+}
