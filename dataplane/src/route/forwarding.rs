@@ -140,6 +140,12 @@ impl RouteTable {
         }
     }
 
+    /// Whether the machine has the same addresses, broadcast addresses included, in both tables.
+    pub(crate) fn has_addresses_of(&self, other: &Self) -> bool {
+        (&self.local, &self.local_prefixes, &self.broadcast)
+            == (&other.local, &other.local_prefixes, &other.broadcast)
+    }
+
     #[inline]
     fn lookup(&self, destination: Ipv4Addr) -> Option<Target> {
         let number = self.table.lookup(u32::from(destination))?;

@@ -20,8 +20,10 @@ pub enum NeighbourState {
     Incomplete,
     /// Confirmed of late, or configured by hand (`REACHABLE`, `PERMANENT`, `NOARP`).
     Reachable,
-    /// Known, not confirmed for a while; to be used all the same (`STALE`, `DELAY`, `PROBE`).
+    /// Known, not confirmed for a while; to be used all the same (`STALE`).
     Stale,
+    /// As `Stale`, and being asked again (`DELAY`, `PROBE`).
+    Probing,
     /// Did not answer: packets for it get "host unreachable" until it is asked for again.
     Failed,
 }
@@ -46,7 +48,10 @@ impl Neighbour {
     /// Whether packets can be sent to `mac`.
     #[inline]
     pub fn is_usable(&self) -> bool {
-        matches!(self.state, NeighbourState::Reachable | NeighbourState::Stale)
+        matches!(
+            self.state,
+            NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Probing
+        )
     }
 
     /// Notes that traffic goes to this neighbour, so that it is kept alive. Writes only when it is not noted yet:
@@ -80,6 +85,12 @@ fn key(port: PortIndex, address: Ipv4Addr) -> u64 {
     u64::from(port.0) << 32 | u64::from(u32::from(address))
 }
 
+/// The port and address of a key.
+fn parts(key: u64) -> (PortIndex, Ipv4Addr) {
+    let [.., port, a, b, c, d] = key.to_be_bytes();
+    (PortIndex(port), Ipv4Addr::new(a, b, c, d))
+}
+
 impl NeighbourTable {
     /// An empty table. Hosts on a port's network choose the addresses in it, so a daemon passes a random `seed`.
     pub(crate) fn new(seed: u64) -> Self {
@@ -94,6 +105,24 @@ impl NeighbourTable {
 
     pub(crate) fn insert(&mut self, port: PortIndex, address: Ipv4Addr, neighbour: Neighbour) {
         self.entries.insert(key(port, address), neighbour);
+    }
+
+    /// Removes and returns a neighbour.
+    pub(crate) fn remove(&mut self, port: PortIndex, address: Ipv4Addr) -> Option<Neighbour> {
+        self.entries.remove(&key(port, address))
+    }
+
+    /// Removes all neighbours on a port.
+    pub(crate) fn remove_port(&mut self, port: PortIndex) {
+        self.entries.retain(|&key, _| parts(key).0 != port);
+    }
+
+    /// All neighbours, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PortIndex, Ipv4Addr, &Neighbour)> {
+        self.entries.iter().map(|(&key, neighbour)| {
+            let (port, address) = parts(key);
+            (port, address, neighbour)
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,0 +1,209 @@
+//! The kernel's IPv4 routes, kept in the order in which the kernel would try them.
+//!
+//! Its lookup (`fib_table_lookup` in `net/ipv4/fib_trie.c`) goes from the longest prefix around an address to the
+//! shortest. For one prefix there may be several routes, tried by ascending metric and, where that is equal, in the
+//! order in which they were put there. A forbidding route ends the search; a unicast route counts if at least one of
+//! its next hops lives, else the search goes on as if it were not there; `throw` leaves the table.
+//!
+//! ```text
+//!   rules:   0: local   ->   32766: main   ->   32767: default        each table by itself, in this order
+//! ```
+//!
+//! One detail is easily missed: as long as no rule was ever added, the kernel keeps `local` and `main` in *one* trie
+//! (`fib_new_table`), where the longest prefix wins whatever the table and `local` goes first only between equal
+//! prefixes. `ip route add local 10.0.0.0/24 dev lo` then does not hide `10.0.0.7/32` of `main`. The first rule
+//! splits them, for good. A mirror that starts later cannot see that past; it takes them for split as soon as it sees
+//! a rule that is not one of the three defaults.
+//!
+//! Left out, and reported: routes for one type of service, routes through tunnels or IPv6 gateways. Of several next
+//! hops the first living one that leaves by a Weir port is used; the kernel would spread flows over them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::ROUTES_MAX;
+use super::forwarding::{RouteSpec, Target, Unreachable};
+use super::table::Prefix;
+
+/// `RT_TABLE_DEFAULT`.
+pub(crate) const TABLE_DEFAULT: u32 = 253;
+/// `RT_TABLE_MAIN`.
+pub(crate) const TABLE_MAIN: u32 = 254;
+/// `RT_TABLE_LOCAL`.
+pub(crate) const TABLE_LOCAL: u32 = 255;
+
+/// What tells routes apart, in the order in which they are tried. Not unique: `ip route append` adds a second one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RouteKey {
+    pub(crate) table: u32,
+    pub(crate) network: u32,
+    pub(crate) len: u8,
+    pub(crate) tos: u8,
+    /// The metric; the lowest is tried first.
+    pub(crate) priority: u32,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouteBody {
+    pub(crate) kind: RouteKind,
+    pub(crate) scope: u8,
+    /// Preferred source address.
+    pub(crate) source: Option<Ipv4Addr>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) hops: Vec<Hop>,
+}
+
+/// The kinds of routes (`RTN_*` in `linux/rtnetlink.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouteKind {
+    Unicast,
+    Local,
+    Broadcast,
+    Multicast,
+    Unreachable(Unreachable),
+    Throw,
+}
+
+/// One way out of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// 0 when only a nexthop object is named, whose interface is not known here.
+    pub(crate) ifindex: u32,
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// `RTNH_F_DEAD`: its interface is down, or has no carrier and `ignore_routes_with_linkdown` is set.
+    pub(crate) dead: bool,
+    /// Through a tunnel or an IPv6 gateway.
+    pub(crate) foreign: bool,
+}
+
+/// Where among the routes of one key a new one goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    First,
+    Last,
+    /// In the place of the first.
+    Replace,
+}
+
+/// [`ROUTES_MAX`] is reached; the route was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// All routes of the three tables.
+#[derive(Debug, Default)]
+pub(crate) struct Fib {
+    /// The number orders the routes of one key.
+    routes: BTreeMap<(RouteKey, i32), RouteBody>,
+}
+
+impl RouteBody {
+    /// Whether this is the same route as `other`, though the state of its next hops may differ.
+    fn is_same(&self, other: &Self) -> bool {
+        let ways = |body: &Self| -> Vec<_> {
+            body.hops.iter().map(|hop| (hop.ifindex, hop.gateway, hop.foreign)).collect()
+        };
+        (self.kind, self.scope, self.source, self.mtu)
+            == (other.kind, other.scope, other.source, other.mtu)
+            && ways(self) == ways(other)
+    }
+
+    /// Whether the kernel would stop at this route.
+    fn counts(&self) -> bool {
+        self.kind != RouteKind::Unicast || self.hops.iter().any(|hop| !hop.dead)
+    }
+}
+
+impl Fib {
+    /// How many routes are held.
+    pub(crate) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Adds a route, or updates it when it is there already: a notice may repeat what a dump has told.
+    pub(crate) fn insert(
+        &mut self,
+        key: RouteKey,
+        body: RouteBody,
+        placement: Placement,
+    ) -> Result<(), Full> {
+        let mut same_key = self.routes.range_mut((key, i32::MIN)..=(key, i32::MAX));
+        if let Some((_, held)) = same_key.by_ref().find(|(_, held)| held.is_same(&body)) {
+            *held = body;
+            return Ok(());
+        }
+        let mut numbers = self.routes.range((key, i32::MIN)..=(key, i32::MAX)).map(|(k, _)| k.1);
+        let number = match (numbers.next(), placement) {
+            (None, _) => 0,
+            (Some(first), Placement::Replace) => first,
+            // After 2^31 additions at one end without a removal numbers collide: more than ROUTES_MAX.
+            (Some(first), Placement::First) => first.saturating_sub(1),
+            (Some(first), Placement::Last) => numbers.last().unwrap_or(first).saturating_add(1),
+        };
+        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&(key, number)) {
+            return Err(Full);
+        }
+        self.routes.insert((key, number), body);
+        Ok(())
+    }
+
+    /// Removes a route; one that is not there is no error.
+    pub(crate) fn remove(&mut self, key: RouteKey, body: &RouteBody) {
+        let mut same_key = self.routes.range((key, i32::MIN)..=(key, i32::MAX));
+        let found = same_key.find(|(_, held)| held.is_same(body)).map(|(held_key, _)| *held_key);
+        if let Some(held_key) = found {
+            self.routes.remove(&held_key);
+        }
+    }
+
+    /// The first route that this mirror cannot follow, in words.
+    pub(crate) fn unsupported(&self) -> Option<String> {
+        self.routes.iter().find_map(|((key, _), body)| {
+            let why = if key.tos != 0 {
+                "is for one type of service only"
+            } else if body.hops.iter().any(|hop| hop.foreign) {
+                "goes through a tunnel or an IPv6 gateway"
+            } else if body.hops.iter().any(|hop| hop.ifindex == 0) {
+                "names a nexthop object that the kernel does not spell out"
+            } else {
+                return None;
+            };
+            Some(format!("route {}/{} {why}", Ipv4Addr::from(key.network), key.len))
+        })
+    }
+
+    /// The routes that count, as lists for [`RouteTable::new`](super::forwarding::RouteTable::new). `merged` says
+    /// whether the kernel keeps `local` and `main` in one trie. `target` says where a route leads.
+    pub(crate) fn lists(
+        &self,
+        merged: bool,
+        target: impl Fn(&RouteBody) -> Target,
+    ) -> Vec<Vec<RouteSpec>> {
+        let mut local = self.list(TABLE_LOCAL, &target);
+        let main = self.list(TABLE_MAIN, &target);
+        let default = self.list(TABLE_DEFAULT, &target);
+        if merged {
+            // Of equal prefixes the first counts.
+            local.extend(main);
+            vec![local, default]
+        } else {
+            vec![local, main, default]
+        }
+    }
+
+    fn list(&self, table: u32, target: impl Fn(&RouteBody) -> Target) -> Vec<RouteSpec> {
+        let first = RouteKey { table, network: 0, len: 0, tos: 0, priority: 0 };
+        let after = RouteKey { table: table + 1, ..first };
+        let routes = self.routes.range((first, i32::MIN)..(after, i32::MIN));
+        let mut list: Vec<RouteSpec> = Vec::new();
+        for ((key, _), body) in routes.filter(|((key, _), body)| key.tos == 0 && body.counts()) {
+            let again =
+                list.last().is_some_and(|last| (last.network, last.len) == (key.network, key.len));
+            if !again {
+                let value = (body.kind != RouteKind::Throw).then(|| target(body));
+                list.push(Prefix { network: key.network, len: key.len, value });
+            }
+        }
+        list
+    }
+}

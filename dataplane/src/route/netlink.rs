@@ -1,0 +1,317 @@
+//! The sockets: asking the kernel for its tables, hearing of changes, asking for neighbours.
+//!
+//! Caveats of netlink(7) that shape this file:
+//!
+//! * Notices are dropped when the socket's buffer is full, and the next receive says `ENOBUFS`: from then on the mirror
+//!   is wrong until it has read everything again.
+//! * A dump comes in many pieces. When a table changes between two, the kernel sets `NLM_F_DUMP_INTR` on one of them:
+//!   entries may be missing or double, so the dump is done again, a bounded number of times.
+//! * A namespace is that of the thread which opens the socket; which thread uses it later does not matter.
+
+use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use netlink_packet_core::{
+    NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
+};
+use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::message::Change;
+use super::state::Part;
+
+/// The kernel fills at most 32 KiB per receive in a dump; a notice is one page or so.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long the kernel may take to go on with a dump.
+const DUMP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often an interrupted dump is done again.
+const DUMP_ATTEMPTS_MAX: usize = 20;
+
+/// `RTNLGRP_LINK`, `_NEIGH`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV4_RULE` (`linux/rtnetlink.h`).
+const GROUPS: [u32; 5] = [1, 3, 5, 7, 8];
+
+/// What one receive brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Messages, all handed over.
+    Messages,
+    /// Nothing is queued.
+    Nothing,
+    /// Notices were lost, or one could not be read.
+    Lost,
+}
+
+/// The mirror's two sockets. Notices come on one, so that answers never wait behind them on the other.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    notices: Socket,
+    requests: Socket,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// Opens the sockets in the calling thread's network namespace and subscribes. `notices_bytes` is how much may
+    /// queue up before notices are lost.
+    pub(crate) fn open(notices_bytes: usize) -> io::Result<Self> {
+        let mut notices = Socket::new(NETLINK_ROUTE)?;
+        notices.bind_auto()?;
+        // Beyond the system's limit takes CAP_NET_ADMIN; without it, the limit has to do.
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&notices, notices_bytes).is_err()
+        {
+            let bytes = i32::try_from(notices_bytes).unwrap_or(i32::MAX);
+            notices.set_rx_buf_sz(bytes)?;
+        }
+        for group in GROUPS {
+            notices.add_membership(group)?;
+        }
+        notices.set_non_blocking(true)?;
+        let mut requests = Socket::new(NETLINK_ROUTE)?;
+        requests.bind_auto()?;
+        requests.set_non_blocking(true)?;
+        Ok(Self { notices, requests, buffer: vec![0; BUFFER_BYTES], sequence: 0 })
+    }
+
+    /// Waits until something happens: a notice, an answer, or `bell` becomes readable. `None` waits for ever.
+    pub(crate) fn wait(
+        &self,
+        bell: rustix::fd::BorrowedFd<'_>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let mut fds = [
+            PollFd::new(&self.notices, PollFlags::IN),
+            PollFd::new(&self.requests, PollFlags::IN),
+            PollFd::from_borrowed_fd(bell, PollFlags::IN),
+        ];
+        poll_for(&mut fds, timeout).map(drop)
+    }
+
+    /// Hands over the changes that one queued datagram tells of.
+    pub(crate) fn notices(&mut self, mut take: impl FnMut(Change)) -> io::Result<Received> {
+        let bytes = match receive(&self.notices, &mut self.buffer) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Received::Nothing),
+            Err(error) if is(&error, rustix::io::Errno::NOBUFS) => return Ok(Received::Lost),
+            Err(error) => return Err(error),
+        };
+        let mut received = Received::Messages;
+        for message in messages(&self.buffer[..bytes]) {
+            match message {
+                Some(NetlinkMessage {
+                    header,
+                    payload: NetlinkPayload::InnerMessage(inner),
+                    ..
+                }) => {
+                    if let Some(change) = Change::parse(inner, header.flags) {
+                        take(change);
+                    }
+                }
+                Some(NetlinkMessage { payload: NetlinkPayload::Overrun(_), .. }) | None => {
+                    received = Received::Lost;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(received)
+    }
+
+    /// Reads a part of the kernel's tables. `begin` is called before each attempt, `take` for each entry.
+    pub(crate) fn dump<T>(
+        &mut self,
+        part: Part,
+        target: &mut T,
+        begin: impl Fn(&mut T),
+        mut take: impl FnMut(&mut T, Change),
+    ) -> io::Result<()> {
+        for _ in 0..DUMP_ATTEMPTS_MAX {
+            begin(target);
+            self.drain_answers();
+            self.sequence = self.sequence.wrapping_add(1);
+            let request = encode(dump_request(part), NLM_F_REQUEST | NLM_F_DUMP, self.sequence);
+            self.requests.send_to(&request, &SocketAddr::new(0, 0), 0)?;
+            if self.take_dump(|change| take(target, change))? {
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(ErrorKind::Interrupted, "it changed during every attempt to read it"))
+    }
+
+    /// Receives a dump to its end; false when it was interrupted.
+    fn take_dump(&mut self, mut take: impl FnMut(Change)) -> io::Result<bool> {
+        let mut whole = true;
+        loop {
+            let ready =
+                poll_for(&mut [PollFd::new(&self.requests, PollFlags::IN)], Some(DUMP_PATIENCE))?;
+            if ready == 0 {
+                return Err(io::Error::new(ErrorKind::TimedOut, "the kernel does not answer"));
+            }
+            let bytes = match receive(&self.requests, &mut self.buffer) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            };
+            for message in messages(&self.buffer[..bytes]) {
+                // An entry that cannot be read is left out: reading again would not mend it.
+                let Some(message) = message else { continue };
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
+                match message.payload {
+                    NetlinkPayload::InnerMessage(inner) => {
+                        // A dump lists routes of one key in their order.
+                        if let Some(change) = Change::parse(inner, NLM_F_APPEND) {
+                            take(change);
+                        }
+                    }
+                    NetlinkPayload::Done(done) if done.code < 0 => {
+                        return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+                    }
+                    NetlinkPayload::Done(_) => return Ok(whole),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Tells the kernel that these neighbours, given as (interface, address), are in use: it resolves those it does
+    /// not know and confirms those it has not heard of for a while. Failures come later, as answers.
+    pub(crate) fn use_neighbours(&mut self, neighbours: &[(u32, Ipv4Addr)]) -> io::Result<()> {
+        // Half a buffer's worth of messages of less than 64 bytes each.
+        for chunk in neighbours.chunks(BUFFER_BYTES / 128) {
+            let mut datagram = Vec::with_capacity(chunk.len() * 64);
+            for &(ifindex, address) in chunk {
+                datagram.extend(use_neighbour(ifindex, address));
+            }
+            self.requests.send_to(&datagram, &SocketAddr::new(0, 0), 0)?;
+        }
+        Ok(())
+    }
+
+    /// Throws away answers to requests of which only failures are answered; returns how many there were.
+    pub(crate) fn drain_answers(&mut self) -> u64 {
+        let mut failures = 0;
+        // Its end is `WouldBlock`; any other error shows up at the next request.
+        while let Ok(bytes) = receive(&self.requests, &mut self.buffer) {
+            failures += messages(&self.buffer[..bytes])
+                .flatten()
+                .filter(|message| matches!(message.payload, NetlinkPayload::Error(_)))
+                .count() as u64;
+        }
+        failures
+    }
+}
+
+fn is(error: &io::Error, errno: rustix::io::Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// `poll(2)`, in which a signal counts as nothing having happened.
+fn poll_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(fds, timeout.as_ref()) {
+        Err(rustix::io::Errno::INTR) => Ok(fds.len()),
+        other => Ok(other?),
+    }
+}
+
+/// Receives one datagram from the kernel; what others send is skipped.
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let mut room = &mut *buffer;
+        let (bytes, sender) = socket.recv_from(&mut room, libc::MSG_TRUNC)?;
+        if bytes > buffer.len() {
+            // As good as lost.
+            return Err(rustix::io::Errno::NOBUFS.into());
+        }
+        if sender.port_number() == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// The messages of a datagram; `None` for one that cannot be read, which also ends a datagram that makes no sense.
+fn messages(
+    mut datagram: &[u8],
+) -> impl Iterator<Item = Option<NetlinkMessage<RouteNetlinkMessage>>> {
+    std::iter::from_fn(move || {
+        if datagram.is_empty() {
+            return None;
+        }
+        let Some(message) = first_message(datagram) else {
+            datagram = &[];
+            return Some(None);
+        };
+        let padded = message.len().next_multiple_of(4).min(datagram.len());
+        datagram = &datagram[padded..];
+        Some(NetlinkMessage::deserialize(message).ok())
+    })
+}
+
+/// The bytes of the first message, when its header is sound.
+fn first_message(datagram: &[u8]) -> Option<&[u8]> {
+    let length = NetlinkBuffer::new_checked(&datagram).ok()?.length();
+    datagram.get(..usize::try_from(length).ok()?)
+}
+
+fn dump_request(part: Part) -> RouteNetlinkMessage {
+    match part {
+        Part::Links => RouteNetlinkMessage::GetLink(LinkMessage::default()),
+        Part::Addresses => {
+            let mut message = AddressMessage::default();
+            message.header.family = AddressFamily::Inet;
+            RouteNetlinkMessage::GetAddress(message)
+        }
+        Part::Rules => {
+            let mut message = RuleMessage::default();
+            message.header.family = AddressFamily::Inet;
+            RouteNetlinkMessage::GetRule(message)
+        }
+        Part::Routes => {
+            let mut message = RouteMessage::default();
+            message.header.address_family = AddressFamily::Inet;
+            RouteNetlinkMessage::GetRoute(message)
+        }
+        Part::Neighbours => {
+            let mut message = NeighbourMessage::default();
+            message.header.family = AddressFamily::Inet;
+            RouteNetlinkMessage::GetNeighbour(message)
+        }
+    }
+}
+
+/// `NTF_USE` has the kernel treat the neighbour as if it were sending to it (`neigh_add` in `net/core/neighbour.c`);
+/// `NLM_F_CREATE` lets it be a new one. No acknowledgement is asked for.
+fn use_neighbour(ifindex: u32, address: Ipv4Addr) -> Vec<u8> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = ifindex;
+    message.header.flags = NeighbourFlags::Use;
+    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    encode(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REQUEST | NLM_F_CREATE, 0)
+}
+
+fn encode(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}

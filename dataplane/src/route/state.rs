@@ -1,0 +1,538 @@
+//! The mirror's knowledge and how messages change it: no socket, no thread, no clock.
+//!
+//! Notices do not tell everything. When an interface goes down or loses an address, the kernel drops the routes that
+//! depended on it without a word (`fib_table_flush`), and the order of addresses, which decides about source addresses,
+//! shows in a dump only. So [`MirrorState::apply`] returns what has to be asked for again, as [`Stale`] parts:
+//!
+//! ```text
+//!   notice             applied as it is        part read again
+//!   link               yes                     routes, if it went up or down or away
+//!   address            no                      addresses; routes, if one was removed
+//!   route              yes                     -
+//!   neighbour          yes                     neighbours, if a port appeared
+//!   rule               no                      rules
+//!   notices were lost  -                       everything
+//! ```
+//!
+//! A dump begins with [`MirrorState::begin`], its messages are applied like notices, and [`MirrorState::finish`] puts
+//! the new part in the place of the old one. Notices queued up meanwhile are applied after it; telling again what the
+//! dump has told does no harm.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::BitOrAssign;
+use std::sync::Arc;
+
+use super::event::MirrorEvent;
+use super::fib::{Fib, RouteBody, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
+use super::forwarding::{Forwarding, RouteTable, Target};
+use super::link::{InterfaceAddress, PortIndex, PortLink};
+use super::message::{Change, Link, Rule};
+use super::neighbour::{Neighbour, NeighbourState, NeighbourTable};
+use super::source::select_source;
+use super::{NEIGHBOURS_MAX, ROUTES_MAX};
+
+/// A part of the kernel's tables that can be dumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Links,
+    Addresses,
+    Rules,
+    Routes,
+    Neighbours,
+}
+
+impl Part {
+    /// All parts, in the order in which to read them: routes need links, neighbours need ports.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Links, Self::Addresses, Self::Rules, Self::Routes, Self::Neighbours];
+
+    /// What an operator calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Links => "interfaces",
+            Self::Addresses => "addresses",
+            Self::Rules => "routing rules",
+            Self::Routes => "routes",
+            Self::Neighbours => "neighbours",
+        }
+    }
+}
+
+/// Parts that have to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stale(u8);
+
+impl Stale {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn all() -> Self {
+        let mut stale = Self::NONE;
+        for part in Part::ALL {
+            stale |= part.into();
+        }
+        stale
+    }
+
+    pub(crate) fn contains(self, part: Part) -> bool {
+        self.0 & Self::from(part).0 != 0
+    }
+
+    pub(crate) fn remove(&mut self, part: Part) {
+        self.0 &= !Self::from(part).0;
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl From<Part> for Stale {
+    fn from(part: Part) -> Self {
+        Self(1 << part as u8)
+    }
+}
+
+impl BitOrAssign for Stale {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// Everything the mirror knows.
+#[derive(Debug)]
+pub(crate) struct MirrorState {
+    ports: Vec<PortLink>,
+    links: BTreeMap<u32, Link>,
+    addresses: BTreeMap<u32, Vec<InterfaceAddress>>,
+    rules: Vec<Rule>,
+    /// A rule beyond the defaults has been seen: `local` and `main` are separate tries from then on.
+    split: bool,
+    fib: Fib,
+    neighbours: NeighbourTable,
+    /// Seed of the neighbour table's hash.
+    seed: u64,
+    /// What a dump under way replaces: the interfaces not seen in it yet, or the neighbours as they were.
+    links_unseen: Vec<u32>,
+    neighbours_before: Option<NeighbourTable>,
+    /// The routes as workers see them; `None` when something they depend on changed.
+    table: Option<Arc<RouteTable>>,
+    /// The routes of the last snapshot.
+    table_published: Arc<RouteTable>,
+    /// Something has changed since the last snapshot.
+    dirty: bool,
+    /// Neighbours that vanished while in use, to be asked for again.
+    lost: Vec<(PortIndex, Ipv4Addr)>,
+    events: Vec<MirrorEvent>,
+    /// Reported already, not to be repeated for every further refusal.
+    routes_full: bool,
+    neighbours_full: bool,
+    rules_unsupported: Option<String>,
+    route_unsupported: Option<String>,
+}
+
+impl MirrorState {
+    /// Knows the ports' names and nothing else. `seed` goes into the neighbour table's hash.
+    pub(crate) fn new(port_names: &[String], seed: u64) -> Self {
+        let ports =
+            port_names.iter().map(|name| PortLink { name: name.clone(), ..PortLink::default() });
+        Self {
+            ports: ports.collect(),
+            links: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            rules: Vec::new(),
+            split: false,
+            fib: Fib::default(),
+            neighbours: NeighbourTable::new(seed),
+            seed,
+            links_unseen: Vec::new(),
+            neighbours_before: None,
+            table: None,
+            table_published: Arc::default(),
+            dirty: true,
+            lost: Vec::new(),
+            events: Vec::new(),
+            routes_full: false,
+            neighbours_full: false,
+            rules_unsupported: None,
+            route_unsupported: None,
+        }
+    }
+
+    /// Starts to take in a dump of `part` (or starts again, when the dump was interrupted).
+    pub(crate) fn begin(&mut self, part: Part) {
+        match part {
+            Part::Links => self.links_unseen = self.links.keys().copied().collect(),
+            Part::Addresses => self.addresses.clear(),
+            Part::Rules => self.rules.clear(),
+            Part::Routes => self.fib = Fib::default(),
+            Part::Neighbours => {
+                let before =
+                    std::mem::replace(&mut self.neighbours, NeighbourTable::new(self.seed));
+                // At a second start the first one's half is worth nothing.
+                self.neighbours_before.get_or_insert(before);
+            }
+        }
+    }
+
+    /// Ends a dump of `part`; returns what has to be read again for it.
+    pub(crate) fn finish(&mut self, part: Part) -> Stale {
+        let mut stale = Stale::NONE;
+        self.dirty = true;
+        match part {
+            Part::Links => {
+                for ifindex in std::mem::take(&mut self.links_unseen) {
+                    stale |= self.link_gone(ifindex);
+                }
+            }
+            Part::Addresses => {
+                for port in &mut self.ports {
+                    let addresses = port.ifindex.and_then(|index| self.addresses.get(&index));
+                    port.addresses = addresses.cloned().unwrap_or_default();
+                }
+                self.table = None;
+            }
+            Part::Rules => self.check_rules(),
+            Part::Routes => {
+                self.routes_full = self.fib.len() >= ROUTES_MAX;
+                self.table = None;
+            }
+            Part::Neighbours => self.neighbours_before = None,
+        }
+        stale
+    }
+
+    /// Takes in a change; returns what has to be read again because of it.
+    pub(crate) fn apply(&mut self, change: Change) -> Stale {
+        match change {
+            Change::Link(link) => return self.link(link),
+            Change::LinkGone { ifindex } => return self.link_gone(ifindex),
+            Change::Address { ifindex, address } => {
+                let held = self.addresses.entry(ifindex).or_default();
+                if !held.contains(&address) {
+                    held.push(address);
+                    return Part::Addresses.into();
+                }
+            }
+            Change::AddressGone => {
+                let mut stale = Stale::from(Part::Addresses);
+                stale |= Part::Routes.into();
+                return stale;
+            }
+            Change::Route { key, body, placement } => {
+                self.table = None;
+                self.dirty = true;
+                if self.fib.insert(key, body, placement).is_err() && !self.routes_full {
+                    self.routes_full = true;
+                    self.events.push(MirrorEvent::RoutesFull { routes_max: ROUTES_MAX });
+                }
+            }
+            Change::RouteGone { key, body } => {
+                let before = self.fib.len();
+                self.fib.remove(key, &body);
+                if self.fib.len() != before {
+                    self.table = None;
+                    self.dirty = true;
+                }
+                // There is room again, also for what was refused.
+                if std::mem::take(&mut self.routes_full) {
+                    return Part::Routes.into();
+                }
+            }
+            Change::Neighbour { ifindex, address, mac, state } => {
+                self.neighbour(ifindex, address, mac, state);
+            }
+            Change::NeighbourGone { ifindex, address } => self.neighbour_gone(ifindex, address),
+            Change::Rule(rule) => {
+                if !self.rules.contains(&rule) {
+                    self.rules.push(rule);
+                    return Part::Rules.into();
+                }
+            }
+            Change::RuleGone => return Part::Rules.into(),
+        }
+        Stale::NONE
+    }
+
+    fn port_of(&self, ifindex: u32) -> Option<PortIndex> {
+        let position = self.ports.iter().position(|port| port.ifindex == Some(ifindex))?;
+        u8::try_from(position).ok().map(PortIndex)
+    }
+
+    fn link(&mut self, link: Link) -> Stale {
+        self.links_unseen.retain(|&ifindex| ifindex != link.ifindex);
+        let mut stale = Stale::NONE;
+        let before = self.links.insert(link.ifindex, link.clone());
+        if before.as_ref() == Some(&link) {
+            return stale;
+        }
+        self.dirty = true;
+        if before.as_ref().is_none_or(|old| (old.up, old.admin_up) != (link.up, link.admin_up)) {
+            // Routes go with an interface without a notice, and their next hops die and revive.
+            stale |= Part::Routes.into();
+        }
+        // A renamed interface stops being one port and may become another.
+        if let Some(port) = self.port_of(link.ifindex)
+            && self.ports[port.as_usize()].name != link.name
+        {
+            self.detach(port);
+        }
+        let Some(position) = self.ports.iter().position(|port| port.name == link.name) else {
+            return stale;
+        };
+        let port = PortIndex(u8::try_from(position).unwrap_or(u8::MAX));
+        if self.ports[position].ifindex != Some(link.ifindex) {
+            // Recreated, and the notice of its end still to come.
+            self.detach(port);
+            self.attach(port, &link);
+            stale |= Part::Neighbours.into();
+            stale |= Part::Addresses.into();
+        } else {
+            self.update(port, &link);
+        }
+        stale
+    }
+
+    /// A port's interface has appeared.
+    fn attach(&mut self, port: PortIndex, link: &Link) {
+        let held = &mut self.ports[port.as_usize()];
+        held.ifindex = Some(link.ifindex);
+        (held.mac, held.mtu, held.up) = (link.mac, link.mtu, link.up);
+        held.addresses = self.addresses.get(&link.ifindex).cloned().unwrap_or_default();
+        self.events.push(MirrorEvent::PortAppeared { port, ifindex: link.ifindex });
+        if link.up {
+            self.events.push(MirrorEvent::PortUp { port });
+        }
+        self.table = None;
+    }
+
+    /// A port's interface is the same, and something about it changed.
+    fn update(&mut self, port: PortIndex, link: &Link) {
+        let held = &mut self.ports[port.as_usize()];
+        if held.mtu != link.mtu {
+            self.events.push(MirrorEvent::MtuChanged { port, mtu: link.mtu });
+        }
+        if held.mac != link.mac {
+            self.events.push(MirrorEvent::MacChanged { port, mac: link.mac });
+        }
+        if held.up != link.up {
+            self.events.push(if link.up {
+                MirrorEvent::PortUp { port }
+            } else {
+                MirrorEvent::PortDown { port }
+            });
+        }
+        (held.mac, held.mtu, held.up) = (link.mac, link.mtu, link.up);
+    }
+
+    /// A port has no interface any more.
+    fn detach(&mut self, port: PortIndex) {
+        let held = &mut self.ports[port.as_usize()];
+        let Some(ifindex) = held.ifindex.take() else { return };
+        *held = PortLink { name: std::mem::take(&mut held.name), ..PortLink::default() };
+        self.neighbours.remove_port(port);
+        self.events.push(MirrorEvent::PortVanished { port, ifindex });
+        self.table = None;
+        self.dirty = true;
+    }
+
+    fn link_gone(&mut self, ifindex: u32) -> Stale {
+        if let Some(port) = self.port_of(ifindex) {
+            self.detach(port);
+        }
+        if self.links.remove(&ifindex).is_none() {
+            return Stale::NONE;
+        }
+        self.addresses.remove(&ifindex);
+        self.table = None;
+        self.dirty = true;
+        Part::Routes.into()
+    }
+
+    fn neighbour(
+        &mut self,
+        ifindex: u32,
+        address: Ipv4Addr,
+        mac: Option<[u8; 6]>,
+        state: NeighbourState,
+    ) {
+        let Some(port) = self.port_of(ifindex) else { return };
+        let before = self.neighbours_before.as_ref().and_then(|table| table.get(port, address));
+        let held = self.neighbours.get(port, address).or(before);
+        let mut next = match held {
+            // A clone shares the note of use.
+            Some(held) => held.clone(),
+            None => Neighbour::new([0; 6], state),
+        };
+        let same =
+            held.is_some_and(|held| held.state == state && mac.is_none_or(|m| m == held.mac));
+        next.state = state;
+        if let Some(mac) = mac {
+            next.mac = mac;
+        }
+        if self.neighbours.len() >= NEIGHBOURS_MAX && self.neighbours.get(port, address).is_none() {
+            if !std::mem::replace(&mut self.neighbours_full, true) {
+                self.events.push(MirrorEvent::NeighboursFull { neighbours_max: NEIGHBOURS_MAX });
+            }
+            return;
+        }
+        self.neighbours.insert(port, address, next);
+        self.dirty |= !same;
+    }
+
+    fn neighbour_gone(&mut self, ifindex: u32, address: Ipv4Addr) {
+        let Some(port) = self.port_of(ifindex) else { return };
+        let Some(gone) = self.neighbours.remove(port, address) else { return };
+        self.neighbours_full = false;
+        self.dirty = true;
+        // The kernel collects what it believes unused. Where it is wrong, ask again before a packet has to wait.
+        if gone.is_usable() && gone.take_used() && self.ports[port.as_usize()].up {
+            self.lost.push((port, address));
+        }
+    }
+
+    /// Notes that a neighbour is being asked for again, when it had failed: packets may wait for it again.
+    pub(crate) fn asked(&mut self, port: PortIndex, address: Ipv4Addr) {
+        if let Some(held) = self.neighbours.get(port, address)
+            && held.state == NeighbourState::Failed
+        {
+            let mut next = held.clone();
+            next.state = NeighbourState::Incomplete;
+            self.neighbours.insert(port, address, next);
+            self.dirty = true;
+        }
+    }
+
+    /// Whether there is anything to ask: a port with an interface, and a neighbour not usable yet.
+    pub(crate) fn wants(&self, port: PortIndex, address: Ipv4Addr) -> Option<u32> {
+        let ifindex = self.ports.get(port.as_usize())?.ifindex?;
+        let known = self.neighbours.get(port, address).is_some_and(Neighbour::is_usable);
+        (!known).then_some(ifindex)
+    }
+
+    /// Neighbours to be kept alive now, at most `max`: those in use whose confirmation has run out. Their notes of use
+    /// are cleared; a `Reachable` one's stays, so that it counts when the confirmation runs out.
+    pub(crate) fn keep_alive(&self, max: usize) -> Vec<(u32, Ipv4Addr)> {
+        let stale = self.neighbours.iter().filter_map(|(port, address, neighbour)| {
+            if neighbour.state != NeighbourState::Stale || !neighbour.is_used() {
+                return None;
+            }
+            let ifindex = self.ports.get(port.as_usize())?.ifindex?;
+            Some((ifindex, address, neighbour))
+        });
+        stale
+            .take(max)
+            .map(|(ifindex, address, neighbour)| {
+                neighbour.take_used();
+                (ifindex, address)
+            })
+            .collect()
+    }
+
+    /// Neighbours that vanished while in use, since the last call.
+    pub(crate) fn take_lost(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// What the supervisor should know, since the last call.
+    pub(crate) fn take_events(&mut self) -> Vec<MirrorEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Adds an event of the caller's to those to be taken.
+    pub(crate) fn report(&mut self, event: MirrorEvent) {
+        self.events.push(event);
+    }
+
+    /// Whether a new snapshot would differ from the last.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Compares the rules with the kernel's three defaults.
+    fn check_rules(&mut self) {
+        self.rules.sort();
+        self.split |= self.rules.iter().any(|rule| {
+            !matches!(
+                (rule.priority, rule.plain_table),
+                (0, Some(TABLE_LOCAL)) | (32_766, Some(TABLE_MAIN)) | (32_767, Some(TABLE_DEFAULT))
+            )
+        });
+        self.table = None;
+        let defaults = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT];
+        let mut expected = defaults.iter();
+        let stray = self
+            .rules
+            .iter()
+            .filter(|rule| !rule.own_traffic_only)
+            .find(|rule| rule.plain_table.is_none() || rule.plain_table.as_ref() != expected.next())
+            .map(|rule| format!("rule {} is not one of the defaults", rule.priority));
+        let unsupported = stray.or_else(|| {
+            let missing = expected.next().filter(|&&table| table != TABLE_DEFAULT)?;
+            Some(format!("no rule looks into table {missing}"))
+        });
+        if unsupported != self.rules_unsupported {
+            self.rules_unsupported.clone_from(&unsupported);
+            self.events.push(match unsupported {
+                Some(what) => MirrorEvent::RulesUnsupported { what },
+                None => MirrorEvent::RulesSupported,
+            });
+        }
+    }
+
+    /// Where a route leads, in terms of Weir's ports.
+    fn target(&self, body: &RouteBody) -> Target {
+        match body.kind {
+            RouteKind::Local => Target::Local { source: body.source },
+            RouteKind::Broadcast => Target::Broadcast,
+            RouteKind::Multicast => Target::Multicast,
+            RouteKind::Unreachable(how) => Target::Unreachable(how),
+            // A `throw` makes a hole and is never asked.
+            RouteKind::Unicast | RouteKind::Throw => self.unicast_target(body),
+        }
+    }
+
+    fn unicast_target(&self, body: &RouteBody) -> Target {
+        let living = || body.hops.iter().filter(|hop| !hop.dead);
+        let ours = living()
+            .filter(|hop| !hop.foreign)
+            .find_map(|hop| Some((hop, self.port_of(hop.ifindex)?)));
+        let hop = ours.map(|(hop, _)| hop).or_else(|| living().next());
+        let source = body.source.or_else(|| {
+            let hop = hop?;
+            select_source(&self.addresses, hop.ifindex, hop.gateway, body.scope)
+        });
+        match ours {
+            Some((hop, port)) => {
+                Target::Forward { port, gateway: hop.gateway, mtu: body.mtu, source }
+            }
+            None => Target::NotOurs { source },
+        }
+    }
+
+    fn build_table(&mut self) -> RouteTable {
+        let unsupported = self.fib.unsupported();
+        if unsupported != self.route_unsupported {
+            self.route_unsupported.clone_from(&unsupported);
+            if let Some(what) = unsupported {
+                self.events.push(MirrorEvent::RouteUnsupported { what });
+            }
+        }
+        RouteTable::new(&self.fib.lists(!self.split, |body| self.target(body)))
+    }
+
+    /// A snapshot of everything, for workers.
+    pub(crate) fn snapshot(&mut self) -> Forwarding {
+        self.dirty = false;
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => Arc::new(self.build_table()),
+        };
+        if !table.has_addresses_of(&self.table_published) {
+            self.events.push(MirrorEvent::LocalAddressesChanged);
+        }
+        self.table = Some(Arc::clone(&table));
+        self.table_published = Arc::clone(&table);
+        Forwarding::from_parts(self.ports.clone(), table, self.neighbours.clone())
+    }
+}
