@@ -1,1 +1,3 @@
 //! x
+#![deny(unsafe_code)]
+pub mod wire;
