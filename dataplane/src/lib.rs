@@ -1,3 +1,4 @@
 //! x
 #![deny(unsafe_code)]
+pub mod respond;
 pub mod wire;

@@ -118,6 +118,13 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         usize::from(self.header_len)
     }
 
+    /// As [`Self::header_len`], in the type that lengths of packets are counted in.
+    #[inline]
+    #[must_use]
+    pub fn header_len_u16(&self) -> u16 {
+        u16::from(self.header_len)
+    }
+
     /// The total length field: bytes of header and payload, padding not counted.
     #[inline]
     #[must_use]
