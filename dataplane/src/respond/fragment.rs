@@ -154,7 +154,8 @@ pub fn write_fragment(
     let (header, rest) = out.split_at_mut(header_len);
     header.copy_from_slice(ip.header());
     rest.copy_from_slice(data);
-    if offset > 0 {
+    // In a later fragment the options are already what its fragmenter left.
+    if fragment.offset > 0 && ip.fragment_offset() == 0 {
         clear_options(&ip, header);
     }
     header[2..4].copy_from_slice(&len.to_be_bytes()); // the total length, before the view looks at it
@@ -295,6 +296,15 @@ mod tests {
         let refused = write_fragment(&bytes, &fragment, &mut out[..35]);
         assert_eq!(refused, Err(NotFragmented::NoRoom(NoRoom { need: 36, have: 35 })));
         assert_eq!(out, [0xee; 200]);
+    }
+
+    #[test]
+    fn options_of_a_later_fragment_are_not_touched() {
+        let mut bytes = packet(&[7, 3, 4, 0], 300);
+        Ipv4::new_checked(&mut bytes[..]).unwrap().set_fragment(8, true);
+        for piece in pieces(&bytes, 200) {
+            assert_eq!(piece[20..24], [7, 3, 4, 0]);
+        }
     }
 
     proptest! {

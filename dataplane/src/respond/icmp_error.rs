@@ -2,7 +2,7 @@
 //! section 4.3.2, RFC 1191).
 //!
 //! What is sent, and about what, follows the kernel's own `icmp_send` (`net/ipv4/icmp.c`), so that a
-//! network does not notice which of the two routes; `tests/icmp_oracle.rs` compares byte by byte.
+//! network does not notice which of the two routes; `tests/icmp_oracle/` compares byte by byte.
 //!
 //! ```text
 //!   IPv4 header, 20 bytes         ICMP, 8 bytes                  quote

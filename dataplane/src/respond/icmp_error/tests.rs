@@ -1,5 +1,5 @@
 //! Each rule by itself, the whole error by its bytes, and arbitrary packets. The kernel's opinion is in
-//! `tests/icmp_oracle.rs`.
+//! `tests/icmp_oracle/`.
 
 use super::*;
 use crate::wire::{Icmp, checksum};
