@@ -1,0 +1,16 @@
+//! Packets that Weir makes itself.
+//!
+//! Pure functions from the packet at hand into the caller's buffer: no clock, no randomness, no
+//! allocation. Addresses, identification and time are arguments. What is not sent says why.
+//!
+//! * [`icmp_error`]: time exceeded, destination unreachable, fragmentation needed.
+//! * [`fragment`]: an IPv4 packet without "don't fragment" in pieces that fit the next link.
+//! * [`rate`]: how many errors a second.
+
+pub mod fragment;
+pub mod icmp_error;
+pub mod rate;
+
+pub use fragment::{NotFragmented, fragments, write_fragment};
+pub use icmp_error::{IcmpError, NotSent, Reply, Unreachable};
+pub use rate::{IcmpBudget, TokenBucket};

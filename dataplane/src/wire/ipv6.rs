@@ -1,0 +1,369 @@
+//! IPv6 (RFC 8200).
+//!
+//! ```text
+//!  0                   4              6      7       8        24             40
+//!  | V, class, flow label | payload len | next | hops | source | destination  | extension headers …
+//! ```
+//!
+//! The transport header stands behind a chain of extension headers, each naming the next.
+//! [`Ipv6::upper_layer`] walks at most [`EXTENSIONS_MAX`] of them and never leaves the payload. It stops
+//! at a fragment header that is not the first one's: what stands behind it is data.
+//! A payload length of 0 with a jumbo option (RFC 2675) is read as an empty payload.
+
+use super::{
+    IpProtocol, Malformed, NoRoom, need, read, read_u16, read_u32, room, write_u16, write_u32,
+};
+use std::net::Ipv6Addr;
+
+/// Bytes of the fixed header.
+pub const HEADER_BYTES: usize = 40;
+
+/// The most extension headers that are followed.
+pub const EXTENSIONS_MAX: usize = 8;
+
+/// Next-header values of extension headers (IANA "IPv6 Extension Header Types").
+pub mod extension {
+    /// Hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// Routing.
+    pub const ROUTING: u8 = 43;
+    /// Fragment.
+    pub const FRAGMENT: u8 = 44;
+    /// Authentication (RFC 4302).
+    pub const AUTHENTICATION: u8 = 51;
+    /// Destination options.
+    pub const DESTINATION_OPTIONS: u8 = 60;
+}
+
+mod field {
+    use std::ops::Range;
+
+    pub(super) const VERSION_CLASS_FLOW: Range<usize> = 0..4;
+    pub(super) const PAYLOAD_LENGTH: Range<usize> = 4..6;
+    pub(super) const NEXT_HEADER: usize = 6;
+    pub(super) const HOP_LIMIT: usize = 7;
+    pub(super) const SOURCE: Range<usize> = 8..24;
+    pub(super) const DESTINATION: Range<usize> = 24..40;
+}
+
+/// A packet: fixed header, payload with extension headers, and perhaps padding behind it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ipv6<T> {
+    bytes: T,
+    /// Header and payload; not above the bytes there are.
+    packet_len: usize,
+}
+
+impl<T: AsRef<[u8]>> Ipv6<T> {
+    /// Looks at `bytes` as a packet.
+    ///
+    /// # Errors
+    /// `Truncated` below 40 bytes, `Version`, `TotalLength` when header and payload exceed `bytes`.
+    #[inline]
+    pub fn new_checked(bytes: T) -> Result<Self, Malformed> {
+        let b = bytes.as_ref();
+        need(b, HEADER_BYTES)?;
+        let version = b[field::VERSION_CLASS_FLOW.start] >> 4;
+        if version != 6 {
+            return Err(Malformed::Version { found: version });
+        }
+        let packet_len = HEADER_BYTES + usize::from(read_u16(b, field::PAYLOAD_LENGTH));
+        let have = b.len();
+        if packet_len > have {
+            return Err(Malformed::TotalLength { declared: packet_len, min: HEADER_BYTES, have });
+        }
+        Ok(Self { bytes, packet_len })
+    }
+
+    /// Traffic class: six bits of DSCP, two of ECN.
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        let [a, b, ..] = read::<4>(self.bytes.as_ref(), field::VERSION_CLASS_FLOW);
+        a << 4 | b >> 4
+    }
+
+    /// Flow label, 20 bits (RFC 6437).
+    #[must_use]
+    pub fn flow_label(&self) -> u32 {
+        read_u32(self.bytes.as_ref(), field::VERSION_CLASS_FLOW) & 0x000f_ffff
+    }
+
+    /// Bytes behind the fixed header, extension headers included, padding not.
+    #[must_use]
+    pub fn payload_len(&self) -> u16 {
+        read_u16(self.bytes.as_ref(), field::PAYLOAD_LENGTH)
+    }
+
+    /// What follows the fixed header: an extension or a protocol.
+    #[must_use]
+    pub fn next_header(&self) -> u8 {
+        self.bytes.as_ref()[field::NEXT_HEADER]
+    }
+
+    /// Hops left.
+    #[must_use]
+    pub fn hop_limit(&self) -> u8 {
+        self.bytes.as_ref()[field::HOP_LIMIT]
+    }
+
+    /// The sender's address.
+    #[must_use]
+    pub fn source(&self) -> Ipv6Addr {
+        read::<16>(self.bytes.as_ref(), field::SOURCE).into()
+    }
+
+    /// The receiver's address. With a routing header, that of the next station on the way.
+    #[must_use]
+    pub fn destination(&self) -> Ipv6Addr {
+        read::<16>(self.bytes.as_ref(), field::DESTINATION).into()
+    }
+
+    /// Everything behind the fixed header, padding not included.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes.as_ref()[HEADER_BYTES..self.packet_len]
+    }
+
+    /// Walks the extension headers to the protocol behind them.
+    ///
+    /// # Errors
+    /// `Truncated` when one leads out of the payload, `TooManyHeaders` behind the eighth.
+    pub fn upper_layer(&self) -> Result<UpperLayer, Malformed> {
+        let payload = self.payload();
+        let mut next = self.next_header();
+        let mut offset = 0;
+        let mut fragment = None;
+        for _ in 0..=EXTENSIONS_MAX {
+            let is_extension = matches!(
+                next,
+                extension::HOP_BY_HOP
+                    | extension::ROUTING
+                    | extension::FRAGMENT
+                    | extension::AUTHENTICATION
+                    | extension::DESTINATION_OPTIONS
+            );
+            let later_fragment = fragment.is_some_and(|f: Fragment| f.offset > 0);
+            if !is_extension || later_fragment {
+                return Ok(UpperLayer { protocol: IpProtocol(next), offset, fragment });
+            }
+            need(payload, offset + 8)?;
+            let header = &payload[offset..];
+            let units = usize::from(header[1]);
+            let len = match next {
+                extension::FRAGMENT => {
+                    let bits = read_u16(header, 2..4);
+                    let (offset, more) = (bits & 0xfff8, bits & 1 != 0);
+                    let identification = read_u32(header, 4..8);
+                    fragment = Some(Fragment { offset, more, identification });
+                    8
+                }
+                extension::AUTHENTICATION => (units + 2) * 4,
+                _ => (units + 1) * 8,
+            };
+            need(payload, offset + len)?;
+            next = header[0];
+            offset += len;
+        }
+        Err(Malformed::TooManyHeaders { max: EXTENSIONS_MAX })
+    }
+}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6<T> {
+    /// Takes one hop off. Returns the new limit; `None`, with the packet unchanged, when it is 0 or 1:
+    /// the packet must not be forwarded (RFC 8200 section 3). IPv6 has no header checksum.
+    pub fn decrement_hop_limit(&mut self) -> Option<u8> {
+        let left = self.hop_limit().checked_sub(1).filter(|left| *left > 0)?;
+        self.bytes.as_mut()[field::HOP_LIMIT] = left;
+        Some(left)
+    }
+
+    /// Everything behind the fixed header, to write.
+    #[must_use]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        let end = self.packet_len;
+        &mut self.bytes.as_mut()[HEADER_BYTES..end]
+    }
+}
+
+/// A fragment header (RFC 8200 section 4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// Where this part belongs in the original, in bytes; a multiple of 8.
+    pub offset: u16,
+    /// Whether fragments follow this one.
+    pub more: bool,
+    /// What ties the fragments together.
+    pub identification: u32,
+}
+
+impl Fragment {
+    /// Whether this is part of a packet. Not so for an "atomic fragment" (RFC 6946), which is whole.
+    #[must_use]
+    pub const fn is_fragment(&self) -> bool {
+        self.more || self.offset > 0
+    }
+}
+
+/// What stands behind the extension headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpperLayer {
+    /// The protocol. In a fragment that is not the first, what the fragment header names.
+    pub protocol: IpProtocol,
+    /// Where it starts in [`Ipv6::payload`].
+    pub offset: usize,
+    /// The fragment header passed on the way.
+    pub fragment: Option<Fragment>,
+}
+
+/// The header of a packet that Weir sends: traffic class and flow label 0, no extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6Header {
+    /// What the payload is.
+    pub protocol: IpProtocol,
+    /// Hops it may make.
+    pub hop_limit: u8,
+    /// The sender's address.
+    pub source: Ipv6Addr,
+    /// The receiver's address.
+    pub destination: Ipv6Addr,
+}
+
+impl Ipv6Header {
+    /// Writes the header for `payload_len` bytes of payload at the start of `out` and returns its length,
+    /// 40. The payload itself is for the caller.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when `out` has no room for header and payload, or the payload exceeds 65,535.
+    pub fn emit(&self, payload_len: usize, out: &mut [u8]) -> Result<usize, NoRoom> {
+        let total = HEADER_BYTES.saturating_add(payload_len);
+        let have = out.len().min(HEADER_BYTES + usize::from(u16::MAX));
+        let Ok(payload_len) = u16::try_from(payload_len) else {
+            return Err(NoRoom { need: total, have });
+        };
+        let bytes = room(out, total)?;
+        write_u32(bytes, field::VERSION_CLASS_FLOW, 6 << 28);
+        write_u16(bytes, field::PAYLOAD_LENGTH, payload_len);
+        bytes[field::NEXT_HEADER] = self.protocol.0;
+        bytes[field::HOP_LIMIT] = self.hop_limit;
+        bytes[field::SOURCE].copy_from_slice(&self.source.octets());
+        bytes[field::DESTINATION].copy_from_slice(&self.destination.octets());
+        Ok(HEADER_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packet(next: u8, payload: &[u8]) -> Vec<u8> {
+        let header = Ipv6Header {
+            protocol: IpProtocol(next),
+            hop_limit: 64,
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::from_bits(2),
+        };
+        let mut out = vec![0; HEADER_BYTES + payload.len()];
+        assert_eq!(header.emit(payload.len(), &mut out), Ok(40));
+        out[HEADER_BYTES..].copy_from_slice(payload);
+        out
+    }
+
+    #[test]
+    fn every_field_is_where_rfc_8200_puts_it() {
+        let mut bytes = packet(17, &[1, 2, 3]);
+        bytes[..4].copy_from_slice(&[0x6a, 0xb1, 0x23, 0x45]);
+        bytes.push(0); // padding
+        let mut ip = Ipv6::new_checked(&mut bytes[..]).unwrap();
+        assert_eq!((ip.traffic_class(), ip.flow_label()), (0xab, 0x12345));
+        assert_eq!((ip.payload_len(), ip.next_header(), ip.hop_limit()), (3, 17, 64));
+        assert_eq!((ip.source(), ip.destination()), (Ipv6Addr::LOCALHOST, Ipv6Addr::from_bits(2)));
+        assert_eq!(ip.payload(), [1, 2, 3]);
+        assert_eq!((ip.decrement_hop_limit(), ip.hop_limit()), (Some(63), 63));
+        bytes[7] = 1;
+        assert_eq!(Ipv6::new_checked(&mut bytes[..]).unwrap().decrement_hop_limit(), None);
+        assert_eq!(bytes[7], 1);
+    }
+
+    #[test]
+    fn what_is_no_packet_is_refused_with_the_reason() {
+        let bytes = packet(17, &[1, 2, 3]);
+        let refusal = |bytes: &[u8]| Ipv6::new_checked(bytes).map(|_| ()).unwrap_err();
+        assert_eq!(refusal(&bytes[..39]), Malformed::Truncated { need: 40, have: 39 });
+        let total = Malformed::TotalLength { declared: 43, min: 40, have: 42 };
+        assert_eq!(refusal(&bytes[..42]), total);
+        assert_eq!(refusal(&[0x45; 40]), Malformed::Version { found: 4 });
+    }
+
+    #[test]
+    fn extension_headers_are_walked_to_the_protocol() {
+        let mut chain = vec![60, 0, 0, 0, 0, 0, 0, 0]; // hop-by-hop
+        chain.extend([51, 1]); // destination options, 16 bytes
+        chain.extend([0; 14]);
+        chain.extend([44, 1]); // authentication, 12 bytes
+        chain.extend([0; 10]);
+        chain.extend([6, 0, 0, 1, 0, 0, 0, 9]); // first fragment
+        chain.extend([0xaa; 20]);
+        let bytes = packet(0, &chain);
+        let fragment = Some(Fragment { offset: 0, more: true, identification: 9 });
+        assert_eq!(
+            Ipv6::new_checked(&bytes).unwrap().upper_layer(),
+            Ok(UpperLayer { protocol: IpProtocol::TCP, offset: 44, fragment })
+        );
+    }
+
+    #[test]
+    fn data_of_a_later_fragment_is_not_walked() {
+        let bytes = packet(44, &[60, 0, 0, 8, 0, 0, 0, 9, 6, 200, 0, 0]);
+        let fragment = Some(Fragment { offset: 8, more: false, identification: 9 });
+        assert_eq!(
+            Ipv6::new_checked(&bytes).unwrap().upper_layer(),
+            Ok(UpperLayer { protocol: IpProtocol(60), offset: 8, fragment })
+        );
+    }
+
+    #[test]
+    fn a_chain_that_is_long_or_cut_off_is_refused() {
+        let eight = [60, 0, 0, 0, 0, 0, 0, 0].repeat(7);
+        let long = [&eight[..], &[60, 0, 0, 0, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let bytes = packet(60, &long);
+        let refused = Ipv6::new_checked(&bytes).unwrap().upper_layer();
+        assert_eq!(refused, Err(Malformed::TooManyHeaders { max: 8 }));
+        let ends = [&eight[..], &[6, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let bytes = packet(60, &ends);
+        let found = Ipv6::new_checked(&bytes).unwrap().upper_layer().unwrap();
+        assert_eq!((found.protocol, found.offset), (IpProtocol::TCP, 64));
+        let bytes = packet(43, &[6, 1, 0, 0, 0, 0, 0, 0]);
+        let refused = Ipv6::new_checked(&bytes).unwrap().upper_layer();
+        assert_eq!(refused, Err(Malformed::Truncated { need: 16, have: 8 }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..120), len in 0u8..100,
+            chain in prop::collection::vec(prop::sample::select(vec![0u8, 43, 44, 51, 60, 6]), 10)
+        ) {
+            let mut bytes = bytes;
+            if bytes.len() > 6 {
+                bytes[0] = 0x60;
+                bytes[4..6].copy_from_slice(&[0, len]);
+            }
+            // Chains that lead somewhere are rare among random bytes.
+            for (at, next) in [6].into_iter().chain((40..).step_by(8)).zip(chain) {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = next;
+                }
+                if let Some(byte) = bytes.get_mut(at + 1) {
+                    *byte &= 1;
+                }
+            }
+            let Ok(mut ip) = Ipv6::new_checked(&mut bytes[..]) else { return Ok(()) };
+            if let Ok(found) = ip.upper_layer() {
+                prop_assert!(found.offset <= ip.payload().len());
+            }
+            ip.payload_mut().fill(0);
+            let _ = (ip.decrement_hop_limit(), ip.traffic_class(), ip.flow_label());
+        }
+    }
+}
