@@ -180,7 +180,8 @@ fn foreign_program_is_named_and_left_alone() {
             for command in ["attach west drop driver", "attach west pass skb", "remove-own west"] {
                 let answer = router.ask(command);
                 let named = format!(
-                    "error: interface west already has the XDP program \"{name}\" (id {id}, driver mode"
+                    "error: interface west already has the XDP program \"{name}\" (id {id}, \
+                     driver mode"
                 );
                 assert!(
                     answer.starts_with(&named) && answer.contains(remedy),

@@ -11,6 +11,9 @@
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use libbpf_rs::ErrorKind;
+use weir_dataplane::program::{OnExit, Program, ProgramConfig, ProgramError};
+
 pub(crate) const ROUTER: &str = "10.77.1.1";
 pub(crate) const BOB: &str = "10.77.2.2";
 /// The router's device with the program.
@@ -18,11 +21,22 @@ pub(crate) const WEST: &str = "west";
 
 /// True if this process may load programs and make namespaces; else says why the test is skipped.
 pub(crate) fn require_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: loading XDP programs needs root");
+    let reason = if !rustix::process::geteuid().is_root() {
+        "loading XDP programs needs root"
+    } else if is_denied() {
+        "root here (a container?) may not load BPF programs"
+    } else {
+        return true;
+    };
+    eprintln!("SKIPPED: {reason}");
+    false
+}
+
+fn is_denied() -> bool {
+    match Program::load(ProgramConfig { on_exit: OnExit::Drop }) {
+        Err(ProgramError::Load { source }) => source.kind() == ErrorKind::PermissionDenied,
+        _ => false,
     }
-    root
 }
 
 pub(crate) struct World {
