@@ -13,7 +13,8 @@ use std::{env, io};
 use libbpf_cargo::SkeletonBuilder;
 
 const SOURCE: &str = "bpf/weir_xdp.bpf.c";
-const INSTALL: &str = "apt-get install --no-install-recommends clang libelf-dev zlib1g-dev pkg-config make gcc libc6-dev linux-libc-dev";
+const INSTALL: &str = "apt-get install --no-install-recommends clang libelf-dev zlib1g-dev \
+ pkg-config make gcc libc6-dev linux-libc-dev";
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed={SOURCE}");
@@ -50,7 +51,8 @@ fn require_clang(clang: &str) -> Result<(), String> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{clang} --version` failed: {status}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
-            "`{clang}` is not installed; Weir's XDP program is compiled with it. On Debian: {INSTALL}\nAnother clang can be named by the environment variable CLANG."
+            "`{clang}` is not installed; Weir's XDP program is compiled with it. On Debian: \
+             {INSTALL}\nAnother clang can be named by the environment variable CLANG."
         )),
         Err(error) => Err(format!("cannot run `{clang}`: {error}")),
     }

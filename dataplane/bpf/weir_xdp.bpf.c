@@ -2,39 +2,46 @@
 /*
  * weir_xdp: the one program that Weir puts on a device.
  *
- * It is the fork in the road. Every packet that a device receives comes here first, before the kernel's network stack, and
- * leaves in one of three directions:
+ * It is the fork in the road. Every packet that a device receives comes here first, before the
+ * kernel's network stack, and leaves in one of three directions:
  *
  *                                 +--> up: the kernel's stack (XDP_PASS)
  *     NIC, rx queue q --> weir_xdp+--> Weir: the AF_XDP socket of queue q (XDP_REDIRECT)
  *                                 +--> nowhere, or up: queue q has no socket (on_exit)
  *
- * What goes up. Weir forwards; the machine stays a normal host, whose kernel answers ARP, keeps neighbours, runs ssh and routing
- * daemons. So these belong to the kernel, whether Weir lives or not:
+ * What goes up. Weir forwards; the machine stays a normal host, whose kernel answers ARP, keeps
+ * neighbours, runs ssh and routing daemons. So these belong to the kernel, whether Weir lives
+ * or not:
  *   - ARP (RFC 826).
- *   - IPv4 to one of the addresses in `local_v4` (user space mirrors the machine's own and its broadcast addresses there), to
- *     255.255.255.255 (RFC 919), and to 224.0.0.0/4 (RFC 5771): IGMP, OSPF, VRRP, DHCP are the host's business.
- *   - IPv6 to one of the addresses in `local_v6`, to ff00::/8 and to fe80::/10 (RFC 4291, 2.7 and 2.5.6). With these
- *     go neighbour discovery and router advertisements, the "ARP" of IPv6.
- *   - LLDP, LACP and the other slow protocols, and EAPOL, when sent to the group addresses 01:80:c2:00:00:00 to 0f, which no
- *     bridge may forward (IEEE 802.1Q, table 8-1).
- * Only the destination is looked at, in the first 54 bytes. A malformed packet to a local address goes up too: the kernel
- * drops it and counts it, as on any host. A packet that carries our address but another station's MAC goes up and is dropped
- * there (PACKET_OTHERHOST). Weir does not route multicast in this release; that is why all of it may go up.
+ *   - IPv4 to one of the addresses in `local_v4` (user space mirrors the machine's own and its
+ *     broadcast addresses there), to 255.255.255.255 (RFC 919), and to 224.0.0.0/4 (RFC 5771):
+ *     IGMP, OSPF, VRRP, DHCP are the host's business.
+ *   - IPv6 to one of the addresses in `local_v6`, to ff00::/8 and to fe80::/10 (RFC 4291, 2.7
+ *     and 2.5.6). With these go neighbour discovery and router advertisements, the "ARP" of
+ *     IPv6.
+ *   - LLDP, LACP and the other slow protocols, and EAPOL, when sent to the group addresses
+ *     01:80:c2:00:00:00 to 0f, which no bridge may forward (IEEE 802.1Q, table 8-1).
+ * Only the destination is looked at, in the first 54 bytes. A malformed packet to a local
+ * address goes up too: the kernel drops it and counts it, as on any host. A packet that carries
+ * our address but another station's MAC goes up and is dropped there (PACKET_OTHERHOST). Weir
+ * does not route multicast; that is why all of it may go up.
  *
- * What goes to Weir: everything else, without exception. VLAN tags, unknown EtherTypes, truncated headers: a firewall counts what
- * it does not understand, it does not let it slip past. So a new protocol is blocked until somebody writes a rule for it.
+ * What goes to Weir: everything else, without exception. VLAN tags, unknown EtherTypes,
+ * truncated headers: a firewall counts what it does not understand, it does not let it slip
+ * past. So a new protocol is blocked until somebody writes a rule for it.
  *
- * Without a socket. The socket map has no entry for the packet's queue while Weir starts, after it has gone (the kernel removes a
- * closed socket from the map by itself, SIGKILL included), and for a queue that has none. Then `on_exit` decides: drop (the
- * firewall fails closed) or pass (the kernel forwards as if Weir had never been there). It is a constant, set before loading, so
- * nobody can change the fate of a running system by writing to a map. bpf_redirect_map() takes the fallback in the low
- * bits of its flags (kernel 5.3).
+ * Without a socket. The socket map has no entry for the packet's queue while Weir starts, after
+ * it has gone (the kernel removes a closed socket from the map by itself, SIGKILL included),
+ * and for a queue that has none. Then `on_exit` decides: drop (the firewall fails closed) or
+ * pass (the kernel forwards as if Weir had never been there). It is a constant, set before
+ * loading, so nobody can change the fate of a running system by writing to a map.
+ * bpf_redirect_map() takes the fallback in the low bits of its flags (kernel 5.3).
  *
- * Caveats. `redirected` counts packets handed to a socket; one that finds the socket's fill ring empty is lost after this
- * program and shows in the socket's XDP_STATISTICS (rx_fill_ring_empty_descs, rx_dropped). A VLAN tag that the NIC or the
- * sender keeps in skb metadata is invisible here. The program is not multi-buffer (no "xdp.frags"), so
- * drivers refuse it on MTUs whose frames do not fit a page (about 3,500).
+ * Caveats. `redirected` counts packets handed to a socket; one that finds the socket's fill
+ * ring empty is lost after this program and shows in the socket's XDP_STATISTICS
+ * (rx_fill_ring_empty_descs, rx_dropped). A VLAN tag that the NIC or the sender keeps in skb
+ * metadata is invisible here. The program is not multi-buffer (no "xdp.frags"), so drivers
+ * refuse it on MTUs whose frames do not fit a page (about 3,500).
  *
  * Counters are per CPU: no atomics, user space adds them up.
  */
@@ -51,8 +58,9 @@
 #define LOCAL_ADDRESSES_MAX 1024
 
 /*
- * What user space says before loading, and what tells a later Weir that this program is its own. The mark comes first, and neither
- * it nor the layout ever changes, so every version recognises every other one.
+ * What user space says before loading, and what tells a later Weir that this program is its
+ * own. The mark comes first, and neither it nor the layout ever changes, so every version
+ * recognises every other one.
  */
 struct weir_settings {
 	__u8 mark[8];
@@ -64,7 +72,7 @@ const volatile struct weir_settings settings = {
 	.on_exit_pass = 0,
 };
 
-/* The ways out of this program, one counter each. The order is that of ProgramCounters in src/program/counters.rs. */
+/* The ways out of this program, a counter each, in the order of src/program/counters.rs. */
 enum way_out {
 	ARP_PASSED,
 	HOST_PASSED,
@@ -95,7 +103,7 @@ struct {
 	__type(value, __u32);
 } xsks SEC(".maps");
 
-/* The machine's own addresses, in network byte order. The value means nothing; being there is the answer. */
+/* The machine's own addresses, in network byte order. Being there is all; values mean nothing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LOCAL_ADDRESSES_MAX);
@@ -112,7 +120,8 @@ struct {
 
 static __always_inline int is_reserved_group_mac(const __u8 *mac)
 {
-	return mac[0] == 0x01 && mac[1] == 0x80 && mac[2] == 0xc2 && mac[3] == 0x00 && mac[4] == 0x00 && mac[5] <= 0x0f;
+	return mac[0] == 0x01 && mac[1] == 0x80 && mac[2] == 0xc2 && mac[3] == 0x00 &&
+	       mac[4] == 0x00 && mac[5] <= 0x0f;
 }
 
 static __always_inline int is_for_host_v4(const struct iphdr *ip, const void *end)
@@ -172,12 +181,13 @@ int weir_xdp(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
+	__u32 fallback = settings.on_exit_pass ? XDP_PASS : XDP_DROP;
 	__u32 way = classify(data, end);
 	int action = XDP_PASS;
 	struct count *count;
 
 	if (way == REDIRECTED) {
-		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, settings.on_exit_pass ? XDP_PASS : XDP_DROP);
+		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, fallback);
 		if (action != XDP_REDIRECT)
 			way = action == XDP_PASS ? NO_SOCKET_PASSED : NO_SOCKET_DROPPED;
 	}

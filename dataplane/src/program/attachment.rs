@@ -1,12 +1,14 @@
 //! Putting the program on a device, and taking it off again.
 //!
-//! | found on the device                   | `on_exit = "pass"`            | `on_exit = "drop"`                    |
-//! |---------------------------------------|-------------------------------|---------------------------------------|
-//! | nothing                               | bpf_link                      | netlink                               |
-//! | Weir's, by netlink, same mode         | removed, then bpf_link        | exchanged in one step                 |
-//! | Weir's, by netlink, the other mode    | removed, then bpf_link        | removed, attached; put back on failure|
-//! | Weir's, by a bpf_link                 | refused: in use               | refused: in use                       |
-//! | anybody else's                        | refused, named, left alone    | refused, named, left alone            |
+//! | found on the device           | `on_exit = "pass"`     | `on_exit = "drop"`         |
+//! |-------------------------------|------------------------|----------------------------|
+//! | nothing                       | bpf_link               | netlink                    |
+//! | Weir's by netlink, same mode  | removed, then bpf_link | exchanged in one step      |
+//! | Weir's by netlink, other mode | removed, then bpf_link | removed, then netlink [^1] |
+//! | Weir's by a bpf_link          | refused: in use        | refused: in use            |
+//! | anybody else's                | refused, left alone    | refused, left alone        |
+//!
+//! [^1]: If the new one is refused, the old one is put back.
 //!
 //! In the one case "exchanged in one step" there is no moment in which transit traffic could pass
 //! the device unfiltered. From one mode to the other there is one, of some microseconds to (NICs
@@ -126,7 +128,9 @@ impl Attachment {
 /// there is somebody else's, and the errors of looking and removing.
 pub fn remove_own(ifname: &str, ifindex: u32) -> Result<Option<AttachedProgram>, ProgramError> {
     let mut socket = open(ifname)?;
-    let found = held_programs(&mut socket, ifname, ifindex)?;
+    let mut found = held_programs(&mut socket, ifname, ifindex)?;
+    // Somebody else's may sit beside ours only if it is offloaded to the NIC; ours is meant then.
+    found.sort_by_key(|(program, _)| program.owner == Owner::Foreign);
     let Some((program, fd)) = found.into_iter().next() else { return Ok(None) };
     require_leftover(ifname, &program)?;
     remove(&mut socket, ifname, ifindex, program.place, fd.as_fd())?;

@@ -25,7 +25,8 @@ pub enum ProgramError {
     },
     /// A program that is not Weir's sits on the interface. Weir never removes it unasked.
     #[error(
-        "interface {ifname} already has the XDP program {name:?} (id {id}, {place}{}), which is not Weir's; {}",
+        "interface {ifname} already has the XDP program {name:?} (id {id}, {place}{}), which is \
+         not Weir's; {}",
         by_link(*.link), foreign_remedy(.ifname, *.place, *.link)
     )]
     Foreign {
@@ -43,7 +44,8 @@ pub enum ProgramError {
     /// A program of Weir's sits there by a bpf_link, so its process lives (or somebody pinned the
     /// link).
     #[error(
-        "interface {ifname} is in use by another Weir (XDP program id {id}, {place}, bpf_link id {link}); stop that one first, \
+        "interface {ifname} is in use by another Weir (XDP program id {id}, {place}, bpf_link id \
+         {link}); stop that one first, \
          `bpftool link show id {link}` names its process"
     )]
     InUse {
@@ -58,8 +60,10 @@ pub enum ProgramError {
     },
     /// A program is attached, but the kernel does not let us see whose it is.
     #[error(
-        "interface {ifname} already has an XDP program (id {id}, {place}) and it cannot be inspected: {source}; looking at \
-         programs of others needs CAP_SYS_ADMIN: start as root, or remove it (`ip link set dev {ifname} xdp off`)"
+        "interface {ifname} already has an XDP program (id {id}, {place}) and it cannot be \
+         inspected: {source}; looking at \
+         programs of others needs CAP_SYS_ADMIN: start as root, or remove it (`ip link set dev \
+         {ifname} xdp off`)"
     )]
     Inspect {
         /// The interface.
@@ -80,7 +84,10 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// The kernel or the driver refused the program.
-    #[error("cannot attach the XDP program to {ifname} ({place}): {refusal}; {}", attach_remedy(.ifname, *.place, &.refusal.error))]
+    #[error(
+        "cannot attach the XDP program to {ifname} ({place}): {refusal}; {}",
+        attach_remedy(.ifname, *.place, &.refusal.error)
+    )]
     Attach {
         /// The interface.
         ifname: String,
@@ -91,7 +98,8 @@ pub enum ProgramError {
     },
     /// The kernel refused to take the program off.
     #[error(
-        "cannot remove Weir's XDP program from {ifname} ({place}): {refusal}; by hand: `ip link set dev {ifname} xdp off`"
+        "cannot remove Weir's XDP program from {ifname} ({place}): {refusal}; by hand: `ip link \
+         set dev {ifname} xdp off`"
     )]
     Remove {
         /// The interface.
@@ -103,7 +111,8 @@ pub enum ProgramError {
     },
     /// More local addresses than the program's map holds. Nothing was changed.
     #[error(
-        "{count} local {family} addresses are more than the XDP program holds ({LOCAL_ADDRESSES_MAX})"
+        "{count} local {family} addresses are more than the XDP program holds \
+         ({LOCAL_ADDRESSES_MAX})"
     )]
     TooManyAddresses {
         /// `IPv4` or `IPv6`.
@@ -112,7 +121,8 @@ pub enum ProgramError {
         count: usize,
     },
     /// A queue number beyond the socket map.
-    #[error("rx queue {queue} is out of range: the XDP program serves queues 0 to {}; `ethtool -L` reduces the number of queues", QUEUES_MAX - 1)]
+    #[error("rx queue {queue} is out of range: the XDP program serves queues 0 to {}; `ethtool \
+     -L` reduces the number of queues", QUEUES_MAX - 1)]
     Queue {
         /// The queue.
         queue: u32,
@@ -127,7 +137,8 @@ pub enum ProgramError {
     },
     /// The program could not be run on a packet of ours.
     #[error(
-        "cannot test-run the XDP program on {bytes} bytes (14 to about 3,500 are possible): {source}"
+        "cannot test-run the XDP program on {bytes} bytes (14 to about 3,500 are possible): \
+         {source}"
     )]
     TestRun {
         /// Length of the packet.
@@ -140,14 +151,13 @@ pub enum ProgramError {
 fn load_remedy(error: &libbpf_rs::Error) -> &'static str {
     match error.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => {
-            "it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; in a container also a seccomp profile that allows bpf(2)"
+            "it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; in a container also a \
+             seccomp profile that allows bpf(2)"
         }
         libbpf_rs::ErrorKind::OutOfMemory => {
             "raise the memory limit of the service (systemd: MemoryMax)"
         }
-        _ => {
-            "it needs Linux 5.11 or newer with CONFIG_BPF_SYSCALL, CONFIG_XDP_SOCKETS and CONFIG_DEBUG_INFO_BTF"
-        }
+        _ => "it needs Linux 5.11 or newer with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS",
     }
 }
 
@@ -176,7 +186,8 @@ fn attach_remedy(ifname: &str, place: Place, error: &io::Error) -> String {
         }
         (Some(libc::EBUSY | libc::EEXIST), _) => {
             format!(
-                "something else attached a program meanwhile, or a bond or bridge above {ifname} has one"
+                "something else attached a program meanwhile, or a bond or bridge above {ifname} \
+                 has one"
             )
         }
         (Some(libc::EOPNOTSUPP), Place::Driver) => {
@@ -184,8 +195,10 @@ fn attach_remedy(ifname: &str, place: Place, error: &io::Error) -> String {
         }
         (Some(libc::EINVAL | libc::ERANGE | libc::EMSGSIZE | libc::ENOMEM), Place::Driver) => {
             format!(
-                "drivers refuse native XDP for an MTU above about 3,500, with LRO on, or when too many queues are in use: \
-             `ip link set dev {ifname} mtu 1500`, `ethtool -K {ifname} lro off`, `ethtool -L {ifname} combined N`; or use mode skb"
+                "drivers refuse native XDP for an MTU above about 3,500, with LRO on, or when \
+                 too many queues are in use: \
+             `ip link set dev {ifname} mtu 1500`, `ethtool -K {ifname} lro off`, `ethtool -L \
+             {ifname} combined N`; or use mode skb"
             )
         }
         _ => "the kernel log may say more (`dmesg`)".to_owned(),

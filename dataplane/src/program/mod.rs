@@ -34,6 +34,7 @@ use std::sync::Once;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, PrintLevel, ProgramInput};
+use serde::{Deserialize, Serialize};
 
 pub use af_xdp::AttachMode;
 pub use attached::{AttachedProgram, Owner, Place, attached_programs};
@@ -52,12 +53,14 @@ const SETTINGS_MARK: [u8; 8] = *b"weir-xdp";
 
 /// What happens to forwarded traffic when the daemon is gone. ARP and the machine's own traffic go
 /// up in both cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnExit {
     /// The program leaves the device with the daemon; the kernel forwards, if it is set to, as if
     /// Weir had never been there.
     Pass,
     /// The program stays on the device and drops what it cannot hand to a socket: fail closed.
+    #[default]
     Drop,
 }
 

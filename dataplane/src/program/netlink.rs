@@ -257,7 +257,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_the_parsers_panic(flags: u16, payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_answer_makes_the_parsers_panic(
+            flags: u16,
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let _ = outcome(flags, &payload);
             let _ = programs_of(&payload);
         }
