@@ -193,6 +193,32 @@ pub fn list() -> Result<Vec<String>> {
     Ok(lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
+/// Deletes the namespaces that [`Namespace::unique`] made in processes that died without deleting
+/// them (SIGKILL), and returns their names.
+///
+/// # Errors
+///
+/// As [`list`] and [`delete`].
+pub fn remove_stale() -> Result<Vec<String>> {
+    let is_stale = |name: &String| unique_owner(name).is_some_and(|pid| !is_alive(pid));
+    let stale: Vec<String> = list()?.into_iter().filter(is_stale).collect();
+    stale.iter().try_for_each(|name| delete(name))?;
+    Ok(stale)
+}
+
+/// The process whose [`Namespace::unique`] made this name; `None` for every other name.
+fn unique_owner(name: &str) -> Option<u32> {
+    let (pid, rest) = name.strip_prefix("weir-")?.split_once('-')?;
+    let (count, _label) = rest.split_once('-')?;
+    count.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
+/// Whether a process with this id runs.
+fn is_alive(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Ends the processes inside a namespace and deletes it.
 ///
 /// # Errors
@@ -296,5 +322,19 @@ impl<'a> Veth<'a> {
             end.namespace.ip(&format!("link set {} up", end.device))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unique_names_tell_their_owner() {
+        assert_eq!(unique_owner("weir-12-0-left"), Some(12));
+        assert_eq!(unique_owner("weir-wire-12"), None);
+        assert_eq!(unique_owner("weir-12-left"), None);
+        assert_eq!(unique_owner("weirlab-12-alice"), None);
+        assert!(is_alive(std::process::id()) && !is_alive(u32::MAX));
     }
 }

@@ -7,11 +7,12 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// How long a process may take to follow SIGTERM before SIGKILL.
 const TERMINATE_MAX: Duration = Duration::from_secs(5);
+
+/// How long lines are still awaited from a command that has ended.
+const AFTERWARDS: Duration = Duration::from_millis(500);
 
 /// A running child, ended when dropped: SIGTERM, then SIGKILL.
 #[derive(Debug)]
@@ -201,16 +205,6 @@ fn output_unless(mut command: Command, within: Duration, stop: fn() -> bool) -> 
     Ok(Output { status: waited?, stdout, stderr })
 }
 
-/// Waits for a child that leads its own process group; ends the group on timeout and Ctrl-C.
-///
-/// # Errors
-///
-/// [`Error::Timeout`] after `within`, [`Error::Interrupted`] on Ctrl-C, [`Error::Io`] when the
-/// system cannot tell how it ended.
-pub fn wait(child: &mut Child, line: &str, within: Duration) -> Result<ExitStatus> {
-    wait_unless(child, line, within, interrupt::requested)
-}
-
 /// Waits for a child; ends its group when it is late or `stop` says so.
 fn wait_unless(
     child: &mut Child,
@@ -256,6 +250,48 @@ fn drain(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
 pub fn run(command: Command, within: Duration) -> Result<String> {
     let line = display(&command);
     succeeded(&line, output(command, within)?)
+}
+
+/// Runs a command to its end and gives each line of its standard output to `on_line` as it comes.
+/// Its standard error is ours.
+///
+/// # Errors
+///
+/// As [`output`].
+pub fn stream(
+    mut command: Command,
+    within: Duration,
+    mut on_line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    let name = display(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(Error::io(format!("start `{name}`")))?;
+    let (sender, lines) = mpsc::channel();
+    if let Some(pipe) = child.stdout.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(io::Result::ok) {
+                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    let start = Instant::now();
+    while !interrupt::requested() && start.elapsed() <= within {
+        match lines.recv_timeout(POLL) {
+            Ok(line) => on_line(&line),
+            Err(RecvTimeoutError::Disconnected) => break,
+            // Something it left behind may hold the pipe open for ever.
+            Err(RecvTimeoutError::Timeout) if matches!(child.try_wait(), Ok(Some(_))) => {
+                while let Ok(line) = lines.recv_timeout(AFTERWARDS) {
+                    on_line(&line);
+                }
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    wait_unless(&mut child, &name, within.saturating_sub(start.elapsed()), interrupt::requested)
 }
 
 /// As [`run`], but Ctrl-C does not end it: for cleaning up, which has to happen all the same.
@@ -342,6 +378,29 @@ mod tests {
         let error = run(words("sleep 60"), Duration::from_millis(50)).expect_err("too late");
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
         assert!(start.elapsed() < SOON);
+    }
+
+    #[test]
+    fn every_line_is_given_even_without_an_end() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf 'one\\ntwo\\n\\nfour'; exit 7"]);
+        let mut lines = Vec::new();
+        let status = stream(command, SOON, |line| lines.push(line.to_owned())).expect("it runs");
+        assert_eq!(
+            (status.code(), lines),
+            (Some(7), vec!["one", "two", "", "four"].into_iter().map(str::to_owned).collect())
+        );
+    }
+
+    #[test]
+    fn what_holds_the_pipe_open_does_not_hold_us() {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 20 & echo $!"]);
+        let mut pid = 0;
+        stream(command, SOON, |line| pid = line.parse().expect("a process id")).expect("it runs");
+        assert!(start.elapsed() < SOON);
+        signal(pid, Signal::KILL);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use weir_tests::console::{Console, Stream, Tone};
 use weir_tests::weir::{Binaries, Profile};
-use weir_tests::{Error, Result, interrupt, packages, skip};
+use weir_tests::{Error, Result, interrupt, netns, packages, skip};
 
 use crate::exercise::{EXERCISES, Exercise};
 use crate::play::{Check, Played, Player};
@@ -137,6 +137,9 @@ fn prepare(args: &Args, console: &Console) -> Result<Option<Binaries>> {
     };
     for name in Standing::find(setup::is_dead)?.remove()? {
         console.line(&format!("Removed {name}, left behind by a run that died."));
+    }
+    for name in netns::remove_stale()? {
+        console.line(&format!("Removed {name}, left behind by a test that died."));
     }
     if args.keep && !Standing::find(|owner| owner == Owner::Kept)?.is_empty() {
         return Err(Error::Unmet(
