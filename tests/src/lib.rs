@@ -21,8 +21,9 @@
 //! # Who cleans up
 //!
 //! Every namespace, process and directory is owned by a value whose `Drop` removes it; so a panic,
-//! an error and a Ctrl-C leave by the same door. Only SIGKILL leaves something behind. For that the
-//! names carry the owner's process id, and the next run of the lab removes what belongs to the dead.
+//! an error and a Ctrl-C leave by the same door. Only SIGKILL leaves something behind. For that
+//! the names carry the owner's process id, and the next run of `cargo lab` or `cargo verify`
+//! removes what belongs to the dead.
 //!
 //! # Examples
 //!

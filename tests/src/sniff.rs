@@ -1,10 +1,10 @@
 //! What arrived: the trojan's packets, as one interface sees them.
 //!
-//! The sniffer is a small Python program on an `AF_PACKET` socket (`tests/lab/sniff.py`) that writes
-//! one line of JSON for every TCP packet carrying the trojan's text. So that "nothing leaked" is
-//! never said too early, [`Sniffer::packets`] sends a fence, a UDP packet with a number, out of the
-//! same interface and reads until the sniffer has seen it: the socket delivers in order, so whatever
-//! arrived before the fence has been written before it.
+//! The sniffer is a small Python program on an `AF_PACKET` socket (`tests/lab/sniff.py`) that
+//! writes one line of JSON for every TCP packet carrying the trojan's text. So that "nothing
+//! leaked" is never said too early, [`Sniffer::packets`] sends a fence, a UDP packet with a number,
+//! out of the same interface and reads until the sniffer has seen it: the socket delivers in order,
+//! so whatever arrived before the fence has been written before it.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;

@@ -198,8 +198,8 @@ impl<'a> Player<'a> {
             saw,
             expected_brief: brief(loads),
             saw_brief: brief(loaded),
-            // A page that arrives damaged is neither; nor is an answer that says no: what is dropped
-            // is dropped in silence.
+            // A page that arrives damaged is neither; nor is an answer that says no: what is
+            // dropped is dropped in silence.
             ok: if loads { loaded } else { output.status.code() == Some(CURL_TIMED_OUT) },
         })
     }

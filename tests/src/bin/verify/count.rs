@@ -1,8 +1,8 @@
 //! Counts what tests print: the harness of Rust's tests, line by line.
 //!
 //! With `--show-output` each test binary prints, after its list, what its passing tests printed,
-//! a block each (`---- name stdout ----`), then its failing ones, then `test result: …`. A test that
-//! printed `SKIPPED: reason` has returned early: the harness calls it passed, we call it skipped.
+//! a block each (`---- name stdout ----`), then its failing ones, then `test result: …`. A test
+//! that printed `SKIPPED: reason` has returned early: the harness calls it passed, we skipped.
 
 /// What ran, and how it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

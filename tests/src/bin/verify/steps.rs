@@ -57,8 +57,8 @@ impl Step {
     ///
     /// # Errors
     ///
-    /// [`Error::Interrupted`] on Ctrl-C, [`Error::Timeout`] when the time is over, [`Error::Io`] when
-    /// the command cannot be started.
+    /// [`Error::Interrupted`] on Ctrl-C, [`Error::Timeout`] when the time is over, [`Error::Io`]
+    /// when the command cannot be started.
     pub(crate) fn run(&self, console: &Console, within: Duration) -> Result<Tally> {
         let command = match (self.command)()? {
             Planned::Run(command) => command,
