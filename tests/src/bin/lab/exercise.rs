@@ -1,0 +1,213 @@
+//! The exercises, as data: what is typed, what is tried, and what must be seen.
+//!
+//! They follow the seed's lab, its iptables lines verbatim. Each stands for itself: it begins with
+//! no rules and policy ACCEPT, so any of them can be played alone. A new exercise is a new entry
+//! here and nothing else; how a step is played is `play.rs`.
+
+/// One exercise.
+pub(crate) struct Exercise {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// Its name in the table.
+    pub(crate) title: &'static str,
+    /// What happens, in a few sentences.
+    pub(crate) story: &'static str,
+    /// What is done, in order.
+    pub(crate) steps: &'static [Step],
+}
+
+/// One of the two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// The everyday user, and the world beyond her.
+    Alice,
+    /// The web server, and the trojan on it.
+    Bob,
+}
+
+/// One thing done in an exercise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Type a line at the firewall. `{x}` is the address that the trojan's latest packet went to.
+    Type(&'static str),
+    /// Ping this address from a host; `{x}` as above.
+    Ping { from: Host, to: &'static str, answered: bool },
+    /// Fetch Bob's page from Alice.
+    Page { loads: bool },
+    /// Run a version of the trojan on Bob.
+    Trojan { version: u8, leaks: bool },
+    /// Run a version of the trojan until it leaks to another address than its latest.
+    TrojanElsewhere { version: u8 },
+    /// Look at a counter of the chain FORWARD.
+    Counter { of: Counter, expected: Expected },
+}
+
+/// One of the chain's packet counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
+    /// That of the rule with this number, from 1.
+    Rule(usize),
+    /// That of the policy.
+    Policy,
+}
+
+/// What a counter must say. "What was lost" are the packets that were seen to leave and not to
+/// arrive, since the exercise began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Exactly what was lost.
+    Lost,
+    /// What was lost, or more: others run into it too, such as repeated SYN-ACKs of an earlier try.
+    LostOrMore,
+}
+
+const LOST_BY_RULE_1: Step = Step::Counter { of: Counter::Rule(1), expected: Expected::Lost };
+
+/// All of them, in the order they are played.
+pub(crate) const EXERCISES: &[Exercise] = &[
+    Exercise {
+        name: "first-light",
+        title: "First light",
+        story: "Bob, a researcher at a particle accelerator, shares his love for his cat on a web \
+                server and is on holiday. Everything between him and the world passes through the \
+                firewall. Do packets get through at all, and does the page load?",
+        steps: &[
+            Step::Ping { from: Host::Alice, to: "192.168.0.2", answered: true },
+            Step::Ping { from: Host::Bob, to: "10.0.0.2", answered: true },
+            Step::Page { loads: true },
+        ],
+    },
+    Exercise {
+        name: "mal1",
+        title: "A trojan calls home",
+        story: "Bob's machine has caught a trojan. It sends the secret system time of his \
+                accelerator to some address in Alice's subnet. Nothing stops it yet.",
+        steps: &[Step::Trojan { version: 1, leaks: true }],
+    },
+    Exercise {
+        name: "address",
+        title: "Block its address",
+        story: "The first idea: block the address the packet went to. That address is deaf now, \
+                but the next run of the trojan picks another one.",
+        steps: &[
+            Step::Trojan { version: 1, leaks: true },
+            Step::Type("iptables -A FORWARD -d {x} -j DROP"),
+            Step::Ping { from: Host::Bob, to: "{x}", answered: false },
+            Step::TrojanElsewhere { version: 1 },
+            LOST_BY_RULE_1,
+        ],
+    },
+    Exercise {
+        name: "subnet",
+        title: "Block the subnet",
+        story: "Then block them all? The leak stops. But that subnet is the whole world, and \
+                the world can no longer see the cat.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -d 10.0.0.0/255.255.255.0 -j DROP"),
+            Step::Trojan { version: 1, leaks: false },
+            LOST_BY_RULE_1,
+            Step::Page { loads: false },
+        ],
+    },
+    Exercise {
+        name: "ports",
+        title: "Block its ports",
+        story: "A closer look: source and destination port are always the same. Blocking these \
+                two stops the trojan and nothing else. Solved, until it kicks into higher gear.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -p tcp --sport 1337 --dport 7331 -j DROP"),
+            Step::Trojan { version: 1, leaks: false },
+            LOST_BY_RULE_1,
+            Step::Page { loads: true },
+        ],
+    },
+    Exercise {
+        name: "mal2",
+        title: "Random ports",
+        story: "The second version picks its ports at random and walks past that rule.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -p tcp --sport 1337 --dport 7331 -j DROP"),
+            Step::Trojan { version: 2, leaks: true },
+            LOST_BY_RULE_1,
+            Step::Page { loads: true },
+        ],
+    },
+    Exercise {
+        name: "policy",
+        title: "Only port 80",
+        story: "Drop everything but port 80? No leak, but no page either: a browser's own port \
+                is random too, so nobody ever talks from port 80 to port 80.",
+        steps: &[
+            Step::Type("iptables -P FORWARD DROP"),
+            Step::Type("iptables -A FORWARD -p tcp --sport 80 --dport 80 -j ACCEPT"),
+            Step::Trojan { version: 2, leaks: false },
+            Step::Counter { of: Counter::Policy, expected: Expected::LostOrMore },
+            Step::Page { loads: false },
+        ],
+    },
+    Exercise {
+        name: "all-syn",
+        title: "Drop every SYN",
+        story: "The malicious packet has SYN set, and SYN alone. The common mistake is to drop \
+                every SYN: then Alice cannot open a connection either.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -p tcp --tcp-flags ALL SYN -j DROP"),
+            Step::Trojan { version: 2, leaks: false },
+            LOST_BY_RULE_1,
+            Step::Page { loads: false },
+        ],
+    },
+    Exercise {
+        name: "bobs-syn",
+        title: "Drop Bob's SYN",
+        story: "A server answers; it hardly ever opens a connection itself. So drop the SYNs that \
+                come from Bob. The leak stops, and the cat is back.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -p tcp -s 192.168.0.2 --tcp-flags ALL SYN -j DROP"),
+            Step::Trojan { version: 2, leaks: false },
+            LOST_BY_RULE_1,
+            Step::Page { loads: true },
+        ],
+    },
+    Exercise {
+        name: "mal3",
+        title: "Next chapter: SYN-ACK",
+        story: "The third version sends SYN-ACK, as every server does when it is called. No rule \
+                that looks at one packet alone can tell the two apart: that takes memory of what \
+                went before. To be continued.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -p tcp -s 192.168.0.2 --tcp-flags ALL SYN -j DROP"),
+            Step::Trojan { version: 3, leaks: true },
+            LOST_BY_RULE_1,
+            Step::Page { loads: true },
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: HashSet<&str> = EXERCISES.iter().map(|exercise| exercise.name).collect();
+        assert_eq!(names.len(), EXERCISES.len());
+    }
+
+    #[test]
+    fn an_address_is_named_only_after_the_trojan_chose_one() {
+        for exercise in EXERCISES {
+            let uses = |step: &Step| match step {
+                Step::Type(text) | Step::Ping { to: text, .. } => text.contains("{x}"),
+                Step::TrojanElsewhere { .. } => true,
+                Step::Page { .. } | Step::Trojan { .. } | Step::Counter { .. } => false,
+            };
+            let chosen = |step: &Step| matches!(step, Step::Trojan { .. });
+            if let Some(first_use) = exercise.steps.iter().position(uses) {
+                assert!(exercise.steps[..first_use].iter().any(chosen), "{}", exercise.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Weir itself: its binaries built, its daemon started in a namespace, rules given, counters read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::netns::Namespace;
+use crate::process::{self, Process};
+use crate::{Error, Result, repository};
+
+/// How long the daemon may take until it forwards. Loading the XDP program takes most of it.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// How long one command of `weirctl` may take.
+const COMMAND_MAX: Duration = Duration::from_secs(15);
+
+/// How long a build may take, from nothing, on two cores.
+const BUILD_MAX: Duration = Duration::from_secs(1500);
+
+/// Which of Cargo's profiles to build with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build: for tests.
+    Debug,
+    /// Quick to run: for the lab and for measurements.
+    Release,
+}
+
+/// Where the built programs are.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The daemon.
+    pub weir: PathBuf,
+    /// The command line that talks to it.
+    pub weirctl: PathBuf,
+}
+
+impl Binaries {
+    /// Builds both programs, Cargo's progress on standard error, and says where they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] when the build fails, [`Error::Interrupted`] on Ctrl-C,
+    /// [`Error::Unreadable`] when Cargo names no program.
+    pub fn build(profile: Profile) -> Result<Self> {
+        let mut command = cargo();
+        command.args(["build", "--message-format", "json-render-diagnostics"]);
+        command.args(["-p", "weir-dataplane", "-p", "weir-control", "--bins"]);
+        if profile == Profile::Release {
+            command.arg("--release");
+        }
+        let messages = process::run_showing_errors(command, BUILD_MAX)?;
+        let find = |name: &str| {
+            executable(&messages, name).ok_or_else(|| Error::Unreadable {
+                what: format!("where Cargo put the program `{name}`"),
+                text: messages.lines().last().unwrap_or_default().to_owned(),
+            })
+        };
+        Ok(Self { weir: find("weir")?, weirctl: find("weirctl")? })
+    }
+
+    /// Asks `weir check` about a configuration file, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] with its message when the file is wrong.
+    pub fn check(&self, config: &Path) -> Result<String> {
+        let mut command = Command::new(&self.weir);
+        command.arg("check").arg("--config").arg(config);
+        process::run(command, COMMAND_MAX)
+    }
+}
+
+/// Cargo: the one that runs us, or the one in `PATH`. It starts at the root of the repository.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(repository()).stdin(Stdio::null());
+    command
+}
+
+/// The program of this name in Cargo's messages: JSON, one a line.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// A daemon in a namespace, ended when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+    binaries: Binaries,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `weir run` in the namespace with this configuration, its control socket, its
+    /// configuration and its log in `folder`; waits until it forwards and answers.
+    ///
+    /// The configuration's `socket` is replaced, so that any number of daemons live side by side.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Died`] with the end of its log when it does not start, [`Error::Timeout`] when it
+    /// is not ready in time, [`Error::Unreadable`] when the configuration names no socket.
+    pub fn start(
+        binaries: &Binaries,
+        namespace: &Namespace,
+        config: &str,
+        folder: &Path,
+    ) -> Result<Self> {
+        let socket = folder.join("weir.sock");
+        let file = folder.join("weir.toml");
+        let text = with_socket(config, &socket)?;
+        fs::write(&file, text).map_err(Error::io(format!("write {}", file.display())))?;
+
+        let mut command = namespace.command(&binaries.weir.to_string_lossy());
+        command.arg("run").arg("--config").arg(&file);
+        let mut process = Process::spawn("weir", command, &folder.join("weir.log"))?;
+        process.wait_for_line("ready", READY_MAX)?;
+        let daemon = Self { process, binaries: binaries.clone(), socket };
+        daemon.ctl("status")?;
+        Ok(daemon)
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Everything it has logged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        self.process.text()
+    }
+
+    /// How it ended; `None` while it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the system cannot tell.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.status()
+    }
+
+    /// Runs `weirctl --socket <its socket>` with these words, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] with its message when it refuses.
+    pub fn ctl(&self, words: &str) -> Result<String> {
+        let mut command = Command::new(&self.binaries.weirctl);
+        command.arg("--socket").arg(&self.socket).args(words.split_whitespace());
+        process::run(command, COMMAND_MAX)
+    }
+
+    /// Gives a line of iptables, as in `-A FORWARD -j DROP`, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] with its message when the line is refused.
+    pub fn iptables(&self, line: &str) -> Result<String> {
+        self.ctl(&format!("iptables {line}"))
+    }
+
+    /// What `weirctl --json stats` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] when it refuses, [`Error::Unreadable`] when that is no JSON.
+    pub fn stats(&self) -> Result<Value> {
+        let text = self.ctl("--json stats")?;
+        let what = "the answer of `weirctl --json stats`".to_owned();
+        serde_json::from_str(&text).map_err(|_| Error::Unreadable { what, text })
+    }
+
+    /// Ends the daemon by SIGTERM, and returns how it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the system cannot tell.
+    pub fn stop(self) -> Result<ExitStatus> {
+        self.process.stop()
+    }
+
+    /// Ends the daemon by SIGKILL, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the system cannot tell.
+    pub fn kill(self) -> Result<ExitStatus> {
+        self.process.kill()
+    }
+
+    /// Lets the daemon run on after us.
+    pub fn keep(&mut self) {
+        self.process.keep();
+    }
+}
+
+/// The configuration with another control socket.
+fn with_socket(config: &str, socket: &Path) -> Result<String> {
+    let is_socket =
+        |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim() == "socket");
+    if config.lines().filter(is_socket).count() != 1 {
+        let what = "the one line `socket = \"…\"` of the configuration".to_owned();
+        return Err(Error::Unreadable { what, text: config.to_owned() });
+    }
+    // TOML's basic strings and JSON's share their escapes.
+    let socket = Value::from(socket.to_string_lossy()).to_string();
+    let lines = config.lines().map(|line| {
+        if is_socket(&line) { format!("socket = {socket}\n") } else { format!("{line}\n") }
+    });
+    Ok(lines.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_socket_is_replaced() {
+        let config = "mode = \"route\"\n\n[control]\nsocket = \"/run/weir.sock\" # here\n";
+        let replaced = with_socket(config, Path::new("/tmp/a \"b\"")).expect("one socket");
+        assert_eq!(replaced, "mode = \"route\"\n\n[control]\nsocket = \"/tmp/a \\\"b\\\"\"\n");
+        with_socket("mode = \"route\"\n", Path::new("/tmp/a")).expect_err("no socket");
+        with_socket("socket = 1\nsocket = 2\n", Path::new("/tmp/a")).expect_err("two sockets");
+    }
+
+    #[test]
+    fn programs_are_found_in_the_messages_of_cargo() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"weir"},"executable":null}"#,
+            "\nnot json\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"weir"},"executable":"/t/weir"}"#,
+        );
+        assert_eq!(executable(messages, "weir"), Some(PathBuf::from("/t/weir")));
+        assert_eq!(executable(messages, "weirctl"), None);
+    }
+}
