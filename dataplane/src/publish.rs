@@ -121,6 +121,12 @@ impl<T> Reader<T> {
         true
     }
 
+    /// Whether something newer than the adopted value has been published.
+    #[inline]
+    pub fn is_stale(&self) -> bool {
+        self.source.epoch.load(Ordering::Acquire) != self.epoch
+    }
+
     /// The adopted value.
     #[inline]
     pub fn get(&self) -> &T {

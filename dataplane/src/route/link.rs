@@ -2,20 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-/// Ports a Weir can have; [`PortIndex`] is below it.
-pub const PORTS_MAX: usize = 32;
-
-/// Which of Weir's ports: its position in the configuration, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortIndex(pub u8);
-
-impl PortIndex {
-    /// The same number, to index arrays with.
-    #[inline]
-    pub fn as_usize(self) -> usize {
-        usize::from(self.0)
-    }
-}
+pub use crate::port::{PORTS_MAX, PortIndex};
 
 /// A port's network interface as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,0 +1,199 @@
+//! `Batch`: at most 64 packets on their way through the stages, as parallel arrays.
+
+use std::net::Ipv4Addr;
+
+use crate::frame::Frame;
+use crate::port::PortIndex;
+use crate::respond::IcmpError;
+use crate::verdict::{DropReason, Verdict};
+
+/// Most packets in a batch: a multiple of the NAPI budget's usual share, and small enough that the
+/// headers of a whole batch stay in the first-level cache.
+pub const BATCH_MAX: usize = 64;
+
+/// Which piece of an IPv4 datagram a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Piece {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The first fragment: it has the transport header.
+    First,
+    /// A later fragment: transport fields cannot be read. With its offset in 8-byte units.
+    Later(u16),
+}
+
+/// What `parse` read from a packet; later stages need not look at its bytes again.
+#[derive(Debug, Clone, Copy)]
+pub struct Headers {
+    /// Offset of the IPv4 header in the frame.
+    pub l3: u16,
+    /// Offset of the transport header.
+    pub l4: u16,
+    /// IPv4 total length in bytes: what iptables counts.
+    pub total_len: u16,
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+    /// IPv4 protocol number.
+    pub protocol: u8,
+    /// Time to live as received.
+    pub ttl: u8,
+    /// Source port; 0 where there is none.
+    pub source_port: u16,
+    /// Destination port; 0 where there is none.
+    pub destination_port: u16,
+    /// TCP flags; 0 for others.
+    pub tcp_flags: u8,
+    /// Whether the ports (and for TCP the whole fixed header) could be read.
+    pub transport: bool,
+    /// Whole datagram or fragment.
+    pub piece: Piece,
+    /// Don't fragment.
+    pub dont_fragment: bool,
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self {
+            l3: 0,
+            l4: 0,
+            total_len: 0,
+            source: Ipv4Addr::UNSPECIFIED,
+            destination: Ipv4Addr::UNSPECIFIED,
+            protocol: 0,
+            ttl: 0,
+            source_port: 0,
+            destination_port: 0,
+            tcp_flags: 0,
+            transport: false,
+            piece: Piece::Whole,
+            dont_fragment: false,
+        }
+    }
+}
+
+/// The packets that go through the stages together.
+#[derive(Debug)]
+pub struct Batch {
+    len: usize,
+    /// When they were received, in nanoseconds of the worker's clock.
+    pub received_ns: u64,
+    frames: [Option<Frame>; BATCH_MAX],
+    /// Where each came in.
+    pub ingress: [PortIndex; BATCH_MAX],
+    /// What `parse` read.
+    pub headers: [Headers; BATCH_MAX],
+    /// What becomes of each.
+    pub verdict: [Verdict; BATCH_MAX],
+    /// Next hop, set by `route` together with [`Verdict::Forward`].
+    pub next_hop: [Ipv4Addr; BATCH_MAX],
+    /// Largest IPv4 packet that this way takes, set by `route`.
+    pub mtu: [u16; BATCH_MAX],
+    /// The ICMP error that answers a dropped packet, if any.
+    pub answer: [Option<IcmpError>; BATCH_MAX],
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    ///
+    /// # Panics
+    /// Never: port 0 exists.
+    #[must_use]
+    pub fn new() -> Self {
+        let port = PortIndex::new(0).expect("port 0 exists");
+        Self {
+            len: 0,
+            received_ns: 0,
+            frames: [const { None }; BATCH_MAX],
+            ingress: [port; BATCH_MAX],
+            headers: [Headers::default(); BATCH_MAX],
+            verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
+            next_hop: [Ipv4Addr::UNSPECIFIED; BATCH_MAX],
+            mtu: [0; BATCH_MAX],
+            answer: [None; BATCH_MAX],
+        }
+    }
+
+    /// Packets in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many more packets fit.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        BATCH_MAX - self.len
+    }
+
+    /// Appends a packet.
+    ///
+    /// # Panics
+    /// When the batch is full: callers look at [`room`](Self::room) first.
+    pub fn push(&mut self, frame: Frame, ingress: PortIndex) {
+        self.push_decided(frame, ingress, Verdict::Drop(DropReason::Unclassified));
+    }
+
+    /// Appends a packet about which the port has decided already.
+    ///
+    /// # Panics
+    /// When the batch is full.
+    pub fn push_decided(&mut self, frame: Frame, ingress: PortIndex, verdict: Verdict) {
+        let i = self.len;
+        self.frames[i] = Some(frame);
+        self.ingress[i] = ingress;
+        self.verdict[i] = verdict;
+        self.answer[i] = None;
+        self.len += 1;
+    }
+
+    /// The bytes of packet `i`, from its Ethernet header on; empty once the frame is taken.
+    #[must_use]
+    pub fn bytes(&self, i: usize) -> &[u8] {
+        self.frames[i].as_ref().map_or(&[], Frame::bytes)
+    }
+
+    /// The bytes of packet `i`, to be rewritten.
+    #[must_use]
+    pub fn bytes_mut(&mut self, i: usize) -> &mut [u8] {
+        self.frames[i].as_mut().map_or(&mut [], Frame::bytes_mut)
+    }
+
+    /// The frame of packet `i`, while it is still here.
+    #[must_use]
+    pub fn frame_mut(&mut self, i: usize) -> Option<&mut Frame> {
+        self.frames[i].as_mut()
+    }
+
+    /// Takes the frame of packet `i` out: its way ends here or goes on elsewhere.
+    #[must_use]
+    pub fn take(&mut self, i: usize) -> Option<Frame> {
+        self.frames[i].take()
+    }
+
+    /// Whether packet `i` still awaits its verdict.
+    #[must_use]
+    pub fn is_open(&self, i: usize) -> bool {
+        self.verdict[i].is_open()
+    }
+
+    /// Empties the batch and yields the frames that nobody has taken.
+    pub fn drain(&mut self) -> impl Iterator<Item = Frame> + '_ {
+        let len = std::mem::take(&mut self.len);
+        self.frames[..len].iter_mut().filter_map(Option::take)
+    }
+}

@@ -1,0 +1,315 @@
+//! `Engine`: one worker's share of the firewall, without its thread, its clock and its devices.
+//!
+//! Everything that decides about packets is in here, and nothing in here reads a clock, draws a random
+//! number or knows what kind of port it serves. Given the same packets at the same times it does the
+//! same, over AF_XDP as over vectors and capture files.
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::frame::FramePool;
+use crate::handover::{FlowHash, Inboxes};
+use crate::hold::{Hold, Outlook};
+use crate::pipeline;
+use crate::policy::Policy;
+use crate::port::{Port, PortIndex, PortSet};
+use crate::publish::{Published, Reader};
+use crate::respond::{IcmpError, Unreachable};
+use crate::route::{Forwarding, Resolver};
+use crate::stage::{Answers, Emitter, Way};
+use crate::telemetry::{Counter, Counters, PublishedCounters};
+use crate::verdict::DropReason;
+use crate::wire::ethernet::HEADER_BYTES;
+
+/// How long between two looks at held packets when nothing is heard of their next hops.
+const REVIEW_NS: u64 = 10_000_000;
+
+/// What an engine is built from.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// This worker's number.
+    pub worker: usize,
+    /// Names the worker of each flow; the same for all workers.
+    pub flow_hash: FlowHash,
+    /// All workers' inboxes.
+    pub inboxes: Inboxes,
+    /// Where packets go.
+    pub forwarding: Arc<Published<Forwarding>>,
+    /// The rules.
+    pub policy: Arc<Published<Policy>>,
+    /// Who resolves next hops.
+    pub resolver: Resolver,
+    /// This worker's frames.
+    pub pool: FramePool,
+}
+
+/// One worker's share of the firewall.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) worker: usize,
+    pub(crate) flow_hash: FlowHash,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) forwarding: Reader<Forwarding>,
+    pub(crate) policy: Reader<Policy>,
+    resolver: Resolver,
+    pool: FramePool,
+    ports: PortSet,
+    hold: Hold,
+    reviewed_ns: u64,
+    reviewed_epoch: u64,
+    answers: Answers,
+    counters: Counters,
+    unpublished: bool,
+    published: Arc<PublishedCounters>,
+    batch: Box<Batch>,
+}
+
+/// What a poll did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Packets taken in, from ports, from other workers and from the hold.
+    pub packets: u64,
+    /// Packets given to transmit rings.
+    pub transmitted: u64,
+}
+
+impl Engine {
+    /// An engine without ports. All of its memory is allocated here.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            worker: config.worker,
+            flow_hash: config.flow_hash,
+            answers: Answers::new(config.inboxes.workers()),
+            inboxes: config.inboxes,
+            forwarding: config.forwarding.reader(),
+            policy: config.policy.reader(),
+            resolver: config.resolver,
+            pool: config.pool,
+            ports: PortSet::new(),
+            hold: Hold::new(),
+            reviewed_ns: 0,
+            reviewed_epoch: 0,
+            counters: Counters::default(),
+            unpublished: false,
+            published: PublishedCounters::new(),
+            batch: Box::new(Batch::new()),
+        }
+    }
+
+    /// The counters as others may read them, up to date at the end of every poll.
+    #[must_use]
+    pub fn published(&self) -> Arc<PublishedCounters> {
+        Arc::clone(&self.published)
+    }
+
+    /// The worker's ports.
+    #[must_use]
+    pub fn ports(&self) -> &PortSet {
+        &self.ports
+    }
+
+    /// The counters, for the worker itself.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Whether something was published, or handed over, that the last poll did not see.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.policy.is_stale()
+            || self.forwarding.is_stale()
+            || self.inboxes.waiting(self.worker) > 0
+    }
+
+    /// Whether packets are held for their next hops.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        !self.hold.is_empty()
+    }
+
+    /// Opens a queue; it is lent frames at once.
+    pub fn open(&mut self, queue: Box<dyn Port>) {
+        self.ports.open(queue);
+        self.ports.recycle(&mut self.pool);
+    }
+
+    /// Closes all queues of a port. Its frames are back in the pool.
+    pub fn close(&mut self, port: PortIndex) {
+        self.ports.close(port, &mut self.pool, &mut self.counters);
+        self.publish();
+    }
+
+    /// Frames that this engine can account for: in the pool, on their way home, lent, held.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.pool.available() + self.pool.returning() + self.ports.lent() + self.hold.len()
+    }
+
+    /// One turn of the loop: adopt, receive, decide, transmit, recycle.
+    pub fn poll(&mut self, now_ns: u64) -> Work {
+        self.forwarding.refresh();
+        self.policy.refresh();
+        let mut work = Work::default();
+        self.pool.collect_returns();
+        self.ports.recycle(&mut self.pool);
+        if !self.hold.is_empty() {
+            work.packets += self.review_hold(now_ns);
+        }
+        for place in 0..self.ports.len() {
+            let received = self.receive(place, now_ns);
+            if received > 0 {
+                work.packets += received;
+                self.run(now_ns, pipeline::Origin::Port);
+                work.transmitted += self.ports.flush(&mut self.pool, &mut self.counters);
+            }
+        }
+        let handed_in = self.take_handed_over(now_ns);
+        if handed_in > 0 {
+            work.packets += handed_in;
+            self.run(now_ns, pipeline::Origin::Worker);
+        }
+        work.transmitted += self.ports.flush(&mut self.pool, &mut self.counters);
+        self.ports.kick();
+        if self.inboxes.workers() > 1 && work.packets > 0 {
+            self.inboxes.wake_receivers();
+        }
+        self.counters.add(Counter::Polls, 1);
+        if work == Work::default() {
+            self.counters.add(Counter::PollsIdle, 1);
+        }
+        // The first idle poll publishes too: it has taken back what the last busy one had in flight.
+        if work != Work::default() || self.unpublished {
+            self.publish();
+        }
+        self.unpublished = work != Work::default();
+        work
+    }
+
+    /// Publishes the counters with their levels.
+    pub fn publish(&mut self) {
+        self.ports.gauge(&mut self.counters);
+        self.counters.set(Counter::Held, self.hold.len() as u64);
+        self.counters.set(Counter::FramesPool, self.pool.available() as u64);
+        self.published.publish(&self.counters);
+    }
+
+    /// Ends the engine: ports are closed, held packets dropped; the pool with all of its frames is given
+    /// back.
+    #[must_use]
+    pub fn shut_down(mut self) -> FramePool {
+        for index in (0..crate::port::PORTS_MAX).filter_map(PortIndex::new) {
+            self.ports.close(index, &mut self.pool, &mut self.counters);
+        }
+        while let Some(held) = self.hold.pop() {
+            self.counters.drop_one(DropReason::NeighbourUnresolved);
+            self.pool.put(held.frame);
+        }
+        while let Some(packet) = self.inboxes.take(self.worker) {
+            self.counters.add(Counter::HandedIn, 1);
+            self.counters.drop_one(DropReason::PortDown);
+            self.pool.put(packet.frame);
+        }
+        self.pool.collect_returns();
+        self.publish();
+        self.pool
+    }
+
+    fn receive(&mut self, place: usize, now_ns: u64) -> u64 {
+        let Some(queue) = self.ports.queue_mut(place) else { return 0 };
+        let port = queue.index();
+        let received = queue.receive(&mut self.batch) as u64;
+        if received > 0 {
+            self.batch.received_ns = now_ns;
+            let bytes: usize = (0..self.batch.len()).map(|i| self.batch.bytes(i).len()).sum();
+            self.counters.received(port, received, bytes as u64);
+        }
+        received
+    }
+
+    fn take_handed_over(&mut self, now_ns: u64) -> u64 {
+        let mut taken = 0;
+        while self.batch.room() > 0 {
+            let Some(packet) = self.inboxes.take(self.worker) else { break };
+            self.batch.push(packet.frame, packet.ingress);
+            taken += 1;
+        }
+        self.batch.received_ns = now_ns;
+        self.counters.add(Counter::HandedIn, taken);
+        taken
+    }
+
+    fn run(&mut self, now_ns: u64, origin: pipeline::Origin) {
+        let mut emitter = Emitter {
+            forwarding: self.forwarding.get(),
+            forwarding_epoch: self.forwarding.epoch(),
+            resolver: &self.resolver,
+            ports: &mut self.ports,
+            hold: &mut self.hold,
+            pool: &mut self.pool,
+            counters: &mut self.counters,
+            now_ns,
+            asked: false,
+        };
+        let decisions = pipeline::Decisions {
+            worker: self.worker,
+            flow_hash: &self.flow_hash,
+            inboxes: &self.inboxes,
+            policy: self.policy.get(),
+            answers: &mut self.answers,
+        };
+        pipeline::run(&mut self.batch, origin, decisions, &mut emitter);
+        if emitter.asked {
+            self.resolver.wake();
+        }
+    }
+
+    /// Lets go of held packets whose next hops are known now, or known not to answer. Returns how many.
+    fn review_hold(&mut self, now_ns: u64) -> u64 {
+        let epoch = self.forwarding.epoch();
+        if epoch == self.reviewed_epoch && now_ns.saturating_sub(self.reviewed_ns) < REVIEW_NS {
+            return 0;
+        }
+        (self.reviewed_epoch, self.reviewed_ns) = (epoch, now_ns);
+        let forwarding = self.forwarding.get();
+        let mut emitter = Emitter {
+            forwarding,
+            forwarding_epoch: epoch,
+            resolver: &self.resolver,
+            ports: &mut self.ports,
+            hold: &mut self.hold,
+            pool: &mut self.pool,
+            counters: &mut self.counters,
+            now_ns,
+            asked: false,
+        };
+        let mut left = 0;
+        for _ in 0..emitter.hold.len() {
+            let Some(held) = emitter.hold.pop() else { break };
+            match held.outlook(forwarding, epoch, now_ns) {
+                Outlook::Waiting => {
+                    emitter.hold.keep(held);
+                    continue;
+                }
+                Outlook::Resolved => {
+                    let way =
+                        Way { port: held.port, next_hop: held.next_hop, ingress: held.ingress };
+                    emitter.send(held.frame, way);
+                }
+                Outlook::Failed => {
+                    if held.ingress.is_some() {
+                        let kind = IcmpError::DestinationUnreachable(Unreachable::Host);
+                        let original = &held.frame.bytes()[HEADER_BYTES..];
+                        self.answers.send(original, kind, &mut emitter);
+                    }
+                    emitter.drop_frame(held.frame, DropReason::NeighbourUnresolved);
+                }
+            }
+            left += 1;
+        }
+        if emitter.asked {
+            self.resolver.wake();
+        }
+        left
+    }
+}

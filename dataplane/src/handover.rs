@@ -1,0 +1,178 @@
+//! Hand-over: packets on their way to the worker of their flow.
+//!
+//! A flow lives on the worker that its symmetric hash names. Where the NIC's own hash puts a packet on
+//! another worker's queue, that worker passes the frame on as it is: one UMEM serves the process, so
+//! nothing is copied. Each worker has one bounded inbox; when it is full the packet is dropped and
+//! counted by the sender. The order of one flow is kept, for all of its packets that come by one queue
+//! take the same way.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use crossbeam_queue::ArrayQueue;
+
+use crate::batch::Headers;
+use crate::frame::Frame;
+use crate::port::PortIndex;
+use crate::wake::Waker;
+
+/// Packets that a worker's inbox holds at most.
+pub const INBOX_PACKETS_MAX: usize = 4096;
+
+/// A packet between workers.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The packet.
+    pub frame: Frame,
+    /// Where it came in.
+    pub ingress: PortIndex,
+    /// When it was received.
+    pub received_ns: u64,
+}
+
+/// All workers' inboxes.
+#[derive(Debug, Clone)]
+pub struct Inboxes(Arc<[Inbox]>);
+
+#[derive(Debug)]
+struct Inbox {
+    packets: ArrayQueue<HandedOver>,
+    waker: Arc<Waker>,
+}
+
+impl Inboxes {
+    /// One inbox a worker, each for `packets_max` packets.
+    ///
+    /// # Errors
+    /// When the process is out of file descriptors.
+    pub fn new(workers: usize, packets_max: usize) -> io::Result<Self> {
+        let inbox =
+            |_| Ok(Inbox { packets: ArrayQueue::new(packets_max), waker: Arc::new(Waker::new()?) });
+        Ok(Self((0..workers).map(inbox).collect::<io::Result<_>>()?))
+    }
+
+    /// What ends a worker's sleep.
+    #[must_use]
+    pub fn waker(&self, worker: usize) -> &Arc<Waker> {
+        &self.0[worker].waker
+    }
+
+    /// Wakes the workers that sleep although packets wait for them.
+    pub fn wake_receivers(&self) {
+        for inbox in self.0.iter() {
+            if !inbox.packets.is_empty() {
+                inbox.waker.wake();
+            }
+        }
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Sends a packet to a worker.
+    ///
+    /// # Errors
+    /// Gives the packet back when that inbox is full.
+    pub fn send(&self, worker: usize, packet: HandedOver) -> Result<(), HandedOver> {
+        self.0[worker].packets.push(packet)
+    }
+
+    /// Takes the next packet for a worker.
+    #[must_use]
+    pub fn take(&self, worker: usize) -> Option<HandedOver> {
+        self.0[worker].packets.pop()
+    }
+
+    /// Packets that wait in a worker's inbox.
+    #[must_use]
+    pub fn waiting(&self, worker: usize) -> usize {
+        self.0[worker].packets.len()
+    }
+}
+
+/// Names the worker of a flow: the same for both directions.
+#[derive(Debug, Clone)]
+pub struct FlowHash {
+    keys: RandomState,
+    workers: u64,
+}
+
+impl FlowHash {
+    /// A hash under the given seed, over `workers` workers. The seed should be drawn from the operating
+    /// system at start: who knows it can choose flows that all meet on one worker.
+    #[must_use]
+    pub fn new(seed: [u64; 4], workers: usize) -> Self {
+        let [a, b, c, d] = seed;
+        Self { keys: RandomState::with_seeds(a, b, c, d), workers: workers as u64 }
+    }
+
+    /// The worker of the packet's flow.
+    ///
+    /// Ports count only for whole datagrams: all fragments of a datagram must meet on one worker, and
+    /// only the first has ports.
+    #[must_use]
+    pub fn worker(&self, headers: &Headers) -> usize {
+        if self.workers == 1 {
+            return 0;
+        }
+        let (from, to) = (
+            end(headers.source, headers.source_port),
+            end(headers.destination, headers.destination_port),
+        );
+        let (low, high) = if from <= to { (from, to) } else { (to, from) };
+        // Two aligned words: an address with its port each, the protocol above the lower one's port.
+        let hash = self.keys.hash_one([low | u64::from(headers.protocol) << 48, high]);
+        // The high half of the product: an unbiased enough range reduction without a division.
+        let worker = (u128::from(hash) * u128::from(self.workers)) >> 64;
+        usize::try_from(worker).unwrap_or(0)
+    }
+}
+
+fn end(address: Ipv4Addr, port: u16) -> u64 {
+    u64::from(u32::from(address)) << 16 | u64::from(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn both_directions_live_on_one_worker(
+            source: u32, destination: u32, source_port: u16, destination_port: u16, protocol: u8, seed: [u64; 4],
+        ) {
+            let hash = FlowHash::new(seed, 3);
+            let there = Headers {
+                source: source.into(), destination: destination.into(),
+                source_port, destination_port, protocol, ..Headers::default()
+            };
+            let back = Headers {
+                source: destination.into(), destination: source.into(),
+                source_port: destination_port, destination_port: source_port, ..there
+            };
+            prop_assert_eq!(hash.worker(&there), hash.worker(&back));
+            prop_assert!(hash.worker(&there) < 3);
+        }
+    }
+
+    #[test]
+    fn flows_spread_over_all_workers() {
+        let hash = FlowHash::new([1, 2, 3, 4], 4);
+        let mut flows = [0_u32; 4];
+        for source_port in 0..4000 {
+            let headers =
+                Headers { source_port, destination_port: 80, protocol: 6, ..Headers::default() };
+            flows[hash.worker(&headers)] += 1;
+        }
+        for count in flows {
+            assert!((850..1150).contains(&count), "{flows:?}");
+        }
+    }
+}

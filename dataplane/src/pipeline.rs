@@ -1,0 +1,49 @@
+//! The stages in order.
+//!
+//! ```text
+//! receive -> parse -> hand_over -> route -> decide -> answer -> emit -> transmit
+//!                        |                                        |
+//!                        v                                        +-> hold (next hop unknown)
+//!                  other worker's inbox                           '-> drop, counted by reason
+//! ```
+
+use crate::batch::Batch;
+use crate::handover::{FlowHash, Inboxes};
+use crate::policy::Policy;
+use crate::stage::{self, Answers, Emitter};
+
+/// Where the packets of a batch come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From a port: they may belong to another worker.
+    Port,
+    /// From another worker, which knows that they belong here.
+    Worker,
+}
+
+/// What the deciding stages need.
+#[derive(Debug)]
+pub struct Decisions<'a> {
+    /// This worker's number.
+    pub worker: usize,
+    /// Names the worker of each flow.
+    pub flow_hash: &'a FlowHash,
+    /// All workers' inboxes.
+    pub inboxes: &'a Inboxes,
+    /// The rules.
+    pub policy: &'a Policy,
+    /// The right to send ICMP errors.
+    pub answers: &'a mut Answers,
+}
+
+/// Takes a batch through all stages; it is empty afterwards.
+pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter: &mut Emitter<'_>) {
+    stage::parse(batch, emitter.forwarding);
+    if origin == Origin::Port && decisions.inboxes.workers() > 1 {
+        stage::hand_over(batch, decisions.flow_hash, decisions.worker);
+    }
+    stage::route(batch, emitter.forwarding);
+    stage::decide(batch, decisions.policy, decisions.worker);
+    stage::answer(batch, decisions.answers, emitter);
+    stage::emit(batch, emitter, decisions.inboxes);
+}

@@ -1,0 +1,188 @@
+//! From a rule set to a [`Policy`].
+//!
+//! Interface names become bits: a rule about `eth+` is compiled to the set of ports that the name covers,
+//! with `!` already applied. Counters are found again by the rule's identity, so a rule that a change does
+//! not touch goes on counting where it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_control::command::ChainName;
+use weir_control::rule::{InterfacePattern, Match, Negatable, PortRange, Rule, Target};
+use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
+
+use super::Policy;
+use super::counters::{Count, RuleCounters};
+use super::rule::{Action, AddressTest, CompiledRule, FlagsTest, Ports, TransportTest};
+
+/// A rule that the language knows and this engine cannot enforce.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "rule {number} of chain {chain}: `{word}' is not enforced by this version of Weir, so it is refused"
+)]
+pub struct CompileError {
+    /// The chain.
+    pub chain: String,
+    /// The rule's number in it.
+    pub number: usize,
+    /// What cannot be enforced.
+    pub word: &'static str,
+}
+
+/// A counter and what it stood at when it was last zeroed.
+#[derive(Debug)]
+struct Tally {
+    counters: Arc<RuleCounters>,
+    zero: Count,
+}
+
+impl Tally {
+    fn new(workers: usize) -> Self {
+        Self { counters: RuleCounters::new(workers), zero: Count::default() }
+    }
+
+    fn read(&self) -> ruleset::Counters {
+        let Count { packets, bytes } = self.counters.read() - self.zero;
+        ruleset::Counters { packets, bytes }
+    }
+}
+
+/// Compiles rule sets, and keeps the counters of the rules in force.
+#[derive(Debug)]
+pub struct Compiler {
+    workers: usize,
+    port_names: Vec<String>,
+    rules: BTreeMap<RuleId, Tally>,
+    forward_policy: Tally,
+}
+
+impl Compiler {
+    /// For `workers` workers and the ports of these names, in the order of their indices.
+    #[must_use]
+    pub fn new(workers: usize, port_names: Vec<String>) -> Self {
+        Self { workers, port_names, rules: BTreeMap::new(), forward_policy: Tally::new(workers) }
+    }
+
+    /// Compiles a rule set. Rules new to the compiler get counters at zero.
+    ///
+    /// # Errors
+    /// [`CompileError`] names the first rule that cannot be enforced; the counters are as before.
+    pub fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, CompileError> {
+        let forward = ChainName::forward();
+        let Some(chain) = ruleset.chain(&forward) else {
+            return Ok(Policy::accept_all(self.workers));
+        };
+        let mut fresh = Vec::new();
+        let mut rules = Vec::with_capacity(chain.rules.len());
+        for (place, entry) in chain.rules.iter().enumerate() {
+            let counters = self.rules.get(&entry.id).map(|tally| Arc::clone(&tally.counters));
+            let counters = counters.unwrap_or_else(|| {
+                let tally = Tally::new(self.workers);
+                let counters = Arc::clone(&tally.counters);
+                fresh.push((entry.id, tally));
+                counters
+            });
+            rules.push(self.rule(&entry.rule, counters).map_err(|word| CompileError {
+                chain: forward.to_string(),
+                number: place + 1,
+                word,
+            })?);
+        }
+        self.rules.extend(fresh);
+        Ok(Policy {
+            rules: rules.into(),
+            default: match chain.policy {
+                ruleset::Policy::Accept => Action::Accept,
+                ruleset::Policy::Drop => Action::Drop,
+            },
+            default_counters: Arc::clone(&self.forward_policy.counters),
+        })
+    }
+
+    /// Forgets and zeroes counters as a command's outcome says.
+    pub fn settle(&mut self, outcome: &Outcome) {
+        for id in &outcome.removed {
+            self.rules.remove(id);
+        }
+        for id in &outcome.zeroed_rules {
+            if let Some(tally) = self.rules.get_mut(id) {
+                tally.zero = tally.counters.read();
+            }
+        }
+        if outcome.zeroed_policies.contains(&ChainName::forward()) {
+            self.forward_policy.zero = self.forward_policy.counters.read();
+        }
+    }
+
+    /// What all rules and policies have counted since they were last zeroed.
+    #[must_use]
+    pub fn counters(&self) -> CounterTable {
+        let mut table = CounterTable::default();
+        table.rules = self.rules.iter().map(|(id, tally)| (*id, tally.read())).collect();
+        table.policies.insert(ChainName::forward(), self.forward_policy.read());
+        table
+    }
+
+    fn rule(&self, rule: &Rule, counters: Arc<RuleCounters>) -> Result<CompiledRule, &'static str> {
+        let mut transports = Vec::with_capacity(rule.matches.len());
+        for extension in &rule.matches {
+            transports.push(match extension {
+                Match::Tcp(tcp) => TransportTest {
+                    source: ports(tcp.source_ports),
+                    destination: ports(tcp.destination_ports),
+                    flags: FlagsTest {
+                        mask: tcp.flags.value.mask(),
+                        set: tcp.flags.value.set(),
+                        negated: tcp.flags.negated,
+                    },
+                    tcp: true,
+                },
+                Match::Udp(udp) => TransportTest {
+                    source: ports(udp.source_ports),
+                    destination: ports(udp.destination_ports),
+                    flags: FlagsTest::ANY,
+                    tcp: false,
+                },
+                other => return Err(other.name()),
+            });
+        }
+        let action = match &rule.target {
+            None => None,
+            Some(Target::Accept) => Some(Action::Accept),
+            Some(Target::Drop) => Some(Action::Drop),
+            Some(other) => return Err(other.name()),
+        };
+        Ok(CompiledRule {
+            source: rule.source.map_or(AddressTest::ANY, address),
+            destination: rule.destination.map_or(AddressTest::ANY, address),
+            ingress_mask: self.port_mask(rule.in_interface.as_ref()),
+            egress_mask: self.port_mask(rule.out_interface.as_ref()),
+            protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
+            protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
+            transports: transports.into(),
+            action,
+            counters,
+        })
+    }
+
+    fn port_mask(&self, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
+        let Some(pattern) = pattern else { return u32::MAX };
+        let names = self.port_names.iter().enumerate();
+        names.fold(0, |mask, (index, name)| {
+            let bit = u32::from(pattern.value.matches(name) != pattern.negated);
+            mask | bit << index
+        })
+    }
+}
+
+fn address(net: Negatable<weir_control::rule::Ipv4Net>) -> AddressTest {
+    AddressTest {
+        network: net.value.address().into(),
+        mask: net.value.mask().into(),
+        negated: net.negated,
+    }
+}
+
+fn ports(range: Negatable<PortRange>) -> Ports {
+    Ports { first: range.value.first(), last: range.value.last(), negated: range.negated }
+}

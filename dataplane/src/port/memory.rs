@@ -1,0 +1,138 @@
+//! `MemoryPort`: a port over vectors, for tests, simulation and benchmarks.
+//!
+//! It behaves as an AF_XDP queue does where that matters: it can only receive into frames that it was
+//! lent before, it has a bounded transmit ring, and a transmitted frame comes back only some polls later.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Port, PortIndex};
+use crate::batch::Batch;
+use crate::frame::{Frame, FramePool};
+
+/// The far end of a [`MemoryPort`]: what it will receive, and what it has sent.
+#[derive(Debug, Clone, Default)]
+pub struct Wire(Arc<Mutex<Queues>>);
+
+#[derive(Debug, Default)]
+struct Queues {
+    to_port: VecDeque<Vec<u8>>,
+    from_port: Vec<Vec<u8>>,
+}
+
+impl Wire {
+    fn queues(&self) -> std::sync::MutexGuard<'_, Queues> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a packet on the wire towards the port.
+    pub fn send(&self, packet: impl Into<Vec<u8>>) {
+        self.queues().to_port.push_back(packet.into());
+    }
+
+    /// Takes all that the port has transmitted, oldest first.
+    #[must_use]
+    pub fn take_sent(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.queues().from_port)
+    }
+
+    /// Packets that the port has not received yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.queues().to_port.len()
+    }
+}
+
+/// A port over a [`Wire`].
+#[derive(Debug)]
+pub struct MemoryPort {
+    index: PortIndex,
+    wire: Wire,
+    /// Lent for receiving: the "fill ring".
+    fill: Vec<Frame>,
+    fill_entries: usize,
+    /// Sent, not yet completed: the "TX ring".
+    in_flight: VecDeque<Frame>,
+    tx_entries: usize,
+    /// How many of the newest sent frames `recycle` leaves uncompleted.
+    completion_lag: usize,
+}
+
+impl MemoryPort {
+    /// A port with the given ring sizes; the wire is its far end.
+    #[must_use]
+    pub fn new(index: PortIndex, wire: Wire, fill_entries: usize, tx_entries: usize) -> Self {
+        Self {
+            index,
+            wire,
+            fill: Vec::with_capacity(fill_entries),
+            fill_entries,
+            in_flight: VecDeque::with_capacity(tx_entries),
+            tx_entries,
+            completion_lag: 0,
+        }
+    }
+
+    /// Makes completions lag: the newest `frames` sent frames stay in flight at each `recycle`.
+    #[must_use]
+    pub fn with_completion_lag(mut self, frames: usize) -> Self {
+        self.completion_lag = frames;
+        self
+    }
+}
+
+impl Port for MemoryPort {
+    fn index(&self) -> PortIndex {
+        self.index
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> usize {
+        let mut queues = self.wire.queues();
+        let mut received = 0;
+        while batch.room() > 0 && !queues.to_port.is_empty() {
+            let Some(mut frame) = self.fill.pop() else { break };
+            let packet = queues.to_port.pop_front().unwrap_or_default();
+            let len = packet.len().min(frame.capacity());
+            // A device cuts what is longer than its buffers; so does this one.
+            let fits = frame.fill(&packet[..len]);
+            debug_assert!(fits, "cut to the frame's capacity");
+            batch.push(frame, self.index);
+            received += 1;
+        }
+        received
+    }
+
+    fn transmit(&mut self, outbox: &mut Vec<Frame>) -> usize {
+        let room = self.tx_entries - self.in_flight.len();
+        let taken = room.min(outbox.len());
+        let mut queues = self.wire.queues();
+        for frame in outbox.drain(..taken) {
+            queues.from_port.push(frame.bytes().to_vec());
+            self.in_flight.push_back(frame);
+        }
+        taken
+    }
+
+    fn kick(&mut self) {}
+
+    fn recycle(&mut self, pool: &mut FramePool) {
+        while self.in_flight.len() > self.completion_lag {
+            let Some(frame) = self.in_flight.pop_front() else { break };
+            pool.put(frame);
+        }
+        while self.fill.len() < self.fill_entries {
+            let Some(frame) = pool.take() else { break };
+            self.fill.push(frame);
+        }
+    }
+
+    fn lent(&self) -> usize {
+        self.fill.len() + self.in_flight.len()
+    }
+
+    fn close(self: Box<Self>, pool: &mut FramePool) {
+        for frame in self.fill.into_iter().chain(self.in_flight) {
+            pool.put(frame);
+        }
+    }
+}

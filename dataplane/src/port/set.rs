@@ -1,0 +1,170 @@
+//! `PortSet`: the ports of one worker, and what is on its way to their transmit rings.
+
+use super::{PORTS_MAX, Port, PortIndex, Trouble};
+use crate::batch::BATCH_MAX;
+use crate::frame::{Frame, FramePool};
+use crate::telemetry::{Counter, Counters};
+use crate::verdict::DropReason;
+
+/// Packets that wait for one port's ring between two flushes at most: two batches.
+const OUTBOX_MAX: usize = 2 * BATCH_MAX;
+
+/// One worker's queues of all ports, with an outbox for each port.
+///
+/// A worker may have several queues of one port; it transmits by the first.
+pub struct PortSet {
+    queues: Vec<Box<dyn Port>>,
+    outboxes: Vec<Vec<Frame>>,
+    /// Ports that have been given packets since the last kick, as bits.
+    unkicked: u32,
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for PortSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.queues.iter().map(|queue| queue.index())).finish()
+    }
+}
+
+impl PortSet {
+    /// No queues yet; memory for the outboxes is allocated.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            queues: Vec::new(),
+            outboxes: (0..PORTS_MAX).map(|_| Vec::with_capacity(OUTBOX_MAX)).collect(),
+            unkicked: 0,
+        }
+    }
+
+    /// Adds a queue.
+    pub fn open(&mut self, queue: Box<dyn Port>) {
+        self.queues.push(queue);
+    }
+
+    /// Closes all queues of a port; their frames go back to the pool.
+    pub fn close(&mut self, port: PortIndex, pool: &mut FramePool, counters: &mut Counters) {
+        let (closing, staying) = self.queues.drain(..).partition(|queue| queue.index() == port);
+        self.queues = staying;
+        let closing: Vec<Box<dyn Port>> = closing;
+        for queue in closing {
+            queue.close(pool);
+        }
+        for frame in self.outboxes[port.as_usize()].drain(..) {
+            counters.drop_one(DropReason::PortDown);
+            pool.put(frame);
+        }
+    }
+
+    /// The queues.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Port> {
+        self.queues.iter().map(|queue| &**queue)
+    }
+
+    /// The queue at a place, for receiving from it.
+    pub fn queue_mut(&mut self, place: usize) -> Option<&mut (dyn Port + 'static)> {
+        self.queues.get_mut(place).map(|queue| &mut **queue)
+    }
+
+    /// How many queues there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// Puts a packet into a port's outbox; a full outbox is flushed first.
+    pub fn send(
+        &mut self,
+        frame: Frame,
+        port: PortIndex,
+        pool: &mut FramePool,
+        counters: &mut Counters,
+    ) {
+        if self.outboxes[port.as_usize()].len() == OUTBOX_MAX {
+            self.flush_port(port.as_usize(), pool, counters);
+        }
+        self.outboxes[port.as_usize()].push(frame);
+    }
+
+    /// Hands all outboxes to the transmit rings. Returns how many packets were transmitted.
+    pub fn flush(&mut self, pool: &mut FramePool, counters: &mut Counters) -> u64 {
+        (0..PORTS_MAX).map(|port| self.flush_port(port, pool, counters)).sum()
+    }
+
+    /// What does not fit after one kick is dropped: better a counted loss than a queue that grows and
+    /// adds latency to all that follows.
+    fn flush_port(&mut self, port: usize, pool: &mut FramePool, counters: &mut Counters) -> u64 {
+        let outbox = &mut self.outboxes[port];
+        if outbox.is_empty() {
+            return 0;
+        }
+        let bytes_all: usize = outbox.iter().map(Frame::len).sum();
+        let mut taken = 0;
+        let mut reason = DropReason::PortDown;
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.index().as_usize() == port) {
+            reason = DropReason::TxRingFull;
+            taken = queue.transmit(outbox);
+            if !outbox.is_empty() {
+                queue.kick();
+                queue.recycle(pool);
+                taken += queue.transmit(outbox);
+            }
+            self.unkicked |= queue.index().bit();
+            let bytes_left: usize = outbox.iter().map(Frame::len).sum();
+            counters.transmitted(queue.index(), taken as u64, (bytes_all - bytes_left) as u64);
+        }
+        for frame in outbox.drain(..) {
+            counters.drop_one(reason);
+            pool.put(frame);
+        }
+        taken as u64
+    }
+
+    /// Tells the devices that were given packets since the last call.
+    pub fn kick(&mut self) {
+        let unkicked = std::mem::take(&mut self.unkicked);
+        for queue in &mut self.queues {
+            if queue.index().bit() & unkicked != 0 {
+                queue.kick();
+            }
+        }
+    }
+
+    /// Takes back what was transmitted and lends frames for receiving, on every queue.
+    pub fn recycle(&mut self, pool: &mut FramePool) {
+        for queue in &mut self.queues {
+            queue.recycle(pool);
+        }
+    }
+
+    /// Frames lent by all queues.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        self.queues.iter().map(|queue| queue.lent()).sum()
+    }
+
+    /// Copies levels and troubles into the counters.
+    pub fn gauge(&self, counters: &mut Counters) {
+        let trouble =
+            self.queues.iter().map(|queue| queue.trouble()).fold(Trouble::default(), |sum, one| {
+                Trouble {
+                    foreign_addresses: sum.foreign_addresses + one.foreign_addresses,
+                    kick_errors: sum.kick_errors + one.kick_errors,
+                }
+            });
+        counters.set(Counter::ForeignAddresses, trouble.foreign_addresses);
+        counters.set(Counter::KickErrors, trouble.kick_errors);
+        counters.set(Counter::FramesLent, self.lent() as u64);
+    }
+}

@@ -1,0 +1,7 @@
+//! AF_XDP as a [`Port`](super::Port): opening devices, and their queues in a worker's hands.
+
+mod open;
+mod queue;
+
+pub use open::{Bank, OpenError, OpenPort, Opened};
+pub use queue::XdpQueue;

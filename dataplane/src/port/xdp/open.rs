@@ -1,0 +1,323 @@
+//! Opening devices: the mode ladder over all ports together, and one port again later.
+//!
+//! A UMEM is shared by all sockets, and sockets that share one inherit the mode of the first that was
+//! bound. So the ladder (driver zero-copy, driver copy, SKB) is climbed down by the whole set, with a
+//! fresh UMEM for each rung; the rung in use is the best that *every* port can do.
+//!
+//! No socket owns the UMEM. A port that comes back joins it through any socket that is still open; if
+//! none is, the same memory is registered anew.
+//!
+//! Sockets are bound before the program is attached: a device that another Weir serves is busy, and is
+//! found out that way before anything on it is touched.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use af_xdp::{
+    Area, AreaConfig, ModeChoice, Rung, SetupError, Socket, SocketConfig, SocketHandle,
+    WeakSocketHandle,
+};
+
+use crate::config::SocketOptions;
+use crate::frame::{Frame, Memory};
+use crate::port::PortIndex;
+use crate::program::{
+    Attachment, OnExit, Program, ProgramConfig, ProgramCounters, ProgramError, QUEUES_MAX,
+};
+
+/// Packets that one wake-up sends at most: several batches, so that one call a poll is enough.
+const TX_BUDGET: u32 = 256;
+
+/// Why a port, or the set of ports, could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The sockets or their memory.
+    #[error("{interface}: {source}")]
+    Socket {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: SetupError,
+    },
+    /// The packet memory.
+    #[error("packet memory: {0}")]
+    Memory(SetupError),
+    /// The XDP program.
+    #[error("{interface}: {source}")]
+    Program {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// Fewer queues than workers: some worker could not transmit there.
+    #[error(
+        "{interface} has {queues} queue(s) and there are {workers} workers, but each worker needs a queue of its own: \
+         set workers.count = {queues}, or `ethtool -L {interface} combined {workers}` (a veth pair: create it with \
+         `numrxqueues {workers} numtxqueues {workers}`)"
+    )]
+    FewQueues {
+        /// The interface.
+        interface: String,
+        /// Its queues.
+        queues: u32,
+        /// The workers.
+        workers: usize,
+    },
+    /// More queues than the program has places for sockets; packets of the rest would pass by.
+    #[error(
+        "{interface} has {queues} queues; Weir serves at most {QUEUES_MAX}: `ethtool -L {interface} combined {QUEUES_MAX}`"
+    )]
+    ManyQueues {
+        /// The interface.
+        interface: String,
+        /// Its queues.
+        queues: u32,
+    },
+}
+
+impl OpenError {
+    /// Whether a lower rung of the ladder may work where this one did not.
+    fn is_rung_refusal(&self) -> bool {
+        match self {
+            Self::Socket { source, .. } => source.is_rung_refusal(),
+            Self::Program { source, .. } => matches!(**source, ProgramError::Attach { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// What all ports are opened with.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    /// The packet memory.
+    pub area: AreaConfig,
+    /// Rungs that may be used.
+    pub mode: ModeChoice,
+    /// Ring sizes and options.
+    pub sockets: SocketOptions,
+    /// What the program does when no socket is there.
+    pub on_exit: OnExit,
+    /// Workers that the queues are distributed to.
+    pub workers: usize,
+}
+
+/// All ports, opened on one rung.
+#[derive(Debug)]
+pub struct Opened {
+    /// The memory they share.
+    pub memory: Arc<Memory>,
+    /// All of its frames.
+    pub frames: Vec<Frame>,
+    /// The rung.
+    pub rung: Rung,
+    /// Rungs above it, with why they were not possible.
+    pub refused: Vec<(Rung, OpenError)>,
+    /// The ports, with their sockets by queue.
+    pub ports: Vec<(OpenPort, Vec<Socket>)>,
+}
+
+/// An open port, without its sockets: those are with the workers.
+#[derive(Debug)]
+pub struct OpenPort {
+    index: PortIndex,
+    interface: String,
+    ifindex: u32,
+    rung: Rung,
+    // Declared before the program: dropped in this order, packets stop first.
+    attachment: Attachment,
+    program: Program,
+    handles: Vec<WeakSocketHandle>,
+}
+
+impl Bank {
+    /// Opens all interfaces on the best rung that all of them can do.
+    ///
+    /// # Errors
+    /// [`OpenError`] of the last rung tried. Nothing is left open or attached.
+    pub fn open(&self, interfaces: &[String]) -> Result<Opened, OpenError> {
+        let mut refused = Vec::new();
+        let rungs = self.mode.rungs();
+        for (place, &rung) in rungs.iter().enumerate() {
+            match self.open_on(rung, interfaces) {
+                Ok((memory, frames, ports)) => {
+                    return Ok(Opened { memory, frames, rung, refused, ports });
+                }
+                Err(error) if error.is_rung_refusal() && place + 1 < rungs.len() => {
+                    refused.push((rung, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(OpenError::Memory(SetupError::Os {
+            what: "choosing a mode".into(),
+            source: io::Error::other("no rung of the mode ladder is allowed"),
+        }))
+    }
+
+    #[expect(clippy::type_complexity, reason = "taken apart at once by its one caller")]
+    fn open_on(
+        &self,
+        rung: Rung,
+        interfaces: &[String],
+    ) -> Result<(Arc<Memory>, Vec<Frame>, Vec<(OpenPort, Vec<Socket>)>), OpenError> {
+        let area = Area::new(&self.area).map_err(OpenError::Memory)?;
+        let mut ports: Vec<(OpenPort, Vec<Socket>)> = Vec::new();
+        for (place, interface) in interfaces.iter().enumerate() {
+            let Some(index) = PortIndex::new(place) else { break };
+            let share = ports.first().and_then(|(_, sockets)| sockets.first()).map(Socket::handle);
+            ports.push(self.open_port(&area, share.as_ref(), rung, index, interface)?);
+        }
+        let (memory, frames) = Memory::new(area);
+        Ok((memory, frames, ports))
+    }
+
+    /// Opens one interface over memory that is in use already.
+    ///
+    /// `share` is any open socket of that memory; without one it is registered anew.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is left open or attached.
+    pub fn open_port(
+        &self,
+        area: &Arc<Area>,
+        share: Option<&SocketHandle>,
+        rung: Rung,
+        index: PortIndex,
+        interface: &str,
+    ) -> Result<(OpenPort, Vec<Socket>), OpenError> {
+        let socket_error = |source| OpenError::Socket { interface: interface.to_owned(), source };
+        let program_error = |source| OpenError::Program {
+            interface: interface.to_owned(),
+            source: Box::new(source),
+        };
+        let ifindex = af_xdp::nic::ifindex(interface).map_err(socket_error)?;
+        let queues = self.queues(interface)?;
+        let config = self.socket_config(rung);
+        let mut sockets: Vec<Socket> = Vec::new();
+        for queue in 0..queues {
+            let own = sockets.first().map(Socket::handle);
+            let share = share.or(own.as_ref());
+            sockets.push(Socket::bind(area, share, ifindex, queue, &config).map_err(socket_error)?);
+        }
+        let config = ProgramConfig { on_exit: self.on_exit };
+        let mut program = Program::load(config).map_err(program_error)?;
+        for (queue, socket) in (0..).zip(&sockets) {
+            program.set_socket(queue, std::os::fd::AsFd::as_fd(socket)).map_err(program_error)?;
+        }
+        let attachment =
+            program.attach(interface, ifindex, rung.attach_mode()).map_err(program_error)?;
+        let handles = sockets.iter().map(|socket| socket.handle().downgrade()).collect();
+        let port = OpenPort {
+            index,
+            interface: interface.to_owned(),
+            ifindex,
+            rung,
+            attachment,
+            program,
+            handles,
+        };
+        Ok((port, sockets))
+    }
+
+    fn queues(&self, interface: &str) -> Result<u32, OpenError> {
+        let queues = af_xdp::nic::queues(interface)
+            .map_err(|source| OpenError::Socket { interface: interface.to_owned(), source })?
+            .bindable();
+        if (queues as usize) < self.workers {
+            let interface = interface.to_owned();
+            return Err(OpenError::FewQueues { interface, queues, workers: self.workers });
+        }
+        if queues > QUEUES_MAX {
+            return Err(OpenError::ManyQueues { interface: interface.to_owned(), queues });
+        }
+        Ok(queues)
+    }
+
+    fn socket_config(&self, rung: Rung) -> SocketConfig {
+        SocketConfig {
+            rx_entries: self.sockets.rx_entries,
+            tx_entries: self.sockets.tx_entries,
+            fill_entries: self.sockets.fill_entries,
+            completion_entries: self.sockets.completion_entries,
+            rung,
+            need_wakeup: self.sockets.need_wakeup,
+            busy_poll: self.sockets.busy_poll,
+            tx_budget: TX_BUDGET.min(self.sockets.tx_entries),
+            bind_retry: Duration::from_millis(self.sockets.bind_retry_ms),
+        }
+    }
+}
+
+impl OpenPort {
+    /// Which port it is.
+    #[must_use]
+    pub fn index(&self) -> PortIndex {
+        self.index
+    }
+
+    /// Its interface.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// The interface's number when it was opened.
+    #[must_use]
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    /// How packets cross.
+    #[must_use]
+    pub fn rung(&self) -> Rung {
+        self.rung
+    }
+
+    /// How many queues have a socket.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// An open socket of this port, for others to join its memory through.
+    #[must_use]
+    pub fn any_socket(&self) -> Option<SocketHandle> {
+        self.handles.iter().find_map(WeakSocketHandle::upgrade)
+    }
+
+    /// The program, to tell it the machine's addresses.
+    pub fn program_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// What the program counted.
+    ///
+    /// # Errors
+    /// When its map cannot be read.
+    pub fn program_counters(&self) -> Result<ProgramCounters, ProgramError> {
+        self.program.counters()
+    }
+
+    /// The kernel's counters of all sockets of this port, summed.
+    #[must_use]
+    pub fn statistics(&self) -> af_xdp::Statistics {
+        let handles = self.handles.iter().filter_map(WeakSocketHandle::upgrade);
+        let each = handles.filter_map(|handle| handle.statistics().ok());
+        each.fold(af_xdp::Statistics::default(), |sum, one| af_xdp::Statistics {
+            rx_dropped: sum.rx_dropped + one.rx_dropped,
+            rx_invalid_descs: sum.rx_invalid_descs + one.rx_invalid_descs,
+            tx_invalid_descs: sum.tx_invalid_descs + one.tx_invalid_descs,
+            rx_ring_full: sum.rx_ring_full + one.rx_ring_full,
+            rx_fill_ring_empty_descs: sum.rx_fill_ring_empty_descs + one.rx_fill_ring_empty_descs,
+            tx_ring_empty_descs: sum.tx_ring_empty_descs + one.tx_ring_empty_descs,
+        })
+    }
+
+    /// Ends it: the program first, so that no packet meets a closing socket, as `on_exit` says. The
+    /// sockets are closed by the workers that have them.
+    pub fn close(self) {
+        self.attachment.close();
+    }
+}

@@ -1,0 +1,163 @@
+//! One AF_XDP socket as a [`Port`].
+//!
+//! ```text
+//!   pool --lend--> fill ring ==> kernel ==> RX ring --reclaim--> batch
+//!   outbox --lend--> TX ring ==> kernel ==> completion ring --reclaim--> pool
+//! ```
+//!
+//! Transmission in copy mode happens inside the wake-up call, a budget of packets at a time; where the
+//! kernel says that it is not done, the next `recycle` wakes it again. Completions are drained at every
+//! poll, traffic or not: a full completion ring stops transmission.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use af_xdp::{Desc, RxWake, Socket, TxWake};
+
+use crate::batch::Batch;
+use crate::frame::{Frame, FramePool};
+use crate::port::{Ledger, Port, PortIndex, Trouble};
+use crate::verdict::{DropReason, Verdict};
+
+/// The fill ring is topped up when it lacks so many frames: often enough never to run dry, rarely
+/// enough not to pull its index line to and fro with the kernel for every packet.
+const REFILL_FRAMES: usize = 32;
+
+/// An AF_XDP socket with the frames it has lent to the kernel.
+#[derive(Debug)]
+pub struct XdpQueue {
+    index: PortIndex,
+    socket: Socket,
+    ledger: Ledger,
+    chunk_mask: u64,
+    /// Frames on the fill ring, or with the kernel for receiving.
+    filled: usize,
+    wake_again: bool,
+    trouble: Trouble,
+}
+
+impl XdpQueue {
+    /// Takes over a bound socket of port `index`.
+    #[must_use]
+    pub fn new(index: PortIndex, socket: Socket) -> Self {
+        let (chunks, chunk_bytes) = (socket.area().chunks(), socket.area().chunk_bytes());
+        Self {
+            index,
+            socket,
+            ledger: Ledger::new(chunks, chunk_bytes),
+            chunk_mask: u64::from(chunk_bytes) - 1,
+            filled: 0,
+            wake_again: false,
+            trouble: Trouble::default(),
+        }
+    }
+
+    fn take_completions(&mut self, pool: &mut FramePool) {
+        let completed = self.socket.completion.peek(u32::MAX);
+        for address in &completed {
+            match self.ledger.reclaim(address) {
+                Some(frame) => pool.put(frame),
+                None => self.trouble.foreign_addresses += 1,
+            }
+        }
+        completed.release();
+    }
+
+    fn refill(&mut self, pool: &mut FramePool) {
+        let missing = (self.socket.fill.entries() as usize).saturating_sub(self.filled);
+        let wanted = missing.min(pool.available());
+        if wanted == 0 || (missing < REFILL_FRAMES && self.filled > REFILL_FRAMES) {
+            return;
+        }
+        let mut slots = self.socket.fill.reserve(u32::try_from(wanted).unwrap_or(u32::MAX));
+        slots.extend(std::iter::from_fn(|| pool.take().map(|frame| self.ledger.lend(frame))));
+        self.filled += slots.submit() as usize;
+    }
+}
+
+impl Port for XdpQueue {
+    fn index(&self) -> PortIndex {
+        self.index
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> usize {
+        let received = self.socket.rx.peek(u32::try_from(batch.room()).unwrap_or(u32::MAX));
+        let mut count = 0;
+        for descriptor in &received {
+            let Some(mut frame) = self.ledger.reclaim(descriptor.addr) else {
+                self.trouble.foreign_addresses += 1;
+                continue;
+            };
+            self.filled -= 1;
+            count += 1;
+            let offset = usize::try_from(descriptor.addr & self.chunk_mask).unwrap_or(usize::MAX);
+            let len = usize::try_from(descriptor.len).unwrap_or(usize::MAX);
+            let whole = !descriptor.is_continued() && frame.set_window(offset, len);
+            let verdict = if whole {
+                Verdict::Drop(DropReason::Unclassified)
+            } else {
+                Verdict::Drop(DropReason::MultiBuffer)
+            };
+            batch.push_decided(frame, self.index, verdict);
+        }
+        received.release();
+        count
+    }
+
+    fn transmit(&mut self, outbox: &mut Vec<Frame>) -> usize {
+        let mut slots = self.socket.tx.reserve(u32::try_from(outbox.len()).unwrap_or(u32::MAX));
+        let taken = slots.len() as usize;
+        slots.extend(outbox.drain(..taken).map(|frame| {
+            let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            Desc::new(self.ledger.lend(frame), len)
+        }));
+        slots.submit() as usize
+    }
+
+    fn kick(&mut self) {
+        if !self.socket.tx_needs_wake() {
+            return;
+        }
+        match self.socket.wake_tx() {
+            Ok(TxWake::Done) => self.wake_again = false,
+            Ok(TxWake::Again) => self.wake_again = true,
+            // Descriptors stay in the ring until the link is up, or come back when the port is closed.
+            Ok(TxWake::DeviceDown | TxWake::DeviceGone) => self.wake_again = false,
+            Err(_) => self.trouble.kick_errors += 1,
+        }
+    }
+
+    fn recycle(&mut self, pool: &mut FramePool) {
+        if self.wake_again {
+            self.kick();
+        }
+        self.take_completions(pool);
+        self.refill(pool);
+        if self.socket.fill.needs_wakeup() {
+            match self.socket.wake_rx() {
+                Ok(RxWake::Done | RxWake::Again | RxWake::DeviceDown | RxWake::DeviceGone) => {}
+                Err(_) => self.trouble.kick_errors += 1,
+            }
+        }
+    }
+
+    fn lent(&self) -> usize {
+        self.ledger.lent()
+    }
+
+    fn close(self: Box<Self>, pool: &mut FramePool) {
+        let Self { socket, mut ledger, .. } = *self;
+        // The kernel writes to the chunks until the descriptor is closed.
+        drop(socket);
+        for frame in ledger.drain() {
+            pool.put(frame);
+        }
+    }
+
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+
+    fn trouble(&self) -> Trouble {
+        self.trouble
+    }
+}

@@ -1,0 +1,180 @@
+//! `emit`: every packet leaves the batch, one way or another, and is counted.
+
+use std::net::Ipv4Addr;
+
+use crate::batch::{Batch, Headers};
+use crate::frame::{Frame, FramePool};
+use crate::handover::{HandedOver, Inboxes};
+use crate::hold::{Held, Hold};
+use crate::port::{PortIndex, PortSet};
+use crate::respond;
+use crate::route::{Forwarding, Resolver, Route};
+use crate::telemetry::{Counter, Counters};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::checksum;
+use crate::wire::ethernet::{EtherType, EthernetHeader, HEADER_BYTES, MacAddr};
+use crate::wire::ipv4::Ipv4;
+
+/// What a packet needs to leave: everything of the worker that is not the batch.
+#[derive(Debug)]
+pub struct Emitter<'a> {
+    /// Where packets go.
+    pub forwarding: &'a Forwarding,
+    /// Which forwarding snapshot that is.
+    pub forwarding_epoch: u64,
+    /// Who resolves next hops.
+    pub resolver: &'a Resolver,
+    /// The worker's ports.
+    pub ports: &'a mut PortSet,
+    /// Packets that wait for next hops.
+    pub hold: &'a mut Hold,
+    /// Unused frames.
+    pub pool: &'a mut FramePool,
+    /// The worker's counters.
+    pub counters: &'a mut Counters,
+    /// The time of this poll.
+    pub now_ns: u64,
+    /// Whether a next hop was asked for, so that the resolver is to be woken.
+    pub asked: bool,
+}
+
+/// Empties the batch. `inboxes` are where packets of other workers' flows go.
+pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
+    let received_ns = batch.received_ns;
+    for i in 0..batch.len() {
+        let Some(mut frame) = batch.take(i) else { continue };
+        let ingress = batch.ingress[i];
+        match batch.verdict[i] {
+            Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
+            Verdict::HandOver(worker) => {
+                match inboxes.send(worker, HandedOver { frame, ingress, received_ns }) {
+                    Ok(()) => emitter.counters.add(Counter::HandedOut, 1),
+                    Err(back) => emitter.drop_frame(back.frame, DropReason::HandOverFull),
+                }
+            }
+            Verdict::Forward(port) => {
+                let headers = &batch.headers[i];
+                finish_l3(&mut frame, headers);
+                let way = Way { port, next_hop: batch.next_hop[i], ingress: Some(ingress) };
+                if headers.total_len > batch.mtu[i] {
+                    emitter.fragment(frame, headers, batch.mtu[i], way);
+                } else {
+                    emitter.send(frame, way);
+                }
+            }
+        }
+    }
+    // Nothing is left to yield; this only resets the length.
+    batch.drain().for_each(|frame| emitter.pool.put(frame));
+}
+
+/// What a router changes in a packet (RFC 1812 5.2.1): the TTL. And what the sender's stack left to
+/// hardware that a virtual link does not have: the transport checksum.
+fn finish_l3(frame: &mut Frame, headers: &Headers) {
+    let Some(l3) = frame.bytes_mut().get_mut(usize::from(headers.l3)..) else { return };
+    checksum::complete_partial(l3);
+    if let Ok(mut packet) = Ipv4::new_checked(l3) {
+        packet.decrement_ttl();
+    }
+}
+
+/// Where a packet leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// The port.
+    pub port: PortIndex,
+    /// Whose hardware address it gets.
+    pub next_hop: Ipv4Addr,
+    /// Where it came in, if it came in.
+    pub ingress: Option<PortIndex>,
+}
+
+impl Emitter<'_> {
+    /// Ends a packet.
+    pub fn drop_frame(&mut self, frame: Frame, reason: DropReason) {
+        self.counters.drop_one(reason);
+        self.pool.put(frame);
+    }
+
+    /// Sends a packet that is complete but for its Ethernet header, or holds it until its next hop is
+    /// known.
+    pub fn send(&mut self, mut frame: Frame, way: Way) {
+        let neighbour = self.forwarding.neighbour(way.port, way.next_hop);
+        if let Some(neighbour) = neighbour.filter(|neighbour| neighbour.is_usable()) {
+            neighbour.mark_used();
+            self.address(&mut frame, way.port, MacAddr(neighbour.mac));
+            self.ports.send(frame, way.port, self.pool, self.counters);
+            return;
+        }
+        // A refused request is repeated by the next packet; until then this one waits all the same.
+        self.asked |= self.resolver.request(way.port, way.next_hop);
+        let held = Held {
+            frame,
+            port: way.port,
+            next_hop: way.next_hop,
+            ingress: way.ingress,
+            since_ns: self.now_ns,
+            since_epoch: self.forwarding_epoch,
+        };
+        if let Err(held) = self.hold.push(held) {
+            self.drop_frame(held.frame, DropReason::HoldFull);
+        }
+    }
+
+    /// Sends a packet of Weir's own making: counts it and finds its way. `frame` has room for an Ethernet
+    /// header in front of the IPv4 packet.
+    pub fn originate(&mut self, frame: Frame, destination: Ipv4Addr) {
+        self.counters.add(Counter::Originated, 1);
+        match self.forwarding.route(destination) {
+            Route::Forward { port, next_hop, .. } => {
+                self.send(frame, Way { port, next_hop, ingress: None });
+            }
+            Route::NotOurs => self.drop_frame(frame, DropReason::NotAPort),
+            Route::Local | Route::Broadcast | Route::Multicast => {
+                self.drop_frame(frame, DropReason::LocalAddress);
+            }
+            Route::Unreachable(_) => self.drop_frame(frame, DropReason::RouteUnreachable),
+            Route::None => self.drop_frame(frame, DropReason::NoRoute),
+        }
+    }
+
+    fn address(&self, frame: &mut Frame, port: PortIndex, destination: MacAddr) {
+        let Some(link) = self.forwarding.port(port) else { return };
+        let header =
+            EthernetHeader { destination, source: MacAddr(link.mac), ether_type: EtherType::IPV4 };
+        // Every frame that comes here was parsed or built with an Ethernet header in front.
+        let _ = header.emit(frame.bytes_mut());
+    }
+
+    /// Cuts a packet that may be fragmented into pieces of at most `mtu` bytes (RFC 791 3.2). It is
+    /// absorbed, its pieces are originated; without frames for all of them none is sent.
+    fn fragment(&mut self, frame: Frame, headers: &Headers, mtu: u16, way: Way) {
+        let l3 = usize::from(headers.l3);
+        let Ok(plan) = respond::fragments(&frame.bytes()[l3..], mtu) else {
+            self.drop_frame(frame, DropReason::MtuExceeded);
+            return;
+        };
+        if self.pool.available() < plan.len() {
+            self.drop_frame(frame, DropReason::NoFrame);
+            return;
+        }
+        for fragment in plan {
+            let Some(mut piece) = self.pool.take() else { break };
+            let room = piece.capacity();
+            let window = piece.set_window(usize::from(crate::frame::HEADROOM_BYTES), room);
+            debug_assert!(window, "the capacity fits behind the headroom");
+            let out = &mut piece.bytes_mut()[HEADER_BYTES..];
+            let written = respond::write_fragment(&frame.bytes()[l3..], &fragment, out);
+            self.counters.add(Counter::Originated, 1);
+            match written {
+                Ok(len) => {
+                    piece.truncate(HEADER_BYTES + len);
+                    self.send(piece, way);
+                }
+                Err(_) => self.drop_frame(piece, DropReason::MtuExceeded),
+            }
+        }
+        self.counters.add(Counter::Absorbed, 1);
+        self.pool.put(frame);
+    }
+}

@@ -1,0 +1,18 @@
+//! The stages: one function each over a whole batch, in the order of [`crate::pipeline`].
+//!
+//! A stage looks only at packets that are still open, and either leaves them so or gives them their
+//! verdict. None of them allocates, waits or calls the kernel.
+
+mod answer;
+mod decide;
+mod emit;
+mod hand_over;
+mod parse;
+mod route;
+
+pub use answer::{Answers, answer};
+pub use decide::decide;
+pub use emit::{Emitter, Way, emit};
+pub use hand_over::hand_over;
+pub use parse::parse;
+pub use route::route;

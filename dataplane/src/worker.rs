@@ -1,0 +1,349 @@
+//! The worker: one pinned thread around one [`Engine`].
+//!
+//! ```text
+//!   orders (open, close, stop) ---> read clock -> engine.poll -> record latency --+
+//!                                       ^                                         |
+//!                                       +------ spin, or sleep in poll(2) <-------+
+//! ```
+//!
+//! The clock is read once a turn, here and nowhere below. While it sleeps the worker waits on its
+//! sockets and on its [`Waker`]; whoever publishes rules or routes, or gives an order, wakes it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::engine::{Engine, Work};
+use crate::frame::FramePool;
+use crate::idle::{Idle, IdleConfig, Step};
+use crate::port::{Port, PortIndex};
+use crate::telemetry::{Counter, LatencyRecorder, PublishedCounters};
+use crate::wake::Waker;
+
+/// Longest sleep: a bound on how late anything is noticed that nobody wakes the worker for.
+const SLEEP_MAX: Duration = Duration::from_millis(20);
+
+/// Longest sleep while packets are held for their next hops.
+const SLEEP_HOLDING_MAX: Duration = Duration::from_millis(1);
+
+/// Orders that wait at most; the control thread waits for each before it gives the next.
+const ORDERS_MAX: usize = 64;
+
+/// What the control thread can ask of a worker.
+pub enum Order {
+    /// Serve a queue.
+    Open(Box<dyn Port>),
+    /// Close all queues of a port.
+    Close(PortIndex),
+    /// End.
+    Stop,
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Polls without pause.
+    Polling = 0,
+    /// Sleeps until something happens.
+    Sleeping = 1,
+    /// Has ended, in order or not.
+    Stopped = 2,
+}
+
+/// What a worker and its handle share.
+#[derive(Debug)]
+struct Shared {
+    orders: ArrayQueue<Order>,
+    orders_done: AtomicU64,
+    state: AtomicU8,
+    policy_epoch: AtomicU64,
+    forwarding_epoch: AtomicU64,
+    pinned: AtomicBool,
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(queue) => write!(f, "Open({})", queue.index()),
+            Self::Close(port) => write!(f, "Close({port})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// How a worker runs.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Its number.
+    pub id: usize,
+    /// The core to pin it to, if any.
+    pub core: Option<usize>,
+    /// When it spins and when it sleeps.
+    pub idle: IdleConfig,
+}
+
+/// The control thread's side of a worker.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    shared: Arc<Shared>,
+    waker: Arc<Waker>,
+    counters: Arc<PublishedCounters>,
+    latency: LatencyRecorder,
+    orders_given: AtomicU64,
+    thread: Option<JoinHandle<FramePool>>,
+}
+
+/// A worker did not carry out an order in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// It is still busy with something else.
+    #[error("worker {0} did not react in time")]
+    TimedOut(usize),
+    /// Its thread has ended.
+    #[error("worker {0} has stopped")]
+    Stopped(usize),
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(config: WorkerConfig, engine: Engine) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            orders: ArrayQueue::new(ORDERS_MAX),
+            orders_done: AtomicU64::new(0),
+            state: AtomicU8::new(State::Polling as u8),
+            policy_epoch: AtomicU64::new(0),
+            forwarding_epoch: AtomicU64::new(0),
+            pinned: AtomicBool::new(false),
+        });
+        let waker = Arc::clone(engine.inboxes.waker(config.id));
+        let counters = engine.published();
+        let latency = LatencyRecorder::new();
+        let turn = Turn {
+            config: config.clone(),
+            shared: Arc::clone(&shared),
+            waker: Arc::clone(&waker),
+            latency: latency.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("weir-worker-{}", config.id))
+            .spawn(move || turn.run(engine))?;
+        let orders_given = AtomicU64::new(0);
+        Ok(Self { config, shared, waker, counters, latency, orders_given, thread: Some(thread) })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.config.id
+    }
+
+    /// The core that it is pinned to; `None` if none was asked for or the system refused.
+    #[must_use]
+    pub fn core(&self) -> Option<usize> {
+        self.config.core.filter(|_| self.shared.pinned.load(Ordering::Relaxed))
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return State::Stopped;
+        }
+        match self.shared.state.load(Ordering::Relaxed) {
+            0 => State::Polling,
+            1 => State::Sleeping,
+            _ => State::Stopped,
+        }
+    }
+
+    /// Its counters as of the end of its last poll.
+    #[must_use]
+    pub fn counters(&self) -> &PublishedCounters {
+        &self.counters
+    }
+
+    /// Its histograms.
+    #[must_use]
+    pub fn latency(&self) -> &LatencyRecorder {
+        &self.latency
+    }
+
+    /// The policy that it enforces.
+    #[must_use]
+    pub fn policy_epoch(&self) -> u64 {
+        self.shared.policy_epoch.load(Ordering::Acquire)
+    }
+
+    /// The forwarding table that it uses.
+    #[must_use]
+    pub fn forwarding_epoch(&self) -> u64 {
+        self.shared.forwarding_epoch.load(Ordering::Acquire)
+    }
+
+    /// Ends its sleep, if it sleeps.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Ends its sleep from elsewhere.
+    #[must_use]
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Gives an order and waits until it is carried out.
+    ///
+    /// # Errors
+    /// When the worker has stopped, or takes longer than `patience`.
+    pub fn order(&self, order: Order, patience: Duration) -> Result<(), OrderError> {
+        let number = self.orders_given.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.shared.orders.push(order).is_err() {
+            return Err(OrderError::TimedOut(self.id()));
+        }
+        self.wait_until(patience, |shared| shared.orders_done.load(Ordering::Acquire) >= number)
+    }
+
+    /// Waits until the worker enforces at least this policy.
+    ///
+    /// # Errors
+    /// When the worker has stopped, or takes longer than `patience`.
+    pub fn wait_for_policy(&self, epoch: u64, patience: Duration) -> Result<(), OrderError> {
+        self.wait_until(patience, |shared| shared.policy_epoch.load(Ordering::Acquire) >= epoch)
+    }
+
+    fn wait_until(
+        &self,
+        patience: Duration,
+        done: impl Fn(&Shared) -> bool,
+    ) -> Result<(), OrderError> {
+        let start = Instant::now();
+        loop {
+            self.wake();
+            if done(&self.shared) {
+                return Ok(());
+            }
+            if self.state() == State::Stopped {
+                return Err(OrderError::Stopped(self.id()));
+            }
+            if start.elapsed() > patience {
+                return Err(OrderError::TimedOut(self.id()));
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Stops the thread and takes over its frames; `None` if the thread had panicked.
+    #[must_use]
+    pub fn stop(mut self, patience: Duration) -> Option<FramePool> {
+        // A worker that has stopped already needs no order.
+        let _ = self.order(Order::Stop, patience);
+        self.thread.take()?.join().ok()
+    }
+}
+
+/// The thread's side.
+struct Turn {
+    config: WorkerConfig,
+    shared: Arc<Shared>,
+    waker: Arc<Waker>,
+    latency: LatencyRecorder,
+}
+
+impl Turn {
+    fn run(self, mut engine: Engine) -> FramePool {
+        if let Some(core) = self.config.core {
+            let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
+            self.shared.pinned.store(pinned, Ordering::Relaxed);
+        }
+        let clock = Instant::now();
+        let mut now_ns = 0;
+        let mut idle = Idle::new(self.config.idle, now_ns);
+        let mut last = Work::default();
+        let mut missed = 0;
+        let mut slept_ns = None;
+        loop {
+            let before_ns = now_ns;
+            now_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            if slept_ns.is_none() {
+                self.latency.record(now_ns - before_ns, last.transmitted, &mut missed);
+            }
+            if self.obey(&mut engine) {
+                self.shared.state.store(State::Stopped as u8, Ordering::Relaxed);
+                return engine.shut_down();
+            }
+            last = engine.poll(now_ns);
+            self.shared.policy_epoch.store(engine.policy.epoch(), Ordering::Release);
+            self.shared.forwarding_epoch.store(engine.forwarding.epoch(), Ordering::Release);
+            if last.packets > 0 {
+                idle.busy(now_ns);
+                if let Some(slept_ns) = slept_ns {
+                    idle.woke(slept_ns);
+                }
+            }
+            slept_ns = None;
+            if idle.step(now_ns) == Step::Sleep && last.packets == 0 {
+                self.sleep(&mut engine);
+                let woken_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                slept_ns = Some(woken_ns - now_ns);
+            }
+        }
+    }
+
+    /// Carries out what was ordered; true when the order is to stop.
+    fn obey(&self, engine: &mut Engine) -> bool {
+        while let Some(order) = self.shared.orders.pop() {
+            match order {
+                Order::Open(queue) => engine.open(queue),
+                Order::Close(port) => engine.close(port),
+                Order::Stop => {
+                    self.shared.orders_done.fetch_add(1, Ordering::Release);
+                    return true;
+                }
+            }
+            self.shared.orders_done.fetch_add(1, Ordering::Release);
+        }
+        false
+    }
+
+    fn sleep(&self, engine: &mut Engine) {
+        self.waker.announce_sleep();
+        self.shared.state.store(State::Sleeping as u8, Ordering::Relaxed);
+        if self.shared.orders.is_empty() && !engine.has_news() {
+            engine.counters_mut().add(Counter::Sleeps, 1);
+            let patience = if engine.is_holding() { SLEEP_HOLDING_MAX } else { SLEEP_MAX };
+            wait(engine, &self.waker, patience);
+        }
+        self.shared.state.store(State::Polling as u8, Ordering::Relaxed);
+        self.waker.awake();
+    }
+}
+
+/// Queues that one worker can wait on at most; those beyond are looked at after [`SLEEP_MAX`].
+const WAITS_MAX: usize = 64;
+
+fn wait(engine: &Engine, waker: &Waker, patience: Duration) {
+    // Not a `Vec`: a worker allocates nothing after its start.
+    let mut fds = [const { None }; WAITS_MAX + 1];
+    fds[0] = Some(PollFd::new(waker, PollFlags::IN));
+    let queues = engine.ports().iter().filter_map(Port::readiness);
+    let mut waits = 1;
+    for (slot, queue) in fds[1..].iter_mut().zip(queues) {
+        *slot = Some(PollFd::from_borrowed_fd(queue, PollFlags::IN));
+        waits += 1;
+    }
+    let spare = PollFd::new(waker, PollFlags::empty());
+    let mut fds = fds.map(|fd| fd.unwrap_or_else(|| spare.clone()));
+    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
+    // Whatever ends it, the next poll looks at everything.
+    let _ = rustix::event::poll(&mut fds[..waits], Some(&timeout));
+}
