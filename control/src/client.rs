@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::{
-    Failure, MessageError, PROTOCOL_VERSION, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
-    RequestBody, Response, SOCKET_DEFAULT, read_message, write_message,
+    Failure, MessageError, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody,
+    Response, SOCKET_DEFAULT, read_frame, write_message,
 };
 
 /// The environment variable that names another socket than [`SOCKET_DEFAULT`].
@@ -69,7 +69,7 @@ pub enum ClientError {
         "the daemon closed the connection without an answer: whether the command is in force is unknown; look at the daemon's log"
     )]
     Disconnected,
-    /// The daemon speaks another protocol version and did not say so itself.
+    /// The daemon said no, and why; or it speaks another protocol version.
     #[error(transparent)]
     Refused(#[from] Failure),
     /// The answer could not be read, or the request not be written.
@@ -143,15 +143,9 @@ impl Client {
             Ok(()) | Err(MessageError::Io(_)) => {}
             Err(error) => return Err(self.explain(error)),
         }
-        let response: serde_json::Value =
-            read_message(&mut self.stream, REPLY_BYTES_MAX).map_err(|error| self.explain(error))?;
-        let version = response.get("version").and_then(serde_json::Value::as_u64);
-        if version != Some(PROTOCOL_VERSION.into()) {
-            let daemon = version.and_then(|v| u32::try_from(v).ok()).unwrap_or_default();
-            return Err(Failure::Version { client: PROTOCOL_VERSION, daemon }.into());
-        }
-        let response: Response = serde_json::from_value(response)
-            .map_err(|error| ClientError::Message(MessageError::Json(error)))?;
+        let json =
+            read_frame(&mut self.stream, REPLY_BYTES_MAX).map_err(|error| self.explain(error))?;
+        let response = Response::from_json(&json)?;
         Result::from(response.body).map_err(ClientError::Refused)
     }
 

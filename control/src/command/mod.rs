@@ -5,6 +5,7 @@ mod getopt;
 mod known;
 mod options;
 mod parse;
+mod refusal;
 mod specification;
 
 use std::fmt;

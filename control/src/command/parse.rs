@@ -3,11 +3,12 @@
 //! The order of checks is iptables': words from left to right, then what is missing, then what
 //! does not fit the command, so that of several errors the same one is reported.
 
-use super::error::{ParseError, ParseErrorKind, Position};
+use super::error::{ParseError, ParseErrorKind};
 use super::getopt::{Getopt, Item, LongOption, Word};
 use super::options::{Condition, Key, LONG, SHORT, Verb};
+use super::refusal::{Refusal, locate};
 use super::specification::Specification;
-use super::{CHAIN_CHARS_MAX, ChainName, Command, ListFormat, RULES_PER_COMMAND_MAX, Selection};
+use super::{CHAIN_CHARS_MAX, ChainName, Command, ListFormat, Selection};
 use crate::rule::{Names, Rule};
 use crate::ruleset::Policy;
 
@@ -60,52 +61,6 @@ pub fn parse(arguments: &[String], names: &Names) -> Result<Parsed, ParseError> 
         let (line, position) = locate(arguments, word);
         ParseError { kind, position, line }
     })
-}
-
-/// A reason and the word it is about.
-#[derive(Debug)]
-pub(super) struct Refusal<'a> {
-    pub(super) kind: ParseErrorKind,
-    pub(super) word: Option<Word<'a>>,
-}
-
-impl<'a> Refusal<'a> {
-    pub(super) fn at(word: Word<'a>, kind: impl Into<ParseErrorKind>) -> Self {
-        Self { kind: kind.into(), word: Some(word) }
-    }
-
-    fn somewhere(kind: ParseErrorKind) -> Self {
-        Self { kind, word: None }
-    }
-}
-
-/// The line as one text, and where in it `word` is.
-fn locate(arguments: &[String], word: Option<Word<'_>>) -> (String, Option<Position>) {
-    let mut line = "iptables".to_owned();
-    let mut position = None;
-    for (index, argument) in arguments.iter().enumerate() {
-        line.push(' ');
-        if let Some(word) = word.filter(|word| word.argument == index) {
-            // Quotes may come before an argument, but offsets only occur in unquoted ones.
-            let before = argument.get(..word.offset).map_or(0, |text| text.chars().count());
-            position = Some(Position {
-                argument: index + 1,
-                column: line.chars().count() + before + 1,
-                width: quoted(word.text).chars().count().max(1),
-            });
-        }
-        line.push_str(&quoted(argument));
-    }
-    (line, position)
-}
-
-/// An argument as a shell user would type it; control characters are made visible.
-fn quoted(argument: &str) -> String {
-    if argument.is_empty() || argument.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        format!("'{}'", argument.escape_debug())
-    } else {
-        argument.to_owned()
-    }
 }
 
 struct Parser<'a> {
@@ -507,12 +462,4 @@ impl<'a> Parser<'a> {
         }
         warnings
     }
-}
-
-/// Refuses comma lists that multiply to too many rules.
-pub(super) fn check_rule_count(rules: usize, word: Word<'_>) -> Result<(), Refusal<'_>> {
-    if rules > RULES_PER_COMMAND_MAX {
-        return Err(Refusal::at(word, ParseErrorKind::ListTooLong { rules }));
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, LongOption, Word};
 use super::options::{Condition, ExtensionKey, Key, extension_options};
-use super::parse::{Refusal, check_rule_count};
+use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, known};
 use crate::rule::{
     Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags, TcpMatch,
