@@ -14,7 +14,9 @@
 //! The rules are those of iptables, word for word. What Weir does not enforce is refused with
 //! its name and place, never accepted and ignored.
 
+pub mod client;
 pub mod command;
+pub mod list;
 pub mod protocol;
 pub mod rule;
 pub mod ruleset;

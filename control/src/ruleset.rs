@@ -212,12 +212,9 @@ impl Ruleset {
                 self.insert(chain, position, rules, |_, offset| position + offset)
             }
             Command::Insert { chain, number, rules } => {
-                let position = index(*number);
-                if position.is_none_or(|position| position > self.chains_len(chain)) {
-                    self.chain_mut(chain)?;
-                    return Err(RuleError::InsertIndex);
-                }
-                let position = position.unwrap_or_default();
+                let count = self.chain_mut(chain)?.rules.len();
+                let position = index(*number).filter(|position| *position <= count);
+                let position = position.ok_or(RuleError::InsertIndex)?;
                 self.insert(chain, position, rules, |position, _| position)
             }
             Command::Delete { chain, rules } => self.delete(chain, rules),
@@ -244,7 +241,9 @@ impl Ruleset {
             }
             Command::Policy { chain, policy } => {
                 self.chain_mut(chain)?.policy = *policy;
-                Ok(Outcome { changed: true, ..Outcome::default() })
+                // libiptc gives a policy fresh counters whenever it is set.
+                let zeroed_policies = vec![chain.clone()];
+                Ok(Outcome { zeroed_policies, changed: true, ..Outcome::default() })
             }
             Command::Zero { chain, number } => self.zero(chain.as_ref(), *number),
             Command::List { selection, .. } | Command::ListRules { selection, .. } => {
@@ -259,10 +258,6 @@ impl Ruleset {
             .iter_mut()
             .find(|chain| chain.name == *name)
             .ok_or_else(|| RuleError::NoSuchChain { chain: name.to_string() })
-    }
-
-    fn chains_len(&self, name: &ChainName) -> usize {
-        self.chain(name).map_or(0, |chain| chain.rules.len())
     }
 
     /// One chain, or all of them.

@@ -1,9 +1,20 @@
 //! iptables command lines: what they may say ([`Command`]) and how they are read ([`parse`]).
 
+mod error;
+mod getopt;
+mod known;
+mod options;
+mod parse;
+mod refusal;
+mod specification;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use error::{ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE};
+pub use parse::{CommandLine, Parsed, Wait, parse};
 
 use crate::rule::Rule;
 use crate::ruleset::Policy;

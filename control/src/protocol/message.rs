@@ -45,10 +45,7 @@ impl From<io::Error> for MessageError {
     }
 }
 
-/// Reads one message of at most `bytes_max` bytes and parses it. The memory for it grows as it
-/// arrives: a peer cannot make us allocate by announcing a length.
-///
-/// To look at the version first, read a [`serde_json::Value`] and parse that twice.
+/// Reads one message of at most `bytes_max` bytes and parses it.
 ///
 /// # Errors
 /// See [`MessageError`]; [`MessageError::Closed`] if the stream ended before the first byte.
@@ -56,6 +53,16 @@ pub fn read_message<T: DeserializeOwned>(
     stream: &mut impl Read,
     bytes_max: usize,
 ) -> Result<T, MessageError> {
+    Ok(serde_json::from_slice(&read_frame(stream, bytes_max)?)?)
+}
+
+/// Reads one message of at most `bytes_max` bytes and leaves it as JSON, so that its version can
+/// be looked at first ([`super::Request::from_json`]). The memory for it grows as it arrives: a
+/// peer cannot make us allocate by announcing a length.
+///
+/// # Errors
+/// As [`read_message`], except for [`MessageError::Json`].
+pub fn read_frame(stream: &mut impl Read, bytes_max: usize) -> Result<Vec<u8>, MessageError> {
     let mut length = [0; 4];
     if read_first(stream, &mut length)? == 0 {
         return Err(MessageError::Closed);
@@ -70,7 +77,7 @@ pub fn read_message<T: DeserializeOwned>(
     if stream.take(limit).read_to_end(&mut body)? < bytes {
         return Err(MessageError::Truncated);
     }
-    Ok(serde_json::from_slice(&body)?)
+    Ok(body)
 }
 
 /// Reads one byte into `buffer[0]`; 0 if the stream is at its end.
@@ -102,4 +109,48 @@ pub fn write_message<T: Serialize>(
     stream.write_all(&framed)?;
     stream.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(length: u32, body: &[u8]) -> Vec<u8> {
+        [&length.to_le_bytes()[..], body].concat()
+    }
+
+    #[test]
+    fn messages_survive_the_way() {
+        let mut bytes = Vec::new();
+        write_message(&mut bytes, &vec!["a", "b"], 9).expect("9 bytes are allowed");
+        assert_eq!(bytes, frame(9, br#"["a","b"]"#));
+        let mut stream = &bytes[..];
+        assert_eq!(read_message::<Vec<String>>(&mut stream, 9).expect("valid"), ["a", "b"]);
+        assert!(matches!(read_message::<u8>(&mut stream, 9), Err(MessageError::Closed)));
+    }
+
+    #[test]
+    fn limits_hold_in_both_directions() {
+        let mut bytes = Vec::new();
+        let sent = write_message(&mut bytes, &"12345678", 9);
+        assert!(matches!(sent, Err(MessageError::TooLarge { bytes: 10, bytes_max: 9 })));
+        assert!(bytes.is_empty(), "nothing was written");
+        let received = read_frame(&mut &frame(10, b"")[..], 9);
+        assert!(matches!(received, Err(MessageError::TooLarge { bytes: 10, bytes_max: 9 })));
+        // A length without the bytes costs no memory.
+        let received = read_frame(&mut &frame(u32::MAX, b"x")[..], usize::MAX);
+        assert!(matches!(received, Err(MessageError::Truncated)));
+    }
+
+    #[test]
+    fn broken_messages_are_told_apart() {
+        let read = |bytes: &[u8]| read_message::<u8>(&mut &bytes[..], 100);
+        assert!(matches!(read(b""), Err(MessageError::Closed)));
+        assert!(matches!(read(b"\x01"), Err(MessageError::Truncated)));
+        assert!(matches!(read(b"\x01\0\0"), Err(MessageError::Truncated)));
+        assert!(matches!(read(&frame(2, b"1")), Err(MessageError::Truncated)));
+        assert!(matches!(read(&frame(1, b"x")), Err(MessageError::Json(_))));
+        assert!(matches!(read(&frame(0, b"")), Err(MessageError::Json(_))));
+        assert!(matches!(read(&frame(3, b"256")), Err(MessageError::Json(_))));
+    }
 }

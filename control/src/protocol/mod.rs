@@ -19,7 +19,7 @@ mod message;
 mod stats;
 mod status;
 
-pub use message::{MessageError, read_message, write_message};
+pub use message::{MessageError, read_frame, read_message, write_message};
 pub use stats::{
     DropCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats, Stats,
     WorkerStats, XdpProgramStats,
@@ -58,6 +58,19 @@ impl Request {
     /// A request of this version.
     pub fn new(body: RequestBody) -> Self {
         Self { version: PROTOCOL_VERSION, body }
+    }
+
+    /// Reads a request as [`read_frame`] returned it, the version first.
+    ///
+    /// # Errors
+    /// [`Failure::Version`] or [`Failure::Malformed`]: what to answer.
+    pub fn from_json(json: &[u8]) -> Result<Self, Failure> {
+        let malformed = |error: serde_json::Error| Failure::Malformed { reason: error.to_string() };
+        let Envelope { version } = serde_json::from_slice(json).map_err(malformed)?;
+        if version != PROTOCOL_VERSION {
+            return Err(Failure::Version { client: version, daemon: PROTOCOL_VERSION });
+        }
+        serde_json::from_slice(json).map_err(malformed)
     }
 }
 
@@ -104,6 +117,21 @@ impl Response {
             Err(failure) => ResponseBody::Error(failure),
         };
         Self { version: PROTOCOL_VERSION, body }
+    }
+
+    /// Reads a response as [`read_frame`] returned it, the version first.
+    ///
+    /// # Errors
+    /// [`Failure::Version`], or [`Failure::Other`] if it is no response.
+    pub fn from_json(json: &[u8]) -> Result<Self, Failure> {
+        let malformed = |error: serde_json::Error| Failure::Other {
+            reason: format!("the daemon's answer cannot be read: {error}"),
+        };
+        let Envelope { version } = serde_json::from_slice(json).map_err(malformed)?;
+        if version != PROTOCOL_VERSION {
+            return Err(Failure::Version { client: PROTOCOL_VERSION, daemon: version });
+        }
+        serde_json::from_slice(json).map_err(malformed)
     }
 }
 

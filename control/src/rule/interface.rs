@@ -45,7 +45,8 @@ impl InterfacePattern {
         }
     }
 
-    /// Whether every name is matched (`+`).
+    /// Whether every name is matched (`+`). A parsed [`super::Rule`] has such a pattern only
+    /// negated, where it matches nothing.
     pub fn is_any(&self) -> bool {
         self.0 == "+"
     }

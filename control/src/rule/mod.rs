@@ -12,6 +12,7 @@ mod protocol;
 mod save;
 mod transport;
 
+pub(crate) use address::parse_number;
 pub use address::{Ipv4Net, Ipv4NetError};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
 pub use names::Names;
@@ -61,7 +62,8 @@ pub struct Rule {
     /// `-d`, as `source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Negatable<Ipv4Net>>,
-    /// `-i`: the interface the packet came in by.
+    /// `-i`: the interface the packet came in by. `-i +` is no condition and becomes `None`; the
+    /// kernel calls the two equal, and `iptables -S` prints neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_interface: Option<Negatable<InterfacePattern>>,
     /// `-o`: the interface the packet will leave by.

@@ -1,0 +1,194 @@
+//! `weirctl iptables …`, and the link named `iptables`.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use weir_control::client::{Client, ClientError};
+use weir_control::command::{Command, CommandLine, ExitStatus, Parsed, VERSION_LINE, Wait, parse};
+use weir_control::list;
+use weir_control::protocol::{Failure, Listing, Reply, RequestBody};
+use weir_control::rule::{Names, Rule};
+use weir_control::ruleset::RuleError;
+
+use crate::listing;
+use crate::output::{Failed, Output};
+
+/// What `-h` prints.
+const HELP: &str = "\
+Usage: iptables -[ACD] FORWARD rule-specification [options]
+       iptables -I FORWARD [rulenum] rule-specification [options]
+       iptables -R FORWARD rulenum rule-specification [options]
+       iptables -D FORWARD rulenum [options]
+       iptables -[LS] [FORWARD [rulenum]] [options]
+       iptables -F [FORWARD]
+       iptables -Z [FORWARD [rulenum]]
+       iptables -P FORWARD ACCEPT|DROP
+
+Weir filters what passes through this machine: the table filter, the chain FORWARD.
+A command is in force on every worker when it returns. Anything that Weir does not
+enforce is refused by name, never ignored.
+
+Rule-specification ([!] may stand before the options marked so):
+[!] --protocol      -p PROTO              by number or name, tcp, udp, all
+[!] --source        -s ADDRESS[/MASK][,..]
+[!] --destination   -d ADDRESS[/MASK][,..]
+[!] --in-interface  -i NAME[+]            + at the end: all names that begin so
+[!] --out-interface -o NAME[+]
+    --match         -m tcp | udp          implied by -p
+    --jump          -j ACCEPT | DROP      without it the rule only counts
+  with tcp and udp:
+[!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
+[!] --dport, --destination-port PORT[:PORT]
+  with tcp:
+[!] --tcp-flags MASK SET                  of FIN SYN RST PSH ACK URG, ALL, NONE
+[!] --syn                                 --tcp-flags FIN,SYN,RST,ACK SYN
+
+Options:
+  --numeric -n   --exact -x   --line-numbers   with -L
+  --verbose -v       with -L and -S: counters; with changes: print the rule
+  --table   -t filter
+  --wait    -w [SECONDS]    how long to wait for the daemon (10 s; without SECONDS: for ever)
+  --ipv4    -4       nothing; --ipv6 -6 is refused
+  --help -h   --version -V
+";
+
+/// Why the command ended otherwise than well.
+enum Problem {
+    Output(Failed),
+    Client(ClientError),
+}
+
+impl From<Failed> for Problem {
+    fn from(failed: Failed) -> Self {
+        Self::Output(failed)
+    }
+}
+
+impl From<ClientError> for Problem {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+pub(crate) fn run(arguments: &[OsString], socket: Option<&Path>, output: &mut Output) -> ExitCode {
+    // Bytes that are no UTF-8 occur in no valid word; the parser will point at them.
+    let arguments: Vec<String> =
+        arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let names = Names::system();
+    let line = match parse(&arguments, &names) {
+        Ok(Parsed::Command(line)) => line,
+        Ok(Parsed::Help) => return finish(print(output, &format!("{VERSION_LINE}\n\n{HELP}"))),
+        Ok(Parsed::Version) => return finish(print(output, &format!("{VERSION_LINE}\n"))),
+        Err(error) => {
+            eprintln!("{}", error.report());
+            return ExitCode::from(error.kind.exit_status().code());
+        }
+    };
+    for warning in &line.warnings {
+        eprintln!("{warning}");
+    }
+    finish(carry_out(&line, socket, &names, output))
+}
+
+fn print(output: &mut Output, text: &str) -> Result<(), Problem> {
+    Ok(output.text(text)?)
+}
+
+fn carry_out(
+    line: &CommandLine,
+    socket: Option<&Path>,
+    names: &Names,
+    output: &mut Output,
+) -> Result<(), Problem> {
+    let mut client = Client::connect(socket)?;
+    let timeout = match line.wait {
+        None => Some(weir_control::client::TIMEOUT_DEFAULT),
+        Some(Wait::Forever) => None,
+        Some(Wait::Seconds(seconds)) => Some(Duration::from_secs(seconds.into())),
+    };
+    client.set_timeout(timeout).map_err(|error| Failed::Because(error.to_string()))?;
+    let request = |client: &mut Client, command: &Command| {
+        client.request(RequestBody::Iptables { command: command.clone() })
+    };
+    match request(&mut client, &line.command)? {
+        Reply::Listing(listing) if line.command.is_listing() => {
+            print_listing(&line.command, &listing, names, output)?;
+        }
+        Reply::Done { policy_epoch } if !line.command.is_listing() => {
+            if output.json {
+                output.json(&serde_json::json!({ "policy_epoch": policy_epoch }), false)?;
+            } else if line.verbose {
+                output.text(&echo(&line.command))?;
+            }
+        }
+        _ => return Err(ClientError::UnexpectedReply.into()),
+    }
+    if let Some(then) = &line.then {
+        match request(&mut client, then)? {
+            Reply::Done { .. } => {}
+            _ => return Err(ClientError::UnexpectedReply.into()),
+        }
+    }
+    Ok(())
+}
+
+fn print_listing(
+    command: &Command,
+    listing: &Listing,
+    names: &Names,
+    output: &mut Output,
+) -> Result<(), Failed> {
+    let (selection, text) = match command {
+        Command::List { selection, format } => {
+            (selection, list::list(listing, selection, *format, names))
+        }
+        Command::ListRules { selection, counters } => {
+            (selection, list::list_rules(listing, selection, *counters, names))
+        }
+        _ => return Ok(()),
+    };
+    if output.json {
+        output.json(&listing::document(listing, selection, names), false)
+    } else {
+        output.text(&text)
+    }
+}
+
+/// What `-v` prints after a change.
+fn echo(command: &Command) -> String {
+    let rules = |rules: &[Rule]| rules.iter().map(list::echo).collect();
+    match command {
+        Command::Append { rules: list, .. }
+        | Command::Insert { rules: list, .. }
+        | Command::Delete { rules: list, .. }
+        | Command::Check { rules: list, .. } => rules(list),
+        Command::Replace { rule, .. } => rules(std::slice::from_ref(rule)),
+        // Without a chain named, the only one is meant.
+        Command::Flush { .. } => "Flushing chain `FORWARD'\n".to_owned(),
+        Command::Zero { number: None, .. } => "Zeroing chain `FORWARD'\n".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn finish(result: Result<(), Problem>) -> ExitCode {
+    let error = match result {
+        Ok(()) | Err(Problem::Output(Failed::PipeClosed)) => return ExitCode::SUCCESS,
+        Err(Problem::Output(Failed::Because(reason))) => {
+            eprintln!("iptables: {reason}");
+            return ExitCode::from(ExitStatus::OtherProblem.code());
+        }
+        Err(Problem::Client(error)) => error,
+    };
+    eprintln!("iptables: {error}");
+    let status = match &error {
+        ClientError::Refused(Failure::Rule(RuleError::TooManyRules { .. })) => {
+            ExitStatus::ResourceProblem
+        }
+        ClientError::Refused(Failure::Rule(_)) => ExitStatus::OtherProblem,
+        ClientError::Refused(Failure::Version { .. }) => ExitStatus::VersionProblem,
+        _ => ExitStatus::ResourceProblem,
+    };
+    ExitCode::from(status.code())
+}

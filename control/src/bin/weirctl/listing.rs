@@ -1,0 +1,70 @@
+//! `weirctl --json iptables -L`.
+
+use serde::Serialize;
+
+use weir_control::command::{ChainName, Selection};
+use weir_control::protocol::Listing;
+use weir_control::rule::{Names, Rule};
+use weir_control::ruleset::{Policy, RuleId};
+
+/// What is printed.
+#[derive(Serialize)]
+pub(crate) struct Document<'a> {
+    chains: Vec<ChainDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChainDocument<'a> {
+    name: &'a ChainName,
+    policy: Policy,
+    packets: u64,
+    bytes: u64,
+    rules: Vec<RuleDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct RuleDocument<'a> {
+    number: u32,
+    id: RuleId,
+    packets: u64,
+    bytes: u64,
+    /// The rule as `-S` writes it.
+    line: String,
+    #[serde(flatten)]
+    rule: &'a Rule,
+}
+
+pub(crate) fn document<'a>(
+    listing: &'a Listing,
+    selection: &Selection,
+    names: &Names,
+) -> Document<'a> {
+    let chains = listing
+        .ruleset
+        .chains()
+        .iter()
+        .filter(|chain| selection.chain.as_ref().is_none_or(|name| chain.name == *name))
+        .map(|chain| {
+            let policy = listing.counters.policy(&chain.name);
+            let rules = (1..)
+                .zip(&chain.rules)
+                .filter(|(number, _)| selection.number.is_none_or(|wanted| wanted == *number))
+                .map(|(number, entry)| {
+                    let counters = listing.counters.rule(entry.id);
+                    let words = entry.rule.arguments(names).join(" ");
+                    let line = format!("-A {} {words}", chain.name).trim_end().to_owned();
+                    let (packets, bytes) = (counters.packets, counters.bytes);
+                    RuleDocument { number, id: entry.id, packets, bytes, line, rule: &entry.rule }
+                })
+                .collect();
+            ChainDocument {
+                name: &chain.name,
+                policy: chain.policy,
+                packets: policy.packets,
+                bytes: policy.bytes,
+                rules,
+            }
+        })
+        .collect();
+    Document { chains }
+}

@@ -1,0 +1,289 @@
+//! What can be wrong with a command line, said as iptables says it, with the place.
+
+use crate::rule::{InterfaceError, InvalidRule, Ipv4NetError, PortRangeError};
+
+use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
+use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
+
+/// What `iptables -V` prints, and what begins most error messages: the release whose language
+/// this is, then ours. Scripts look for the former.
+pub const VERSION_LINE: &str = concat!("iptables v1.8.11 (weir ", env!("CARGO_PKG_VERSION"), ")");
+
+/// A longer line is not repeated in an error report; only the word is.
+const LINE_CHARS_MAX: usize = 160;
+
+/// Exit status of the `iptables` command (include/xtables.h of iptables).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// The command was understood and failed.
+    OtherProblem = 1,
+    /// The command line is wrong, or asks for what Weir does not enforce.
+    ParameterProblem = 2,
+    /// No such table; or client and daemon of different releases.
+    VersionProblem = 3,
+    /// A limit was reached, or the daemon could not be asked.
+    ResourceProblem = 4,
+}
+
+impl ExitStatus {
+    /// For [`std::process::exit`].
+    pub fn code(self) -> u8 {
+        match self {
+            Self::OtherProblem => 1,
+            Self::ParameterProblem => 2,
+            Self::VersionProblem => 3,
+            Self::ResourceProblem => 4,
+        }
+    }
+}
+
+/// Where on the command line. Columns count characters of the line `iptables WORD WORD…` with
+/// single blanks, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Which argument, from 1; the program's name is not one.
+    pub argument: usize,
+    /// Its first offending character.
+    pub column: usize,
+    /// How many characters offend, at least 1.
+    pub width: usize,
+}
+
+/// A command line that was refused. Nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}{}", self.place())]
+pub struct ParseError {
+    /// What is wrong.
+    pub kind: ParseErrorKind,
+    /// Where; `None` if something is missing from the whole line.
+    pub position: Option<Position>,
+    /// The line `iptables WORD WORD…` that the position is in.
+    pub line: String,
+}
+
+/// What is wrong. The texts are those of iptables where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each message says what the variant means")]
+pub enum ParseErrorKind {
+    #[error("no command specified")]
+    NoCommand,
+    #[error("Cannot use -{new} with -{old}")]
+    CommandConflict { new: char, old: char },
+    #[error("option \"{option}\" requires an argument")]
+    MissingValue { option: String },
+    #[error("unknown option \"{option}\"")]
+    UnknownOption { option: String },
+    #[error("Bad argument `{word}'")]
+    BadArgument { word: String },
+    #[error("unknown arguments found on commandline")]
+    TrailingArguments,
+    #[error("multiple -{option} flags not allowed")]
+    Repeated { option: char },
+    #[error("Illegal option `-{option}' with this command")]
+    IllegalOption { option: char },
+    #[error("unexpected '!' flag")]
+    NegatedCommand,
+    #[error("cannot have ! before -{option}")]
+    NegatedOption { option: char },
+    #[error("cannot have ! before --{option}")]
+    NegatedLongOption { option: &'static str },
+    #[error("multiple consecutive ! not allowed")]
+    DoubleNegation,
+    #[error("nothing appropriate following !")]
+    DanglingNegation,
+    #[error("Invalid rule number `{number}'")]
+    RuleNumber { number: String },
+    #[error("-{command} requires a rule number")]
+    RuleNumberMissing { command: char },
+    #[error("-P requires a chain and a policy")]
+    PolicyMissing,
+    #[error("Bad policy name. Run `dmesg' for more information.")]
+    PolicyName { policy: String },
+    #[error("chain name `{chain}' too long (must be under {} chars)", CHAIN_CHARS_MAX + 1)]
+    ChainTooLong { chain: String },
+    #[error("No chain/target/match by that name.")]
+    NoSuchChain { chain: String },
+    #[error("Bad built-in chain name.")]
+    NoSuchPolicyChain { chain: String },
+    #[error("chain {chain} is not enforced by Weir with host = \"kernel\"")]
+    HostChain { chain: String },
+    #[error("can't initialize iptables table `{table}': Table does not exist{}", insmod(table))]
+    Table { table: String },
+    #[error("unknown protocol \"{protocol}\" specified")]
+    Protocol { protocol: String },
+    #[error(transparent)]
+    Address(Ipv4NetError),
+    #[error("! not allowed with multiple source or destination IP addresses")]
+    NegatedList,
+    #[error("Replacement rule does not specify a unique address")]
+    ReplacementList,
+    #[error(
+        "the comma lists of this line make {rules} rules; at most {RULES_PER_COMMAND_MAX} are allowed in one command"
+    )]
+    ListTooLong { rules: usize },
+    #[error(transparent)]
+    Interface(InterfaceError),
+    #[error("invalid port/service `{port}' specified")]
+    TcpPort { port: String },
+    #[error("Port \"{port}\" does not resolve to anything.")]
+    UdpPort { port: String },
+    #[error(transparent)]
+    PortRange(#[from] PortRangeError),
+    #[error("Only one `--{option}' allowed")]
+    TcpOptionRepeated { option: &'static str },
+    #[error("udp: option \"--{option}\" can only be used once.")]
+    UdpOptionRepeated { option: &'static str },
+    #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
+    TcpFlagsRepeated,
+    #[error("--tcp-flags requires two args.")]
+    TcpFlagsMissing,
+    #[error("Unknown TCP flag `{flag}'")]
+    TcpFlag { flag: String },
+    #[error("Couldn't load match `{name}':No such file or directory")]
+    UnknownMatch { name: String },
+    #[error("Couldn't load target `{name}':No such file or directory")]
+    UnknownTarget { name: String },
+    #[error("Invalid target name (too short)")]
+    TargetTooShort,
+    #[error("Invalid target name `{name}' ({CHAIN_CHARS_MAX} chars max)")]
+    TargetTooLong { name: String },
+    #[error("{what} `{name}' is known to iptables, but not yet enforced by Weir")]
+    NotEnforced { what: &'static str, name: String },
+    #[error("match `{name}' has no meaning with -{command}, which takes no rule")]
+    MatchWithoutRule { name: String, command: char },
+    #[error("Invalid argument: {0}")]
+    Rule(#[from] InvalidRule),
+    #[error(transparent)]
+    NeverMatches(InvalidRule),
+    #[error("wait seconds not numeric")]
+    WaitSeconds,
+    #[error("--wait-interval only makes sense with --wait")]
+    WaitIntervalAlone,
+    #[error("-6 asks for IPv6 rules, and this version of Weir filters IPv4 only")]
+    Ipv6,
+}
+
+/// iptables guesses at a missing kernel module; with a table that exists elsewhere we know better.
+fn insmod(table: &str) -> &'static str {
+    if super::known::is_table(table) { "" } else { " (do you need to insmod?)" }
+}
+
+impl ParseErrorKind {
+    /// How `iptables` exits.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::PolicyName { .. }
+            | Self::NoSuchChain { .. }
+            | Self::NoSuchPolicyChain { .. }
+            | Self::Rule(InvalidRule::MatchNeedsProtocol { .. }) => ExitStatus::OtherProblem,
+            Self::Table { .. } => ExitStatus::VersionProblem,
+            Self::ListTooLong { .. } => ExitStatus::ResourceProblem,
+            _ => ExitStatus::ParameterProblem,
+        }
+    }
+
+    /// Reason and remedy, where the message alone would leave a tired reader guessing.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoSuchChain { .. } | Self::NoSuchPolicyChain { .. } => {
+                "this version of Weir has one chain: FORWARD".to_owned()
+            }
+            Self::HostChain { chain } => format!(
+                "packets from or to the firewall itself go through the kernel and never meet \
+                 Weir, so a rule in {chain} would protect nothing; use the kernel's own iptables \
+                 or nft for it, or FORWARD for traffic that passes through"
+            ),
+            Self::Table { table } if super::known::is_table(table) => {
+                "known to iptables, but not enforced by Weir, which has the table filter only"
+                    .to_owned()
+            }
+            Self::PolicyName { .. } => "a policy is ACCEPT or DROP".to_owned(),
+            Self::NotEnforced { .. } => format!(
+                "not supported by this version of Weir, so the command is refused instead of \
+                 letting you believe it works; enforced are -m {} and -j {}",
+                MATCHES_ENFORCED.join(", "),
+                TARGETS_ENFORCED.join(", ")
+            ),
+            Self::UnknownMatch { .. } => format!(
+                "unknown to iptables and to Weir; a typing error? Weir has -m {}",
+                MATCHES_ENFORCED.join(", ")
+            ),
+            Self::UnknownTarget { .. } => format!(
+                "unknown to iptables and to Weir; a typing error? Weir has -j {}",
+                TARGETS_ENFORCED.join(", ")
+            ),
+            Self::Address(Ipv4NetError::Address(_)) => "an IPv4 address in digits is needed: Weir \
+                 asks no name server, since a rule must not depend on its answer"
+                .to_owned(),
+            Self::Address(Ipv4NetError::Mask(_)) => {
+                "a mask is 0 to 32, or dotted like 255.255.255.0".to_owned()
+            }
+            Self::UnknownOption { option } if PORT_OPTIONS.contains(&option.as_str()) => {
+                "ports belong to a protocol: write `-p tcp' or `-p udp' before it".to_owned()
+            }
+            Self::TcpPort { .. } | Self::UdpPort { .. } => {
+                "a port is 0 to 65535, a range FIRST:LAST, or a name from /etc/services".to_owned()
+            }
+            Self::TcpFlag { .. } => {
+                "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas".to_owned()
+            }
+            Self::BadArgument { word } if word.starts_with('!') => {
+                "`!' stands before the option, with a blank".to_owned()
+            }
+            Self::ListTooLong { .. } => "write it as several commands".to_owned(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+/// Long options that exist only after `-p`.
+const PORT_OPTIONS: [&str; 4] = ["--sport", "--dport", "--source-port", "--destination-port"];
+
+impl ParseError {
+    fn place(&self) -> String {
+        let place = |position: Position| {
+            format!(" (argument {}, column {})", position.argument, position.column)
+        };
+        self.position.map(place).unwrap_or_default()
+    }
+
+    /// The whole message for a terminal: what, where, why, in several lines.
+    ///
+    /// ```text
+    /// iptables v1.8.11 (weir 0.1.0): unknown option "--nope"
+    ///   iptables -A FORWARD --nope
+    ///                       ^^^^^^ argument 3, column 21
+    /// Try `iptables -h' or 'iptables --help' for more information.
+    /// ```
+    pub fn report(&self) -> String {
+        let kind = &self.kind;
+        let parameter = kind.exit_status() == ExitStatus::ParameterProblem;
+        let mut report = match (kind, kind.exit_status()) {
+            (ParseErrorKind::BadArgument { .. }, _) => kind.to_string(),
+            (_, ExitStatus::OtherProblem) => format!("iptables: {kind}"),
+            _ => format!("{VERSION_LINE}: {kind}"),
+        };
+        if let Some(position) = self.position {
+            let Position { argument, column, width } = position;
+            if self.line.chars().count() <= LINE_CHARS_MAX {
+                let blank = " ".repeat(column - 1);
+                let caret = "^".repeat(width);
+                report.push_str(&format!("\n  {}\n  {blank}{caret}", self.line));
+                report.push_str(&format!(" argument {argument}, column {column}"));
+            } else {
+                let word: String =
+                    self.line.chars().skip(column - 1).take(width.min(LINE_CHARS_MAX)).collect();
+                report.push_str(&format!("\n  argument {argument}, column {column}: {word}"));
+            }
+        }
+        if let Some(hint) = kind.hint() {
+            report.push_str(&format!("\n  {hint}"));
+        }
+        if parameter {
+            report.push_str("\nTry `iptables -h' or 'iptables --help' for more information.");
+        }
+        report
+    }
+}

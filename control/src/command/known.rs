@@ -1,0 +1,160 @@
+//! Words that iptables knows and Weir does not enforce yet. They are refused by name, apart from
+//! words that nobody knows, so that an operator can tell a typing error from a gap.
+
+/// Matches that Weir enforces.
+pub(super) const MATCHES_ENFORCED: [&str; 2] = ["tcp", "udp"];
+
+/// Targets that Weir enforces.
+pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
+
+/// The other matches of iptables 1.8.11 and xtables-addons.
+const MATCHES: [&str; 64] = [
+    "addrtype",
+    "ah",
+    "bpf",
+    "cgroup",
+    "cluster",
+    "comment",
+    "condition",
+    "connbytes",
+    "connlabel",
+    "connlimit",
+    "connmark",
+    "conntrack",
+    "cpu",
+    "dccp",
+    "devgroup",
+    "dscp",
+    "dst",
+    "ecn",
+    "esp",
+    "eui64",
+    "frag",
+    "fuzzy",
+    "geoip",
+    "hashlimit",
+    "hbh",
+    "helper",
+    "hl",
+    "icmp",
+    "icmp6",
+    "iface",
+    "ipcomp",
+    "iprange",
+    "ipv6header",
+    "ipvs",
+    "length",
+    "limit",
+    "mac",
+    "mark",
+    "mh",
+    "multiport",
+    "nfacct",
+    "osf",
+    "owner",
+    "physdev",
+    "pkttype",
+    "policy",
+    "psd",
+    "quota",
+    "rateest",
+    "realm",
+    "recent",
+    "rpfilter",
+    "rt",
+    "sctp",
+    "set",
+    "socket",
+    "srh",
+    "state",
+    "statistic",
+    "string",
+    "tcpmss",
+    "time",
+    "tos",
+    "ttl",
+];
+
+/// Matches left out above only for the length of the table.
+const MATCHES_MORE: [&str; 2] = ["u32", "quota2"];
+
+/// The other targets of iptables 1.8.11 and xtables-addons.
+const TARGETS: [&str; 41] = [
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CLUSTERIP",
+    "CONNMARK",
+    "CONNSECMARK",
+    "CT",
+    "DNAT",
+    "DNPT",
+    "DSCP",
+    "ECN",
+    "HL",
+    "HMARK",
+    "IDLETIMER",
+    "LED",
+    "LOG",
+    "MARK",
+    "MASQUERADE",
+    "NETMAP",
+    "NFLOG",
+    "NFQUEUE",
+    "NOTRACK",
+    "QUEUE",
+    "RATEEST",
+    "REDIRECT",
+    "REJECT",
+    "RETURN",
+    "SECMARK",
+    "SET",
+    "SNAT",
+    "SNPT",
+    "SYNPROXY",
+    "TARPIT",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "TEE",
+    "TOS",
+    "TPROXY",
+    "TRACE",
+    "TTL",
+    "ULOG",
+];
+
+/// Tables of iptables other than filter.
+const TABLES: [&str; 4] = ["nat", "mangle", "raw", "security"];
+
+/// Options that a protocol's match brings without `-m`, as in `-p icmp --icmp-type 8`.
+const IMPLIED: [(&str, u8, &[&str]); 5] = [
+    ("icmp", 1, &["icmp-type"]),
+    ("esp", 50, &["espspi"]),
+    ("ah", 51, &["ahspi", "ahlen", "ahres"]),
+    ("sctp", 132, &["source-port", "sport", "destination-port", "dport", "chunk-types"]),
+    (
+        "dccp",
+        33,
+        &["source-port", "sport", "destination-port", "dport", "dccp-types", "dccp-option"],
+    ),
+];
+
+pub(super) fn is_match(name: &str) -> bool {
+    MATCHES.contains(&name) || MATCHES_MORE.contains(&name)
+}
+
+pub(super) fn is_target(name: &str) -> bool {
+    TARGETS.contains(&name)
+}
+
+pub(super) fn is_table(name: &str) -> bool {
+    TABLES.contains(&name)
+}
+
+/// The match of `protocol` that would know this long option (without `--`, maybe shortened).
+pub(super) fn implied_match(protocol: u8, option: &str) -> Option<&'static str> {
+    let option = option.split('=').next().unwrap_or_default();
+    let (name, _, options) = IMPLIED.iter().find(|(_, number, _)| *number == protocol)?;
+    let known = !option.is_empty() && options.iter().any(|known| known.starts_with(option));
+    known.then_some(*name)
+}

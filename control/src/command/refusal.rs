@@ -1,0 +1,59 @@
+//! Where on the command line something is wrong.
+
+use super::RULES_PER_COMMAND_MAX;
+use super::error::{ParseErrorKind, Position};
+use super::getopt::Word;
+
+/// A reason and the word it is about.
+#[derive(Debug)]
+pub(super) struct Refusal<'a> {
+    pub(super) kind: ParseErrorKind,
+    pub(super) word: Option<Word<'a>>,
+}
+
+impl<'a> Refusal<'a> {
+    pub(super) fn at(word: Word<'a>, kind: impl Into<ParseErrorKind>) -> Self {
+        Self { kind: kind.into(), word: Some(word) }
+    }
+
+    pub(super) fn somewhere(kind: ParseErrorKind) -> Self {
+        Self { kind, word: None }
+    }
+}
+
+/// The line as one text, and where in it `word` is.
+pub(super) fn locate(arguments: &[String], word: Option<Word<'_>>) -> (String, Option<Position>) {
+    let mut line = "iptables".to_owned();
+    let mut position = None;
+    for (index, argument) in arguments.iter().enumerate() {
+        line.push(' ');
+        if let Some(word) = word.filter(|word| word.argument == index) {
+            // Quotes may come before an argument, but offsets only occur in unquoted ones.
+            let before = argument.get(..word.offset).map_or(0, |text| text.chars().count());
+            position = Some(Position {
+                argument: index + 1,
+                column: line.chars().count() + before + 1,
+                width: quoted(word.text).chars().count().max(1),
+            });
+        }
+        line.push_str(&quoted(argument));
+    }
+    (line, position)
+}
+
+/// An argument as a shell user would type it; control characters are made visible.
+fn quoted(argument: &str) -> String {
+    if argument.is_empty() || argument.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        format!("'{}'", argument.escape_debug())
+    } else {
+        argument.to_owned()
+    }
+}
+
+/// Refuses comma lists that multiply to too many rules.
+pub(super) fn check_rule_count(rules: usize, word: Word<'_>) -> Result<(), Refusal<'_>> {
+    if rules > RULES_PER_COMMAND_MAX {
+        return Err(Refusal::at(word, ParseErrorKind::ListTooLong { rules }));
+    }
+    Ok(())
+}
