@@ -77,6 +77,9 @@ impl Engine {
     /// An engine without ports. All of its memory is allocated here.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
+        let waker = config.inboxes.waker(config.worker);
+        config.forwarding.wake_on_publish(Arc::clone(waker));
+        config.policy.wake_on_publish(Arc::clone(waker));
         Self {
             worker: config.worker,
             flow_hash: config.flow_hash,

@@ -3,6 +3,8 @@
 
 pub mod batch;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod engine;
 pub mod frame;
 pub mod handover;
@@ -13,8 +15,10 @@ pub mod policy;
 pub mod port;
 pub mod program;
 pub mod publish;
+mod report;
 pub mod respond;
 pub mod route;
+pub mod server;
 pub mod stage;
 pub mod telemetry;
 pub mod verdict;

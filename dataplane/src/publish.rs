@@ -19,6 +19,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::wake::Waker;
+
 /// The place where a control thread puts the newest value and workers look for it.
 #[derive(Debug)]
 pub struct Published<T> {
@@ -32,6 +34,8 @@ struct Slot<T> {
     current: Arc<T>,
     /// What each living reader has adopted. A reader that is dropped leaves a dead `Weak`, swept at the next use.
     adopted: Vec<Weak<AtomicU64>>,
+    /// Threads that are to look at once, should they be asleep.
+    wakers: Vec<Arc<Waker>>,
 }
 
 impl<T> Published<T> {
@@ -39,7 +43,11 @@ impl<T> Published<T> {
     pub fn new(value: T) -> Self {
         Self {
             epoch: AtomicU64::new(1),
-            slot: Mutex::new(Slot { current: Arc::new(value), adopted: Vec::new() }),
+            slot: Mutex::new(Slot {
+                current: Arc::new(value),
+                adopted: Vec::new(),
+                wakers: Vec::new(),
+            }),
         }
     }
 
@@ -54,7 +62,13 @@ impl<T> Published<T> {
         // Only writers that hold the lock store here, so load and store need not be one step.
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
+        slot.wakers.iter().for_each(|waker| waker.wake());
         (epoch, old)
+    }
+
+    /// Wakes a sleeping thread at every publication from now on.
+    pub fn wake_on_publish(&self, waker: Arc<Waker>) {
+        self.lock().wakers.push(waker);
     }
 
     /// The newest value. Takes a lock: for control threads; workers use a [`Reader`].

@@ -63,7 +63,6 @@ struct Shared {
     orders_done: AtomicU64,
     state: AtomicU8,
     policy_epoch: AtomicU64,
-    forwarding_epoch: AtomicU64,
     pinned: AtomicBool,
 }
 
@@ -122,7 +121,6 @@ impl Worker {
             orders_done: AtomicU64::new(0),
             state: AtomicU8::new(State::Polling as u8),
             policy_epoch: AtomicU64::new(0),
-            forwarding_epoch: AtomicU64::new(0),
             pinned: AtomicBool::new(false),
         });
         let waker = Arc::clone(engine.inboxes.waker(config.id));
@@ -184,23 +182,6 @@ impl Worker {
         self.shared.policy_epoch.load(Ordering::Acquire)
     }
 
-    /// The forwarding table that it uses.
-    #[must_use]
-    pub fn forwarding_epoch(&self) -> u64 {
-        self.shared.forwarding_epoch.load(Ordering::Acquire)
-    }
-
-    /// Ends its sleep, if it sleeps.
-    pub fn wake(&self) {
-        self.waker.wake();
-    }
-
-    /// Ends its sleep from elsewhere.
-    #[must_use]
-    pub fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.waker)
-    }
-
     /// Gives an order and waits until it is carried out.
     ///
     /// # Errors
@@ -210,26 +191,10 @@ impl Worker {
         if self.shared.orders.push(order).is_err() {
             return Err(OrderError::TimedOut(self.id()));
         }
-        self.wait_until(patience, |shared| shared.orders_done.load(Ordering::Acquire) >= number)
-    }
-
-    /// Waits until the worker enforces at least this policy.
-    ///
-    /// # Errors
-    /// When the worker has stopped, or takes longer than `patience`.
-    pub fn wait_for_policy(&self, epoch: u64, patience: Duration) -> Result<(), OrderError> {
-        self.wait_until(patience, |shared| shared.policy_epoch.load(Ordering::Acquire) >= epoch)
-    }
-
-    fn wait_until(
-        &self,
-        patience: Duration,
-        done: impl Fn(&Shared) -> bool,
-    ) -> Result<(), OrderError> {
         let start = Instant::now();
         loop {
-            self.wake();
-            if done(&self.shared) {
+            self.waker.wake();
+            if self.shared.orders_done.load(Ordering::Acquire) >= number {
                 return Ok(());
             }
             if self.state() == State::Stopped {
@@ -283,7 +248,6 @@ impl Turn {
             }
             last = engine.poll(now_ns);
             self.shared.policy_epoch.store(engine.policy.epoch(), Ordering::Release);
-            self.shared.forwarding_epoch.store(engine.forwarding.epoch(), Ordering::Release);
             if last.packets > 0 {
                 idle.busy(now_ns);
                 if let Some(slept_ns) = slept_ns {

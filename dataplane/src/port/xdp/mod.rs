@@ -3,5 +3,5 @@
 mod open;
 mod queue;
 
-pub use open::{Bank, OpenError, OpenPort, Opened};
+pub use open::{Bank, HostAddresses, OpenError, OpenPort, Opened};
 pub use queue::XdpQueue;

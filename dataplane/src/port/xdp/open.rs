@@ -11,6 +11,8 @@
 //! found out that way before anything on it is touched.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +105,15 @@ pub struct Bank {
     pub workers: usize,
 }
 
+/// The machine's own addresses, whose packets go up to the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostAddresses {
+    /// IPv4, broadcast addresses included.
+    pub v4: Vec<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Vec<Ipv6Addr>,
+}
+
 /// All ports, opened on one rung.
 #[derive(Debug)]
 pub struct Opened {
@@ -136,11 +147,11 @@ impl Bank {
     ///
     /// # Errors
     /// [`OpenError`] of the last rung tried. Nothing is left open or attached.
-    pub fn open(&self, interfaces: &[String]) -> Result<Opened, OpenError> {
+    pub fn open(&self, interfaces: &[String], host: &HostAddresses) -> Result<Opened, OpenError> {
         let mut refused = Vec::new();
         let rungs = self.mode.rungs();
         for (place, &rung) in rungs.iter().enumerate() {
-            match self.open_on(rung, interfaces) {
+            match self.open_on(rung, interfaces, host) {
                 Ok((memory, frames, ports)) => {
                     return Ok(Opened { memory, frames, rung, refused, ports });
                 }
@@ -161,13 +172,20 @@ impl Bank {
         &self,
         rung: Rung,
         interfaces: &[String],
+        host: &HostAddresses,
     ) -> Result<(Arc<Memory>, Vec<Frame>, Vec<(OpenPort, Vec<Socket>)>), OpenError> {
         let area = Area::new(&self.area).map_err(OpenError::Memory)?;
         let mut ports: Vec<(OpenPort, Vec<Socket>)> = Vec::new();
         for (place, interface) in interfaces.iter().enumerate() {
             let Some(index) = PortIndex::new(place) else { break };
             let share = ports.first().and_then(|(_, sockets)| sockets.first()).map(Socket::handle);
-            ports.push(self.open_port(&area, share.as_ref(), rung, index, interface)?);
+            match self.open_port(&area, share.as_ref(), rung, index, interface, host) {
+                Ok(port) => ports.push(port),
+                Err(error) => {
+                    ports.into_iter().for_each(|(port, _)| port.abandon());
+                    return Err(error);
+                }
+            }
         }
         let (memory, frames) = Memory::new(area);
         Ok((memory, frames, ports))
@@ -186,6 +204,7 @@ impl Bank {
         rung: Rung,
         index: PortIndex,
         interface: &str,
+        host: &HostAddresses,
     ) -> Result<(OpenPort, Vec<Socket>), OpenError> {
         let socket_error = |source| OpenError::Socket { interface: interface.to_owned(), source };
         let program_error = |source| OpenError::Program {
@@ -203,8 +222,9 @@ impl Bank {
         }
         let config = ProgramConfig { on_exit: self.on_exit };
         let mut program = Program::load(config).map_err(program_error)?;
+        program.set_local_addresses(&host.v4, &host.v6).map_err(program_error)?;
         for (queue, socket) in (0..).zip(&sockets) {
-            program.set_socket(queue, std::os::fd::AsFd::as_fd(socket)).map_err(program_error)?;
+            program.set_socket(queue, socket.as_fd()).map_err(program_error)?;
         }
         let attachment =
             program.attach(interface, ifindex, rung.attach_mode()).map_err(program_error)?;
@@ -319,5 +339,11 @@ impl OpenPort {
     /// sockets are closed by the workers that have them.
     pub fn close(self) {
         self.attachment.close();
+    }
+
+    /// Undoes the opening, whatever `on_exit` says: for a start that did not succeed.
+    fn abandon(self) {
+        // If the program cannot be removed the error that ends the start is the one to report.
+        let _ = self.attachment.remove();
     }
 }

@@ -1,0 +1,216 @@
+//! What the daemon says about itself: the answers to `weirctl status` and `weirctl stats`.
+
+use std::sync::PoisonError;
+
+use hdrhistogram::Histogram;
+use weir_control::protocol::{
+    DropCount, FrameStatus, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortState,
+    PortStats, PortStatus, Stats, Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats,
+};
+
+use crate::daemon::{Shared, Slot, SlotState};
+use crate::port::xdp::OpenPort;
+use crate::telemetry::{Counter, Counters, Latency};
+use crate::verdict::DropReason;
+use crate::wire::ethernet::MacAddr;
+use crate::worker::{State, Worker};
+
+/// How the daemon is.
+pub(crate) fn status(shared: &Shared) -> Status {
+    let (rules, policy_epoch) = {
+        let rules = shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        (rules.len() as u64, rules.policy().epoch())
+    };
+    let counters = shared.workers.iter().map(|worker| worker.counters().read());
+    let level = |sum: &Counters, counter| sum.get(counter);
+    let sum = sum(counters);
+    let capacity = shared.frames as u64;
+    let (pool, lent) = (level(&sum, Counter::FramesPool), level(&sum, Counter::FramesLent));
+    let held = level(&sum, Counter::Held);
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_s: shared.started.elapsed().as_secs(),
+        mode: "route".to_owned(),
+        host: "kernel".to_owned(),
+        on_exit: shared.config.on_exit.to_string(),
+        config_path: shared.config.path.display().to_string(),
+        workers: shared.workers.iter().map(worker_status).collect(),
+        ports: ports(shared),
+        policy_epoch,
+        rules,
+        frames: FrameStatus {
+            capacity,
+            pool,
+            lent,
+            held,
+            // Workers publish one after the other; what is on its way between two of them is the rest.
+            in_flight: capacity.saturating_sub(pool + lent + held),
+        },
+        warnings: shared.warnings().clone(),
+    }
+}
+
+/// The ports.
+pub(crate) fn ports(shared: &Shared) -> Vec<PortStatus> {
+    shared.slots().iter().map(|slot| port_status(shared, slot)).collect()
+}
+
+/// What the daemon has counted.
+pub(crate) fn stats(shared: &Shared) -> Stats {
+    let each: Vec<Counters> =
+        shared.workers.iter().map(|worker| worker.counters().read()).collect();
+    let all = sum(each.iter().cloned());
+    let latencies: Vec<Latency> =
+        shared.workers.iter().map(|worker| worker.latency().read()).collect();
+    Stats {
+        uptime_ns: u64::try_from(shared.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        totals: totals(&all),
+        drops: drops(&all),
+        workers: (0..)
+            .zip(each.iter().zip(&latencies))
+            .map(|(id, (counters, latency))| WorkerStats {
+                id,
+                totals: totals(counters),
+                drops: drops(counters),
+                polls: counters.get(Counter::Polls),
+                polls_idle: counters.get(Counter::PollsIdle),
+                latency: latency_stats(std::slice::from_ref(latency)),
+            })
+            .collect(),
+        ports: shared.slots().iter().map(|slot| port_stats(slot, &all)).collect(),
+        latency: latency_stats(&latencies),
+    }
+}
+
+fn sum(counters: impl Iterator<Item = Counters>) -> Counters {
+    counters.fold(Counters::default(), |mut sum, one| {
+        sum.merge(&one);
+        sum
+    })
+}
+
+fn worker_status(worker: &Worker) -> WorkerStatus {
+    WorkerStatus {
+        id: u32::try_from(worker.id()).unwrap_or(u32::MAX),
+        core: worker.core().and_then(|core| u32::try_from(core).ok()),
+        state: match worker.state() {
+            State::Polling => WorkerState::Busy,
+            State::Sleeping => WorkerState::Idle,
+            State::Stopped => WorkerState::Stopped,
+        },
+        polls: worker.counters().read().get(Counter::Polls),
+        policy_epoch: worker.policy_epoch(),
+    }
+}
+
+fn port_status(shared: &Shared, slot: &Slot) -> PortStatus {
+    let forwarding = shared.forwarding.current();
+    let link = forwarding.port(slot.index);
+    let address = |address: &crate::route::InterfaceAddress| {
+        format!("{}/{}", address.address, address.prefix_len)
+    };
+    let open = open(slot);
+    PortStatus {
+        name: slot.interface.clone(),
+        ifindex: open.map_or(0, OpenPort::ifindex),
+        state: match &slot.state {
+            SlotState::Closed(why) => PortState::Closed(why.clone()),
+            SlotState::Open(_) if link.is_some_and(|link| !link.up) => {
+                PortState::Closed("the link is down".to_owned())
+            }
+            SlotState::Open(_) => PortState::Up,
+        },
+        rung: open.map_or_else(String::new, |port| port.rung().to_string()),
+        queues: open.map_or(0, |port| u32::try_from(port.queues()).unwrap_or(u32::MAX)),
+        mac: link.map_or_else(String::new, |link| MacAddr(link.mac).to_string()),
+        mtu: link.map_or(0, |link| link.mtu),
+        addresses: link.map_or_else(Vec::new, |link| link.addresses.iter().map(address).collect()),
+    }
+}
+
+fn open(slot: &Slot) -> Option<&OpenPort> {
+    match &slot.state {
+        SlotState::Open(port) => Some(port),
+        SlotState::Closed(_) => None,
+    }
+}
+
+fn port_stats(slot: &Slot, all: &Counters) -> PortStats {
+    let traffic = all.port(slot.index);
+    let kernel = open(slot).map(|port| {
+        let statistics = port.statistics();
+        KernelPortStats {
+            rx_dropped: statistics.rx_dropped,
+            rx_invalid_descs: statistics.rx_invalid_descs,
+            tx_invalid_descs: statistics.tx_invalid_descs,
+            rx_ring_full: statistics.rx_ring_full,
+            rx_fill_ring_empty_descs: statistics.rx_fill_ring_empty_descs,
+            tx_ring_empty_descs: statistics.tx_ring_empty_descs,
+        }
+    });
+    let xdp = open(slot).and_then(|port| port.program_counters().ok()).map(|counters| {
+        let passed = [counters.arp_passed, counters.host_passed, counters.control_passed];
+        XdpProgramStats {
+            redirected: counters.redirected.packets,
+            passed: passed.iter().map(|count| count.packets).sum(),
+            dropped: counters.no_socket_dropped.packets,
+            fell_back: counters.no_socket_passed.packets,
+        }
+    });
+    PortStats {
+        name: slot.interface.clone(),
+        received_packets: traffic.received,
+        received_bytes: traffic.received_bytes,
+        transmitted_packets: traffic.transmitted,
+        transmitted_bytes: traffic.transmitted_bytes,
+        kernel,
+        xdp,
+    }
+}
+
+fn totals(counters: &Counters) -> PacketTotals {
+    PacketTotals {
+        received: counters.get(Counter::Received),
+        originated: counters.get(Counter::Originated),
+        handed_in: counters.get(Counter::HandedIn),
+        transmitted: counters.get(Counter::Transmitted),
+        to_host: counters.get(Counter::ToHost),
+        handed_out: counters.get(Counter::HandedOut),
+        dropped: counters.dropped_all(),
+        absorbed: counters.get(Counter::Absorbed),
+        held: counters.get(Counter::Held),
+    }
+}
+
+fn drops(counters: &Counters) -> Vec<DropCount> {
+    let count = |reason: &DropReason| DropCount {
+        reason: reason.name().to_owned(),
+        packets: counters.dropped(*reason),
+    };
+    DropReason::ALL.iter().map(count).collect()
+}
+
+fn latency_stats(latencies: &[Latency]) -> LatencyStats {
+    LatencyStats {
+        poll_ns: percentiles(latencies.iter().map(|latency| &latency.poll_ns)),
+        forward_ns: percentiles(latencies.iter().map(|latency| &latency.forward_ns)),
+    }
+}
+
+fn percentiles<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Percentiles {
+    let merged = histograms.fold(None, |sum: Option<Histogram<u64>>, one| match sum {
+        None => Some(one.clone()),
+        // All have the same bounds, so adding cannot fail; a missing share would only make it coarser.
+        Some(mut sum) => sum.add(one).map(|()| sum).ok(),
+    });
+    let Some(merged) = merged else { return Percentiles::default() };
+    Percentiles {
+        count: merged.len(),
+        p50: merged.value_at_quantile(0.5),
+        p90: merged.value_at_quantile(0.9),
+        p99: merged.value_at_quantile(0.99),
+        p999: merged.value_at_quantile(0.999),
+        max: merged.max(),
+    }
+}
