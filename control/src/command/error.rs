@@ -75,7 +75,7 @@ pub enum ParseErrorKind {
     #[error("unknown option \"{option}\"")]
     UnknownOption { option: String },
     #[error("Bad argument `{word}'")]
-    BadArgument { word: String },
+    BadArgument { word: String, after_negation: bool },
     #[error("unknown arguments found on commandline")]
     TrailingArguments,
     #[error("multiple -{option} flags not allowed")]
@@ -228,8 +228,8 @@ impl ParseErrorKind {
             Self::TcpFlag { .. } => {
                 "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas".to_owned()
             }
-            Self::BadArgument { word } if word.starts_with('!') => {
-                "`!' stands before the option, with a blank".to_owned()
+            Self::BadArgument { after_negation: true, .. } => {
+                "`!' stands before the option: `! -s ADDRESS', not `-s ! ADDRESS'".to_owned()
             }
             Self::ListTooLong { .. } => "write it as several commands".to_owned(),
             _ => return None,

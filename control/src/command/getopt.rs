@@ -79,6 +79,12 @@ impl<'a> Getopt<'a> {
         (self.argument, self.offset) = self.last;
     }
 
+    /// Whether the argument before `word` is a `!`.
+    pub(super) fn follows_negation(&self, word: Word<'_>) -> bool {
+        let before = word.argument.checked_sub(1).and_then(|index| self.arguments.get(index));
+        before.is_some_and(|argument| argument == "!")
+    }
+
     /// Takes the next argument as a value if there is one that looks like no option and no `!`.
     pub(super) fn take_plain(&mut self) -> Option<Word<'a>> {
         let word = self.whole(self.argument)?;

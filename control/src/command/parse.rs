@@ -69,6 +69,7 @@ struct Parser<'a> {
     verb: Option<Verb>,
     /// `-Z` beside a listing: the rule it is for, if one is named.
     and_zero: Option<Option<u32>>,
+    table: Option<Word<'a>>,
     chain: Option<Word<'a>>,
     number: Option<u32>,
     policy: Option<Word<'a>>,
@@ -88,6 +89,7 @@ impl<'a> Parser<'a> {
             names,
             verb: None,
             and_zero: None,
+            table: None,
             chain: None,
             number: None,
             policy: None,
@@ -114,7 +116,9 @@ impl<'a> Parser<'a> {
                     continue;
                 }
                 Item::Plain(word) => {
-                    let kind = ParseErrorKind::BadArgument { word: word.text.to_owned() };
+                    let after_negation = self.getopt.follows_negation(word);
+                    let kind =
+                        ParseErrorKind::BadArgument { word: word.text.to_owned(), after_negation };
                     return Err(Refusal::at(word, kind));
                 }
                 Item::MissingValue(word) => {
@@ -152,12 +156,8 @@ impl<'a> Parser<'a> {
             }
             Key::Table => {
                 self.refuse_negation('t')?;
-                match given.text {
-                    "filter" => Ok(()),
-                    table => {
-                        Err(Refusal::at(given, ParseErrorKind::Table { table: table.to_owned() }))
-                    }
-                }
+                self.table = Some(given);
+                Ok(())
             }
             Key::Verbose => {
                 self.refuse_negation('v')?;
@@ -367,6 +367,10 @@ impl<'a> Parser<'a> {
                 command: verb.letter(),
             };
             return Err(Refusal::at(name, kind));
+        }
+        if let Some(word) = self.table.filter(|table| table.text != "filter") {
+            let table = word.text.to_owned();
+            return Err(Refusal::at(word, ParseErrorKind::Table { table }));
         }
         self.check_chain(verb)?;
         self.specification.validate(&rules)?;

@@ -14,11 +14,9 @@ use crate::rule::{
 #[derive(Debug, Default)]
 pub(super) struct Specification<'a> {
     rule: Rule,
-    /// Addresses of `-s` and `-d`, several by comma lists; empty if not given.
-    sources: Vec<Negatable<Ipv4Net>>,
-    destinations: Vec<Negatable<Ipv4Net>>,
-    /// The last of the two options: where too long lists are reported.
-    addresses_word: Option<Word<'a>>,
+    /// `-s` and `-d` as given; like iptables, read when all other words are understood.
+    sources: Option<Negatable<Word<'a>>>,
+    destinations: Option<Negatable<Word<'a>>>,
     /// `-p` as given, even `all`.
     protocol: Option<Protocol>,
     protocol_word: Option<Word<'a>>,
@@ -36,12 +34,16 @@ struct Extension<'a> {
 }
 
 impl<'a> Specification<'a> {
-    /// `base` and the options of all matches, newest first: a name that two of them have means
-    /// the newest.
+    /// `base` and the options of all matches. A name that several matches have means the newest
+    /// one, shortened or not.
     pub(super) fn options(&self, base: &[LongOption<Key>]) -> Vec<LongOption<Key>> {
         let mut options = base.to_vec();
         for (instance, extension) in self.extensions.iter().enumerate().rev() {
-            options.extend(extension_options(instance, matches!(extension.value, Match::Tcp(_))));
+            for option in extension_options(instance, matches!(extension.value, Match::Tcp(_))) {
+                if options.iter().all(|newer| newer.name != option.name) {
+                    options.push(option);
+                }
+            }
         }
         options
     }
@@ -118,35 +120,14 @@ impl<'a> Specification<'a> {
                     return Err(Refusal::at(word, ParseErrorKind::NeverMatches(kind)));
                 }
             }
-            Condition::Source => self.sources = self.addresses(word, negated)?,
-            Condition::Destination => self.destinations = self.addresses(word, negated)?,
+            Condition::Source => self.sources = Some(Negatable { value: word, negated }),
+            Condition::Destination => self.destinations = Some(Negatable { value: word, negated }),
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
             Condition::Jump => self.rule.target = Some(parse_target(word)?),
             Condition::Numeric | Condition::Exact | Condition::LineNumbers => {}
         }
         Ok(())
-    }
-
-    fn addresses(
-        &mut self,
-        word: Word<'a>,
-        negated: bool,
-    ) -> Result<Vec<Negatable<Ipv4Net>>, Refusal<'a>> {
-        self.addresses_word = Some(word);
-        let mut offset = word.offset;
-        let mut nets = Vec::new();
-        for text in word.text.split(',') {
-            let part = Word { text, argument: word.argument, offset };
-            offset += text.len() + 1;
-            let net = text.parse().map_err(|e| Refusal::at(part, ParseErrorKind::Address(e)))?;
-            nets.push(Negatable { value: net, negated });
-        }
-        if negated && nets.len() > 1 {
-            return Err(Refusal::at(word, ParseErrorKind::NegatedList));
-        }
-        check_rule_count(nets.len(), word)?;
-        Ok(nets)
     }
 
     /// An option of match number `instance`. `(word, given)` are the option and its value.
@@ -195,10 +176,11 @@ impl<'a> Specification<'a> {
     /// All rules that the comma lists stand for, sources outside.
     pub(super) fn expand(&mut self, one_only: bool) -> Result<Vec<Rule>, Refusal<'a>> {
         self.rule.matches = self.extensions.iter().map(|e| e.value.clone()).collect();
-        let sources = alternatives(&self.sources);
-        let destinations = alternatives(&self.destinations);
+        let sources = alternatives(self.sources)?;
+        let destinations = alternatives(self.destinations)?;
         let count = sources.len().saturating_mul(destinations.len());
-        if let Some(word) = self.addresses_word {
+        // Reported at the last list, which there is if there are several rules.
+        if let Some(Negatable { value: word, .. }) = self.destinations.or(self.sources) {
             if one_only && count > 1 {
                 return Err(Refusal::at(word, ParseErrorKind::ReplacementList));
             }
@@ -231,13 +213,26 @@ impl<'a> Specification<'a> {
     }
 }
 
-/// No condition is one alternative; `0.0.0.0/0` without `!` is no condition.
-fn alternatives(nets: &[Negatable<Ipv4Net>]) -> Vec<Option<Negatable<Ipv4Net>>> {
-    if nets.is_empty() {
-        return vec![None];
+/// What `-s` or `-d` may be in one rule: the items of a comma list. No condition is one
+/// alternative; `0.0.0.0/0` without `!` is no condition.
+fn alternatives(
+    list: Option<Negatable<Word<'_>>>,
+) -> Result<Vec<Option<Negatable<Ipv4Net>>>, Refusal<'_>> {
+    let Some(Negatable { value: list, negated }) = list else { return Ok(vec![None]) };
+    let mut offset = list.offset;
+    let mut nets = Vec::new();
+    for text in list.text.split(',') {
+        let word = Word { text, argument: list.argument, offset };
+        offset += text.len() + 1;
+        let net = text.parse().map_err(|e| Refusal::at(word, ParseErrorKind::Address(e)))?;
+        let condition = Negatable { value: net, negated };
+        nets.push(Some(condition).filter(|condition| *condition != Negatable::is(Ipv4Net::ALL)));
     }
-    let everything = Negatable::is(Ipv4Net::ALL);
-    nets.iter().map(|net| Some(*net).filter(|net| *net != everything)).collect()
+    if negated && nets.len() > 1 {
+        return Err(Refusal::at(list, ParseErrorKind::NegatedList));
+    }
+    check_rule_count(nets.len(), list)?;
+    Ok(nets)
 }
 
 impl Extension<'_> {

@@ -1,0 +1,143 @@
+//! Random rules and the many ways to write them.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use weir_control::rule::{
+    InterfacePattern, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Target,
+    TcpFlags, TcpMatch, UdpMatch,
+};
+
+fn negatable<T: std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Negatable<T>> {
+    (value, prop::bool::weighted(0.25)).prop_map(|(value, negated)| Negatable { value, negated })
+}
+
+fn net() -> impl Strategy<Value = Ipv4Net> {
+    let prefix = (any::<u32>(), 0_u32..=32).prop_map(|(address, length)| {
+        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+        Ipv4Net::new(Ipv4Addr::from_bits(address), Ipv4Addr::from_bits(mask))
+    });
+    let ragged = (any::<u32>(), any::<u32>()).prop_map(|(address, mask)| {
+        Ipv4Net::new(Ipv4Addr::from_bits(address), Ipv4Addr::from_bits(mask))
+    });
+    prop_oneof![4 => prefix, 1 => ragged]
+}
+
+/// No condition, or one that is more than `0.0.0.0/0`.
+fn address() -> impl Strategy<Value = Option<Negatable<Ipv4Net>>> {
+    let everything = Negatable::is(Ipv4Net::ALL);
+    prop::option::of(negatable(net()))
+        .prop_map(move |condition| condition.filter(|condition| *condition != everything))
+}
+
+fn interface() -> impl Strategy<Value = Option<Negatable<InterfacePattern>>> {
+    let pattern = "[a-z][a-z0-9.:_-]{0,13}[0-9+]?".prop_map(|name| name.parse().expect("valid"));
+    prop::option::of(negatable(pattern))
+}
+
+fn ports() -> impl Strategy<Value = Negatable<PortRange>> {
+    let known = prop::sample::select(vec![0, 1, 20, 21, 22, 25, 53, 80, 443, 514, 8080, 65535]);
+    let port = prop_oneof![known, any::<u16>()];
+    let range = (port.clone(), port.clone())
+        .prop_map(|(a, b)| PortRange::new(a.min(b), a.max(b)).expect("ordered"));
+    let given = prop_oneof![port.prop_map(PortRange::one), range];
+    prop_oneof![1 => Just(Negatable::default()), 2 => negatable(given)]
+}
+
+fn flags() -> impl Strategy<Value = Negatable<TcpFlags>> {
+    let any = (0_u8..0x40, 0_u8..0x40).prop_map(|(mask, set)| {
+        // With an empty mask iptables prints nothing, whatever should be set.
+        TcpFlags::new(mask, if mask == 0 { 0 } else { set }).expect("six flags")
+    });
+    let given = prop_oneof![Just(TcpFlags::SYN), any];
+    prop_oneof![1 => Just(Negatable::default()), 1 => negatable(given)]
+}
+
+fn tcp() -> impl Strategy<Value = Match> {
+    (ports(), ports(), flags()).prop_map(|(source_ports, destination_ports, flags)| {
+        Match::Tcp(TcpMatch { source_ports, destination_ports, flags })
+    })
+}
+
+fn udp() -> impl Strategy<Value = Match> {
+    (ports(), ports()).prop_map(|(source_ports, destination_ports)| {
+        Match::Udp(UdpMatch { source_ports, destination_ports })
+    })
+}
+
+/// A protocol and matches that go with it.
+fn transport() -> impl Strategy<Value = (Option<Negatable<Protocol>>, Vec<Match>)> {
+    let other = prop_oneof![Just(None), negatable((1_u8..=255).prop_map(Protocol)).prop_map(Some),];
+    prop_oneof![
+        1 => other.prop_map(|protocol| (protocol, Vec::new())),
+        2 => prop::collection::vec(tcp(), 0..3)
+            .prop_map(|matches| (Some(Negatable::is(Protocol::TCP)), matches)),
+        1 => prop::collection::vec(udp(), 0..3)
+            .prop_map(|matches| (Some(Negatable::is(Protocol::UDP)), matches)),
+    ]
+}
+
+/// Any rule that a command line can make.
+pub(crate) fn rule() -> impl Strategy<Value = Rule> {
+    let target = prop::option::of(prop_oneof![Just(Target::Accept), Just(Target::Drop)]);
+    (transport(), address(), address(), interface(), interface(), target).prop_map(
+        |((protocol, matches), source, destination, in_interface, out_interface, target)| Rule {
+            protocol,
+            source,
+            destination,
+            in_interface,
+            out_interface,
+            matches,
+            target,
+        },
+    )
+}
+
+/// Whether iptables before 1.8.11 prints it without losing a `!`.
+pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
+    let whole = Negatable::not(PortRange::ALL);
+    rule.matches.iter().all(|extension| match extension {
+        Match::Tcp(tcp) => tcp.source_ports != whole && tcp.destination_ports != whole,
+        Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
+        _ => true,
+    })
+}
+
+/// The rule in words, not in canonical form: `style` has a bit for each liberty taken.
+pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
+    let liberty = |bit: u32| style >> bit & 1 == 1;
+    let mut words = Vec::new();
+    for word in rule.arguments(names) {
+        let other = match word.as_str() {
+            "-s" if liberty(0) => "--source",
+            "-s" if liberty(1) => "--src",
+            "-d" if liberty(2) => "--dst",
+            "-i" if liberty(3) => "--in-interface",
+            "-o" if liberty(4) => "--out-int",
+            "-p" if liberty(5) => "--protocol",
+            "-j" if liberty(6) => "--jump",
+            "--sport" if liberty(7) => "--source-port",
+            "--dport" if liberty(8) => "--destination-port",
+            "--dport" if liberty(9) => "--dpor",
+            "-m" if liberty(10) => "--match",
+            same => same,
+        };
+        words.push(other.to_owned());
+    }
+    // One match with options needs no -m: -p brings it.
+    let explicit = words.iter().position(|word| word == "-m" || word == "--match");
+    let has_options = words.iter().any(|word| word.contains("port") || word == "--tcp-flags");
+    if let Some(index) = explicit.filter(|_| liberty(11) && rule.matches.len() == 1 && has_options)
+    {
+        words.drain(index..index + 2);
+    }
+    let syn = words.windows(3).position(|three| {
+        three[0] == "--tcp-flags" && three[1] == "FIN,SYN,RST,ACK" && three[2] == "SYN"
+    });
+    if let Some(index) = syn.filter(|_| liberty(12)) {
+        words.splice(index..index + 3, ["--syn".to_owned()]);
+    }
+    words
+}

@@ -1,0 +1,9 @@
+//! The rule language from outside: against the real iptables, and against itself.
+
+mod differential;
+mod generate;
+mod messages;
+mod oracle;
+mod parsing;
+mod properties;
+mod rulesets;

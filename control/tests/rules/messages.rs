@@ -1,0 +1,293 @@
+//! What an operator reads when a line is refused.
+
+use weir_control::command::{ExitStatus, parse};
+use weir_control::rule::Names;
+
+use crate::oracle;
+
+fn refused(arguments: &[String]) -> (u8, String) {
+    match parse(arguments, &Names::system()) {
+        Err(error) => (error.kind.exit_status().code(), error.report()),
+        Ok(parsed) => panic!("{arguments:?} is accepted: {parsed:?}"),
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// The whole report, line by line.
+#[track_caller]
+fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
+    let version = format!("iptables v1.8.11 (weir {})", env!("CARGO_PKG_VERSION"));
+    let expected = report.join("\n").replace("VERSION", &version);
+    assert_eq!(refused(&words(line)), (status.code(), expected));
+}
+
+const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
+
+#[test]
+fn a_typing_error_is_shown_where_it_is() {
+    assert_report(
+        "-A FORWARD -p tcp --dprt 80 -j DROP",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: unknown option \"--dprt\"",
+            "  iptables -A FORWARD -p tcp --dprt 80 -j DROP",
+            "                             ^^^^^^ argument 5, column 28",
+            TRY,
+        ],
+    );
+}
+
+#[test]
+fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
+    assert_report(
+        "-A FORWARD -m state --state NEW -j ACCEPT",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: match `state' is known to iptables, but not yet enforced by Weir",
+            "  iptables -A FORWARD -m state --state NEW -j ACCEPT",
+            "                         ^^^^^ argument 4, column 24",
+            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp and -j ACCEPT, DROP",
+            TRY,
+        ],
+    );
+    assert_report(
+        "-A FORWARD -m stat",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: Couldn't load match `stat':No such file or directory",
+            "  iptables -A FORWARD -m stat",
+            "                         ^^^^ argument 4, column 24",
+            "  unknown to iptables and to Weir; a typing error? Weir has -m tcp, udp",
+            TRY,
+        ],
+    );
+    let kind = |line: &str| refused(&words(line)).1.lines().next().unwrap_or_default().to_owned();
+    let enforced = "is known to iptables, but not yet enforced by Weir";
+    for (line, what) in [
+        ("-A FORWARD -m conntrack --ctstate NEW", "match `conntrack'"),
+        ("-A FORWARD -m string --string secret --algo bm", "match `string'"),
+        ("-A FORWARD -m limit --limit 3/s", "match `limit'"),
+        ("-A FORWARD -m recent --set", "match `recent'"),
+        ("-A FORWARD -m fuzzy --lower-limit 100", "match `fuzzy'"),
+        ("-A FORWARD -p tcp -m multiport --dports 1,2", "match `multiport'"),
+        ("-A FORWARD -p icmp --icmp-type 8", "match `icmp'"),
+        ("-A FORWARD -p sctp --dport 80", "match `sctp'"),
+        ("-A FORWARD -j REJECT", "target `REJECT'"),
+        ("-A FORWARD -j LOG --log-prefix x", "target `LOG'"),
+        ("-A FORWARD -j RETURN", "target `RETURN'"),
+        ("-A FORWARD -f", "option `-f (fragments)'"),
+        ("-A FORWARD -c 1 2", "option `-c (setting counters)'"),
+        ("-A FORWARD -g x", "option `-g (goto a user-defined chain)'"),
+        ("-N x", "option `-N (user-defined chains)'"),
+        ("-A FORWARD -p tcp --tcp-option 5", "option `--tcp-option'"),
+    ] {
+        assert!(kind(line).ends_with(&format!("{what} {enforced}")), "{line}: {}", kind(line));
+    }
+}
+
+#[test]
+fn the_chains_of_the_machine_itself_are_refused_with_the_reason() {
+    assert_report(
+        "-A INPUT -p tcp --dport 22 -j ACCEPT",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: chain INPUT is not enforced by Weir with host = \"kernel\"",
+            "  iptables -A INPUT -p tcp --dport 22 -j ACCEPT",
+            "              ^^^^^ argument 2, column 13",
+            "  packets from or to the firewall itself go through the kernel and never meet Weir, so a rule in INPUT would protect nothing; use the kernel's own iptables or nft for it, or FORWARD for traffic that passes through",
+            TRY,
+        ],
+    );
+    for line in ["-P OUTPUT DROP", "-L INPUT -n", "-F OUTPUT", "-Z INPUT", "-S OUTPUT"] {
+        assert_eq!(refused(&words(line)).0, 2, "{line}");
+    }
+}
+
+#[test]
+fn the_caret_points_into_words_and_lists() {
+    let place = |line: &str| {
+        let report = refused(&words(line)).1;
+        report.lines().nth(2).unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        place("-A FORWARD -s 1.1.1.1,host,2.2.2.2"),
+        "                                 ^^^^ argument 4, column 32"
+    );
+    assert_eq!(
+        place("-A FORWARD -p tcp --dport=80:99999"),
+        "                                        ^^^^^ argument 5, column 39"
+    );
+    assert_eq!(
+        place("-A FORWARD -p tcp --tcp-flags SYN,FOO SYN"),
+        "                                             ^^^ argument 6, column 44"
+    );
+    assert_eq!(place("-A FORWARD -sx"), "                        ^ argument 3, column 23");
+    // Blanks and control characters are shown as typed, between quotes.
+    let arguments = ["-A", "FORWARD", "-s", "a b\u{1b}[31m", "-j", "DROP"].map(str::to_owned);
+    let report = refused(&arguments).1;
+    let lines: Vec<&str> = report.lines().skip(1).take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            r"  iptables -A FORWARD -s 'a b\u{1b}[31m' -j DROP",
+            "                         ^^^^^^^^^^^^^^^ argument 4, column 24"
+        ]
+    );
+}
+
+#[test]
+fn a_misplaced_negation_is_explained() {
+    let report = refused(&words("-A FORWARD -s ! 1.2.3.4")).1;
+    let expected = "  `!' stands before the option: `! -s ADDRESS', not `-s ! ADDRESS'";
+    assert_eq!(report.lines().nth(3), Some(expected));
+}
+
+#[test]
+fn a_very_long_line_is_not_repeated() {
+    let list = vec!["10.0.0.1"; 60].join(",");
+    let (status, report) = refused(&words(&format!("-A FORWARD -s {list} --nope")));
+    assert_eq!(status, 2);
+    assert_eq!(report.lines().nth(1), Some("  argument 5, column 564: --nope"));
+}
+
+#[test]
+fn limits_are_named() {
+    let list = vec!["10.0.0.1"; 33].join(",");
+    let (status, report) = refused(&words(&format!("-A FORWARD -s {list} -d {list}")));
+    assert_eq!(status, 4);
+    assert!(report.contains("make 1089 rules; at most 1024 are allowed"), "{report}");
+    let matches = " -m tcp".repeat(17);
+    let (status, report) = refused(&words(&format!("-A FORWARD -p tcp{matches}")));
+    assert_eq!(status, 2);
+    assert!(report.contains("17 matches in one rule; at most 16"), "{report}");
+}
+
+/// Lines for which iptables has words: ours must be the same.
+const WRONG: [&str; 76] = [
+    "-j DROP",
+    "-P FORWARD",
+    "-P FORWARD REJECT",
+    "-P NOPE ACCEPT",
+    "-P FORWARD drop",
+    "-P",
+    "-A FORWARD --dport 80 -j DROP",
+    "-A FORWARD -p tcp --dport 4:3 -j DROP",
+    "-A FORWARD -p tcp --dport 70000",
+    "-A FORWARD -p tcp --dport nope",
+    "-A FORWARD -p tcp --dport 80:-1",
+    "-A FORWARD -p tcp --dport ::",
+    "-A FORWARD -s 10.0.0.0/33",
+    "-A FORWARD -p udp --dport nope",
+    "-A FORWARD -s 10.0.0.0/255.0.0",
+    "-A FORWARD -s 10.0.0.0/",
+    "-A FORWARD -s 1.2.3.4/24/24",
+    "-A FORWARD -s 10.0.0.1 -s 10.0.0.2",
+    "-A FORWARD -s",
+    "-A",
+    "-A NOPE -j DROP",
+    "-L NOPE",
+    "-S NOPE",
+    "-F NOPE",
+    "-Z NOPE",
+    "-A FORWARD -j NOPE",
+    "-A FORWARD -m nope",
+    "-A FORWARD --nope",
+    "-A FORWARD -p nope",
+    "-A FORWARD -p 256",
+    "-A FORWARD ! -p all",
+    "-A FORWARD -i abcdefghijklmnopq",
+    "-A FORWARD -s ! 1.2.3.4",
+    "-A FORWARD ! ! -s 1.2.3.4",
+    "-A FORWARD !",
+    "-A FORWARD ! -j DROP",
+    "-A FORWARD foo",
+    "-A FORWARD -A FORWARD",
+    "-A FORWARD -L",
+    "-L -A FORWARD",
+    "-L -S",
+    "-F -Z",
+    "-Z -Z",
+    "-A FORWARD -n",
+    "-L -p tcp",
+    "-A FORWARD --line-numbers",
+    "-A FORWARD -x",
+    "-L --line-numbers -j DROP",
+    "-I FORWARD 0",
+    "-I FORWARD x",
+    "-D FORWARD 0",
+    "-D FORWARD x",
+    "-D FORWARD 5000000000",
+    "-R FORWARD",
+    "-R FORWARD 0",
+    "-L FORWARD 0",
+    "-Z FORWARD 0",
+    "-A FORWARD -p tcp --syn --tcp-flags ALL SYN",
+    "-A FORWARD -p tcp --tcp-flags FOO SYN",
+    "-A FORWARD -p tcp --tcp-flags SYN",
+    "-A FORWARD -p tcp --tcp-flags SYN ! -s 1.1.1.1",
+    "-A FORWARD -p tcp --dport 80 --dport 81",
+    "-A FORWARD -p udp --sport 1 --sport 2",
+    "-A FORWARD -p udp --syn",
+    "-A FORWARD ! -s 1.2.3.4,1.2.3.5",
+    "-R FORWARD 1 -s 1.2.3.4,1.2.3.5",
+    "-t nope -L",
+    "-w x -L",
+    "-A FORWARD -w 1 -- -j DROP",
+    "-A FORWARD -j abcdefghijklmnopqrstuvwxyzabcdefghijklmno",
+    "! -A FORWARD",
+    "-L -n -n",
+    "-A FORWARDFORWARDFORWARDFORWARDFORWARD",
+    "-D FORWARD 1 -j DROP",
+    "-A FORWARD -z",
+    "-A FORWARD -W 5",
+];
+
+#[test]
+fn the_words_are_those_of_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let lines: Vec<Vec<String>> = WRONG.iter().map(|line| words(line)).collect();
+    for (line, theirs) in lines.iter().zip(oracle::run(&lines)) {
+        let (status, report) = refused(line);
+        let line = line.join(" ");
+        assert_eq!(i32::from(status), theirs.status, "iptables {line}\n{report}");
+        // The first line after the program's name and version.
+        let message = |text: &str| {
+            let first = text
+                .lines()
+                .find(|line| !line.starts_with("Ignoring") && !line.is_empty())
+                .unwrap_or_default();
+            let version = first.split_once("): ").filter(|_| first.starts_with("iptables v"));
+            version.map_or(first, |(_, message)| message).to_owned()
+        };
+        assert_eq!(message(&report), message(&theirs.stderr), "iptables {line}");
+    }
+}
+
+/// Lines that only the rule set can refuse.
+#[test]
+fn failures_of_commands_are_those_of_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let lines = [
+        "-D FORWARD 9",
+        "-I FORWARD 5",
+        "-R FORWARD 3 -j DROP",
+        "-Z FORWARD 99",
+        "-C FORWARD -p tcp -j DROP",
+        "-D FORWARD -p tcp -j DROP",
+    ]
+    .map(words);
+    for (line, theirs) in lines.iter().zip(oracle::run(&lines)) {
+        let command = crate::parsing::command(&line.join(" "));
+        let error = weir_control::ruleset::Ruleset::new().apply(&command).expect_err("empty set");
+        assert_eq!((1, format!("iptables: {error}\n")), (theirs.status, theirs.stderr));
+    }
+}

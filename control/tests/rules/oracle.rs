@@ -1,0 +1,59 @@
+//! The real iptables, in a network namespace that lasts as long as one run of it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+/// What one command did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Why there is no oracle here; `None` if there is one.
+pub(crate) fn missing() -> Option<String> {
+    let probe = Command::new("unshare").args(["-n", "iptables-legacy", "-S"]).output();
+    match probe {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!(
+            "`unshare -n iptables-legacy -S` fails (root and ip_tables are needed): {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) => Some(format!("`unshare -n iptables-legacy` cannot be run: {error}")),
+    }
+}
+
+/// Runs all command lines (without the program's name) one after the other in one fresh
+/// namespace.
+pub(crate) fn run(lines: &[Vec<String>]) -> Vec<Answer> {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let mut script = String::from("cd \"$1\" || exit 1\n");
+    for (index, line) in lines.iter().enumerate() {
+        let words: Vec<String> =
+            line.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        let words = words.join(" ");
+        writeln!(script, "iptables-legacy {words} >{index}.out 2>{index}.err; echo $? >{index}.rc")
+            .expect("writing to a string");
+    }
+    let file = directory.path().join("script");
+    std::fs::write(&file, script).expect("the script is written");
+    let status = Command::new("unshare")
+        .args(["-n", "bash"])
+        .args([&file, directory.path()])
+        .status()
+        .expect("unshare runs");
+    assert!(status.success(), "the oracle's script failed: {status}");
+    let read = |path: &Path| {
+        String::from_utf8_lossy(&std::fs::read(path).expect("every command leaves its files"))
+            .into_owned()
+    };
+    (0..lines.len())
+        .map(|index| {
+            let file = |suffix: &str| read(&directory.path().join(format!("{index}.{suffix}")));
+            let status = file("rc").trim().parse().expect("a number");
+            Answer { status, stdout: file("out"), stderr: file("err") }
+        })
+        .collect()
+}

@@ -1,0 +1,69 @@
+//! What must hold for every rule.
+
+use proptest::prelude::*;
+use weir_control::command::{ChainName, Command, Parsed, parse};
+use weir_control::protocol::{Request, RequestBody};
+use weir_control::rule::{Names, Rule};
+
+use crate::generate;
+
+fn appended(words: &[String], names: &Names) -> Vec<Rule> {
+    let mut arguments = vec!["-A".to_owned(), "FORWARD".to_owned()];
+    arguments.extend_from_slice(words);
+    let line = match parse(&arguments, names).map_err(|error| error.report()) {
+        Ok(Parsed::Command(line)) => line,
+        other => panic!("{arguments:?} is {other:?}"),
+    };
+    assert!(line.warnings.is_empty(), "{:?}", line.warnings);
+    match line.command {
+        Command::Append { rules, chain } if chain == ChainName::forward() => rules,
+        other => panic!("{arguments:?} is {other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_printed_rule_parses_to_itself(rule in generate::rule()) {
+        prop_assert_eq!(rule.validate(), Ok(()));
+        for names in [Names::builtin(), Names::system()] {
+            prop_assert_eq!(appended(&rule.arguments(&names), &names), vec![rule.clone()]);
+        }
+    }
+
+    #[test]
+    fn other_spellings_mean_the_same(rule in generate::rule(), style in any::<u32>()) {
+        let names = Names::builtin();
+        prop_assert_eq!(appended(&generate::words(&rule, style, &names), &names), vec![rule]);
+    }
+
+    #[test]
+    fn a_rule_survives_the_protocol(rule in generate::rule(), number in 1_u32..) {
+        let command = Command::Insert {
+            chain: ChainName::forward(),
+            number,
+            rules: vec![rule.clone(), rule],
+        };
+        let request = Request::new(RequestBody::Iptables { command });
+        let json = serde_json::to_vec(&request).expect("serialises");
+        prop_assert_eq!(Request::from_json(&json), Ok(request));
+    }
+
+    #[test]
+    fn no_command_line_panics(words in prop::collection::vec(any_word(), 0..9)) {
+        if let Err(error) = parse(&words, &Names::builtin()) {
+            let report = error.report();
+            prop_assert!(!report.is_empty());
+            if let Some(position) = error.position {
+                prop_assert!(position.argument <= words.len());
+                let line = error.line.chars().count();
+                prop_assert!(position.column + position.width <= line + 1, "{}", report);
+            }
+        }
+    }
+}
+
+/// Words that occur on command lines, and words that do not.
+fn any_word() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(crate::differential::VOCABULARY.to_vec());
+    prop_oneof![8 => known.prop_map(str::to_owned), 1 => ".{0,6}", 1 => "-{1,2}[a-z=é']{0,6}"]
+}

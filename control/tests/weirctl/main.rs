@@ -1,0 +1,341 @@
+//! The binary from outside, with a daemon that has no packets.
+
+mod daemon;
+
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use daemon::Daemon;
+use weir_control::client::{Client, ClientError};
+use weir_control::protocol::{
+    Failure, PROTOCOL_VERSION, REQUEST_BYTES_MAX, RequestBody, Stats, Status, read_frame,
+    write_message,
+};
+
+const WEIRCTL: &str = env!("CARGO_BIN_EXE_weirctl");
+
+/// Runs `weirctl LINE` and gives status, standard output and standard error.
+fn weirctl(socket: &Path, line: &str) -> (i32, String, String) {
+    let mut command = Command::new(WEIRCTL);
+    command.env("WEIR_SOCKET", socket).args(line.split_ascii_whitespace());
+    outcome(command.output().expect("weirctl runs"))
+}
+
+fn outcome(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
+}
+
+fn done(text: &str) -> (i32, String, String) {
+    (0, text.to_owned(), String::new())
+}
+
+#[test]
+fn rules_are_changed_and_listed() {
+    let daemon = Daemon::start();
+    let run = |line: &str| weirctl(&daemon.socket(), line);
+    assert_eq!(run("iptables -P FORWARD DROP"), done(""));
+    assert_eq!(
+        run("iptables -A FORWARD -p tcp --dport 80 -s 10.0.0.2,10.0.0.3 -j ACCEPT"),
+        done("")
+    );
+    assert_eq!(
+        run("iptables -v -I FORWARD 2 ! -i enp0s8 -p tcp --syn -j DROP"),
+        done("DROP  tcp opt -- in !enp0s8 out *  0.0.0.0/0  -> 0.0.0.0/0   tcp flags:0x17/0x02\n")
+    );
+    assert_eq!(run("iptables -C FORWARD -p tcp --dport 80 -s 10.0.0.3 -j ACCEPT"), done(""));
+    assert_eq!(
+        run("iptables -S"),
+        done(
+            "-P FORWARD DROP\n\
+             -A FORWARD -s 10.0.0.2/32 -p tcp -m tcp --dport 80 -j ACCEPT\n\
+             -A FORWARD ! -i enp0s8 -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP\n\
+             -A FORWARD -s 10.0.0.3/32 -p tcp -m tcp --dport 80 -j ACCEPT\n"
+        )
+    );
+    assert_eq!(
+        run("iptables -nvL FORWARD"),
+        done(
+            "Chain FORWARD (policy DROP 0 packets, 0 bytes)\n \
+             pkts bytes target     prot opt in     out     source               destination         \n    \
+             7   700 ACCEPT     6    --  *      *       10.0.0.2             0.0.0.0/0            tcp dpt:80\n    \
+             7   700 DROP       6    --  !enp0s8 *       0.0.0.0/0            0.0.0.0/0            tcp flags:0x17/0x02\n    \
+             7   700 ACCEPT     6    --  *      *       10.0.0.3             0.0.0.0/0            tcp dpt:80\n"
+        )
+    );
+    assert_eq!(run("iptables -S FORWARD 2 -v -Z").1.matches("-c 7 700").count(), 1);
+    assert_eq!(run("iptables -S FORWARD -v").1.matches("-c 0 0").count(), 4);
+    assert_eq!(run("iptables -F -v"), done("Flushing chain `FORWARD'\n"));
+    assert_eq!(run("iptables -S"), done("-P FORWARD DROP\n"));
+}
+
+#[test]
+fn failures_have_the_status_of_iptables() {
+    let daemon = Daemon::start();
+    let run = |line: &str| weirctl(&daemon.socket(), line);
+    let failed = |status, text: &str| (status, String::new(), format!("{text}\n"));
+    assert_eq!(run("iptables -D FORWARD 9"), failed(1, "iptables: Index of deletion too big."));
+    let (status, stdout, stderr) = run("iptables -A FORWARD -m state --state NEW");
+    assert_eq!((status, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("match `state' is known to iptables"), "{stderr}");
+    assert_eq!(run("iptables -t nope -L").0, 3);
+    // No daemon is needed to be told of a mistake.
+    let nowhere = daemon.directory.path().join("nowhere");
+    assert_eq!(weirctl(&nowhere, "iptables -A FORWARD --nope").0, 2);
+    let (status, stdout, stderr) = weirctl(&nowhere, "iptables -L");
+    assert_eq!((status, stdout.as_str()), (4, ""));
+    let expected = format!(
+        "iptables: no weir daemon is running: there is no socket {}. Start it with `weir run --config FILE`; if it listens elsewhere, set WEIR_SOCKET or use `weirctl --socket PATH`\n",
+        nowhere.display()
+    );
+    assert_eq!(stderr, expected);
+    assert_eq!(weirctl(&nowhere, "status").0, 1);
+    assert_eq!(weirctl(&nowhere, "nonsense").0, 2);
+}
+
+#[test]
+fn a_link_named_iptables_is_iptables() {
+    let daemon = Daemon::start();
+    let link = daemon.directory.path().join("iptables");
+    std::os::unix::fs::symlink(WEIRCTL, &link).expect("link");
+    let run = |line: &str| {
+        let mut command = Command::new(&link);
+        command.env("WEIR_SOCKET", daemon.socket()).args(line.split_ascii_whitespace());
+        outcome(command.output().expect("the link runs"))
+    };
+    assert_eq!(run("-A FORWARD -j DROP"), done(""));
+    assert_eq!(run("-S FORWARD 1"), done("-A FORWARD -j DROP\n"));
+    assert_eq!(
+        run("--version"),
+        done(&format!("iptables v1.8.11 (weir {})\n", env!("CARGO_PKG_VERSION")))
+    );
+    assert!(run("-h").1.contains("Usage: iptables -[ACD] FORWARD"));
+    // These are weirctl's, not iptables'.
+    assert_eq!(run("--json -S").0, 2);
+    assert_eq!(run("status").0, 2);
+}
+
+#[test]
+fn options_of_weirctl_end_at_the_word_iptables() {
+    let daemon = Daemon::start();
+    let nowhere = Path::new("/nonexistent/socket");
+    let socket = daemon.socket().display().to_string();
+    for form in [format!("--socket {socket} iptables -S"), format!("--socket={socket} iptables -S")]
+    {
+        assert_eq!(weirctl(nowhere, &form), done("-P FORWARD ACCEPT\n"));
+    }
+    assert!(weirctl(nowhere, "iptables --help").1.starts_with("iptables v1.8.11"));
+    assert!(weirctl(nowhere, "iptables --json -S").2.contains("unknown option \"--json\""));
+    assert!(weirctl(nowhere, "iptables").2.contains("no command specified"));
+}
+
+#[test]
+fn listings_are_json_on_demand() {
+    let daemon = Daemon::start();
+    let run = |line: &str| weirctl(&daemon.socket(), line);
+    assert_eq!(
+        run("--json iptables -A FORWARD -p udp --dport 53 -j DROP"),
+        done("{\n  \"policy_epoch\": 1\n}\n")
+    );
+    let (status, stdout, stderr) = run("--json iptables -L");
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let listed: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    let expected = serde_json::json!({ "chains": [{
+        "name": "FORWARD", "policy": "ACCEPT", "packets": 0, "bytes": 0,
+        "rules": [{
+            "number": 1, "id": 1, "packets": 7, "bytes": 700,
+            "line": "-A FORWARD -p udp -m udp --dport 53 -j DROP",
+            "protocol": { "value": 17 },
+            "matches": [{ "udp": { "destination_ports": { "value": [53, 53] } } }],
+            "target": "DROP",
+        }],
+    }] });
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn status_is_for_people_and_for_programs() {
+    let daemon = Daemon::start();
+    let (status, json, _) = weirctl(&daemon.socket(), "status --json");
+    let parsed: Status = serde_json::from_str(&json).expect("a status");
+    assert_eq!((status, parsed), (0, daemon::status()));
+    let (status, text, stderr) = weirctl(&daemon.socket(), "status");
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let expected = "\
+weir 0.1.0, process 4711, up 1 h 1 min
+mode route, host kernel, on exit pass, from /etc/weir/weir.toml
+12 rules, policy epoch 3, worker 1 still enforces 2
+8 192 frames: 4 000 free, 4 180 lent to the kernel, 2 held, 10 in flight
+port enp0s3 is closed: the interface is gone
+one core is shared
+
+Ports
+ name    state   by           queues   mtu  mac                addresses    ifindex
+ enp0s8  up      driver copy       2  1500  02:00:00:00:00:01  10.0.0.1/24        4
+ enp0s3  closed  driver copy       2  1500  02:00:00:00:00:01  10.0.0.1/24        4
+
+Workers
+ id        core  state      polls  epoch
+  0           1  busy   1 234 567      3
+  1  not pinned  idle           9      2
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn stats_are_for_people_and_for_programs() {
+    let daemon = Daemon::start();
+    let (status, json, _) = weirctl(&daemon.socket(), "--json stats");
+    let parsed: Stats = serde_json::from_str(&json).expect("statistics");
+    assert_eq!((status, parsed), (0, daemon::stats()));
+    let (status, text, stderr) = weirctl(&daemon.socket(), "stats");
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let expected = "\
+Packets
+              count
+ received     1 000
+ originated       0
+ handed in        0
+ transmitted    900
+ to host          0
+ handed out       0
+ dropped         98
+ absorbed         0
+ held now         2
+
+Drops
+ reason  packets
+ policy       98
+";
+    assert!(text.starts_with(expected), "{text}");
+    for line in [
+        " poll to poll     10  900 ns  1.5 us  20.0 us  3.0 ms  4.0 ms\n",
+        " forwarding        0       -       -        -       -       -\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn watching_ends_quietly_when_the_reader_leaves() {
+    let daemon = Daemon::start();
+    let mut child = Command::new(WEIRCTL)
+        .args(["--json", "stats", "--watch", "1"])
+        .env("WEIR_SOCKET", daemon.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("weirctl runs");
+    let mut stdout = child.stdout.take().expect("piped");
+    let mut first = [0; 1];
+    stdout.read_exact(&mut first).expect("something is printed");
+    drop(stdout);
+    let ended = outcome(child.wait_with_output().expect("it ends"));
+    assert_eq!(ended, done(""));
+}
+
+#[test]
+fn pages_are_made() {
+    let nowhere = Path::new("/nonexistent/socket");
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, script, _) = weirctl(nowhere, &format!("completions {shell}"));
+        assert_eq!((status, script.contains("weirctl")), (0, true));
+    }
+    assert!(weirctl(nowhere, "man").1.contains(".TH weirctl 1"));
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let (status, _, stderr) = weirctl(nowhere, &format!("man {}", directory.path().display()));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    for page in ["weirctl.1", "weirctl-iptables.1", "weirctl-status.1"] {
+        assert!(directory.path().join(page).exists(), "{page}");
+    }
+    let (status, _, stderr) = weirctl(nowhere, "man /nonexistent");
+    assert_eq!(status, 1);
+    assert!(stderr.contains("cannot write the manual pages to /nonexistent"), "{stderr}");
+}
+
+#[test]
+fn a_daemon_of_another_release_is_named() {
+    let daemon = Daemon::with(|stream| {
+        let _ = read_frame(stream, REQUEST_BYTES_MAX);
+        let answer = serde_json::json!({ "version": 99, "body": { "news": [] } });
+        write_message(stream, &answer, 1_000).expect("the client reads");
+    });
+    let (status, _, stderr) = weirctl(&daemon.socket(), "iptables -S");
+    assert_eq!(status, 3);
+    let expected = format!(
+        "iptables: this weirctl speaks control protocol version {PROTOCOL_VERSION}, the running weir speaks version 99: run the weirctl of the same release as the daemon, or restart the daemon after an upgrade\n"
+    );
+    assert_eq!(stderr, expected);
+}
+
+#[test]
+fn a_daemon_that_refuses_breaks_off_or_hangs_is_explained() {
+    let refusing = Daemon::with(|stream| {
+        let busy =
+            Failure::Busy { reason: "16 clients are connected, the most allowed".to_owned() };
+        let response = weir_control::protocol::Response::new(Err(busy));
+        // Without reading the request: the client may find the connection reset.
+        let _ = write_message(stream, &response, 1_000);
+        let _ = read_frame(stream, REQUEST_BYTES_MAX);
+    });
+    let (status, _, stderr) = weirctl(&refusing.socket(), "iptables -S");
+    assert_eq!(status, 4);
+    assert_eq!(
+        stderr,
+        "iptables: the daemon is not taking requests: 16 clients are connected, the most allowed\n"
+    );
+    let closing = Daemon::with(|stream| {
+        let _ = read_frame(stream, REQUEST_BYTES_MAX);
+    });
+    let (status, _, stderr) = weirctl(&closing.socket(), "iptables -F");
+    assert_eq!(status, 4);
+    assert!(stderr.contains("whether the command is in force is unknown"), "{stderr}");
+    let hanging = Daemon::with(|stream| {
+        let _ = read_frame(stream, REQUEST_BYTES_MAX);
+        // Until the client gives up and closes.
+        let _ = read_frame(stream, REQUEST_BYTES_MAX);
+    });
+    let (status, _, stderr) = weirctl(&hanging.socket(), "iptables -F -w 1");
+    assert_eq!(status, 4);
+    assert!(stderr.starts_with("iptables: the daemon did not answer within 1 s"), "{stderr}");
+}
+
+#[test]
+fn sockets_that_lead_nowhere_are_told_apart() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let stale = directory.path().join("stale");
+    drop(UnixListener::bind(&stale).expect("socket"));
+    let error = |path: &Path| match Client::connect(Some(path)) {
+        Ok(_) => panic!("connected to {}", path.display()),
+        Err(error) => error,
+    };
+    assert!(matches!(error(&stale), ClientError::Stale { .. }));
+    assert!(matches!(error(&directory.path().join("no")), ClientError::NotRunning { .. }));
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("file");
+    assert!(matches!(error(&file), ClientError::Stale { .. }));
+    let long = directory.path().join("x".repeat(200));
+    assert!(matches!(error(&long), ClientError::Connect { .. }));
+}
+
+#[test]
+fn a_request_above_the_limit_is_not_sent() {
+    let daemon = Daemon::start();
+    let mut client = Client::connect(Some(&daemon.socket())).expect("connected");
+    client.set_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+    let rule = weir_control::rule::Rule {
+        in_interface: Some(weir_control::rule::Negatable::not("eth0".parse().expect("name"))),
+        ..weir_control::rule::Rule::default()
+    };
+    let command = weir_control::command::Command::Append {
+        chain: weir_control::command::ChainName::forward(),
+        rules: vec![rule; 60_000],
+    };
+    let error = client.request(RequestBody::Iptables { command }).expect_err("too large");
+    assert!(matches!(error, ClientError::Message(_)), "{error}");
+    // The connection is still good.
+    assert!(client.request(RequestBody::Status).is_ok());
+}
