@@ -34,6 +34,8 @@ signal.signal(signal.SIGALRM, signal_handler)
 signal.alarm(1)
 try:
     send()
+    # Answered. An alarm while Python winds up would kill it.
+    signal.alarm(0)
 except NoAnswer:
     print("\n")
     print("Did the packet go through? Check Wireshark!")

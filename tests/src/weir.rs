@@ -108,7 +108,7 @@ impl Daemon {
     /// # Errors
     ///
     /// [`Error::Died`] with the end of its log when it does not start, [`Error::Timeout`] when it
-    /// is not ready in time, [`Error::Unreadable`] when the configuration names no socket.
+    /// is not ready in time, [`Error::Command`] when it does not answer.
     pub fn start(
         binaries: &Binaries,
         namespace: &Namespace,
@@ -117,7 +117,7 @@ impl Daemon {
     ) -> Result<Self> {
         let socket = folder.join("weir.sock");
         let file = folder.join("weir.toml");
-        let text = with_socket(config, &socket)?;
+        let text = with_socket(config, &socket);
         fs::write(&file, text).map_err(Error::io(format!("write {}", file.display())))?;
 
         let mut command = namespace.command(&binaries.weir.to_string_lossy());
@@ -214,20 +214,32 @@ impl Daemon {
     }
 }
 
-/// The configuration with another control socket.
-fn with_socket(config: &str, socket: &Path) -> Result<String> {
-    let is_socket =
-        |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim() == "socket");
-    if config.lines().filter(is_socket).count() != 1 {
-        let what = "the one line `socket = \"…\"` of the configuration".to_owned();
-        return Err(Error::Unreadable { what, text: config.to_owned() });
-    }
+/// The configuration with another control socket: `socket` of the table `[control]`.
+fn with_socket(config: &str, socket: &Path) -> String {
     // TOML's basic strings and JSON's share their escapes.
-    let socket = Value::from(socket.to_string_lossy()).to_string();
-    let lines = config.lines().map(|line| {
-        if is_socket(&line) { format!("socket = {socket}\n") } else { format!("{line}\n") }
-    });
-    Ok(lines.collect())
+    let setting = format!("socket = {}\n", Value::from(socket.to_string_lossy()));
+    let mut text = String::with_capacity(config.len() + setting.len());
+    let mut table = "";
+    let mut is_set = false;
+    for line in config.lines() {
+        if line.trim_start().starts_with('[') {
+            table = line.split('#').next().unwrap_or_default().trim();
+        }
+        let key = line.split('=').next().unwrap_or_default().trim();
+        if table != "[control]" || key != "socket" {
+            text.push_str(line);
+            text.push('\n');
+        }
+        if line.trim_start().starts_with("[control]") {
+            text.push_str(&setting);
+            is_set = true;
+        }
+    }
+    if !is_set {
+        text.push_str("\n[control]\n");
+        text.push_str(&setting);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -236,11 +248,15 @@ mod tests {
 
     #[test]
     fn only_the_socket_is_replaced() {
-        let config = "mode = \"route\"\n\n[control]\nsocket = \"/run/weir.sock\" # here\n";
-        let replaced = with_socket(config, Path::new("/tmp/a \"b\"")).expect("one socket");
-        assert_eq!(replaced, "mode = \"route\"\n\n[control]\nsocket = \"/tmp/a \\\"b\\\"\"\n");
-        with_socket("mode = \"route\"\n", Path::new("/tmp/a")).expect_err("no socket");
-        with_socket("socket = 1\nsocket = 2\n", Path::new("/tmp/a")).expect_err("two sockets");
+        let socket = Path::new("/tmp/a \"b\"");
+        let setting = "socket = \"/tmp/a \\\"b\\\"\"\n";
+        let config = "# socket = 1\n[x]\nsocket = 2\n[control]\nsocket = \"/run/w\" # y\nz = 3\n";
+        let expected = format!("# socket = 1\n[x]\nsocket = 2\n[control]\n{setting}z = 3\n");
+        assert_eq!(with_socket(config, socket), expected);
+        let expected = format!("[control]\n{setting}z = 3\n");
+        assert_eq!(with_socket("[control]\nz = 3\n", socket), expected);
+        let expected = format!("mode = \"route\"\n\n[control]\n{setting}");
+        assert_eq!(with_socket("mode = \"route\"", socket), expected);
     }
 
     #[test]

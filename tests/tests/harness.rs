@@ -1,6 +1,8 @@
 //! The harness itself: namespaces appear and vanish, children end, a panic cleans up too.
 
+use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,13 +11,14 @@ use std::time::Duration;
 use weir_tests::netns::{self, Namespace, Veth};
 use weir_tests::process::{self, Process};
 use weir_tests::sniff::{Direction, PYTHON, Sniffer};
+use weir_tests::weir::{Binaries, Daemon};
 use weir_tests::{Error, skip_unless};
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// Whether a process with this id runs; one that is dead and not yet waited for does not.
 fn runs(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+    fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
@@ -108,7 +111,7 @@ fn a_cable_carries_packets_with_the_given_devices() {
 #[test]
 fn a_thread_enters_and_leaves() {
     skip_unless!(root, command "ip");
-    let own = || std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
+    let own = || fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
     let home: PathBuf = own();
     let (left, right) = pair();
     let receiver = {
@@ -132,7 +135,7 @@ fn a_thread_enters_and_leaves() {
 fn settings_are_the_namespace_s_own() {
     skip_unless!(root, command "ip");
     let namespace = Namespace::unique("settings").expect("a namespace");
-    let read = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("a setting");
+    let read = || fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("a setting");
     let before = read();
     for value in ["1", "0"] {
         namespace.set("net/ipv4/ip_forward", value).expect("set");
@@ -165,6 +168,40 @@ fn a_line_is_awaited_and_an_early_end_is_told() {
     let short = Duration::from_millis(30);
     let error = sh("exec sleep 600", "silent").wait_for_line("ready", short).expect_err("late");
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
+}
+
+#[test]
+fn a_daemon_is_started_asked_and_stopped() {
+    skip_unless!(root, command "ip");
+    let folder = folder();
+    // Two scripts stand for Weir: what is tested is how the harness treats them.
+    let script = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("a script");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).expect("executable");
+        file
+    };
+    let binaries = Binaries {
+        weir: script("weir", "cat $3; echo weir is ready >&2; exec sleep 600"),
+        weirctl: script("weirctl", "shift 2; [ \"$*\" = 'iptables -Q' ] && exit 2; echo \"$*\""),
+    };
+    let namespace = Namespace::unique("daemon").expect("a namespace");
+    let config = "socket = \"/elsewhere\"\n";
+    let daemon = Daemon::start(&binaries, &namespace, config, folder.path()).expect("a daemon");
+    let pid = daemon.pid();
+    let own_socket = format!("socket = \"{}\"", daemon.socket().display());
+    assert!(daemon.log().expect("a log").contains(&own_socket));
+    let printed = daemon.iptables("-A FORWARD -j DROP").expect("taken");
+    assert_eq!(printed.trim(), "iptables -A FORWARD -j DROP");
+    let error = daemon.iptables("-Q").expect_err("refused");
+    assert!(error.to_string().contains("exit status: 2"), "{error}");
+    daemon.stats().expect_err("no JSON");
+    daemon.stop().expect("a status");
+    assert!(!runs(pid));
+
+    let binaries = Binaries { weir: script("weir", "echo no such device >&2; exit 1"), ..binaries };
+    let error = Daemon::start(&binaries, &namespace, config, folder.path()).expect_err("died");
+    assert!(error.to_string().contains("| no such device"), "{error}");
 }
 
 #[test]

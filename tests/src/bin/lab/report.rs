@@ -52,7 +52,11 @@ impl Report {
             let cells = rows.iter().chain([&titles]).map(|row| row[column].chars().count());
             cells.max().unwrap_or_default()
         });
-        console.line(&console.paint(Tone::Dim, &format!("   {}", cells(&titles, widths))));
+        let rule = widths.map(|width| "─".repeat(width));
+        for row in [&titles, &rule] {
+            let text = cells(row, widths);
+            console.line(&console.paint(Tone::Dim, &format!("   {}", text.trim_end())));
+        }
         for (row, exercise) in rows.iter().zip(&self.exercises) {
             let mark = if exercise.ok {
                 console.paint(Tone::Good, "ok")
@@ -63,11 +67,10 @@ impl Report {
         }
         let tone = if self.ok() { Tone::Good } else { Tone::Bad };
         let line = format!(
-            "{} exercises on the engine {}: {} checks as expected, {} not",
-            self.exercises.len(),
-            self.engine,
+            "{} of {} checks as expected, on the engine {}",
             self.passed,
-            self.failed
+            self.passed + self.failed,
+            self.engine
         );
         console.line("");
         console.line(&format!("   {}", console.paint(tone, &line)));

@@ -1,5 +1,6 @@
 //! The steps of `cargo verify`, in order: each a command and what its output means.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Step {
             Planned::Run(command) => command,
             Planned::Skip(reason) => return Ok(self.skip(console, &reason)),
         };
-        let line = process::display(&command);
+        let line = as_typed(&command);
         console.line(&format!("   $ {}", console.paint(Tone::Command, &line)));
         let mut tests = TestOutput::new();
         let mut report = String::new();
@@ -101,6 +102,17 @@ fn ran_something(console: &Console, mut tally: Tally) -> Tally {
         tally.failed = 1;
     }
     tally
+}
+
+/// The command as one would type it: variables first, Cargo by its name.
+fn as_typed(command: &Command) -> String {
+    let variables = command.get_envs().filter_map(|(key, value)| {
+        Some(format!("{}=\"{}\" ", key.to_string_lossy(), value?.to_string_lossy()))
+    });
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = command.get_args().map(|word| format!(" {}", word.to_string_lossy()));
+    let variables: String = variables.collect();
+    format!("{variables}{}{}", program.to_string_lossy(), words.collect::<String>())
 }
 
 fn cargo_with(args: &[&str]) -> Command {
@@ -180,6 +192,13 @@ pub(crate) fn ends_the_run(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_shown_as_typed() {
+        let mut command = Command::new("/opt/rust/bin/cargo");
+        command.args(["test", "--lib"]).env("RUSTFLAGS", "--cfg loom").env_remove("HOME");
+        assert_eq!(as_typed(&command), "RUSTFLAGS=\"--cfg loom\" cargo test --lib");
+    }
 
     #[test]
     fn the_report_of_the_lab_is_counted() {
