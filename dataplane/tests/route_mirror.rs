@@ -296,7 +296,7 @@ impl Random {
 
     /// One command that adds, appends, replaces or deletes a route.
     fn route_command(&mut self) -> String {
-        let len = 6 + self.below(27);
+        let len = 6 + self.below(14) + self.below(14);
         let network = u32::from(self.address()) & (u32::MAX << (32 - len));
         let prefix = format!("{}/{len}", Ipv4Addr::from(network));
         let verb = ["add", "add", "add", "append", "prepend", "replace", "del"];
@@ -341,29 +341,48 @@ fn random_routes_agree_with_the_kernel() {
     namespace.ip("address add 10.2.1.1 peer 10.2.2.2/24 dev west");
     let mut random = Random(seed());
     let mirror = namespace.mirror();
+    let mut kinds = HashMap::new();
     for round in 0..10 {
         // Split the tables half-way: the kernel looks routes up differently from then on.
         if round == 5 {
             namespace.ip("rule add iif lo table main priority 40000");
             namespace.ip("rule del iif lo table main priority 40000");
         }
+        if round % 2 == 0 {
+            for table in ["main", "local", "default"] {
+                namespace.batch(&format!("route flush proto boot table {table}\n"));
+            }
+        }
         let mut commands = String::new();
-        for _ in 0..200 {
+        for _ in 0..300 {
             writeln!(commands, "{}", random.route_command()).unwrap();
         }
         namespace.batch(&commands);
         let forwarding = settled(&namespace, &mirror);
-        let mut addresses: Vec<_> = (0..1000).map(|_| random.address()).collect();
+        let mut addresses: Vec<_> = (0..500).map(|_| random.address()).collect();
+        // And as many at the beginning of some prefix, or just before it.
+        let networks = commands.split([' ', '/', '\n']).filter_map(|word| word.parse().ok());
+        let networks: Vec<Ipv4Addr> =
+            networks.filter(|network| *network != Ipv4Addr::UNSPECIFIED).collect();
+        let count = u32::try_from(networks.len()).unwrap();
+        addresses.extend((0..500).map(|_| {
+            let network = networks[random.below(count) as usize];
+            Ipv4Addr::from(u32::from(network) + random.below(3) - 1)
+        }));
         addresses.extend(["127.0.0.1", "8.8.8.8", "10.0.0.1", "10.0.0.255", "172.16.0.9"].map(ip));
         let different = differences(&namespace, &forwarding, &addresses);
         assert!(different.is_empty(), "round {round}: {} {different:#?}", different.len());
         // A mirror that starts now reads by dump what the other one heard.
-        if round < 5 {
-            let fresh = namespace.mirror();
-            let different = differences(&namespace, &fresh.forwarding().current(), &addresses);
-            assert!(different.is_empty(), "fresh, round {round}: {different:#?}");
+        let fresh = namespace.mirror();
+        let different = differences(&namespace, &fresh.forwarding().current(), &addresses);
+        assert!(different.is_empty(), "fresh, round {round}: {different:#?}");
+        for address in addresses {
+            *kinds.entry(std::mem::discriminant(&forwarding.route(address))).or_insert(0) += 1;
         }
     }
+    let counts: Vec<u32> = kinds.into_values().collect();
+    eprintln!("answers of each kind: {counts:?}");
+    assert!(counts.len() >= 5 && counts.iter().sum::<u32>() == 10_050, "{counts:?}");
     assert_eq!(mirror.stats().resynchronisations.load(Ordering::Relaxed), 0);
 }
 

@@ -12,8 +12,8 @@
 //! One detail is easily missed: as long as no rule was ever added, the kernel keeps `local` and `main` in *one* trie
 //! (`fib_new_table`), where the longest prefix wins whatever the table and `local` goes first only between equal
 //! prefixes. `ip route add local 10.0.0.0/24 dev lo` then does not hide `10.0.0.7/32` of `main`. The first rule
-//! splits them, for good. A mirror that starts later cannot see that past; it takes them for split as soon as it sees
-//! a rule that is not one of the three defaults.
+//! splits them, for good, even if it is deleted again. Which of the two it is shows when the kernel is asked for the
+//! route to one of its own addresses: together, both tables call themselves `main`.
 //!
 //! Left out, and reported: routes for one type of service, routes through tunnels or IPv6 gateways. Of several next
 //! hops the first living one that leaves by a Weir port is used; the kernel would spread flows over them.
@@ -170,6 +170,15 @@ impl Fib {
             };
             Some(format!("route {}/{} {why}", Ipv4Addr::from(key.network), key.len))
         })
+    }
+
+    /// One of the machine's own addresses, of the table `local`.
+    pub(crate) fn local_address(&self) -> Option<Ipv4Addr> {
+        let first = RouteKey { table: TABLE_LOCAL, network: 0, len: 0, tos: 0, priority: 0 };
+        self.routes
+            .range((first, i32::MIN)..)
+            .find(|((key, _), body)| key.len == 32 && body.kind == RouteKind::Local)
+            .map(|((key, _), _)| Ipv4Addr::from(key.network))
     }
 
     /// The routes that count, as lists for [`RouteTable::new`](super::forwarding::RouteTable::new). `merged` says

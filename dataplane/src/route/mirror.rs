@@ -252,6 +252,12 @@ impl Follower {
             self.stale.remove(part);
             self.stale |= self.state.finish(part);
         }
+        if let Some(probe) = self.state.split_probe() {
+            let table = self.netlink.table_of(probe).map_err(|error| ("rules", error))?;
+            if let Some(table) = table {
+                self.state.probed(table);
+            }
+        }
         Ok(())
     }
 

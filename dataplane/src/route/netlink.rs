@@ -21,7 +21,7 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
 };
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -186,6 +186,34 @@ impl Netlink {
                 }
             }
         }
+    }
+
+    /// Which table the kernel finds the route to one of its own addresses in. `None` when it finds none.
+    pub(crate) fn table_of(&mut self, address: Ipv4Addr) -> io::Result<Option<u32>> {
+        self.drain_answers();
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = 32;
+        message.header.flags = RouteFlags::LookupTable;
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
+        let request = encode(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST, self.sequence);
+        self.requests.send_to(&request, &SocketAddr::new(0, 0), 0)?;
+        poll_for(&mut [PollFd::new(&self.requests, PollFlags::IN)], Some(DUMP_PATIENCE))?;
+        let bytes = receive(&self.requests, &mut self.buffer)?;
+        let table = messages(&self.buffer[..bytes]).flatten().find_map(|message| {
+            let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) =
+                message.payload
+            else {
+                return None;
+            };
+            let given = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Table(table) => Some(*table),
+                _ => None,
+            });
+            Some(given.unwrap_or(route.header.table.into()))
+        });
+        Ok(table)
     }
 
     /// Tells the kernel that these neighbours, given as (interface, address), are in use: it resolves those it does

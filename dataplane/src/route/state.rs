@@ -106,8 +106,8 @@ pub(crate) struct MirrorState {
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<u32, Vec<InterfaceAddress>>,
     rules: Vec<Rule>,
-    /// A rule beyond the defaults has been seen: `local` and `main` are separate tries from then on.
-    split: bool,
+    /// Whether the kernel keeps `local` and `main` in separate tries (see `fib.rs`); `None` until it has been asked.
+    split: Option<bool>,
     fib: Fib,
     neighbours: NeighbourTable,
     /// Seed of the neighbour table's hash.
@@ -141,7 +141,7 @@ impl MirrorState {
             links: BTreeMap::new(),
             addresses: BTreeMap::new(),
             rules: Vec::new(),
-            split: false,
+            split: None,
             fib: Fib::default(),
             neighbours: NeighbourTable::new(seed),
             seed,
@@ -252,6 +252,19 @@ impl MirrorState {
             Change::RuleGone => return Part::Rules.into(),
         }
         Stale::NONE
+    }
+
+    /// The address to ask the kernel for, to learn whether it has split its tables; `None` when that is known, or there
+    /// is no address yet.
+    pub(crate) fn split_probe(&self) -> Option<Ipv4Addr> {
+        if self.split.is_some() { None } else { self.fib.local_address() }
+    }
+
+    /// Notes the table in which the kernel found the probe.
+    pub(crate) fn probed(&mut self, table: u32) {
+        self.split = Some(table != TABLE_MAIN);
+        self.table = None;
+        self.dirty = true;
     }
 
     fn port_of(&self, ifindex: u32) -> Option<PortIndex> {
@@ -452,12 +465,8 @@ impl MirrorState {
     /// Compares the rules with the kernel's three defaults.
     fn check_rules(&mut self) {
         self.rules.sort();
-        self.split |= self.rules.iter().any(|rule| {
-            !matches!(
-                (rule.priority, rule.plain_table),
-                (0, Some(TABLE_LOCAL)) | (32_766, Some(TABLE_MAIN)) | (32_767, Some(TABLE_DEFAULT))
-            )
-        });
+        // A new rule may just have split them; once split, they stay so.
+        self.split = self.split.filter(|&split| split);
         self.table = None;
         let defaults = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT];
         let mut expected = defaults.iter();
@@ -518,7 +527,7 @@ impl MirrorState {
                 self.events.push(MirrorEvent::RouteUnsupported { what });
             }
         }
-        RouteTable::new(&self.fib.lists(!self.split, |body| self.target(body)))
+        RouteTable::new(&self.fib.lists(!self.split.unwrap_or(false), |body| self.target(body)))
     }
 
     /// A snapshot of everything, for workers.
