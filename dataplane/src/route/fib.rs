@@ -21,7 +21,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::ROUTES_MAX;
 use super::forwarding::{RouteSpec, Target, Unreachable};
 use super::table::Prefix;
 
@@ -86,7 +85,7 @@ pub(crate) enum Placement {
     Replace,
 }
 
-/// [`ROUTES_MAX`] is reached; the route was not taken.
+/// The limit is reached; the route was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -121,11 +120,15 @@ impl Fib {
     }
 
     /// Adds a route, or updates it when it is there already: a notice may repeat what a dump has told.
+    ///
+    /// # Errors
+    /// When there are `routes_max` routes already and this would be one more.
     pub(crate) fn insert(
         &mut self,
         key: RouteKey,
         body: RouteBody,
         placement: Placement,
+        routes_max: usize,
     ) -> Result<(), Full> {
         let mut same_key = self.routes.range_mut((key, i32::MIN)..=(key, i32::MAX));
         if let Some((_, held)) = same_key.by_ref().find(|(_, held)| held.is_same(&body)) {
@@ -136,11 +139,13 @@ impl Fib {
         let number = match (numbers.next(), placement) {
             (None, _) => 0,
             (Some(first), Placement::Replace) => first,
-            // After 2^31 additions at one end without a removal numbers collide: more than ROUTES_MAX.
+            // After 2^31 additions at one end without a removal numbers collide, far beyond any limit.
             (Some(first), Placement::First) => first.saturating_sub(1),
-            (Some(first), Placement::Last) => numbers.last().unwrap_or(first).saturating_add(1),
+            (Some(first), Placement::Last) => {
+                numbers.next_back().unwrap_or(first).saturating_add(1)
+            }
         };
-        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&(key, number)) {
+        if self.routes.len() >= routes_max && !self.routes.contains_key(&(key, number)) {
             return Err(Full);
         }
         self.routes.insert((key, number), body);

@@ -28,7 +28,8 @@ use super::forwarding::Forwarding;
 use super::link::PORTS_MAX;
 use super::netlink::{Netlink, Received};
 use super::resolve::{Outstanding, ResolveRequest, Resolver};
-use super::state::{MirrorState, Part, Stale};
+use super::stale::{Part, Stale};
+use super::state::MirrorState;
 use crate::publish::{Published, Retired};
 
 /// Between two publications passes at least this time.
@@ -308,6 +309,7 @@ impl Follower {
     fn keep_alive(&mut self) {
         let used = self.state.keep_alive(KEEP_ALIVE_MAX);
         self.ask(&used);
+        self.stale |= self.state.refused_may_fit();
         self.retired.collect();
     }
 

@@ -29,7 +29,7 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::message::Change;
-use super::state::Part;
+use super::stale::Part;
 
 /// The kernel fills at most 32 KiB per receive in a dump; a notice is one page or so.
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -20,84 +20,18 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::ops::BitOrAssign;
 use std::sync::Arc;
 
 use super::event::MirrorEvent;
-use super::fib::{Fib, RouteBody, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
+use super::fib::{Fib, RouteBody, RouteKind, TABLE_MAIN};
 use super::forwarding::{Forwarding, RouteTable, Target};
 use super::link::{InterfaceAddress, PortIndex, PortLink};
-use super::message::{Change, Link, Rule};
+use super::message::{Change, Link};
 use super::neighbour::{Neighbour, NeighbourState, NeighbourTable};
+use super::rule::{Rule, unsupported};
 use super::source::select_source;
+use super::stale::{Part, Stale};
 use super::{NEIGHBOURS_MAX, ROUTES_MAX};
-
-/// A part of the kernel's tables that can be dumped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    Links,
-    Addresses,
-    Rules,
-    Routes,
-    Neighbours,
-}
-
-impl Part {
-    /// All parts, in the order in which to read them: routes need links, neighbours need ports.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Links, Self::Addresses, Self::Rules, Self::Routes, Self::Neighbours];
-
-    /// What an operator calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Links => "interfaces",
-            Self::Addresses => "addresses",
-            Self::Rules => "routing rules",
-            Self::Routes => "routes",
-            Self::Neighbours => "neighbours",
-        }
-    }
-}
-
-/// Parts that have to be read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Stale(u8);
-
-impl Stale {
-    pub(crate) const NONE: Self = Self(0);
-
-    pub(crate) fn all() -> Self {
-        let mut stale = Self::NONE;
-        for part in Part::ALL {
-            stale |= part.into();
-        }
-        stale
-    }
-
-    pub(crate) fn contains(self, part: Part) -> bool {
-        self.0 & Self::from(part).0 != 0
-    }
-
-    pub(crate) fn remove(&mut self, part: Part) {
-        self.0 &= !Self::from(part).0;
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl From<Part> for Stale {
-    fn from(part: Part) -> Self {
-        Self(1 << part as u8)
-    }
-}
-
-impl BitOrAssign for Stale {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
 
 /// Everything the mirror knows.
 #[derive(Debug)]
@@ -124,6 +58,9 @@ pub(crate) struct MirrorState {
     /// Neighbours that vanished while in use, to be asked for again.
     lost: Vec<(PortIndex, Ipv4Addr)>,
     events: Vec<MirrorEvent>,
+    /// [`ROUTES_MAX`] and [`NEIGHBOURS_MAX`], smaller in tests.
+    routes_max: usize,
+    neighbours_max: usize,
     /// Reported already, not to be repeated for every further refusal.
     routes_full: bool,
     neighbours_full: bool,
@@ -152,6 +89,8 @@ impl MirrorState {
             dirty: true,
             lost: Vec::new(),
             events: Vec::new(),
+            routes_max: ROUTES_MAX,
+            neighbours_max: NEIGHBOURS_MAX,
             routes_full: false,
             neighbours_full: false,
             rules_unsupported: None,
@@ -165,7 +104,10 @@ impl MirrorState {
             Part::Links => self.links_unseen = self.links.keys().copied().collect(),
             Part::Addresses => self.addresses.clear(),
             Part::Rules => self.rules.clear(),
-            Part::Routes => self.fib = Fib::default(),
+            Part::Routes => {
+                self.fib = Fib::default();
+                self.routes_full = false;
+            }
             Part::Neighbours => {
                 let before =
                     std::mem::replace(&mut self.neighbours, NeighbourTable::new(self.seed));
@@ -193,10 +135,7 @@ impl MirrorState {
                 self.table = None;
             }
             Part::Rules => self.check_rules(),
-            Part::Routes => {
-                self.routes_full = self.fib.len() >= ROUTES_MAX;
-                self.table = None;
-            }
+            Part::Routes => self.table = None,
             Part::Neighbours => self.neighbours_before = None,
         }
         stale
@@ -222,9 +161,11 @@ impl MirrorState {
             Change::Route { key, body, placement } => {
                 self.table = None;
                 self.dirty = true;
-                if self.fib.insert(key, body, placement).is_err() && !self.routes_full {
+                if self.fib.insert(key, body, placement, self.routes_max).is_err()
+                    && !self.routes_full
+                {
                     self.routes_full = true;
-                    self.events.push(MirrorEvent::RoutesFull { routes_max: ROUTES_MAX });
+                    self.events.push(MirrorEvent::RoutesFull { routes_max: self.routes_max });
                 }
             }
             Change::RouteGone { key, body } => {
@@ -233,10 +174,6 @@ impl MirrorState {
                 if self.fib.len() != before {
                     self.table = None;
                     self.dirty = true;
-                }
-                // There is room again, also for what was refused.
-                if std::mem::take(&mut self.routes_full) {
-                    return Part::Routes.into();
                 }
             }
             Change::Neighbour { ifindex, address, mac, state } => {
@@ -383,9 +320,12 @@ impl MirrorState {
         if let Some(mac) = mac {
             next.mac = mac;
         }
-        if self.neighbours.len() >= NEIGHBOURS_MAX && self.neighbours.get(port, address).is_none() {
+        if self.neighbours.len() >= self.neighbours_max
+            && self.neighbours.get(port, address).is_none()
+        {
             if !std::mem::replace(&mut self.neighbours_full, true) {
-                self.events.push(MirrorEvent::NeighboursFull { neighbours_max: NEIGHBOURS_MAX });
+                self.events
+                    .push(MirrorEvent::NeighboursFull { neighbours_max: self.neighbours_max });
             }
             return;
         }
@@ -396,7 +336,6 @@ impl MirrorState {
     fn neighbour_gone(&mut self, ifindex: u32, address: Ipv4Addr) {
         let Some(port) = self.port_of(ifindex) else { return };
         let Some(gone) = self.neighbours.remove(port, address) else { return };
-        self.neighbours_full = false;
         self.dirty = true;
         // The kernel collects what it believes unused. Where it is wrong, ask again before a packet has to wait.
         if gone.is_usable() && gone.take_used() && self.ports[port.as_usize()].up {
@@ -442,6 +381,19 @@ impl MirrorState {
             .collect()
     }
 
+    /// Parts of which entries were refused and a sixteenth of the room is free again: worth reading again.
+    pub(crate) fn refused_may_fit(&self) -> Stale {
+        let roomy = |held: usize, max: usize| held < max && held <= max - max / 16;
+        let mut stale = Stale::NONE;
+        if self.routes_full && roomy(self.fib.len(), self.routes_max) {
+            stale |= Part::Routes.into();
+        }
+        if self.neighbours_full && roomy(self.neighbours.len(), self.neighbours_max) {
+            stale |= Part::Neighbours.into();
+        }
+        stale
+    }
+
     /// Neighbours that vanished while in use, since the last call.
     pub(crate) fn take_lost(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
         std::mem::take(&mut self.lost)
@@ -464,22 +416,11 @@ impl MirrorState {
 
     /// Compares the rules with the kernel's three defaults.
     fn check_rules(&mut self) {
-        self.rules.sort();
         // A new rule may just have split them; once split, they stay so.
         self.split = self.split.filter(|&split| split);
         self.table = None;
-        let defaults = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT];
-        let mut expected = defaults.iter();
-        let stray = self
-            .rules
-            .iter()
-            .filter(|rule| !rule.own_traffic_only)
-            .find(|rule| rule.plain_table.is_none() || rule.plain_table.as_ref() != expected.next())
-            .map(|rule| format!("rule {} is not one of the defaults", rule.priority));
-        let unsupported = stray.or_else(|| {
-            let missing = expected.next().filter(|&&table| table != TABLE_DEFAULT)?;
-            Some(format!("no rule looks into table {missing}"))
-        });
+        self.rules.sort();
+        let unsupported = unsupported(&self.rules);
         if unsupported != self.rules_unsupported {
             self.rules_unsupported.clone_from(&unsupported);
             self.events.push(match unsupported {
@@ -545,3 +486,6 @@ impl MirrorState {
         Forwarding::from_parts(self.ports.clone(), table, self.neighbours.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;
