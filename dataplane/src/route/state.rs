@@ -109,6 +109,7 @@ impl MirrorState {
                 self.routes_full = false;
             }
             Part::Neighbours => {
+                self.neighbours_full = false;
                 let before =
                     std::mem::replace(&mut self.neighbours, NeighbourTable::new(self.seed));
                 // At a second start the first one's half is worth nothing.
