@@ -60,12 +60,14 @@ pub enum MirrorEvent {
         /// Which and why, in words.
         what: String,
     },
-    /// The kernel has more routes than Weir takes. Those held stay; further ones are refused until there is room.
+    /// The kernel has more routes than Weir takes. Those held stay; further ones are refused until
+    /// there is room again, a sixteenth of the limit.
     RoutesFull {
         /// The limit.
         routes_max: usize,
     },
-    /// The kernel has more neighbours than Weir takes. Those held stay; further ones are refused until there is room.
+    /// The kernel has more neighbours than Weir takes. Those held stay; further ones are refused until
+    /// there is room again, a sixteenth of the limit.
     NeighboursFull {
         /// The limit.
         neighbours_max: usize,

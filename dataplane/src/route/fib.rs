@@ -12,8 +12,8 @@
 //! One detail is easily missed: as long as no rule was ever added, the kernel keeps `local` and `main` in *one* trie
 //! (`fib_new_table`), where the longest prefix wins whatever the table and `local` goes first only between equal
 //! prefixes. `ip route add local 10.0.0.0/24 dev lo` then does not hide `10.0.0.7/32` of `main`. The first rule
-//! splits them, for good. A mirror that starts later cannot see that past; it takes them for split as soon as it sees
-//! a rule that is not one of the three defaults.
+//! splits them, for good, even if it is deleted again. Which of the two it is shows when the kernel is asked for the
+//! route to one of its own addresses: together, both tables call themselves `main`.
 //!
 //! Left out, and reported: routes for one type of service, routes through tunnels or IPv6 gateways. Of several next
 //! hops the first living one that leaves by a Weir port is used; the kernel would spread flows over them.
@@ -21,7 +21,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::ROUTES_MAX;
 use super::forwarding::{RouteSpec, Target, Unreachable};
 use super::table::Prefix;
 
@@ -86,7 +85,7 @@ pub(crate) enum Placement {
     Replace,
 }
 
-/// [`ROUTES_MAX`] is reached; the route was not taken.
+/// The limit is reached; the route was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -121,11 +120,15 @@ impl Fib {
     }
 
     /// Adds a route, or updates it when it is there already: a notice may repeat what a dump has told.
+    ///
+    /// # Errors
+    /// When there are `routes_max` routes already and this would be one more.
     pub(crate) fn insert(
         &mut self,
         key: RouteKey,
         body: RouteBody,
         placement: Placement,
+        routes_max: usize,
     ) -> Result<(), Full> {
         let mut same_key = self.routes.range_mut((key, i32::MIN)..=(key, i32::MAX));
         if let Some((_, held)) = same_key.by_ref().find(|(_, held)| held.is_same(&body)) {
@@ -136,11 +139,13 @@ impl Fib {
         let number = match (numbers.next(), placement) {
             (None, _) => 0,
             (Some(first), Placement::Replace) => first,
-            // After 2^31 additions at one end without a removal numbers collide: more than ROUTES_MAX.
+            // After 2^31 additions at one end without a removal numbers collide, far beyond any limit.
             (Some(first), Placement::First) => first.saturating_sub(1),
-            (Some(first), Placement::Last) => numbers.last().unwrap_or(first).saturating_add(1),
+            (Some(first), Placement::Last) => {
+                numbers.next_back().unwrap_or(first).saturating_add(1)
+            }
         };
-        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&(key, number)) {
+        if self.routes.len() >= routes_max && !self.routes.contains_key(&(key, number)) {
             return Err(Full);
         }
         self.routes.insert((key, number), body);
@@ -170,6 +175,15 @@ impl Fib {
             };
             Some(format!("route {}/{} {why}", Ipv4Addr::from(key.network), key.len))
         })
+    }
+
+    /// One of the machine's own addresses, of the table `local`.
+    pub(crate) fn local_address(&self) -> Option<Ipv4Addr> {
+        let first = RouteKey { table: TABLE_LOCAL, network: 0, len: 0, tos: 0, priority: 0 };
+        self.routes
+            .range((first, i32::MIN)..)
+            .find(|((key, _), body)| key.len == 32 && body.kind == RouteKind::Local)
+            .map(|((key, _), _)| Ipv4Addr::from(key.network))
     }
 
     /// The routes that count, as lists for [`RouteTable::new`](super::forwarding::RouteTable::new). `merged` says

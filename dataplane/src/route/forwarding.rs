@@ -132,7 +132,7 @@ impl RouteTable {
             prefixes_of(lists, wanted).filter(|&(_, len)| len == 32).map(|(address, _)| address)
         };
         Self {
-            table,
+            table: table.indexed(),
             targets,
             local: sorted(single(is_local)),
             local_prefixes: sorted(prefixes_of(lists, is_local).filter(|&(_, len)| len < 32)),

@@ -26,6 +26,7 @@ use super::fib::{
 use super::forwarding::Unreachable;
 use super::link::InterfaceAddress;
 use super::neighbour::NeighbourState;
+use super::rule::Rule;
 
 /// One thing that the kernel says about its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub(crate) enum Change {
     Rule(Rule),
     /// A routing rule is gone.
     RuleGone,
+    /// A nexthop object was made, changed or deleted.
+    Nexthop,
 }
 
 /// An interface.
@@ -63,16 +66,6 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// `IFF_UP` alone.
     pub(crate) admin_up: bool,
-}
-
-/// A routing rule, as far as needed to tell whether Weir follows it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rule {
-    pub(crate) priority: u32,
-    /// The table it looks into, when that is all it does for every packet.
-    pub(crate) plain_table: Option<u32>,
-    /// It concerns only what the machine itself sends (`iif lo`).
-    pub(crate) own_traffic_only: bool,
 }
 
 impl Change {

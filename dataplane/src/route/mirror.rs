@@ -28,7 +28,8 @@ use super::forwarding::Forwarding;
 use super::link::PORTS_MAX;
 use super::netlink::{Netlink, Received};
 use super::resolve::{Outstanding, ResolveRequest, Resolver};
-use super::state::{MirrorState, Part, Stale};
+use super::stale::{Part, Stale};
+use super::state::MirrorState;
 use crate::publish::{Published, Retired};
 
 /// Between two publications passes at least this time.
@@ -252,6 +253,12 @@ impl Follower {
             self.stale.remove(part);
             self.stale |= self.state.finish(part);
         }
+        if let Some(probe) = self.state.split_probe() {
+            let table = self.netlink.table_of(probe).map_err(|error| ("rules", error))?;
+            if let Some(table) = table {
+                self.state.probed(table);
+            }
+        }
         Ok(())
     }
 
@@ -302,6 +309,7 @@ impl Follower {
     fn keep_alive(&mut self) {
         let used = self.state.keep_alive(KEEP_ALIVE_MAX);
         self.ask(&used);
+        self.stale |= self.state.refused_may_fit();
         self.retired.collect();
     }
 

@@ -2,10 +2,18 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `link.rs`, `neighbour.rs` | ports and their addresses; MAC addresses of neighbours |
 //! | `table.rs` | longest prefix match |
-//! | `link.rs` | ports and their addresses |
-//! | `neighbour.rs` | MAC addresses of neighbours |
 //! | `forwarding.rs` | the snapshot that workers use |
+//! | `resolve.rs` | how workers ask for neighbours |
+//! | `message.rs` | from netlink messages to changes |
+//! | `fib.rs`, `rule.rs`, `source.rs` | the kernel's way to choose a route and a source address |
+//! | `state.rs`, `stale.rs` | what changes do to what is known; what has to be read again |
+//! | `netlink.rs`, `mirror.rs`, `event.rs` | sockets, thread, what the supervisor hears |
+//!
+//! A worker's part, once per batch: `refresh()` its reader of [`Mirror::forwarding`], then for each packet
+//! [`Forwarding::route`], [`Forwarding::neighbour`], [`Neighbour::mark_used`]; where there is no usable neighbour, hold
+//! the packet and [`Resolver::request`] it (a `Failed` one too: that opens it again), at the end [`Resolver::wake`].
 
 mod event;
 mod fib;
@@ -16,7 +24,9 @@ mod mirror;
 mod neighbour;
 mod netlink;
 mod resolve;
+mod rule;
 mod source;
+mod stale;
 mod state;
 mod table;
 
@@ -29,7 +39,9 @@ pub use resolve::{ResolveRequest, Resolver};
 pub use table::{Prefix, PrefixTable};
 
 /// IPv4 routes that are mirrored. Further ones are refused and reported; those held before stay.
+/// When a sixteenth of the room is free again, the kernel's are read again.
 pub const ROUTES_MAX: usize = 1 << 20;
 
 /// Neighbours that are mirrored. Further ones are refused and reported; those held before stay.
+/// When a sixteenth of the room is free again, the kernel's are read again.
 pub const NEIGHBOURS_MAX: usize = 1 << 16;

@@ -1,7 +1,7 @@
 //! The mirror's knowledge and how messages change it: no socket, no thread, no clock.
 //!
-//! Notices do not tell everything. When an interface goes down or loses an address, the kernel drops the routes that
-//! depended on it without a word (`fib_table_flush`), and the order of addresses, which decides about source addresses,
+//! Notices do not tell everything. When an interface goes down or loses an address, or a nexthop object is deleted, the
+//! kernel drops the routes that depended on it without a word (`fib_table_flush`), and the order of addresses, which decides about source addresses,
 //! shows in a dump only. So [`MirrorState::apply`] returns what has to be asked for again, as [`Stale`] parts:
 //!
 //! ```text
@@ -11,6 +11,7 @@
 //!   route              yes                     -
 //!   neighbour          yes                     neighbours, if a port appeared
 //!   rule               no                      rules
+//!   nexthop object     no                      routes
 //!   notices were lost  -                       everything
 //! ```
 //!
@@ -20,84 +21,18 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::ops::BitOrAssign;
 use std::sync::Arc;
 
 use super::event::MirrorEvent;
-use super::fib::{Fib, RouteBody, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
+use super::fib::{Fib, RouteBody, RouteKind, TABLE_MAIN};
 use super::forwarding::{Forwarding, RouteTable, Target};
 use super::link::{InterfaceAddress, PortIndex, PortLink};
-use super::message::{Change, Link, Rule};
+use super::message::{Change, Link};
 use super::neighbour::{Neighbour, NeighbourState, NeighbourTable};
+use super::rule::{Rule, unsupported};
 use super::source::select_source;
+use super::stale::{Part, Stale};
 use super::{NEIGHBOURS_MAX, ROUTES_MAX};
-
-/// A part of the kernel's tables that can be dumped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    Links,
-    Addresses,
-    Rules,
-    Routes,
-    Neighbours,
-}
-
-impl Part {
-    /// All parts, in the order in which to read them: routes need links, neighbours need ports.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Links, Self::Addresses, Self::Rules, Self::Routes, Self::Neighbours];
-
-    /// What an operator calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Links => "interfaces",
-            Self::Addresses => "addresses",
-            Self::Rules => "routing rules",
-            Self::Routes => "routes",
-            Self::Neighbours => "neighbours",
-        }
-    }
-}
-
-/// Parts that have to be read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Stale(u8);
-
-impl Stale {
-    pub(crate) const NONE: Self = Self(0);
-
-    pub(crate) fn all() -> Self {
-        let mut stale = Self::NONE;
-        for part in Part::ALL {
-            stale |= part.into();
-        }
-        stale
-    }
-
-    pub(crate) fn contains(self, part: Part) -> bool {
-        self.0 & Self::from(part).0 != 0
-    }
-
-    pub(crate) fn remove(&mut self, part: Part) {
-        self.0 &= !Self::from(part).0;
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl From<Part> for Stale {
-    fn from(part: Part) -> Self {
-        Self(1 << part as u8)
-    }
-}
-
-impl BitOrAssign for Stale {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
 
 /// Everything the mirror knows.
 #[derive(Debug)]
@@ -106,8 +41,8 @@ pub(crate) struct MirrorState {
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<u32, Vec<InterfaceAddress>>,
     rules: Vec<Rule>,
-    /// A rule beyond the defaults has been seen: `local` and `main` are separate tries from then on.
-    split: bool,
+    /// Whether the kernel keeps `local` and `main` in separate tries (see `fib.rs`); `None` until it has been asked.
+    split: Option<bool>,
     fib: Fib,
     neighbours: NeighbourTable,
     /// Seed of the neighbour table's hash.
@@ -124,6 +59,9 @@ pub(crate) struct MirrorState {
     /// Neighbours that vanished while in use, to be asked for again.
     lost: Vec<(PortIndex, Ipv4Addr)>,
     events: Vec<MirrorEvent>,
+    /// [`ROUTES_MAX`] and [`NEIGHBOURS_MAX`], smaller in tests.
+    routes_max: usize,
+    neighbours_max: usize,
     /// Reported already, not to be repeated for every further refusal.
     routes_full: bool,
     neighbours_full: bool,
@@ -141,7 +79,7 @@ impl MirrorState {
             links: BTreeMap::new(),
             addresses: BTreeMap::new(),
             rules: Vec::new(),
-            split: false,
+            split: None,
             fib: Fib::default(),
             neighbours: NeighbourTable::new(seed),
             seed,
@@ -152,6 +90,8 @@ impl MirrorState {
             dirty: true,
             lost: Vec::new(),
             events: Vec::new(),
+            routes_max: ROUTES_MAX,
+            neighbours_max: NEIGHBOURS_MAX,
             routes_full: false,
             neighbours_full: false,
             rules_unsupported: None,
@@ -165,8 +105,12 @@ impl MirrorState {
             Part::Links => self.links_unseen = self.links.keys().copied().collect(),
             Part::Addresses => self.addresses.clear(),
             Part::Rules => self.rules.clear(),
-            Part::Routes => self.fib = Fib::default(),
+            Part::Routes => {
+                self.fib = Fib::default();
+                self.routes_full = false;
+            }
             Part::Neighbours => {
+                self.neighbours_full = false;
                 let before =
                     std::mem::replace(&mut self.neighbours, NeighbourTable::new(self.seed));
                 // At a second start the first one's half is worth nothing.
@@ -193,10 +137,7 @@ impl MirrorState {
                 self.table = None;
             }
             Part::Rules => self.check_rules(),
-            Part::Routes => {
-                self.routes_full = self.fib.len() >= ROUTES_MAX;
-                self.table = None;
-            }
+            Part::Routes => self.table = None,
             Part::Neighbours => self.neighbours_before = None,
         }
         stale
@@ -222,9 +163,11 @@ impl MirrorState {
             Change::Route { key, body, placement } => {
                 self.table = None;
                 self.dirty = true;
-                if self.fib.insert(key, body, placement).is_err() && !self.routes_full {
+                if self.fib.insert(key, body, placement, self.routes_max).is_err()
+                    && !self.routes_full
+                {
                     self.routes_full = true;
-                    self.events.push(MirrorEvent::RoutesFull { routes_max: ROUTES_MAX });
+                    self.events.push(MirrorEvent::RoutesFull { routes_max: self.routes_max });
                 }
             }
             Change::RouteGone { key, body } => {
@@ -233,10 +176,6 @@ impl MirrorState {
                 if self.fib.len() != before {
                     self.table = None;
                     self.dirty = true;
-                }
-                // There is room again, also for what was refused.
-                if std::mem::take(&mut self.routes_full) {
-                    return Part::Routes.into();
                 }
             }
             Change::Neighbour { ifindex, address, mac, state } => {
@@ -250,8 +189,22 @@ impl MirrorState {
                 }
             }
             Change::RuleGone => return Part::Rules.into(),
+            Change::Nexthop => return Part::Routes.into(),
         }
         Stale::NONE
+    }
+
+    /// The address to ask the kernel for, to learn whether it has split its tables; `None` when that is known, or there
+    /// is no address yet.
+    pub(crate) fn split_probe(&self) -> Option<Ipv4Addr> {
+        if self.split.is_some() { None } else { self.fib.local_address() }
+    }
+
+    /// Notes the table in which the kernel found the probe.
+    pub(crate) fn probed(&mut self, table: u32) {
+        self.split = Some(table != TABLE_MAIN);
+        self.table = None;
+        self.dirty = true;
     }
 
     fn port_of(&self, ifindex: u32) -> Option<PortIndex> {
@@ -370,9 +323,12 @@ impl MirrorState {
         if let Some(mac) = mac {
             next.mac = mac;
         }
-        if self.neighbours.len() >= NEIGHBOURS_MAX && self.neighbours.get(port, address).is_none() {
+        if self.neighbours.len() >= self.neighbours_max
+            && self.neighbours.get(port, address).is_none()
+        {
             if !std::mem::replace(&mut self.neighbours_full, true) {
-                self.events.push(MirrorEvent::NeighboursFull { neighbours_max: NEIGHBOURS_MAX });
+                self.events
+                    .push(MirrorEvent::NeighboursFull { neighbours_max: self.neighbours_max });
             }
             return;
         }
@@ -383,7 +339,6 @@ impl MirrorState {
     fn neighbour_gone(&mut self, ifindex: u32, address: Ipv4Addr) {
         let Some(port) = self.port_of(ifindex) else { return };
         let Some(gone) = self.neighbours.remove(port, address) else { return };
-        self.neighbours_full = false;
         self.dirty = true;
         // The kernel collects what it believes unused. Where it is wrong, ask again before a packet has to wait.
         if gone.is_usable() && gone.take_used() && self.ports[port.as_usize()].up {
@@ -429,6 +384,19 @@ impl MirrorState {
             .collect()
     }
 
+    /// Parts of which entries were refused and a sixteenth of the room is free again: worth reading again.
+    pub(crate) fn refused_may_fit(&self) -> Stale {
+        let roomy = |held: usize, max: usize| held < max && held <= max - max / 16;
+        let mut stale = Stale::NONE;
+        if self.routes_full && roomy(self.fib.len(), self.routes_max) {
+            stale |= Part::Routes.into();
+        }
+        if self.neighbours_full && roomy(self.neighbours.len(), self.neighbours_max) {
+            stale |= Part::Neighbours.into();
+        }
+        stale
+    }
+
     /// Neighbours that vanished while in use, since the last call.
     pub(crate) fn take_lost(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
         std::mem::take(&mut self.lost)
@@ -451,26 +419,11 @@ impl MirrorState {
 
     /// Compares the rules with the kernel's three defaults.
     fn check_rules(&mut self) {
-        self.rules.sort();
-        self.split |= self.rules.iter().any(|rule| {
-            !matches!(
-                (rule.priority, rule.plain_table),
-                (0, Some(TABLE_LOCAL)) | (32_766, Some(TABLE_MAIN)) | (32_767, Some(TABLE_DEFAULT))
-            )
-        });
+        // A new rule may just have split them; once split, they stay so.
+        self.split = self.split.filter(|&split| split);
         self.table = None;
-        let defaults = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT];
-        let mut expected = defaults.iter();
-        let stray = self
-            .rules
-            .iter()
-            .filter(|rule| !rule.own_traffic_only)
-            .find(|rule| rule.plain_table.is_none() || rule.plain_table.as_ref() != expected.next())
-            .map(|rule| format!("rule {} is not one of the defaults", rule.priority));
-        let unsupported = stray.or_else(|| {
-            let missing = expected.next().filter(|&&table| table != TABLE_DEFAULT)?;
-            Some(format!("no rule looks into table {missing}"))
-        });
+        self.rules.sort();
+        let unsupported = unsupported(&self.rules);
         if unsupported != self.rules_unsupported {
             self.rules_unsupported.clone_from(&unsupported);
             self.events.push(match unsupported {
@@ -518,7 +471,7 @@ impl MirrorState {
                 self.events.push(MirrorEvent::RouteUnsupported { what });
             }
         }
-        RouteTable::new(&self.fib.lists(!self.split, |body| self.target(body)))
+        RouteTable::new(&self.fib.lists(!self.split.unwrap_or(false), |body| self.target(body)))
     }
 
     /// A snapshot of everything, for workers.
@@ -536,3 +489,6 @@ impl MirrorState {
         Forwarding::from_parts(self.ports.clone(), table, self.neighbours.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

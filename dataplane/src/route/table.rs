@@ -12,15 +12,24 @@
 //!   values       none       A      B    A          none
 //! ```
 //!
-//! Compared with a trie there is nothing to chase: one array of four-byte keys is searched, one value read. When there
-//! are many ranges, an index by the upper 16 bits of the address first cuts the search to those that touch one /16.
-//! The price is that a change means building anew, which suits values published whole (`publish.rs`).
+//! Compared with a trie there is nothing to chase: one array of four-byte keys is searched, one value read. An index by
+//! the upper 16 bits of the address first cuts the search to the ranges that touch one /16. The price is that a change
+//! means building anew, which suits values published whole (`publish.rs`).
+//!
+//! Measured on one core of a virtual machine, random addresses, random prefixes of 16 to 24 bits:
+//!
+//! | prefixes | build | lookup | without the index |
+//! |---|---|---|---|
+//! | 100 | 0.3 ms | 8 ns | 23 ns |
+//! | 10,000 | 1.4 ms | 15 ns | 80 ns |
+//! | 100,000 | 18 ms | 56 ns | 218 ns |
+//! | 1,000,000 | 0.2 s | 205 ns | 790 ns |
 //!
 //! Memory: `n` prefixes make at most `2 n + 1` ranges of `4 + size_of::<Option<V>>()` bytes, and the index takes
 //! 256 KiB. With the limit of [`ROUTES_MAX`](crate::route::ROUTES_MAX) routes and four-byte values that is 25 MB.
 
-/// Ranges from which on the index is built. Below, the whole search stays in a few cache lines anyway.
-const INDEX_RANGES_MIN: usize = 512;
+/// Ranges from which on an index is worth its memory. Below, five steps inside two cache lines do.
+const INDEX_RANGES_MIN: usize = 32;
 
 /// One prefix and what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +49,13 @@ pub struct PrefixTable<V> {
     starts: Vec<u32>,
     /// The answer of each range.
     values: Vec<Option<V>>,
-    /// Where there are many ranges: for each value of the upper 16 bits, the range around its first address; and one
-    /// more entry that names the last range.
+    /// With an index: for each value of the upper 16 bits, the range around its first address; and one more entry that
+    /// names the last range. Else empty.
     index: Vec<u32>,
 }
 
 impl<V: Copy + PartialEq> PrefixTable<V> {
-    /// Builds the table. Where a prefix occurs more than once, its first occurrence counts.
+    /// Builds the table. Where a prefix occurs more than once, its first occurrence counts. Without an index.
     pub fn new(mut prefixes: Vec<Prefix<V>>) -> Self {
         for prefix in &mut prefixes {
             prefix.len = prefix.len.min(32);
@@ -69,7 +78,17 @@ impl<V: Copy + PartialEq> PrefixTable<V> {
         ranges.finish()
     }
 
-    /// A table that answers as `self` where `self` has an answer, and as `below` elsewhere.
+    /// The same table with an index, if it has enough ranges to gain by it: lookups take a third of the time, building
+    /// takes a quarter of a millisecond longer.
+    #[must_use]
+    pub fn indexed(mut self) -> Self {
+        if self.starts.len() >= INDEX_RANGES_MIN {
+            self.index = index(&self.starts);
+        }
+        self
+    }
+
+    /// A table that answers as `self` where `self` has an answer, and as `below` elsewhere. Without an index.
     pub fn over(&self, below: &Self) -> Self {
         let mut ranges = Ranges::with_capacity(self.starts.len() + below.starts.len());
         let (mut upper, mut lower) = (0, 0);
@@ -166,8 +185,7 @@ impl<V: Copy + PartialEq> Ranges<V> {
         let Self { mut starts, mut values } = self;
         starts.shrink_to_fit();
         values.shrink_to_fit();
-        let index = if starts.len() < INDEX_RANGES_MIN { Vec::new() } else { index(&starts) };
-        PrefixTable { starts, values, index }
+        PrefixTable { starts, values, index: Vec::new() }
     }
 }
 
@@ -317,7 +335,7 @@ mod tests {
             set in prefixes(1_500..2_000),
             random in prop::collection::vec(any::<u32>(), 500),
         ) {
-            let table = PrefixTable::new(set.clone());
+            let table = PrefixTable::new(set.clone()).indexed();
             prop_assert!(!table.index.is_empty());
             for address in probes(&set[..200], &random) {
                 prop_assert_eq!(table.lookup(address), naive(&set, address), "{:#x}", address);
