@@ -164,7 +164,7 @@ const _: () = {
     assert!(mem::size_of::<usize>() >= 4, "chunk counts are cast to usize");
 };
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::{Area, AreaConfig};
     use crate::error::SetupError;

@@ -41,8 +41,7 @@ impl Link {
     ///
     /// # Errors
     /// What `bpf(BPF_LINK_CREATE)` says: `EBUSY` a program is attached already, `EOPNOTSUPP` the driver has no XDP,
-    /// `EINVAL` also when the driver refuses (too few queues, MTU too large), `ENODEV` no such device,
-    /// `EPERM` neither `CAP_BPF` and `CAP_NET_ADMIN` nor root.
+    /// `EINVAL` no such device, or the driver refuses (too few queues, MTU too large), `EPERM` neither `CAP_BPF` and `CAP_NET_ADMIN` nor root.
     pub fn attach(program: BorrowedFd<'_>, ifindex: u32, mode: AttachMode) -> io::Result<Link> {
         let prog_fd = u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
         let attributes = sys::BpfLinkCreate {
