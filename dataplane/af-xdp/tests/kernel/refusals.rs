@@ -22,7 +22,8 @@ fn zero_copy_is_refused_by_the_driver() {
         assert_eq!(source.raw_os_error(), Some(libc::EOPNOTSUPP));
         assert!(error.is_rung_refusal());
         let expected = format!(
-            "bind to queue 0 of a (ifindex {ifindex}) in mode driver zero-copy: the driver refuses ("
+            "bind to queue 0 of a (ifindex {ifindex}) in mode driver zero-copy: \
+             the driver refuses ("
         );
         assert!(error.to_string().starts_with(&expected), "{error}");
         // The next rung is not disturbed by the attempt.
@@ -90,7 +91,8 @@ fn device_that_does_not_exist_is_named() {
             let error = Socket::bind(&area, share.as_ref(), 999_999, 0, &impatient()).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "ifindex 999999: no such device in this network namespace; ip link shows those there are"
+                "ifindex 999999: no such device in this network namespace; \
+                 ip link shows those there are"
             );
         }
     });
@@ -109,7 +111,8 @@ fn missing_capability_is_named() {
         namespace.veth("a", "b");
         let ifindex = nic::ifindex("a").unwrap();
         let error = thread::spawn(move || {
-            // The raw call changes this thread only, where the C library's would change the process.
+            // The raw call changes this thread only, where the C library's would change the
+            // process.
             // SAFETY: takes no pointers.
             let failed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
             assert_eq!(failed, 0, "setresuid: {}", std::io::Error::last_os_error());
@@ -119,7 +122,8 @@ fn missing_capability_is_named() {
         .unwrap();
         assert!(matches!(error, SetupError::NoCapability { .. }), "{error}");
         let expected = format!(
-            "open an AF_XDP socket for queue 0 of a (ifindex {ifindex}): not permitted; run as root, or"
+            "open an AF_XDP socket for queue 0 of a (ifindex {ifindex}): not permitted; \
+             run as root, or"
         );
         assert!(error.to_string().starts_with(&expected), "{error}");
     });

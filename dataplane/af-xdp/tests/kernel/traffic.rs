@@ -146,8 +146,9 @@ fn mistakes_and_shortages_are_counted() {
         let steering = Steering::attach("b", AttachMode::Driver);
         steering.add(&receiver);
 
-        // A descriptor behind the area, and one across two chunks: neither is sent. The kernel stops behind each, and
-        // a further wake-up goes on. Some kernels return such addresses on the completion ring, others never.
+        // A descriptor behind the area, and one across two chunks: neither is sent. The kernel
+        // stops behind each, and a further wake-up goes on. Some kernels return such addresses on
+        // the completion ring, others never.
         let bad = [Desc::new(near.bytes() as u64, 60), Desc::new(4090, 60)];
         let mut slots = sender.tx.reserve(2);
         slots.extend(bad);
@@ -162,7 +163,8 @@ fn mistakes_and_shortages_are_counted() {
         returned.release();
         assert_eq!(receiver.statistics().unwrap(), Statistics::default());
 
-        // No chunk to receive into, and then one outside the area, which the kernel skips: packets are lost alike.
+        // No chunk to receive into, and then one outside the area, which the kernel skips: packets
+        // are lost alike.
         let lost = |receiver: &Socket, count| {
             eventually("count", || {
                 let now = receiver.statistics().unwrap();

@@ -159,7 +159,8 @@ fn peer_index_is_read_again_only_when_short() {
 #[test]
 fn impossible_consumer_index_breaks_the_producer() {
     for start in STARTS {
-        // Ahead of what was published, one short of a whole ring behind it, and the far end of the number circle.
+        // Ahead of what was published, one short of a whole ring behind it, and the far end of the
+        // number circle.
         for wrong in [start.wrapping_add(1), start.wrapping_sub(9), start.wrapping_add(1 << 31)] {
             let ((mut producer, _), memory) = HeapRing::<u64>::with_memory(8, start);
             memory.set_consumer(wrong);

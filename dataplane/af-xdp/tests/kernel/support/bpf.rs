@@ -63,7 +63,8 @@ pub(crate) fn put(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) {
     bpf(BPF_MAP_UPDATE_ELEM, &attributes).expect("a bound socket");
 }
 
-/// A program that redirects every packet to the socket of its queue, and passes it where there is none.
+/// A program that redirects every packet to the socket of its queue, and passes it where there is
+/// none.
 pub(crate) fn redirect_program(map: BorrowedFd<'_>) -> OwnedFd {
     load(&[
         instruction(0x61, 0x12, 16, 0), // r2 = ctx->rx_queue_index

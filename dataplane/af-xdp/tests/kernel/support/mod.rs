@@ -38,7 +38,8 @@ pub(crate) fn bind(area: &Arc<Area>, ifname: &str, queue: u32) -> Socket {
     Socket::bind(area, None, ifindex, queue, &config()).expect("a free queue in copy mode")
 }
 
-/// Repeats `attempt` until it gives a value; the test fails after ten seconds, which no sound run comes near.
+/// Repeats `attempt` until it gives a value; the test fails after ten seconds, which no sound run
+/// comes near.
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
