@@ -1,7 +1,7 @@
 //! The memory that packets live in (the UMEM's memory).
 //!
 //! ```text
-//!   area   | chunk 0 | chunk 1 | chunk 2 | ...            aligned mode: a chunk starts at a multiple of its size
+//!   area   | chunk 0 | chunk 1 | chunk 2 | ...     a chunk starts at a multiple of its size
 //!
 //!   chunk  |<-- 256 -->|<------- frame_bytes_max ------->|
 //!          | headroom  | packet as received              |
@@ -9,10 +9,11 @@
 //!          chunk addr  Desc::addr of a received packet
 //! ```
 //!
-//! The kernel keeps the first 256 bytes of a chunk free in front of a received packet (`XDP_PACKET_HEADROOM`), room
-//! for a program to put headers in front. A packet to be sent may start anywhere but has to end in the chunk it starts in.
-//! A packet that does not fit is dropped (counted in `rx_dropped`), so [`AreaConfig::frame_bytes_max`] has to be
-//! at least the MTU plus the Ethernet header and tags.
+//! The kernel keeps the first 256 bytes of a chunk free in front of a received packet
+//! (`XDP_PACKET_HEADROOM`), room for a program to put headers in front. A packet to be sent may
+//! start anywhere but has to end in the chunk it starts in. A packet that does not fit is dropped
+//! (counted in `rx_dropped`), so [`AreaConfig::frame_bytes_max`] has to be at least the MTU plus
+//! the Ethernet header and tags.
 
 use std::mem;
 use std::ptr::NonNull;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use crate::error::SetupError;
 use crate::mapping::Mapping;
 
-/// Bytes that the kernel leaves free in front of a received packet: `XDP_PACKET_HEADROOM` (`linux/bpf.h`).
+/// Bytes that the kernel leaves free in front of a received packet: `XDP_PACKET_HEADROOM`
+/// (`linux/bpf.h`).
 pub const PACKET_HEADROOM_BYTES: u32 = 256;
 
 /// Chunk sizes that the kernel takes in aligned mode: powers of two from 2,048 to the smallest page
@@ -56,11 +58,12 @@ impl AreaConfig {
 
 /// Packet memory: zeroed, page-aligned, every page present.
 ///
-/// An area needs no privilege and no kernel support as long as no socket is bound to it, so it also serves ports that
-/// exist in memory only.
+/// An area needs no privilege and no kernel support as long as no socket is bound to it, so it also
+/// serves ports that exist in memory only.
 ///
-/// It hands out a raw pointer and never a reference: who may touch which chunk is decided by rings and by the owner's
-/// bookkeeping, not here. The area has to outlive every use of the pointer; each socket bound to it keeps it.
+/// It hands out a raw pointer and never a reference: who may touch which chunk is decided by rings
+/// and by the owner's bookkeeping, not here. The area has to outlive every use of the pointer; each
+/// socket bound to it keeps it.
 #[derive(Debug)]
 pub struct Area {
     mapping: Mapping,
@@ -72,7 +75,8 @@ impl Area {
     /// Maps the memory.
     ///
     /// # Errors
-    /// [`SetupError::ChunkSize`], [`SetupError::ChunkCount`], [`SetupError::Memory`], [`SetupError::HugePages`].
+    /// [`SetupError::ChunkSize`], [`SetupError::ChunkCount`], [`SetupError::Memory`],
+    /// [`SetupError::HugePages`].
     pub fn new(config: &AreaConfig) -> Result<Arc<Area>, SetupError> {
         if !CHUNK_BYTES_ALLOWED.contains(&config.chunk_bytes) {
             return Err(SetupError::ChunkSize { chunk_bytes: config.chunk_bytes });
@@ -128,7 +132,8 @@ impl Area {
         (chunk < self.chunks()).then(|| u64::from(chunk) * u64::from(self.chunk_bytes()))
     }
 
-    /// Number of the chunk that holds the byte at `addr`, as rx and completion rings give it; `None` outside the area.
+    /// Number of the chunk that holds the byte at `addr`, as rx and completion rings give it;
+    /// `None` outside the area.
     #[must_use]
     pub fn chunk_of(&self, addr: u64) -> Option<u32> {
         let chunk = u32::try_from(addr / u64::from(self.chunk_bytes())).ok()?;
@@ -143,7 +148,8 @@ fn page_bytes() -> usize {
     usize::try_from(answer).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
 }
 
-/// Size of the system's default huge page in bytes (`Hugepagesize` of /proc/meminfo); 2 MiB if it does not say.
+/// Size of the system's default huge page in bytes (`Hugepagesize` of /proc/meminfo); 2 MiB if it
+/// does not say.
 fn huge_page_bytes() -> usize {
     const FALLBACK: usize = 2 << 20;
     let Ok(meminfo) = std::fs::read_to_string("/proc/meminfo") else { return FALLBACK };
@@ -164,7 +170,7 @@ const _: () = {
     assert!(mem::size_of::<usize>() >= 4, "chunk counts are cast to usize");
 };
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::{Area, AreaConfig};
     use crate::error::SetupError;
@@ -202,9 +208,8 @@ mod tests {
         for chunk_bytes in [0, 1, 1024, 2047, 3000, 8192, 1 << 31] {
             let config = AreaConfig { chunk_bytes, ..AreaConfig::default() };
             let error = Area::new(&config).unwrap_err();
-            assert!(
-                matches!(error, SetupError::ChunkSize { chunk_bytes: named } if named == chunk_bytes)
-            );
+            let SetupError::ChunkSize { chunk_bytes: named } = error else { panic!("{error}") };
+            assert_eq!(named, chunk_bytes);
         }
         let config = AreaConfig { chunks: 0, ..AreaConfig::default() };
         assert!(matches!(Area::new(&config), Err(SetupError::ChunkCount { chunks: 0 })));

@@ -6,9 +6,9 @@ use crate::error::SetupError;
 use crate::mode::Rung;
 use crate::ring::RING_ENTRIES_MAX;
 
-/// Busy polling: the socket's system calls run the driver's poll loop on the calling core instead of leaving it to
-/// interrupts (`SO_PREFER_BUSY_POLL`, Linux 5.11). It needs `CAP_NET_ADMIN`, and only pays with the device's
-/// `napi_defer_hard_irqs` and `gro_flush_timeout` set.
+/// Busy polling: the socket's system calls run the driver's poll loop on the calling core instead
+/// of leaving it to interrupts (`SO_PREFER_BUSY_POLL`, Linux 5.11). It needs `CAP_NET_ADMIN`, and
+/// only pays with the device's `napi_defer_hard_irqs` and `gro_flush_timeout` set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusyPoll {
     /// How long one call may poll, in microseconds (`SO_BUSY_POLL`); at least 1.
@@ -26,28 +26,31 @@ pub struct SocketConfig {
     pub tx_entries: u32,
     /// Slots of the fill ring, a power of two.
     pub fill_entries: u32,
-    /// Slots of the completion ring, a power of two. With fewer than `tx_entries` the kernel stops sending
-    /// until completions are taken.
+    /// Slots of the completion ring, a power of two. With fewer than `tx_entries` the kernel stops
+    /// sending until completions are taken.
     pub completion_entries: u32,
     /// The rung to bind on. The program has to be attached accordingly ([`Rung::attach_mode`]).
     pub rung: Rung,
-    /// Let the driver sleep and ask to be woken by ring flags (`XDP_USE_NEED_WAKEUP`). Without it a zero-copy driver
-    /// looks at the rings all the time. A socket that shares a UMEM inherits this from the first one.
+    /// Let the driver sleep and ask to be woken by ring flags (`XDP_USE_NEED_WAKEUP`). Without it a
+    /// zero-copy driver looks at the rings all the time. A socket that shares a UMEM inherits this
+    /// from the first one.
     pub need_wakeup: bool,
     /// Busy polling, if wanted.
     pub busy_poll: Option<BusyPoll>,
     /// Packets that one [`Socket::wake_tx`](crate::Socket::wake_tx) may send in copy mode.
     ///
-    /// The kernel takes 32 to `tx_entries`; a value outside is moved to the nearer end. Kernels before 6.17 always send 32.
-    /// [`Socket::tx_budget`](crate::Socket::tx_budget) is what came out.
+    /// The kernel takes 32 to `tx_entries`; a value outside is moved to the nearer end. Kernels
+    /// before 6.17 always send 32. [`Socket::tx_budget`](crate::Socket::tx_budget) is what came
+    /// out.
     pub tx_budget: u32,
-    /// How long to go on trying while the queue is busy (`EBUSY`). The kernel frees the queue of a socket that has been
-    /// closed some milliseconds later.
+    /// How long to go on trying while the queue is busy (`EBUSY`). The kernel frees the queue of a
+    /// socket that has been closed some milliseconds later.
     pub bind_retry: Duration,
 }
 
 impl Default for SocketConfig {
-    /// 2,048 slots in each ring, driver copy, need_wakeup, no busy polling, 256 packets a wake-up, one second of retries.
+    /// 2,048 slots in each ring, driver copy, need_wakeup, no busy polling, 256 packets a wake-up,
+    /// one second of retries.
     fn default() -> SocketConfig {
         SocketConfig {
             rx_entries: 2048,

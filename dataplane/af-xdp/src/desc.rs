@@ -4,6 +4,11 @@
 ///
 /// On the rx ring the kernel sets `addr` to the first byte of the packet, which lies
 /// [`PACKET_HEADROOM_BYTES`](crate::PACKET_HEADROOM_BYTES) or more behind the start of its chunk.
+///
+/// On the tx ring the packet has to lie inside one chunk. A descriptor that does not is counted
+/// ([`Statistics::tx_invalid_descs`](crate::Statistics::tx_invalid_descs)) and not sent. Whether
+/// its address then comes back on the completion ring depends on the kernel (6.18.44 returns it,
+/// many others lose it), so do not rely on either.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Desc {
@@ -11,7 +16,8 @@ pub struct Desc {
     pub addr: u64,
     /// Length in bytes.
     pub len: u32,
-    /// Flags; see [`Desc::CONTINUED`]. Other bits must be 0 on the tx ring unless the UMEM has TX metadata.
+    /// Flags; see [`Desc::CONTINUED`]. Other bits must be 0 on the tx ring unless the UMEM has TX
+    /// metadata.
     pub options: u32,
 }
 

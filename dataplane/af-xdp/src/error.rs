@@ -9,15 +9,15 @@ use crate::ring::RING_ENTRIES_MAX;
 
 /// Why memory, a socket or a device could not be set up.
 ///
-/// Each message says what was tried on what, why it failed as far as the kernel tells, and the remedy. `device` is the name
-/// with the number where both are known, such as `eth1 (ifindex 3)`.
+/// Each message says what was tried on what, why it failed as far as the kernel tells, and the
+/// remedy. `device` is the name with the number where both are known, such as `eth1 (ifindex 3)`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
     /// The process lacks a capability (`EPERM`).
     #[error(
-        "{what}: not permitted; run as root, or give the process CAP_NET_RAW (AF_XDP sockets), CAP_NET_ADMIN and \
-         CAP_BPF (attaching a program, busy polling)"
+        "{what}: not permitted; run as root, or give the process CAP_NET_RAW (AF_XDP sockets), \
+         CAP_NET_ADMIN and CAP_BPF (attaching a program, busy polling)"
     )]
     NoCapability {
         /// What was tried.
@@ -26,7 +26,8 @@ pub enum SetupError {
 
     /// The kernel was built without something, or is too old for it.
     #[error(
-        "{what}: the running kernel does not know it ({source}); use Linux 5.11 or later with CONFIG_XDP_SOCKETS=y"
+        "{what}: the running kernel does not know it ({source}); use Linux 5.11 or later with \
+         CONFIG_XDP_SOCKETS=y"
     )]
     KernelWithout {
         /// What was tried.
@@ -35,10 +36,12 @@ pub enum SetupError {
         source: io::Error,
     },
 
-    /// The device's driver refuses this rung of the ladder (`EOPNOTSUPP`, or for zero-copy any refusal of the driver's own).
+    /// The device's driver refuses this rung of the ladder (`EOPNOTSUPP`, or for zero-copy any
+    /// refusal of the driver's own).
     #[error(
-        "bind to queue {queue} of {device} in mode {rung}: the driver refuses ({source}); allow a lower mode (auto, \
-         copy or skb), or for zero-copy see what the driver wants: fewer queues, a smaller MTU, another ring size"
+        "bind to queue {queue} of {device} in mode {rung}: the driver refuses ({source}); allow \
+         a lower mode (auto, copy or skb), or for zero-copy see what the driver wants: fewer \
+         queues, a smaller MTU, another ring size"
     )]
     DriverWithout {
         /// The device.
@@ -53,8 +56,8 @@ pub enum SetupError {
 
     /// The device has no queue of this number.
     #[error(
-        "bind to queue {queue} of {device}: the device has {queues} queue(s), numbered from 0; use one of those, or \
-         give the device more (ethtool -L)"
+        "bind to queue {queue} of {device}: the device has {queues} queue(s), numbered from 0; \
+         use one of those, or give the device more (ethtool -L)"
     )]
     NoSuchQueue {
         /// The device.
@@ -67,8 +70,8 @@ pub enum SetupError {
 
     /// Another socket holds the queue (`EBUSY`).
     #[error(
-        "bind to queue {queue} of {device}: another AF_XDP socket has it (tried for {} ms); stop the program that \
-         owns the socket (ss --xdp --all --processes shows it)",
+        "bind to queue {queue} of {device}: another AF_XDP socket has it (tried for {} ms); \
+         stop the program that owns the socket (ss --xdp --all --processes shows it)",
         waited.as_millis()
     )]
     QueueBusy {
@@ -118,8 +121,8 @@ pub enum SetupError {
 
     /// Memory could not be had or locked.
     #[error(
-        "{what}: {source}; use fewer chunks or smaller rings, or let the process lock memory (CAP_IPC_LOCK, or a \
-         higher RLIMIT_MEMLOCK)"
+        "{what}: {source}; use fewer chunks or smaller rings, or let the process lock memory \
+         (CAP_IPC_LOCK, or a higher RLIMIT_MEMLOCK)"
     )]
     Memory {
         /// What was tried.
@@ -130,8 +133,8 @@ pub enum SetupError {
 
     /// Too few huge pages.
     #[error(
-        "map {pages} huge page(s) of {page_bytes} bytes: {source}; reserve them by writing at least that number to \
-         /proc/sys/vm/nr_hugepages, or switch huge pages off"
+        "map {pages} huge page(s) of {page_bytes} bytes: {source}; reserve them by writing at \
+         least that number to /proc/sys/vm/nr_hugepages, or switch huge pages off"
     )]
     HugePages {
         /// Huge pages needed.
@@ -169,8 +172,9 @@ pub enum SetupError {
 
     /// The kernel bound the socket in another mode than the rung stands for.
     #[error(
-        "bind to queue {queue} of {device}: asked for {wanted}, the kernel says {got}; sockets that share a UMEM \
-         inherit the mode of the first one, so put all of them on the same rung"
+        "bind to queue {queue} of {device}: asked for {wanted}, the kernel says {got}; sockets \
+         that share a UMEM inherit the mode of the first one, so put all of them on the same \
+         rung"
     )]
     ModeMismatch {
         /// The device.
@@ -185,8 +189,8 @@ pub enum SetupError {
 
     /// The socket whose UMEM was to be shared is not bound any more (`EBADF`).
     #[error(
-        "bind to queue {queue} of {device}: the socket whose UMEM is to be shared lost its own device; share through any \
-         other socket of that UMEM"
+        "bind to queue {queue} of {device}: the socket whose UMEM is to be shared lost its own \
+         device; share through any other socket of that UMEM"
     )]
     SharedGone {
         /// The device that was to be bound.
@@ -197,8 +201,8 @@ pub enum SetupError {
 
     /// The socket to share with has its UMEM in another area.
     #[error(
-        "bind to queue {queue} of {device}: the socket whose UMEM is to be shared was bound with another area; pass \
-         that socket's area"
+        "bind to queue {queue} of {device}: the socket whose UMEM is to be shared was bound \
+         with another area; pass that socket's area"
     )]
     AreaMismatch {
         /// The device.
@@ -207,11 +211,11 @@ pub enum SetupError {
         queue: u32,
     },
 
-    /// The device has an XDP program that is not ours. This crate never returns it; it is here so that those who attach
-    /// programs report it alike.
+    /// The device has an XDP program that is not ours. This crate never returns it; it is here so
+    /// that those who attach programs report it alike.
     #[error(
-        "{ifname}: another XDP program is attached: {name:?}, id {id}; it is left alone: stop its owner, or remove it \
-         (ip link set dev {ifname} xdp off)"
+        "{ifname}: another XDP program is attached: {name:?}, id {id}; it is left alone: stop \
+         its owner, or remove it (ip link set dev {ifname} xdp off)"
     )]
     OtherProgram {
         /// The device.
@@ -233,8 +237,8 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// Whether the next rung down might work where this one failed: the driver refused the mode, or a shared UMEM
-    /// brought another one. All other causes stay the same on every rung.
+    /// Whether the next rung down might work where this one failed: the driver refused the mode, or
+    /// a shared UMEM brought another one. All other causes stay the same on every rung.
     #[must_use]
     pub fn is_rung_refusal(&self) -> bool {
         matches!(self, SetupError::DriverWithout { .. } | SetupError::ModeMismatch { .. })

@@ -1,8 +1,9 @@
 //! `AF_XDP` sockets: packet memory, the four rings and the set-up around them, over `libc`.
 //!
-//! With `AF_XDP` a program and a NIC driver pass each other packets through memory that both see. The crate covers what every such
-//! program needs and nothing that one may want to do in its own way: it loads no BPF program, keeps no pool of free
-//! chunks, starts no thread and has no opinion about packets.
+//! With `AF_XDP` a program and a NIC driver pass each other packets through memory that both see.
+//! The crate covers what every such program needs and nothing that one may want to do in its own
+//! way: it loads no BPF program, keeps no pool of free chunks, starts no thread and has no opinion
+//! about packets.
 //!
 //! ```text
 //!                       Area: chunks of packet memory, shared by all sockets
@@ -18,23 +19,27 @@
 //!
 //! # The life of a chunk
 //!
-//! A chunk belongs to the program until its address is submitted on a fill or tx ring, and to the kernel from then until it
-//! comes back on the rx ring, the completion ring of the same socket, or because that socket was closed. Rings carry
-//! addresses, not ownership: this crate does not stop anybody from submitting a chunk twice. What it guarantees is that
-//! no reference into packet memory comes from it, and that the kernel can only reach the area.
+//! A chunk belongs to the program until its address is submitted on a fill or tx ring, and to the
+//! kernel from then until it comes back on the rx ring, the completion ring of the same socket, or
+//! because that socket was closed. Rings carry addresses, not ownership: this crate does not stop
+//! anybody from submitting a chunk twice. What it guarantees is that no reference into packet
+//! memory comes from it, and that the kernel can only reach the area.
 //!
 //! # What the kernel imposes
 //!
 //! * One socket a queue; a receive queue without a socket lets its packets pass to the stack.
 //! * The mode is chosen at bind and inherited by all sockets of a UMEM: see [`Rung`], [`Mode`].
-//! * In copy mode nothing is sent without [`Socket::wake_tx`], and one call sends at most [`Socket::tx_budget`] packets.
-//! * Completions have to be taken, also when there is no traffic to send, or the completion ring fills and sending stops.
-//! * A queue stays busy for some milliseconds after its socket was closed: [`SocketConfig::bind_retry`].
+//! * In copy mode nothing is sent without [`Socket::wake_tx`], and one call sends at most
+//!   [`Socket::tx_budget`] packets.
+//! * Completions have to be taken, also when there is no traffic to send, or the completion ring
+//!   fills and sending stops.
+//! * A queue stays busy for some milliseconds after its socket was closed:
+//!   [`SocketConfig::bind_retry`].
 //!
 //! # Example
 //!
-//! Sends one frame and takes its chunk back. (To receive, lend chunks on [`Socket::fill`] and let an XDP program redirect to
-//! the socket: [`Link::attach`] attaches one.)
+//! Sends one frame and takes its chunk back. (To receive, lend chunks on [`Socket::fill`] and let
+//! an XDP program redirect to the socket: [`Link::attach`] attaches one.)
 //!
 //! ```no_run
 //! use af_xdp::{Area, AreaConfig, Desc, Rung, Socket, SocketConfig, TxWake, nic};
@@ -47,7 +52,7 @@
 //! let frame = [0xff_u8; 60];
 //! let chunk = area.chunk_addr(0).ok_or("the area has no chunk")?;
 //! // SAFETY: chunk 0 lies inside the area and the kernel does not have it.
-//! unsafe { area.base().add(chunk as usize).copy_from(std::ptr::NonNull::from(&frame).cast(), frame.len()) };
+//! unsafe { area.base().add(chunk as usize).cast::<[u8; 60]>().write(frame) };
 //!
 //! let mut slots = socket.tx.reserve(1);
 //! if slots.push(Desc::new(chunk, 60)).is_ok() {
@@ -67,11 +72,11 @@
 //!
 //! # Testing
 //!
-//! The index code of the rings is generic over where the ring lives ([`Storage`]), so the code that talks to the kernel is
-//! also what these run:
+//! The index code of the rings is generic over where the ring lives ([`Storage`]), so the code that
+//! talks to the kernel is also what these run:
 //!
 //! ```text
-//! cargo test -p af-xdp                                           unit, property and (as root) kernel tests
+//! cargo test -p af-xdp                                           units, properties, as root kernel
 //! RUSTFLAGS="--cfg loom" cargo test -p af-xdp --release loom     every interleaving of two threads
 //! cargo +nightly miri test -p af-xdp ring                        undefined behaviour, weak memory
 //! ```

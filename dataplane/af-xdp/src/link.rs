@@ -1,9 +1,9 @@
 //! Attaching an XDP program so that it goes when its owner goes.
 //!
-//! A `bpf_link` is a descriptor. When the last copy of it is closed, by `drop`, by exit or because the
-//! process was killed, the kernel detaches the program. Nobody else can replace the program meanwhile, and
-//! a device that already has one answers `EBUSY`. To keep a program attached beyond the process one
-//! needs netlink or a pinned link instead; that is policy and lives elsewhere.
+//! A `bpf_link` is a descriptor. When the last copy of it is closed, by `drop`, by exit or because
+//! the process was killed, the kernel detaches the program. Nobody else can replace the program
+//! meanwhile, and a device that already has one answers `EBUSY`. To keep a program attached beyond
+//! the process one needs netlink or a pinned link instead; that is policy and lives elsewhere.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -40,9 +40,9 @@ impl Link {
     /// Attaches the loaded program `program` to the device `ifindex`.
     ///
     /// # Errors
-    /// What `bpf(BPF_LINK_CREATE)` says: `EBUSY` a program is attached already, `EOPNOTSUPP` the driver has no XDP,
-    /// `EINVAL` also when the driver refuses (too few queues, MTU too large), `ENODEV` no such device,
-    /// `EPERM` neither `CAP_BPF` and `CAP_NET_ADMIN` nor root.
+    /// What `bpf(BPF_LINK_CREATE)` says: `EBUSY` a program is attached already, `EOPNOTSUPP` the
+    /// driver has no XDP, `EINVAL` no such device, or the driver refuses (too few queues, MTU too
+    /// large), `EPERM` neither `CAP_BPF` and `CAP_NET_ADMIN` nor root.
     pub fn attach(program: BorrowedFd<'_>, ifindex: u32, mode: AttachMode) -> io::Result<Link> {
         let prog_fd = u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
         let attributes = sys::BpfLinkCreate {

@@ -12,8 +12,8 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// `bytes` of zeroed, private memory, with every page present; in huge pages if asked. `bytes` must be a multiple
-    /// of the page size that applies.
+    /// `bytes` of zeroed, private memory, with every page present; in huge pages if asked. `bytes`
+    /// must be a multiple of the page size that applies.
     pub(crate) fn anonymous(bytes: usize, huge: bool) -> io::Result<Mapping> {
         let huge = if huge { libc::MAP_HUGETLB } else { 0 };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE | huge;
@@ -51,13 +51,15 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: exactly the range that `map` was given, and this value's owner drops every pointer into it with it.
+        // SAFETY: exactly the range that `map` was given, and this value's owner drops every
+        // pointer into it with it.
         let failed = unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
         debug_assert_eq!(failed, 0, "munmap of a range that was mapped");
     }
 }
 
-// SAFETY: address space belongs to the process, not to a thread; this type hands out a raw pointer only.
+// SAFETY: address space belongs to the process, not to a thread; this type hands out a raw pointer
+// only.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; there is nothing to change through a shared reference.
 unsafe impl Sync for Mapping {}

@@ -1,14 +1,16 @@
-//! How packets travel between device and socket: what the kernel says, what we ask for, what a user may demand.
+//! How packets travel between device and socket: what the kernel says, what we ask for, what a user
+//! may demand.
 //!
 //! ```text
-//!   rung of the ladder    XDP program attached   bind flag       Mode read back
-//!   driver zero-copy      by the driver          XDP_ZEROCOPY    ZeroCopy   the NIC writes into the UMEM
-//!   driver copy           by the driver          XDP_COPY        Copy       one copy, before an skb exists
-//!   SKB copy              by the stack           XDP_COPY        Copy       one copy, after an skb was made
+//!   rung of the ladder    XDP program attached   bind flag       Mode       copies
+//!   driver zero-copy      by the driver          XDP_ZEROCOPY    ZeroCopy   none (DMA)
+//!   driver copy           by the driver          XDP_COPY        Copy       one, before the skb
+//!   SKB copy              by the stack           XDP_COPY        Copy       one, out of the skb
 //! ```
 //!
-//! The kernel can only tell the two modes apart. Which of the lower rungs is in use follows from how the
-//! program was attached, so a [`Rung`] is what was asked for and a [`Mode`] is what the kernel answered.
+//! The kernel can only tell the two modes apart. Which of the lower rungs is in use follows from
+//! how the program was attached, so a [`Rung`] is what was asked for and a [`Mode`] is what the
+//! kernel answered.
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,8 +68,8 @@ impl Rung {
         }
     }
 
-    /// The flag that asks for this rung at bind (`sxdp_flags`). Without one of the two the kernel would
-    /// choose for itself.
+    /// The flag that asks for this rung at bind (`sxdp_flags`). Without one of the two the kernel
+    /// would choose for itself.
     #[must_use]
     pub const fn bind_flags(self) -> u16 {
         match self {

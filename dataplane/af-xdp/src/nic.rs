@@ -1,6 +1,7 @@
 //! What has to be known about a network device before a socket is bound to it.
 //!
-//! All by `ioctl` on a socket made for the one question, in the network namespace of the calling thread.
+//! All by `ioctl` on a socket made for the one question, in the network namespace of the calling
+//! thread.
 
 use std::ffi::CStr;
 use std::io;
@@ -20,8 +21,8 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Queue numbers that a socket may be bound to: the kernel asks for a queue that is a receive or a
-    /// transmit queue (`xsk_reg_pool_at_qid` in `net/xdp/xsk.c`).
+    /// Queue numbers that a socket may be bound to: the kernel asks for a queue that is a receive
+    /// or a transmit queue (`xsk_reg_pool_at_qid` in `net/xdp/xsk.c`).
     #[must_use]
     pub fn bindable(&self) -> u32 {
         self.rx.max(self.tx)
@@ -65,7 +66,8 @@ pub fn name(ifindex: u32) -> Result<String, SetupError> {
     Ok(text(&bytes))
 }
 
-/// Queues of the device called `name`, now. Some drivers change their number when a program is attached.
+/// Queues of the device called `name`, now. Some drivers change their number when a program is
+/// attached.
 ///
 /// A driver that knows no channels (`EOPNOTSUPP`) has one of each.
 ///
@@ -90,7 +92,8 @@ pub fn queues(name: &str) -> Result<Queues, SetupError> {
 /// Name of the driver of the device called `name`, such as `ice` or `veth`.
 ///
 /// # Errors
-/// [`SetupError::NoSuchDevice`], or [`SetupError::Os`] (`EOPNOTSUPP`: the device has no driver to name).
+/// [`SetupError::NoSuchDevice`], or [`SetupError::Os`] (`EOPNOTSUPP`: the device has no driver to
+/// name).
 pub fn driver(name: &str) -> Result<String, SetupError> {
     let mut info = sys::EthtoolDrvinfo {
         cmd: sys::ETHTOOL_GDRVINFO,
@@ -110,7 +113,8 @@ pub fn driver(name: &str) -> Result<String, SetupError> {
     Ok(text(&info.driver))
 }
 
-/// Largest layer 3 packet that the device called `name` sends, in bytes (Ethernet header not counted).
+/// Largest layer 3 packet that the device called `name` sends, in bytes (Ethernet header not
+/// counted).
 ///
 /// # Errors
 /// [`SetupError::NoSuchDevice`], or [`SetupError::Os`].
@@ -168,7 +172,8 @@ fn empty_request() -> libc::ifreq {
 
 /// A request that names a device.
 fn request_for(name: &str) -> Result<libc::ifreq, SetupError> {
-    // The kernel wants the name with its final zero in IFNAMSIZ bytes, so a longer one cannot exist.
+    // The kernel wants the name with its final zero in IFNAMSIZ bytes, so a longer one cannot
+    // exist.
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(SetupError::NoSuchDevice { device: name.to_owned() });
     }
@@ -195,8 +200,8 @@ fn ethtool<T>(name: &str, command: &mut T, what: &str) -> Result<(), SetupError>
     request.ifr_ifru.ifru_data = std::ptr::from_mut(command).cast();
     let socket = asking_socket().map_err(|source| os(name, what, source))?;
     let code = libc::SIOCETHTOOL as libc::c_ulong;
-    // SAFETY: `ifru_data` points to the structure of the command it begins with (`sys`), which lives
-    // through the call; both commands have a fixed size.
+    // SAFETY: `ifru_data` points to the structure of the command it begins with (`sys`), which
+    // lives through the call; both commands have a fixed size.
     unsafe { sys::interface_ioctl(socket.as_fd(), code, &mut request) }
         .map_err(|source| os(name, what, source))
 }
@@ -235,9 +240,8 @@ mod tests {
 
     #[test]
     fn loopback_is_not_ethernet_and_has_no_driver() {
-        assert!(
-            matches!(mac("lo"), Err(SetupError::NotEthernet { hardware, .. }) if hardware == libc::ARPHRD_LOOPBACK)
-        );
+        let Err(SetupError::NotEthernet { hardware, .. }) = mac("lo") else { panic!("an address") };
+        assert_eq!(hardware, libc::ARPHRD_LOOPBACK);
         assert!(matches!(driver("lo"), Err(SetupError::Os { .. })));
     }
 

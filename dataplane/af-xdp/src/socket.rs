@@ -2,19 +2,23 @@
 //!
 //! ```text
 //!   Socket::bind(area, None, ..)            XDP_UMEM_REG, four rings, bind with the rung's flags
-//!   Socket::bind(area, Some(handle), ..)    four rings, bind with XDP_SHARED_UMEM on the handle's socket
+//!   Socket::bind(area, Some(handle), ..)    four rings, bind with XDP_SHARED_UMEM
 //! ```
 //!
-//! * The UMEM lives as long as any socket that shares it; the first one has no special part. A new socket may share
-//!   through any of them *that is still bound*: when a device is deleted, its sockets stay open but are bound no more.
-//! * A shared bind takes over the first socket's mode and need_wakeup, and its flags must say nothing about them. So a
-//!   ladder of modes has to be walked with all sockets together, with a fresh UMEM a rung.
-//! * Each queue has its own fill and completion ring, so each socket here has all four. Two sockets on one
-//!   queue (which the kernel allows in one UMEM) are not supported: their chunks could not be told apart.
-//! * Binding attaches no program. Until an XDP program redirects to the socket by an XSKMAP, it receives nothing; it can send.
+//! * The UMEM lives as long as any socket that shares it; the first one has no special part. A new
+//!   socket may share through any of them *that is still bound*: when a device is deleted, its
+//!   sockets stay open but are bound no more.
+//! * A shared bind takes over the first socket's mode and need_wakeup, and its flags must say
+//!   nothing about them. So a ladder of modes has to be walked with all sockets together, with a
+//!   fresh UMEM a rung.
+//! * Each queue has its own fill and completion ring, so each socket here has all four. Two sockets
+//!   on one queue (which the kernel allows in one UMEM) are not supported: their chunks could not
+//!   be told apart.
+//! * Binding attaches no program. Until an XDP program redirects to the socket by an XSKMAP, it
+//!   receives nothing; it can send.
 //!
-//! After `sendto`/`recvfrom` the kernel's answers are sorted in [`TxWake`] and [`RxWake`], since only the loop that
-//! owns the socket knows when to try again.
+//! After `sendto`/`recvfrom` the kernel's answers are sorted in [`TxWake`] and [`RxWake`], since
+//! only the loop that owns the socket knows when to try again.
 
 mod bind;
 mod wake;
@@ -36,9 +40,10 @@ pub use wake::{RxWake, TxWake};
 
 /// A bound socket with its rings.
 ///
-/// The rings are public fields, so that a loop can borrow several of them at once. Dropping the socket unmaps them and closes
-/// the descriptor, unless a [`SocketHandle`] still holds that. Chunks that the kernel had then are the
-/// caller's again as soon as the descriptor is really closed; which ones those were, the caller must know.
+/// The rings are public fields, so that a loop can borrow several of them at once. Dropping the
+/// socket unmaps them and closes the descriptor, unless a [`SocketHandle`] still holds that. Chunks
+/// that the kernel had then are the caller's again as soon as the descriptor is really closed;
+/// which ones those were, the caller must know.
 pub struct Socket {
     /// Chunk addresses for the kernel to receive into.
     pub fill: FillRing,
@@ -55,11 +60,11 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket and binds it to queue `queue` of the device with number `ifindex`, in the network namespace
-    /// of the calling thread.
+    /// Opens a socket and binds it to queue `queue` of the device with number `ifindex`, in the
+    /// network namespace of the calling thread.
     ///
-    /// Without `share` the area becomes a new UMEM; with it the new socket joins the UMEM of that socket.
-    /// The mode that the kernel reports has to be the one of `config.rung`.
+    /// Without `share` the area becomes a new UMEM; with it the new socket joins the UMEM of that
+    /// socket. The mode that the kernel reports has to be the one of `config.rung`.
     ///
     /// Sleeps between attempts while the queue is busy, for `config.bind_retry` at most.
     ///
@@ -75,8 +80,9 @@ impl Socket {
         bind::bind(area, share, bind::Place { ifindex, queue }, config)
     }
 
-    /// A strong handle on the descriptor, to share the UMEM through and to read statistics with. As long as one is held, the socket
-    /// stays open and keeps its queue, even when this `Socket` is dropped; see [`SocketHandle::downgrade`].
+    /// A strong handle on the descriptor, to share the UMEM through and to read statistics with. As
+    /// long as one is held, the socket stays open and keeps its queue, even when this `Socket` is
+    /// dropped; see [`SocketHandle::downgrade`].
     #[must_use]
     pub fn handle(&self) -> SocketHandle {
         self.handle.clone()
@@ -126,8 +132,8 @@ impl Socket {
         self.handle.statistics()
     }
 
-    /// Whether descriptors on the tx ring need a [`wake_tx`](Socket::wake_tx) to be sent: always in copy mode, where
-    /// sending happens inside that call, else when the driver asks for it.
+    /// Whether descriptors on the tx ring need a [`wake_tx`](Socket::wake_tx) to be sent: always in
+    /// copy mode, where sending happens inside that call, else when the driver asks for it.
     #[must_use]
     pub fn tx_needs_wake(&self) -> bool {
         self.mode == Mode::Copy || self.tx.needs_wakeup()
@@ -141,7 +147,8 @@ impl Socket {
         TxWake::of(sys::kick_tx(self.as_fd()))
     }
 
-    /// Makes a zero-copy driver look at the fill ring; does nothing in copy mode, unless busy polling is on. Never blocks.
+    /// Makes a zero-copy driver look at the fill ring; does nothing in copy mode, unless busy
+    /// polling is on. Never blocks.
     ///
     /// # Errors
     /// Only what [`RxWake`] does not know.
@@ -149,8 +156,9 @@ impl Socket {
         RxWake::of(sys::kick_rx(self.as_fd()))
     }
 
-    /// Sleeps until there is something on the rx ring, or for `timeout` (rounded up to milliseconds); says whether
-    /// there is. A signal ends the wait early. Like every `poll` on the socket it also sends what is on the tx ring in copy mode.
+    /// Sleeps until there is something on the rx ring, or for `timeout` (rounded up to
+    /// milliseconds); says whether there is. A signal ends the wait early. Like every `poll` on the
+    /// socket it also sends what is on the tx ring in copy mode.
     ///
     /// # Errors
     /// What `poll` says, `EINTR` excepted.
@@ -192,8 +200,9 @@ struct Shared {
 
 /// A strong reference to an open socket, without its rings.
 ///
-/// The descriptor is closed, and the queue freed, when the `Socket` and all its strong handles are gone. Whoever
-/// keeps a handle for longer than a call should keep it [downgraded](SocketHandle::downgrade).
+/// The descriptor is closed, and the queue freed, when the `Socket` and all its strong handles are
+/// gone. Whoever keeps a handle for longer than a call should keep it
+/// [downgraded](SocketHandle::downgrade).
 #[derive(Clone)]
 pub struct SocketHandle(Arc<Shared>);
 

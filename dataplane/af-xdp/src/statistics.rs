@@ -5,19 +5,24 @@ use std::os::fd::BorrowedFd;
 
 use crate::sys;
 
-/// Counters of one socket since it was opened: `XDP_STATISTICS`, all in packets (or descriptors, which for
-/// packets in one piece is the same). Kernels before 5.9 count only the first three and leave the others 0.
+/// Counters of one socket since it was opened: `XDP_STATISTICS`, all in packets (or descriptors,
+/// which for packets in one piece is the same). Kernels before 5.9 count only the first three and
+/// leave the others 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Received packets dropped because they did not fit into a chunk, or for another reason not named below.
+    /// Received packets dropped because no chunk was there or the packet did not fit into it; not
+    /// those of `rx_ring_full`.
     pub rx_dropped: u64,
-    /// Fill ring entries that point outside the UMEM: a mistake of the program that filled them.
+    /// Invalid rx descriptors. The kernel takes this from the rx ring, which it writes itself, so
+    /// it stays 0: a fill ring entry outside the UMEM is skipped without being counted
+    /// (`xsk_getsockopt` in `net/xdp/xsk.c`).
     pub rx_invalid_descs: u64,
     /// Tx descriptors that are not inside one chunk: a mistake of the program that wrote them.
     pub tx_invalid_descs: u64,
     /// Packets dropped because the rx ring was full: the program is too slow.
     pub rx_ring_full: u64,
-    /// Times that a packet came and the fill ring was empty: too few chunks are lent to the kernel.
+    /// Times that the kernel wanted a chunk and the fill ring was empty: too few chunks are lent.
+    /// In copy mode the packet is counted in `rx_dropped` too.
     pub rx_fill_ring_empty_descs: u64,
     /// Times that the kernel looked at the tx ring and found nothing.
     pub tx_ring_empty_descs: u64,

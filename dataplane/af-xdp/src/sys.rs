@@ -1,4 +1,5 @@
-//! What `libc` lacks, and the few system calls wrapped so that the rest of the crate stays safe code.
+//! What `libc` lacks, and the few system calls wrapped so that the rest of the crate stays safe
+//! code.
 
 use std::io;
 use std::mem::size_of;
@@ -57,7 +58,8 @@ pub(crate) struct EthtoolDrvinfo {
     pub(crate) regdump_len: u32,
 }
 
-/// The part of `union bpf_attr` that `BPF_LINK_CREATE` reads for XDP; the kernel takes the rest as 0.
+/// The part of `union bpf_attr` that `BPF_LINK_CREATE` reads for XDP; the kernel takes the rest as
+/// 0.
 #[repr(C)]
 pub(crate) struct BpfLinkCreate {
     pub(crate) prog_fd: u32,
@@ -69,8 +71,8 @@ pub(crate) struct BpfLinkCreate {
 /// Marks structures that are plain kernel data.
 ///
 /// # Safety
-/// Every bit pattern is a value of the type, and it holds no reference or pointer to our memory that
-/// a system call could write through.
+/// Every bit pattern is a value of the type, and it holds no reference or pointer to our memory
+/// that a system call could write through.
 pub(crate) unsafe trait Plain: Copy {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}

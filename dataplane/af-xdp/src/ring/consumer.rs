@@ -22,7 +22,8 @@ pub struct Consumer<T, S = KernelRing<T>> {
 impl<T: Copy, S: Storage<T>> Consumer<T, S> {
     /// Takes the reading end of `storage` and goes on where its indices stand.
     ///
-    /// One ring has one consumer; a second one over the same storage would read the first one's entries again.
+    /// One ring has one consumer; a second one over the same storage would read the first one's
+    /// entries again.
     pub(crate) fn new(storage: S) -> Consumer<T, S> {
         let consumer = storage.consumer();
         let producer_seen = storage.producer();
@@ -52,13 +53,14 @@ impl<T: Copy, S: Storage<T>> Consumer<T, S> {
         Peeked { ring: self, len }
     }
 
-    /// Whether the kernel asks to be woken. It does so on rings that it consumes, so not on this kind today.
+    /// Whether the kernel asks to be woken. It does so on rings that it consumes, so not on this
+    /// kind today.
     pub fn needs_wakeup(&self) -> bool {
         self.storage.flags() & libc::XDP_RING_NEED_WAKEUP != 0
     }
 
-    /// Whether the other side's index was seen further away than the ring is long. It stays so: such a ring has
-    /// no entries any more, and its socket has to be closed.
+    /// Whether the other side's index was seen further away than the ring is long. It stays so:
+    /// such a ring has no entries any more, and its socket has to be closed.
     pub fn is_broken(&self) -> bool {
         self.broken
     }
@@ -107,8 +109,8 @@ impl<'r, T: Copy, S: Storage<T>> Peeked<'r, T, S> {
             return None;
         }
         let slot = self.ring.consumer.wrapping_add(i) & (self.ring.storage.entries() - 1);
-        // SAFETY: masked, so below `entries`; and one of the `len` slots that `peek` found between the
-        // indices, which the producer leaves alone until `release`.
+        // SAFETY: masked, so below `entries`; and one of the `len` slots that `peek` found between
+        // the indices, which the producer leaves alone until `release`.
         Some(unsafe { self.ring.storage.read(slot) })
     }
 
@@ -124,8 +126,8 @@ impl<'r, T: Copy, S: Storage<T>> Peeked<'r, T, S> {
         self.release_n(len)
     }
 
-    /// Gives the `n` oldest slots back (all when `n` is more than was shown), and returns how many those were.
-    /// The rest stays in the ring.
+    /// Gives the `n` oldest slots back (all when `n` is more than was shown), and returns how many
+    /// those were. The rest stays in the ring.
     #[inline]
     pub fn release_n(self, n: u32) -> u32 {
         let n = n.min(self.len);

@@ -3,7 +3,8 @@
 use super::{Consumer, Producer, Storage};
 use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 
-/// Memory of a ring that no kernel knows: for tests of rings and of code above them, and for loom and Miri.
+/// Memory of a ring that no kernel knows: for tests of rings and of code above them, and for loom
+/// and Miri.
 #[derive(Debug)]
 pub struct HeapRing<T>(Arc<Shared<T>>);
 
@@ -18,8 +19,8 @@ struct Shared<T> {
     slots: Box<[UnsafeCell<T>]>,
 }
 
-// SAFETY: the slots are accessed through `Storage` only, whose callers (one producer and one consumer, see
-// `HeapRing::pair`) never touch a slot at the same time: the indices hand it over.
+// SAFETY: the slots are accessed through `Storage` only, whose callers (one producer and one
+// consumer, see `HeapRing::pair`) never touch a slot at the same time: the indices hand it over.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T: Copy + Default> HeapRing<T> {
@@ -59,8 +60,8 @@ impl<T> HeapRing<T> {
     }
 }
 
-// SAFETY: `with_memory` takes powers of two only; indices are loaded with Acquire and stored with Release; slots
-// are reached by checked indexing.
+// SAFETY: `with_memory` takes powers of two only; indices are loaded with Acquire and stored with
+// Release; slots are reached by checked indexing.
 unsafe impl<T: Copy> Storage<T> for HeapRing<T> {
     fn entries(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "made from a u32")]

@@ -18,9 +18,11 @@ pub(crate) struct Layout {
     pub(crate) desc: usize,
 }
 
-/// A ring of a socket. The mapping is removed when this is dropped, and keeps the socket alive until then.
+/// A ring of a socket. The mapping is removed when this is dropped, and keeps the socket alive
+/// until then.
 ///
-/// Kernel memory is reached through raw pointers and atomics only: no reference to a slot ever exists.
+/// Kernel memory is reached through raw pointers and atomics only: no reference to a slot ever
+/// exists.
 #[derive(Debug)]
 pub struct KernelRing<T> {
     producer: NonNull<u32>,
@@ -34,8 +36,8 @@ pub struct KernelRing<T> {
 }
 
 impl<T: Copy> KernelRing<T> {
-    /// Maps the ring that the socket `fd` has at the page offset `page_offset`; `None` when `layout` does
-    /// not fit `entries` (which the kernel has accepted) into a mapping at all.
+    /// Maps the ring that the socket `fd` has at the page offset `page_offset`; `None` when
+    /// `layout` does not fit `entries` (which the kernel has accepted) into a mapping at all.
     ///
     /// # Errors
     /// What `mmap` says.
@@ -52,7 +54,8 @@ impl<T: Copy> KernelRing<T> {
             .ok_or_else(|| std::io::Error::other("the kernel's ring layout makes no sense"))?;
         let mapping = Mapping::of_ring(fd, page_offset, bytes)?;
         let at = |offset: usize| {
-            // SAFETY: `is_sound` saw that all offsets lie below `desc`, which lies inside the mapping.
+            // SAFETY: `is_sound` saw that all offsets lie below `desc`, which lies inside the
+            // mapping.
             unsafe { mapping.base().add(offset) }
         };
         Ok(KernelRing {
@@ -68,8 +71,9 @@ impl<T: Copy> KernelRing<T> {
 
     /// The word at one of our three word pointers.
     fn word(&self, pointer: NonNull<u32>) -> &AtomicU32 {
-        // SAFETY: `pointer` is aligned and inside the mapping (`map`), which lives as long as `self`; the kernel
-        // writes these words with single stores, and we only through this atomic.
+        // SAFETY: `pointer` is aligned and inside the mapping (`map`), which lives as long as
+        // `self`; the kernel writes these words with single stores, and we only through this
+        // atomic.
         unsafe { AtomicU32::from_ptr(pointer.as_ptr()) }
     }
 }
@@ -85,11 +89,12 @@ impl Layout {
     }
 }
 
-// SAFETY: the pointers lead to a mapping that belongs to this value alone and is bound to no thread.
+// SAFETY: the pointers lead to a mapping that belongs to this value alone and is bound to no
+// thread.
 unsafe impl<T: Send> Send for KernelRing<T> {}
 
-// SAFETY: `map` takes powers of two only; indices are loaded with Acquire and stored with Release; the slots
-// pointer has room for `entries` values behind it.
+// SAFETY: `map` takes powers of two only; indices are loaded with Acquire and stored with Release;
+// the slots pointer has room for `entries` values behind it.
 unsafe impl<T: Copy> Storage<T> for KernelRing<T> {
     fn entries(&self) -> u32 {
         self.entries
@@ -119,7 +124,8 @@ unsafe impl<T: Copy> Storage<T> for KernelRing<T> {
     unsafe fn read(&self, slot: u32) -> T {
         // SAFETY: the caller passes `slot < entries`.
         let pointer = unsafe { self.slots.add(slot as usize) };
-        // SAFETY: inside the mapping and aligned; the kernel has published it and leaves it alone until we release it.
+        // SAFETY: inside the mapping and aligned; the kernel has published it and leaves it alone
+        // until we release it.
         unsafe { pointer.read() }
     }
 

@@ -22,7 +22,8 @@ pub struct Producer<T, S = KernelRing<T>> {
 impl<T: Copy, S: Storage<T>> Producer<T, S> {
     /// Takes the writing end of `storage` and goes on where its indices stand.
     ///
-    /// One ring has one producer; a second one over the same storage would overwrite the first one's entries.
+    /// One ring has one producer; a second one over the same storage would overwrite the first
+    /// one's entries.
     pub(crate) fn new(storage: S) -> Producer<T, S> {
         let producer = storage.producer();
         let consumer_seen = storage.consumer();
@@ -54,8 +55,8 @@ impl<T: Copy, S: Storage<T>> Producer<T, S> {
 
     /// Whether the kernel asks to be woken when there is something new in this ring.
     ///
-    /// A hint: the kernel may set it at any time, also just after it was read as clear. Ask in every round
-    /// of the poll loop while entries are waiting, not only once after a submit.
+    /// A hint: the kernel may set it at any time, also just after it was read as clear. Ask in
+    /// every round of the poll loop while entries are waiting, not only once after a submit.
     pub fn needs_wakeup(&self) -> bool {
         self.storage.flags() & libc::XDP_RING_NEED_WAKEUP != 0
     }
@@ -66,8 +67,8 @@ impl<T: Copy, S: Storage<T>> Producer<T, S> {
         if self.broken { 0 } else { self.producer.wrapping_sub(self.consumer_seen) }
     }
 
-    /// Whether the other side's index was seen further away than the ring is long. It stays so: such a ring has no free
-    /// slots any more, and its socket has to be closed.
+    /// Whether the other side's index was seen further away than the ring is long. It stays so:
+    /// such a ring has no free slots any more, and its socket has to be closed.
     pub fn is_broken(&self) -> bool {
         self.broken
     }
@@ -87,14 +88,16 @@ impl<T: Copy, S: Storage<T>> Producer<T, S> {
         if self.broken {
             return 0;
         }
-        // Cannot underflow: `look` and `new` keep the distance at or below `entries`, and `submit` adds no more than is free.
+        // Cannot underflow: `look` and `new` keep the distance at or below `entries`, and `submit`
+        // adds no more than is free.
         self.storage.entries() - self.producer.wrapping_sub(self.consumer_seen)
     }
 }
 
 /// Slots taken from a ring, to be written in order and then published together.
 ///
-/// Dropping it without [`submit`](Reservation::submit) publishes nothing, and the slots are free again.
+/// Dropping it without [`submit`](Reservation::submit) publishes nothing, and the slots are free
+/// again.
 #[derive(Debug)]
 #[must_use = "nothing is published without submit"]
 pub struct Reservation<'r, T: Copy, S: Storage<T> = KernelRing<T>> {
@@ -135,8 +138,8 @@ impl<T: Copy, S: Storage<T>> Reservation<'_, T, S> {
         }
         let index = self.ring.producer.wrapping_add(self.written);
         let slot = index & (self.ring.storage.entries() - 1);
-        // SAFETY: masked, so below `entries`; and one of the `len` slots that `reserve` found free, which
-        // stay ours until `submit`, since the consumer does not pass the published index.
+        // SAFETY: masked, so below `entries`; and one of the `len` slots that `reserve` found free,
+        // which stay ours until `submit`, since the consumer does not pass the published index.
         unsafe { self.ring.storage.write(slot, value) };
         self.written += 1;
         Ok(())
@@ -157,7 +160,8 @@ impl<T: Copy, S: Storage<T>> Reservation<'_, T, S> {
         self.written - before
     }
 
-    /// Publishes what was pushed, and returns how much that was. Slots that were not written stay free.
+    /// Publishes what was pushed, and returns how much that was. Slots that were not written stay
+    /// free.
     #[inline]
     pub fn submit(self) -> u32 {
         let written = self.written;

@@ -1,4 +1,5 @@
-//! Tests of the index code on memory without a kernel. They make no system call, so Miri runs them as they are.
+//! Tests of the index code on memory without a kernel. They make no system call, so Miri runs them
+//! as they are.
 
 #[cfg(loom)]
 mod loom;

@@ -1,6 +1,7 @@
 //! From nothing to a bound socket, and from an errno to its cause.
 //!
-//! The kernel wants this order: memory, ring sizes, ring mappings, bind, and then the options that look at what was bound.
+//! The kernel wants this order: memory, ring sizes, ring mappings, bind, and then the options that
+//! look at what was bound.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -78,7 +79,8 @@ pub(super) fn bind(
     Ok(Socket { fill, completion, rx, tx, handle, mode, rung: config.rung, tx_budget })
 }
 
-/// What can be said about sharing before asking the kernel, which answers some of it with a bare `EINVAL`.
+/// What can be said about sharing before asking the kernel, which answers some of it with a bare
+/// `EINVAL`.
 fn check_share(area: &Arc<Area>, share: &SocketHandle, place: Place) -> Result<(), SetupError> {
     let (device, queue) = (|| place.device(), place.queue);
     if !Arc::ptr_eq(area, &share.0.area) {
@@ -100,7 +102,8 @@ fn register(area: &Area, fd: BorrowedFd<'_>, place: Place) -> Result<(), SetupEr
         flags: 0,
         tx_metadata_len: 0,
     };
-    // SAFETY: the area's memory is reached by raw pointers only, and each socket keeps the area until its descriptor is closed.
+    // SAFETY: the area's memory is reached by raw pointers only, and each socket keeps the area
+    // until its descriptor is closed.
     unsafe { sys::register_umem(fd, &registration) }
         .map_err(|source| setup_error(place.doing("register packet memory"), source))
 }
@@ -245,7 +248,8 @@ fn bind_retrying(
     }
 }
 
-/// The cause behind what `bind` answered (`xsk_bind` in `net/xdp/xsk.c`, `xp_assign_dev` in `net/xdp/xsk_buff_pool.c`).
+/// The cause behind what `bind` answered (`xsk_bind` in `net/xdp/xsk.c`, `xp_assign_dev` in
+/// `net/xdp/xsk_buff_pool.c`).
 fn bind_error(source: io::Error, place: Place, rung: Rung, waited: Duration) -> SetupError {
     let (device, queue) = (place.device(), place.queue);
     match source.raw_os_error() {
@@ -258,7 +262,8 @@ fn bind_error(source: io::Error, place: Place, rung: Rung, waited: Duration) -> 
             setup_error(place.doing("bind"), source)
         }
         Some(libc::EINVAL | libc::ERANGE) => {
-            // The kernel says so little about nothing but the queue number; our other arguments are checked before.
+            // The kernel says so little about nothing but the queue number; our other arguments are
+            // checked before.
             let queues = nic::name(place.ifindex).and_then(|name| nic::queues(&name));
             match queues.map(|queues| queues.bindable()) {
                 Ok(queues) if queue >= queues => SetupError::NoSuchQueue { device, queue, queues },
@@ -269,7 +274,8 @@ fn bind_error(source: io::Error, place: Place, rung: Rung, waited: Duration) -> 
     }
 }
 
-/// An errno that no rule of the kernel's own explains: for zero-copy, where the driver has its say, a refusal of the rung.
+/// An errno that no rule of the kernel's own explains: for zero-copy, where the driver has its say,
+/// a refusal of the rung.
 fn refused(source: io::Error, place: Place, rung: Rung) -> SetupError {
     match rung {
         Rung::DriverZeroCopy => {

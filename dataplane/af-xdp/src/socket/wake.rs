@@ -5,10 +5,13 @@ use std::io;
 /// What came of [`Socket::wake_tx`](crate::Socket::wake_tx).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TxWake {
-    /// The kernel has looked at the ring and left nothing that it could have sent.
+    /// The kernel has looked at the ring, and knows no reason to look again. It may still have
+    /// stopped behind an invalid descriptor: while [`Producer::pending`](crate::Producer::pending)
+    /// is not 0, wake it again in a later round.
     Done,
-    /// There may be descriptors left: the budget is used up, the device's queue or the socket's send buffer is full, memory is
-    /// short, or the device dropped a packet (`EAGAIN`, `EBUSY`, `ENOBUFS`, `ENOMEM`, `EINTR`). Wake again in a later round.
+    /// There may be descriptors left: the budget is used up, the device's queue or the socket's
+    /// send buffer is full, memory is short, or the device dropped a packet (`EAGAIN`, `EBUSY`,
+    /// `ENOBUFS`, `ENOMEM`, `EINTR`). Wake again in a later round.
     Again,
     /// The device is switched off (`ENETDOWN`). Descriptors stay on the ring until it is on.
     DeviceDown,

@@ -1,4 +1,5 @@
-//! Every interleaving, and every value a load may return under the memory model, of two threads on a small ring.
+//! Every interleaving, and every value a load may return under the memory model, of two threads on
+//! a small ring.
 
 use loom::thread;
 

@@ -159,7 +159,8 @@ fn peer_index_is_read_again_only_when_short() {
 #[test]
 fn impossible_consumer_index_breaks_the_producer() {
     for start in STARTS {
-        // Ahead of what was published, one short of a whole ring behind it, and the far end of the number circle.
+        // Ahead of what was published, one short of a whole ring behind it, and the far end of the
+        // number circle.
         for wrong in [start.wrapping_add(1), start.wrapping_sub(9), start.wrapping_add(1 << 31)] {
             let ((mut producer, _), memory) = HeapRing::<u64>::with_memory(8, start);
             memory.set_consumer(wrong);
@@ -212,20 +213,27 @@ fn two_threads_pass_every_entry_once() {
             let mut slots = producer.reserve(5);
             slots.extend(&mut values);
             if slots.submit() == 0 {
+                assert!(!producer.is_broken());
                 thread::yield_now();
             }
         }
     });
     let mut next = 0;
-    while next < ENTRIES {
+    loop {
+        // Asked before the look, so that nothing can come in between.
+        let last_look = sender.is_finished();
         let seen = consumer.peek(3);
         for value in &seen {
             assert_eq!(value, next);
             next += 1;
         }
         if seen.release() == 0 {
+            if last_look {
+                break;
+            }
             thread::yield_now();
         }
     }
     sender.join().unwrap();
+    assert_eq!((next, consumer.is_broken()), (ENTRIES, false));
 }
