@@ -51,6 +51,8 @@ pub(crate) enum Change {
     Rule(Rule),
     /// A routing rule is gone.
     RuleGone,
+    /// A nexthop object was made, changed or deleted.
+    Nexthop,
 }
 
 /// An interface.

@@ -6,6 +6,8 @@
 //!   is wrong until it has read everything again.
 //! * A dump comes in many pieces. When a table changes between two, the kernel sets `NLM_F_DUMP_INTR` on one of them:
 //!   entries may be missing or double, so the dump is done again, a bounded number of times.
+//! * Routes are listed without the lock that changes hold. A notice that comes before the change it tells of is done
+//!   would lead to a list of what was; so the lock is waited for first.
 //! * A namespace is that of the thread which opens the socket; which thread uses it later does not matter.
 
 use std::io::{self, ErrorKind};
@@ -40,8 +42,11 @@ const DUMP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often an interrupted dump is done again.
 const DUMP_ATTEMPTS_MAX: usize = 20;
 
-/// `RTNLGRP_LINK`, `_NEIGH`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV4_RULE` (`linux/rtnetlink.h`).
-const GROUPS: [u32; 5] = [1, 3, 5, 7, 8];
+/// `RTNLGRP_LINK`, `_NEIGH`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV4_RULE`, `_NEXTHOP` (`linux/rtnetlink.h`).
+const GROUPS: [u32; 6] = [1, 3, 5, 7, 8, 32];
+
+/// `RTM_NEWNEXTHOP` and `RTM_DELNEXTHOP`, which the parser does not know.
+const NEXTHOP_MESSAGES: [u16; 2] = [104, 105];
 
 /// What one receive brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +113,12 @@ impl Netlink {
             Err(error) => return Err(error),
         };
         let mut received = Received::Messages;
-        for message in messages(&self.buffer[..bytes]) {
+        let (nexthops, others): (Vec<_>, Vec<_>) = raw_messages(&self.buffer[..bytes])
+            .partition(|raw| raw.is_some_and(|raw| NEXTHOP_MESSAGES.contains(&kind_of(raw))));
+        if !nexthops.is_empty() {
+            take(Change::Nexthop);
+        }
+        for message in others.into_iter().map(|raw| raw.and_then(parse)) {
             match message {
                 Some(NetlinkMessage {
                     header,
@@ -136,6 +146,10 @@ impl Netlink {
         begin: impl Fn(&mut T),
         mut take: impl FnMut(&mut T, Change),
     ) -> io::Result<()> {
+        if part == Part::Routes {
+            // The kernel says first that an interface is down, and drops its routes then.
+            self.wait_for_change()?;
+        }
         for _ in 0..DUMP_ATTEMPTS_MAX {
             begin(target);
             self.drain_answers();
@@ -153,16 +167,7 @@ impl Netlink {
     fn take_dump(&mut self, mut take: impl FnMut(Change)) -> io::Result<bool> {
         let mut whole = true;
         loop {
-            let ready =
-                poll_for(&mut [PollFd::new(&self.requests, PollFlags::IN)], Some(DUMP_PATIENCE))?;
-            if ready == 0 {
-                return Err(io::Error::new(ErrorKind::TimedOut, "the kernel does not answer"));
-            }
-            let bytes = match receive(&self.requests, &mut self.buffer) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
-            };
+            let bytes = self.receive_answer()?;
             for message in messages(&self.buffer[..bytes]) {
                 // An entry that cannot be read is left out: reading again would not mend it.
                 let Some(message) = message else { continue };
@@ -190,30 +195,63 @@ impl Netlink {
 
     /// Which table the kernel finds the route to one of its own addresses in. `None` when it finds none.
     pub(crate) fn table_of(&mut self, address: Ipv4Addr) -> io::Result<Option<u32>> {
-        self.drain_answers();
-        self.sequence = self.sequence.wrapping_add(1);
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         message.header.destination_prefix_length = 32;
         message.header.flags = RouteFlags::LookupTable;
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
-        let request = encode(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST, self.sequence);
-        self.requests.send_to(&request, &SocketAddr::new(0, 0), 0)?;
-        poll_for(&mut [PollFd::new(&self.requests, PollFlags::IN)], Some(DUMP_PATIENCE))?;
-        let bytes = receive(&self.requests, &mut self.buffer)?;
-        let table = messages(&self.buffer[..bytes]).flatten().find_map(|message| {
-            let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) =
-                message.payload
-            else {
-                return None;
-            };
-            let given = route.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Table(table) => Some(*table),
-                _ => None,
-            });
-            Some(given.unwrap_or(route.header.table.into()))
+        let answer = self.ask(RouteNetlinkMessage::GetRoute(message))?;
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = answer else {
+            return Ok(None);
+        };
+        let given = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
         });
-        Ok(table)
+        Ok(Some(given.unwrap_or(route.header.table.into())))
+    }
+
+    /// Waits until the kernel has ended the change that it is in the middle of. Describing an interface takes the lock
+    /// that every change holds (RTNL), so the answer comes after it.
+    fn wait_for_change(&mut self) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        // The loopback interface. Were it missing, the answer would be an error, and come as late.
+        message.header.index = 1;
+        self.ask(RouteNetlinkMessage::GetLink(message)).map(drop)
+    }
+
+    /// Asks for one thing and returns the answer, which may be an error of the kernel's.
+    fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+    ) -> io::Result<NetlinkPayload<RouteNetlinkMessage>> {
+        self.drain_answers();
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = encode(message, NLM_F_REQUEST, self.sequence);
+        self.requests.send_to(&request, &SocketAddr::new(0, 0), 0)?;
+        loop {
+            let bytes = self.receive_answer()?;
+            let answer = messages(&self.buffer[..bytes])
+                .flatten()
+                .find(|message| message.header.sequence_number == self.sequence);
+            if let Some(answer) = answer {
+                return Ok(answer.payload);
+            }
+        }
+    }
+
+    /// Waits for a datagram of answers and receives it.
+    fn receive_answer(&mut self) -> io::Result<usize> {
+        loop {
+            let mut fds = [PollFd::new(&self.requests, PollFlags::IN)];
+            if poll_for(&mut fds, Some(DUMP_PATIENCE))? == 0 {
+                return Err(io::Error::new(ErrorKind::TimedOut, "the kernel does not answer"));
+            }
+            match receive(&self.requests, &mut self.buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
     }
 
     /// Tells the kernel that these neighbours, given as (interface, address), are in use: it resolves those it does
@@ -272,10 +310,21 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// The messages of a datagram; `None` for one that cannot be read, which also ends a datagram that makes no sense.
-fn messages(
-    mut datagram: &[u8],
-) -> impl Iterator<Item = Option<NetlinkMessage<RouteNetlinkMessage>>> {
+/// The messages of a datagram, parsed; `None` for one that cannot be read.
+fn messages(datagram: &[u8]) -> impl Iterator<Item = Option<NetlinkMessage<RouteNetlinkMessage>>> {
+    raw_messages(datagram).map(|raw| raw.and_then(parse))
+}
+
+fn parse(raw: &[u8]) -> Option<NetlinkMessage<RouteNetlinkMessage>> {
+    NetlinkMessage::deserialize(raw).ok()
+}
+
+fn kind_of(raw: &[u8]) -> u16 {
+    NetlinkBuffer::new_checked(&raw).map_or(0, |buffer| buffer.message_type())
+}
+
+/// The messages of a datagram; `None` and the end where it makes no sense.
+fn raw_messages(mut datagram: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if datagram.is_empty() {
             return None;
@@ -286,7 +335,7 @@ fn messages(
         };
         let padded = message.len().next_multiple_of(4).min(datagram.len());
         datagram = &datagram[padded..];
-        Some(NetlinkMessage::deserialize(message).ok())
+        Some(Some(message))
     })
 }
 

@@ -1,7 +1,7 @@
 //! The mirror's knowledge and how messages change it: no socket, no thread, no clock.
 //!
-//! Notices do not tell everything. When an interface goes down or loses an address, the kernel drops the routes that
-//! depended on it without a word (`fib_table_flush`), and the order of addresses, which decides about source addresses,
+//! Notices do not tell everything. When an interface goes down or loses an address, or a nexthop object is deleted, the
+//! kernel drops the routes that depended on it without a word (`fib_table_flush`), and the order of addresses, which decides about source addresses,
 //! shows in a dump only. So [`MirrorState::apply`] returns what has to be asked for again, as [`Stale`] parts:
 //!
 //! ```text
@@ -11,6 +11,7 @@
 //!   route              yes                     -
 //!   neighbour          yes                     neighbours, if a port appeared
 //!   rule               no                      rules
+//!   nexthop object     no                      routes
 //!   notices were lost  -                       everything
 //! ```
 //!
@@ -188,6 +189,7 @@ impl MirrorState {
                 }
             }
             Change::RuleGone => return Part::Rules.into(),
+            Change::Nexthop => return Part::Routes.into(),
         }
         Stale::NONE
     }
