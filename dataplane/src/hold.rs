@@ -58,7 +58,7 @@ impl Held {
     pub fn outlook(&self, forwarding: &Forwarding, epoch: u64, now_ns: u64) -> Outlook {
         let state = forwarding.neighbour(self.port, self.next_hop).map(|neighbour| neighbour.state);
         match state {
-            Some(NeighbourState::Reachable | NeighbourState::Stale) => Outlook::Resolved,
+            Some(state) if state.is_usable() => Outlook::Resolved,
             // A failure that was known before this packet asked anew says nothing about the answer.
             Some(NeighbourState::Failed) if epoch > self.since_epoch => Outlook::Failed,
             _ if now_ns.saturating_sub(self.since_ns) > HELD_NS_MAX => Outlook::Failed,

@@ -44,6 +44,9 @@ const KEEP_ALIVE_MAX: usize = 4096;
 /// Notices taken in before requests and publications have their turn.
 const NOTICES_PER_TURN_MAX: usize = 1024;
 
+/// How often stale parts are read before what has been read is published, though more has changed meanwhile.
+const CATCH_UP_ROUNDS_MAX: usize = 4;
+
 /// After a failure to read the tables, the time until the next attempt.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -116,6 +119,7 @@ impl Mirror {
             netlink,
             state,
             stale: Stale::all(),
+            whole: false,
             outstanding: Outstanding::default(),
             resolver: resolver.clone(),
             stats: Arc::clone(&stats),
@@ -183,6 +187,8 @@ struct Follower {
     netlink: Netlink,
     state: MirrorState,
     stale: Stale,
+    /// No part is half read. While one is, the last snapshot stays.
+    whole: bool,
     outstanding: Outstanding,
     resolver: Resolver,
     stats: Arc<MirrorStats>,
@@ -199,7 +205,7 @@ impl Follower {
         let mut keep_alive_at = start + KEEP_ALIVE_INTERVAL;
         while !self.resolver.is_stopped() {
             let mut wake_at = keep_alive_at;
-            if self.state.is_dirty() && self.stale.is_empty() {
+            if self.state.is_dirty() && self.whole {
                 wake_at = wake_at.min(publish_after);
             }
             if let Some((failed, _)) = self.failing
@@ -214,28 +220,42 @@ impl Follower {
             let now_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
             // Requests first: a packet waits for each.
             self.resolve(now_ns);
-            self.take_notices();
-            let failed_just_now =
-                self.failing.as_ref().is_some_and(|(at, _)| at.elapsed() < RETRY_INTERVAL);
-            if !self.stale.is_empty() && !failed_just_now {
-                match self.read_stale() {
-                    Ok(()) => self.failing = None,
-                    Err((what, error)) => self.fail(what, &error),
-                }
-            }
+            self.catch_up();
             let now = Instant::now();
             if now >= keep_alive_at {
                 keep_alive_at = now + KEEP_ALIVE_INTERVAL;
                 self.keep_alive();
             }
-            // While a part is being read again, the last whole snapshot stays.
-            if self.state.is_dirty() && self.stale.is_empty() && now >= publish_after {
+            if self.state.is_dirty() && self.whole && now >= publish_after {
                 self.publish(published);
                 let end = Instant::now();
                 publish_after = end + PUBLISH_INTERVAL_MIN.max((end - now) * 4);
             }
             self.send_events();
         }
+    }
+
+    /// Takes in what has happened: notices, then the parts that they make stale, and so on until all is quiet. A part is
+    /// read while the kernel goes on changing it; only with the notices of these changes is it what the kernel had at
+    /// one time.
+    fn catch_up(&mut self) {
+        let failed_just_now =
+            self.failing.as_ref().is_some_and(|(at, _)| at.elapsed() < RETRY_INTERVAL);
+        for _ in 0..CATCH_UP_ROUNDS_MAX {
+            self.take_notices();
+            if self.stale.is_empty() || failed_just_now {
+                return;
+            }
+            match self.read_stale() {
+                Ok(()) => self.failing = None,
+                Err((what, error)) => {
+                    self.fail(what, &error);
+                    return;
+                }
+            }
+        }
+        // Changes without end. What has been read is as good as it gets; the rest has its turn after a publication.
+        self.take_notices();
     }
 
     /// Reads the stale parts again, until none is left. On an error the rest stays stale.
@@ -245,6 +265,7 @@ impl Follower {
             if !self.stale.contains(part) {
                 continue;
             }
+            self.whole = false;
             let stale = &mut self.stale;
             let take = |state: &mut MirrorState, change| *stale |= state.apply(change);
             self.netlink
@@ -259,6 +280,7 @@ impl Follower {
                 self.state.probed(table);
             }
         }
+        self.whole = true;
         Ok(())
     }
 
