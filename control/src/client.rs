@@ -96,15 +96,29 @@ pub fn socket_path(given: Option<&Path>) -> PathBuf {
     }
 }
 
+/// Connects within [`TIMEOUT_DEFAULT`]: a plain connect would wait for ever for a daemon that
+/// has stopped accepting, once its queue is full. For Unix sockets the time limit for sending
+/// covers connecting too (unix_stream_connect in the kernel's net/unix/af_unix.c).
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+    let address = SocketAddrUnix::new(path)?;
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(TIMEOUT_DEFAULT))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket.into())
+}
+
 impl Client {
     /// Connects to the daemon at [`socket_path`]`(socket)`.
     ///
     /// # Errors
-    /// [`ClientError::NotRunning`], [`ClientError::Stale`], [`ClientError::PermissionDenied`] or
-    /// [`ClientError::Connect`].
+    /// [`ClientError::NotRunning`], [`ClientError::Stale`], [`ClientError::PermissionDenied`],
+    /// [`ClientError::TimedOut`] or [`ClientError::Connect`].
     pub fn connect(socket: Option<&Path>) -> Result<Self, ClientError> {
         let path = socket_path(socket);
-        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+        let stream = connect(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => ClientError::TimedOut { timeout: TIMEOUT_DEFAULT },
             io::ErrorKind::NotFound => ClientError::NotRunning { path: path.clone() },
             io::ErrorKind::ConnectionRefused => ClientError::Stale { path: path.clone() },
             io::ErrorKind::PermissionDenied => ClientError::PermissionDenied { path: path.clone() },

@@ -8,7 +8,7 @@ pub(super) const MATCHES_ENFORCED: [&str; 2] = ["tcp", "udp"];
 pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
-const MATCHES: [&str; 64] = [
+const MATCHES: &[&str] = &[
     "addrtype",
     "ah",
     "bpf",
@@ -70,16 +70,14 @@ const MATCHES: [&str; 64] = [
     "statistic",
     "string",
     "tcpmss",
+    "u32",
     "time",
     "tos",
     "ttl",
 ];
 
-/// Matches left out above only for the length of the table.
-const MATCHES_MORE: [&str; 2] = ["u32", "quota2"];
-
 /// The other targets of iptables 1.8.11 and xtables-addons.
-const TARGETS: [&str; 41] = [
+const TARGETS: &[&str] = &[
     "AUDIT",
     "CHECKSUM",
     "CLASSIFY",
@@ -124,7 +122,7 @@ const TARGETS: [&str; 41] = [
 ];
 
 /// Tables of iptables other than filter.
-const TABLES: [&str; 4] = ["nat", "mangle", "raw", "security"];
+const TABLES: &[&str] = &["nat", "mangle", "raw", "security"];
 
 /// Options that a protocol's match brings without `-m`, as in `-p icmp --icmp-type 8`.
 const IMPLIED: [(&str, u8, &[&str]); 5] = [
@@ -140,7 +138,7 @@ const IMPLIED: [(&str, u8, &[&str]); 5] = [
 ];
 
 pub(super) fn is_match(name: &str) -> bool {
-    MATCHES.contains(&name) || MATCHES_MORE.contains(&name)
+    MATCHES.contains(&name)
 }
 
 pub(super) fn is_target(name: &str) -> bool {

@@ -166,7 +166,7 @@ pub(super) const SHORT: [ShortOption<Key>; 35] = [
 ];
 
 /// As in iptables (iptables/iptables.c).
-pub(super) const LONG: [LongOption<Key>; 36] = [
+pub(super) const LONG: [LongOption<Key>; 37] = [
     long("append", Value::Required, Key::Verb(Verb::Append)),
     long("delete", Value::Required, Key::Verb(Verb::Delete)),
     long("check", Value::Required, Key::Verb(Verb::Check)),
@@ -203,6 +203,7 @@ pub(super) const LONG: [LongOption<Key>; 36] = [
     long("set-counters", Value::Required, Key::NotEnforced("-c (setting counters)")),
     long("goto", Value::Required, Key::NotEnforced("-g (goto a user-defined chain)")),
     long("ipv4", Value::None, Key::Ipv4),
+    long("ipv6", Value::None, Key::Ipv6),
 ];
 
 /// Long names that come with `-m tcp`; the first four with `-m udp` too.

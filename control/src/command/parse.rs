@@ -4,7 +4,7 @@
 //! does not fit the command, so that of several errors the same one is reported.
 
 use super::error::{ParseError, ParseErrorKind};
-use super::getopt::{Getopt, Item, LongOption, Word};
+use super::getopt::{Getopt, Item, Word};
 use super::options::{Condition, Key, LONG, SHORT, Verb};
 use super::refusal::{Refusal, locate};
 use super::specification::Specification;
@@ -104,9 +104,7 @@ impl<'a> Parser<'a> {
 
     /// Reads all words. Returns early for help and version, as iptables does.
     fn words(&mut self) -> Result<Option<Parsed>, Refusal<'a>> {
-        let mut long: Vec<LongOption<Key>> = LONG.to_vec();
-        long.push(LongOption { name: "ipv6", value: super::getopt::Value::None, key: Key::Ipv6 });
-        while let Some(item) = self.getopt.next(&SHORT, &self.specification.options(&long)) {
+        while let Some(item) = self.getopt.next(&SHORT, &self.specification.options(&LONG)) {
             match item {
                 Item::Plain(word) if word.text == "!" => {
                     if self.negation.is_some() {

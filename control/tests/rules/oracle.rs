@@ -16,13 +16,22 @@ pub(crate) struct Answer {
 pub(crate) fn missing() -> Option<String> {
     let probe = Command::new("unshare").args(["-n", "iptables-legacy", "-S"]).output();
     match probe {
-        Ok(output) if output.status.success() => None,
+        Ok(output) if output.status.success() => other_version(),
         Ok(output) => Some(format!(
             "`unshare -n iptables-legacy -S` fails (root and ip_tables are needed): {}",
             String::from_utf8_lossy(&output.stderr).trim()
         )),
         Err(error) => Some(format!("`unshare -n iptables-legacy` cannot be run: {error}")),
     }
+}
+
+/// Releases differ in small things, such as the column `prot` of `-L -n`; what is compared here
+/// is the form of Debian 12.
+fn other_version() -> Option<String> {
+    let output = Command::new("iptables-legacy").arg("--version").output().ok()?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let differs = version != "iptables v1.8.9 (legacy)";
+    differs.then(|| format!("the oracle must be iptables v1.8.9 (legacy), here is {version}"))
 }
 
 /// Runs all command lines (without the program's name) one after the other in one fresh

@@ -1,11 +1,16 @@
 //! What must hold for every rule.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use weir_control::command::{ChainName, Command, Parsed, parse};
 use weir_control::protocol::{Request, RequestBody};
 use weir_control::rule::{Names, Rule};
 
 use crate::generate;
+
+static BUILTIN: LazyLock<Names> = LazyLock::new(Names::builtin);
+static SYSTEM: LazyLock<Names> = LazyLock::new(Names::system);
 
 fn appended(words: &[String], names: &Names) -> Vec<Rule> {
     let mut arguments = vec!["-A".to_owned(), "FORWARD".to_owned()];
@@ -25,15 +30,15 @@ proptest! {
     #[test]
     fn a_printed_rule_parses_to_itself(rule in generate::rule()) {
         prop_assert_eq!(rule.validate(), Ok(()));
-        for names in [Names::builtin(), Names::system()] {
-            prop_assert_eq!(appended(&rule.arguments(&names), &names), vec![rule.clone()]);
+        for names in [&*BUILTIN, &*SYSTEM] {
+            prop_assert_eq!(appended(&rule.arguments(names), names), vec![rule.clone()]);
         }
     }
 
     #[test]
     fn other_spellings_mean_the_same(rule in generate::rule(), style in any::<u32>()) {
-        let names = Names::builtin();
-        prop_assert_eq!(appended(&generate::words(&rule, style, &names), &names), vec![rule]);
+        let words = generate::words(&rule, style, &BUILTIN);
+        prop_assert_eq!(appended(&words, &BUILTIN), vec![rule]);
     }
 
     #[test]
@@ -50,7 +55,7 @@ proptest! {
 
     #[test]
     fn no_command_line_panics(words in prop::collection::vec(any_word(), 0..9)) {
-        if let Err(error) = parse(&words, &Names::builtin()) {
+        if let Err(error) = parse(&words, &BUILTIN) {
             let report = error.report();
             prop_assert!(!report.is_empty());
             if let Some(position) = error.position {

@@ -183,6 +183,15 @@ Workers
   1  not pinned  idle           9      2
 ";
     assert_eq!(text, expected);
+    let (status, text, _) = weirctl(&daemon.socket(), "ports");
+    let ports = expected.split("Ports\n").nth(1).and_then(|rest| rest.split("\nWorkers").next());
+    let expected =
+        format!("port enp0s3 is closed: the interface is gone\n{}", ports.unwrap_or_default());
+    assert_eq!((status, text), (0, expected));
+    let (_, json, _) = weirctl(&daemon.socket(), "ports --json");
+    let parsed: Vec<weir_control::protocol::PortStatus> =
+        serde_json::from_str(&json).expect("JSON");
+    assert_eq!(parsed, daemon::status().ports);
 }
 
 #[test]
@@ -319,6 +328,18 @@ fn sockets_that_lead_nowhere_are_told_apart() {
     assert!(matches!(error(&file), ClientError::Stale { .. }));
     let long = directory.path().join("x".repeat(200));
     assert!(matches!(error(&long), ClientError::Connect { .. }));
+}
+
+#[test]
+fn a_daemon_that_accepts_nobody_is_not_waited_for_for_ever() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let socket = directory.path().join("s");
+    let listener = UnixListener::bind(&socket).expect("socket");
+    rustix::net::listen(&listener, 0).expect("a queue of one");
+    let waiting = Client::connect(Some(&socket)).expect("the queue has room");
+    let error = Client::connect(Some(&socket)).expect_err("the queue is full");
+    assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
+    drop(waiting);
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Cli {
 pub(crate) enum Subcommand {
     /// Show how the daemon is: ports, workers, frames, what is wrong
     Status,
+    /// Show the ports alone
+    Ports,
     /// Show what the daemon has counted: packets, drops by reason, times
     Stats {
         /// Repeat every so many seconds, with rates, until interrupted

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
     let result = match cli.subcommand {
         Subcommand::Iptables { .. } => return iptables::run(verbatim, socket, &mut output),
         Subcommand::Status => status::run(socket, &mut output),
+        Subcommand::Ports => status::run_ports(socket, &mut output),
         Subcommand::Stats { watch } => stats::run(socket, watch, &mut output),
         Subcommand::Completions { shell } => pages::completions(shell, &mut output),
         Subcommand::Man { directory } => pages::man(directory.as_deref(), &mut output),

@@ -1,4 +1,4 @@
-//! `weirctl status`
+//! `weirctl status` and `weirctl ports`
 
 use std::path::Path;
 
@@ -18,6 +18,28 @@ pub(crate) fn run(socket: Option<&Path>, output: &mut Output) -> Result<(), Fail
     output.text(&text)
 }
 
+pub(crate) fn run_ports(socket: Option<&Path>, output: &mut Output) -> Result<(), Failed> {
+    let Reply::Ports(list) = Client::connect(socket)?.request(RequestBody::Ports)? else {
+        return Err(ClientError::UnexpectedReply.into());
+    };
+    match output.json {
+        true => output.json(&list, false),
+        false => output.text(&(closed_ports(&list, output) + &ports(&list))),
+    }
+}
+
+/// A line for each port without packets.
+fn closed_ports(ports: &[PortStatus], output: &Output) -> String {
+    let mut text = String::new();
+    for port in ports {
+        if let PortState::Closed(reason) = &port.state {
+            let warning = format!("port {} is closed: {reason}", port.name);
+            text.push_str(&format!("{}\n", output.paint(BAD, warning)));
+        }
+    }
+    text
+}
+
 fn describe(status: &Status, output: &Output) -> String {
     let Status { version, pid, mode, host, on_exit, config_path, .. } = status;
     let since = uptime(status.uptime_s);
@@ -35,12 +57,7 @@ fn describe(status: &Status, output: &Output) -> String {
         grouped(frames.held),
         grouped(frames.in_flight)
     ));
-    for port in &status.ports {
-        if let PortState::Closed(reason) = &port.state {
-            let warning = format!("port {} is closed: {reason}", port.name);
-            text.push_str(&format!("{}\n", output.paint(BAD, warning)));
-        }
-    }
+    text.push_str(&closed_ports(&status.ports, output));
     for warning in &status.warnings {
         text.push_str(&format!("{}\n", output.paint(BAD, warning)));
     }
