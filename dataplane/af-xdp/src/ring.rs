@@ -48,6 +48,8 @@ pub use kernel::KernelRing;
 pub(crate) use kernel::Layout;
 pub use producer::{Producer, Reservation};
 
+use std::sync::atomic::Ordering;
+
 use crate::desc::Desc;
 
 /// Chunk addresses from the program to the kernel: room to receive into.
@@ -67,29 +69,31 @@ pub const RING_ENTRIES_MAX: u32 = 1 << 20;
 
 /// Where a ring lives: two indices, a flags word and a power of two of slots.
 ///
+/// The orderings are arguments so that they stand in one place, the index code, and are tested there.
+///
 /// # Safety
 /// * [`entries`](Storage::entries) is a power of two, not above 2^31, and never changes.
-/// * An index that was stored with Release is seen by the other side with Acquire, together with
-///   all slot accesses made before.
+/// * The index methods are single atomic accesses, with the ordering that they are given, to words
+///   that the other side accesses atomically too.
 /// * [`read`](Storage::read) and [`write`](Storage::write) reach slot `slot` for every `slot <
 ///   entries` and touch nothing else.
 pub unsafe trait Storage<T: Copy> {
     /// Number of slots.
     fn entries(&self) -> u32;
 
-    /// The producer's index, loaded with Acquire.
-    fn producer(&self) -> u32;
+    /// Loads the producer's index.
+    fn producer(&self, order: Ordering) -> u32;
 
-    /// The consumer's index, loaded with Acquire.
-    fn consumer(&self) -> u32;
+    /// Loads the consumer's index.
+    fn consumer(&self, order: Ordering) -> u32;
 
-    /// Publishes the producer's index with Release.
-    fn set_producer(&self, index: u32);
+    /// Stores the producer's index.
+    fn set_producer(&self, index: u32, order: Ordering);
 
-    /// Publishes the consumer's index with Release.
-    fn set_consumer(&self, index: u32);
+    /// Stores the consumer's index.
+    fn set_consumer(&self, index: u32, order: Ordering);
 
-    /// The flags word, loaded with Relaxed: it is only a hint.
+    /// Loads the flags word. Relaxed: it is only a hint.
     fn flags(&self) -> u32;
 
     /// Reads slot `slot`.

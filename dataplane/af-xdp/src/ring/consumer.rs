@@ -1,6 +1,7 @@
 //! The side of a ring that takes entries out: completion and rx.
 
 use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
 
 use super::{KernelRing, Storage};
 
@@ -25,8 +26,8 @@ impl<T: Copy, S: Storage<T>> Consumer<T, S> {
     /// One ring has one consumer; a second one over the same storage would read the first one's
     /// entries again.
     pub(crate) fn new(storage: S) -> Consumer<T, S> {
-        let consumer = storage.consumer();
-        let producer_seen = storage.producer();
+        let consumer = storage.consumer(Ordering::Relaxed);
+        let producer_seen = storage.producer(Ordering::Acquire);
         let broken = producer_seen.wrapping_sub(consumer) > storage.entries();
         Consumer { storage, consumer, producer_seen, broken, entry: PhantomData }
     }
@@ -67,7 +68,8 @@ impl<T: Copy, S: Storage<T>> Consumer<T, S> {
 
     /// Reads the other side's index.
     fn look(&mut self) {
-        let producer = self.storage.producer();
+        // Acquire: the producer has written the slots before its index, so they may be read.
+        let producer = self.storage.producer(Ordering::Acquire);
         if producer.wrapping_sub(self.consumer) > self.storage.entries() {
             self.broken = true;
         } else {
@@ -133,7 +135,8 @@ impl<'r, T: Copy, S: Storage<T>> Peeked<'r, T, S> {
         let n = n.min(self.len);
         if n > 0 {
             self.ring.consumer = self.ring.consumer.wrapping_add(n);
-            self.ring.storage.set_consumer(self.ring.consumer);
+            // Release: the slots are read before the index.
+            self.ring.storage.set_consumer(self.ring.consumer, Ordering::Release);
         }
         n
     }

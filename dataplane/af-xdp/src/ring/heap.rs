@@ -60,8 +60,8 @@ impl<T> HeapRing<T> {
     }
 }
 
-// SAFETY: `with_memory` takes powers of two only; indices are loaded with Acquire and stored with
-// Release; slots are reached by checked indexing.
+// SAFETY: `with_memory` takes powers of two only; indices are atomics; slots are reached by checked
+// indexing.
 unsafe impl<T: Copy> Storage<T> for HeapRing<T> {
     fn entries(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "made from a u32")]
@@ -69,20 +69,20 @@ unsafe impl<T: Copy> Storage<T> for HeapRing<T> {
         entries
     }
 
-    fn producer(&self) -> u32 {
-        self.0.producer.load(Ordering::Acquire)
+    fn producer(&self, order: Ordering) -> u32 {
+        self.0.producer.load(order)
     }
 
-    fn consumer(&self) -> u32 {
-        self.0.consumer.load(Ordering::Acquire)
+    fn consumer(&self, order: Ordering) -> u32 {
+        self.0.consumer.load(order)
     }
 
-    fn set_producer(&self, index: u32) {
-        self.0.producer.store(index, Ordering::Release);
+    fn set_producer(&self, index: u32, order: Ordering) {
+        self.0.producer.store(index, order);
     }
 
-    fn set_consumer(&self, index: u32) {
-        self.0.consumer.store(index, Ordering::Release);
+    fn set_consumer(&self, index: u32, order: Ordering) {
+        self.0.consumer.store(index, order);
     }
 
     fn flags(&self) -> u32 {

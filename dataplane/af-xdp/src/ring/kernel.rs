@@ -93,27 +93,27 @@ impl Layout {
 // thread.
 unsafe impl<T: Send> Send for KernelRing<T> {}
 
-// SAFETY: `map` takes powers of two only; indices are loaded with Acquire and stored with Release;
-// the slots pointer has room for `entries` values behind it.
+// SAFETY: `map` takes powers of two only; indices are atomics; the slots pointer has room for
+// `entries` values behind it.
 unsafe impl<T: Copy> Storage<T> for KernelRing<T> {
     fn entries(&self) -> u32 {
         self.entries
     }
 
-    fn producer(&self) -> u32 {
-        self.word(self.producer).load(Ordering::Acquire)
+    fn producer(&self, order: Ordering) -> u32 {
+        self.word(self.producer).load(order)
     }
 
-    fn consumer(&self) -> u32 {
-        self.word(self.consumer).load(Ordering::Acquire)
+    fn consumer(&self, order: Ordering) -> u32 {
+        self.word(self.consumer).load(order)
     }
 
-    fn set_producer(&self, index: u32) {
-        self.word(self.producer).store(index, Ordering::Release);
+    fn set_producer(&self, index: u32, order: Ordering) {
+        self.word(self.producer).store(index, order);
     }
 
-    fn set_consumer(&self, index: u32) {
-        self.word(self.consumer).store(index, Ordering::Release);
+    fn set_consumer(&self, index: u32, order: Ordering) {
+        self.word(self.consumer).store(index, order);
     }
 
     fn flags(&self) -> u32 {

@@ -1,6 +1,7 @@
 //! The side of a ring that puts entries in: fill and tx.
 
 use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
 
 use super::{KernelRing, Storage};
 
@@ -25,8 +26,8 @@ impl<T: Copy, S: Storage<T>> Producer<T, S> {
     /// One ring has one producer; a second one over the same storage would overwrite the first
     /// one's entries.
     pub(crate) fn new(storage: S) -> Producer<T, S> {
-        let producer = storage.producer();
-        let consumer_seen = storage.consumer();
+        let producer = storage.producer(Ordering::Relaxed);
+        let consumer_seen = storage.consumer(Ordering::Acquire);
         let broken = producer.wrapping_sub(consumer_seen) > storage.entries();
         Producer { storage, producer, consumer_seen, broken, entry: PhantomData }
     }
@@ -75,7 +76,8 @@ impl<T: Copy, S: Storage<T>> Producer<T, S> {
 
     /// Reads the other side's index.
     fn look(&mut self) {
-        let consumer = self.storage.consumer();
+        // Acquire: the consumer has read the slots before its index, so they may be written.
+        let consumer = self.storage.consumer(Ordering::Acquire);
         if self.producer.wrapping_sub(consumer) > self.storage.entries() {
             self.broken = true;
         } else {
@@ -167,7 +169,8 @@ impl<T: Copy, S: Storage<T>> Reservation<'_, T, S> {
         let written = self.written;
         if written > 0 {
             self.ring.producer = self.ring.producer.wrapping_add(written);
-            self.ring.storage.set_producer(self.ring.producer);
+            // Release: the slots are written before the index.
+            self.ring.storage.set_producer(self.ring.producer, Ordering::Release);
         }
         written
     }

@@ -1,5 +1,6 @@
 //! One behaviour a test, each from several first indices, the wrapping ones among them.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use crate::ring::{HeapRing, Storage};
@@ -149,7 +150,7 @@ fn peer_index_is_read_again_only_when_short() {
     slots.submit();
     assert_eq!(consumer.peek(2).len(), 2);
     // Were it read now, this index would be seen as impossible.
-    memory.set_producer(1000);
+    memory.set_producer(1000, Ordering::Release);
     assert_eq!(consumer.peek(4).len(), 4);
     assert!(!consumer.is_broken());
     assert_eq!(consumer.peek(5).len(), 0);
@@ -163,10 +164,10 @@ fn impossible_consumer_index_breaks_the_producer() {
         // number circle.
         for wrong in [start.wrapping_add(1), start.wrapping_sub(9), start.wrapping_add(1 << 31)] {
             let ((mut producer, _), memory) = HeapRing::<u64>::with_memory(8, start);
-            memory.set_consumer(wrong);
+            memory.set_consumer(wrong, Ordering::Release);
             assert_eq!((producer.free(), producer.is_broken()), (0, true));
             assert_eq!((producer.reserve(8).len(), producer.pending()), (0, 0));
-            memory.set_consumer(start);
+            memory.set_consumer(start, Ordering::Release);
             assert_eq!((producer.free(), producer.is_broken()), (0, true), "it stays broken");
         }
     }
@@ -177,12 +178,12 @@ fn impossible_producer_index_breaks_the_consumer() {
     for start in STARTS {
         for wrong in [start.wrapping_sub(1), start.wrapping_add(9), start.wrapping_add(1 << 31)] {
             let ((_, mut consumer), memory) = HeapRing::<u64>::with_memory(8, start);
-            memory.set_producer(wrong);
+            memory.set_producer(wrong, Ordering::Release);
             assert_eq!((consumer.available(), consumer.is_broken()), (0, true));
             let seen = consumer.peek(8);
             assert_eq!((seen.len(), seen.get(0)), (0, None));
             assert_eq!(seen.release(), 0);
-            memory.set_producer(start.wrapping_add(1));
+            memory.set_producer(start.wrapping_add(1), Ordering::Release);
             assert_eq!((consumer.available(), consumer.is_broken()), (0, true), "it stays broken");
         }
     }
