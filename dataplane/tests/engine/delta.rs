@@ -18,13 +18,8 @@ pub(crate) enum Moved {
 }
 
 /// Levels of memory and counts of polls: they say nothing about packets.
-const APART: [Counter; 5] = [
-    Counter::FramesPool,
-    Counter::FramesLent,
-    Counter::Polls,
-    Counter::PollsIdle,
-    Counter::Sleeps,
-];
+const APART: [Counter; 5] =
+    [Counter::FramesPool, Counter::FramesLent, Counter::Polls, Counter::PollsIdle, Counter::Sleeps];
 
 const GENERAL: [Counter; 11] = [
     Counter::Received,
@@ -96,11 +91,7 @@ fn differences(before: &Counters, expected: &Counters, after: &Counters) -> Stri
 #[test]
 #[should_panic(expected = "drop ttl_exceeded: was 0, expected 1, is 0")]
 fn a_counter_that_stands_still_is_told() {
-    check(
-        &Counters::default(),
-        &Counters::default(),
-        &[Moved::Drop(DropReason::TtlExceeded, 1)],
-    );
+    check(&Counters::default(), &Counters::default(), &[Moved::Drop(DropReason::TtlExceeded, 1)]);
 }
 
 #[test]
