@@ -307,6 +307,11 @@ impl World {
         self.left_by_port()
     }
 
+    /// Packets that no port has received yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.wires.iter().flatten().map(Wire::pending).sum()
+    }
+
     /// That every frame is somewhere, and every packet accounted for.
     #[track_caller]
     pub(crate) fn check(&self) {
@@ -321,8 +326,8 @@ impl World {
         }
         let counters = self.counters();
         let count = |counter| counters.get(counter);
-        let pending: usize = self.wires.iter().flatten().map(Wire::pending).sum();
-        assert_eq!(self.put_on_wires, count(Counter::Received) + pending as u64, "received");
+        let pending = self.pending() as u64;
+        assert_eq!(self.put_on_wires, count(Counter::Received) + pending, "received");
         assert_eq!(self.taken_from_wires, count(Counter::Transmitted), "transmitted");
         let on_the_way = count(Counter::HandedOut) - count(Counter::HandedIn);
         assert_eq!(on_the_way, waiting as u64, "handed over");
