@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use crossbeam_queue::ArrayQueue;
 
-use crate::batch::Headers;
+use crate::batch::{Headers, Piece};
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::wake::Waker;
@@ -120,10 +120,12 @@ impl FlowHash {
         if self.workers == 1 {
             return 0;
         }
-        let (from, to) = (
-            end(headers.source, headers.source_port),
-            end(headers.destination, headers.destination_port),
-        );
+        let (source_port, destination_port) = match headers.piece {
+            Piece::Whole => (headers.source_port, headers.destination_port),
+            Piece::First | Piece::Later(_) => (0, 0),
+        };
+        let (from, to) =
+            (end(headers.source, source_port), end(headers.destination, destination_port));
         let (low, high) = if from <= to { (from, to) } else { (to, from) };
         // Two aligned words: an address with its port each, the protocol above the lower one's port.
         let hash = self.keys.hash_one([low | u64::from(headers.protocol) << 48, high]);
@@ -159,6 +161,22 @@ mod tests {
             };
             prop_assert_eq!(hash.worker(&there), hash.worker(&back));
             prop_assert!(hash.worker(&there) < 3);
+        }
+    }
+
+    #[test]
+    fn all_fragments_of_a_datagram_live_on_one_worker() {
+        let hash = FlowHash::new([1, 2, 3, 4], 4);
+        for source in 0..100 {
+            let later = Headers {
+                source: source.into(),
+                protocol: 17,
+                piece: Piece::Later(1),
+                ..Headers::default()
+            };
+            let first =
+                Headers { source_port: 1000, destination_port: 53, piece: Piece::First, ..later };
+            assert_eq!(hash.worker(&first), hash.worker(&later), "from {}", later.source);
         }
     }
 

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 
 use crate::frame::Frame;
 use crate::port::PortIndex;
-use crate::route::{Forwarding, NeighbourState};
+use crate::route::{Forwarding, Neighbour, NeighbourState};
 
 /// Most packets that one worker holds.
 pub const HELD_MAX: usize = 1024;
@@ -60,7 +60,9 @@ impl Held {
         match state {
             Some(state) if state.is_usable() => Outlook::Resolved,
             // A failure that was known before this packet asked anew says nothing about the answer.
-            Some(NeighbourState::Failed) if epoch > self.since_epoch => Outlook::Failed,
+            Some(Neighbour { state: NeighbourState::Failed, .. }) if epoch > self.since_epoch => {
+                Outlook::Failed
+            }
             _ if now_ns.saturating_sub(self.since_ns) > HELD_NS_MAX => Outlook::Failed,
             _ => Outlook::Waiting,
         }
@@ -128,5 +130,105 @@ impl Hold {
     /// once, in order, and keeping some keeps the order.
     pub fn keep(&mut self, held: Held) {
         self.held.push_back(held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use af_xdp::{Area, AreaConfig};
+
+    use super::*;
+    use crate::frame::Memory;
+
+    const PORT: PortIndex = PortIndex(0);
+    const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    /// Frames of an area of so many chunks.
+    fn frames(chunks: u32) -> (Arc<Memory>, Vec<Frame>) {
+        let config = AreaConfig { chunk_bytes: 2048, chunks, huge_pages: false };
+        Memory::new(Area::new(&config).expect("memory"))
+    }
+
+    /// A packet that has waited since 1,000 ns and epoch 5.
+    fn held(frame: Frame, next_hop: Ipv4Addr) -> Held {
+        let ingress = Some(PortIndex(1));
+        Held { frame, port: PORT, next_hop, ingress, since_ns: 1_000, since_epoch: 5 }
+    }
+
+    fn knowing(state: Option<NeighbourState>) -> Forwarding {
+        let mut builder = Forwarding::builder();
+        if let Some(state) = state {
+            builder = builder.neighbour(PORT, NEXT_HOP, Neighbour::new([2; 6], state));
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn the_outlook_follows_the_neighbour() {
+        let (_memory, mut all) = frames(1);
+        let held = held(all.remove(0), NEXT_HOP);
+        let outlook = |state, epoch| held.outlook(&knowing(state), epoch, 1_000 + HELD_NS_MAX);
+        for usable in [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Probing] {
+            assert_eq!(outlook(Some(usable), 6), Outlook::Resolved, "{usable:?}");
+        }
+        assert_eq!(outlook(Some(NeighbourState::Failed), 6), Outlook::Failed);
+        assert_eq!(outlook(Some(NeighbourState::Failed), 5), Outlook::Waiting, "an old failure");
+        assert_eq!(outlook(Some(NeighbourState::Incomplete), 6), Outlook::Waiting);
+        assert_eq!(outlook(None, 6), Outlook::Waiting);
+    }
+
+    #[test]
+    fn patience_ends() {
+        let (_memory, mut all) = frames(1);
+        let held = held(all.remove(0), NEXT_HOP);
+        for state in [None, Some(NeighbourState::Incomplete), Some(NeighbourState::Failed)] {
+            let forwarding = knowing(state);
+            let outlook = |now_ns| held.outlook(&forwarding, 5, now_ns);
+            assert_eq!(outlook(0), Outlook::Waiting, "time before its own is no time at all");
+            assert_eq!(outlook(1_000 + HELD_NS_MAX), Outlook::Waiting, "{state:?}");
+            assert_eq!(outlook(1_001 + HELD_NS_MAX), Outlook::Failed, "{state:?}");
+        }
+        let late = knowing(Some(NeighbourState::Reachable));
+        assert_eq!(held.outlook(&late, 5, u64::MAX), Outlook::Resolved, "better late than never");
+    }
+
+    #[test]
+    fn each_neighbour_has_its_share_and_all_have_the_whole() {
+        let (_memory, mut all) = frames(HELD_MAX as u32 + 2);
+        let mut hold = Hold::new();
+        let mut push = |hold: &mut Hold, next_hop: u32| {
+            hold.push(held(all.pop().expect("enough frames"), next_hop.into())).is_ok()
+        };
+        for _ in 0..HELD_PER_NEIGHBOUR_MAX {
+            assert!(push(&mut hold, 0));
+        }
+        assert!(!push(&mut hold, 0));
+        assert_eq!(hold.waiting_for(PORT, 0.into()), HELD_PER_NEIGHBOUR_MAX);
+        assert_eq!(hold.waiting_for(PortIndex(1), 0.into()), 0);
+        for n in HELD_PER_NEIGHBOUR_MAX..HELD_MAX {
+            assert!(push(&mut hold, 1 + n as u32));
+        }
+        assert!(!push(&mut hold, u32::MAX));
+        assert_eq!((hold.len(), hold.is_empty()), (HELD_MAX, false));
+    }
+
+    #[test]
+    fn those_that_wait_on_keep_their_order() {
+        let (_memory, all) = frames(6);
+        let mut hold = Hold::new();
+        for frame in all {
+            let next_hop = u32::from(frame.chunk() % 2 == 0).into();
+            hold.push(held(frame, next_hop)).expect("room");
+        }
+        for _ in 0..hold.len() {
+            let held = hold.pop().expect("counted");
+            if held.next_hop == Ipv4Addr::from(1) {
+                hold.keep(held);
+            }
+        }
+        let order: Vec<_> = std::iter::from_fn(|| hold.pop()).map(|h| h.frame.chunk()).collect();
+        assert_eq!(order, [0, 2, 4]);
     }
 }

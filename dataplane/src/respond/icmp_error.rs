@@ -192,6 +192,16 @@ pub fn build(original: &[u8], reply: &Reply, out: &mut [u8]) -> Result<usize, No
     Ok(len)
 }
 
+/// Whether there may be an error about `original` at all. To be asked before the rate limit: what is never
+/// answered must not use up what others are owed. `original` and `to_group` as for [`build`], which asks
+/// again.
+///
+/// # Errors
+/// [`NotSent`] when there must be none.
+pub fn may_answer(original: &[u8], to_group: bool) -> Result<(), NotSent> {
+    permitted(&Ipv4::new_checked(original)?, to_group)
+}
+
 /// The rules of RFC 1122 section 3.2.2 and RFC 1812 section 4.3.2.7.
 fn permitted(ip: &Ipv4<&[u8]>, to_group: bool) -> Result<(), NotSent> {
     let destination = ip.destination();

@@ -63,9 +63,12 @@ struct Shared {
 }
 
 impl Resolver {
+    /// A resolver with an empty queue. [`Mirror`](super::Mirror) makes its own; this is for whoever stands in for the
+    /// kernel: tests, the replay of captures. Such a one takes the requests out by [`Resolver::next`].
+    ///
     /// # Errors
     /// When the system has no file descriptor left.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub fn new() -> std::io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -115,7 +118,8 @@ impl Resolver {
         self.shared.rung.swap(false, Ordering::AcqRel);
     }
 
-    pub(crate) fn next(&self) -> Option<ResolveRequest> {
+    /// Takes the oldest request out.
+    pub fn next(&self) -> Option<ResolveRequest> {
         self.shared.queue.pop()
     }
 

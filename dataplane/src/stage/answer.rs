@@ -38,6 +38,9 @@ impl Answers {
     }
 
     fn build(&mut self, original: &[u8], kind: IcmpError, emitter: &mut Emitter<'_>) -> Option<()> {
+        // `parse` lets no packet through that came to a link-layer group, `route` none to a broadcast.
+        let to_group = false;
+        icmp_error::may_answer(original, to_group).ok()?;
         let to = Ipv4::new_quoted(original).ok()?.source();
         let Route::Forward { port, .. } = emitter.forwarding.route(to) else { return None };
         let link = emitter.forwarding.port(port)?;
@@ -51,8 +54,7 @@ impl Answers {
             source,
             identification: self.identification,
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
-            // `parse` lets no packet through that came to a link-layer group, `route` none to a broadcast.
-            to_group: false,
+            to_group,
         };
         let mut frame = emitter.pool.take()?;
         let room = frame.capacity();

@@ -47,6 +47,7 @@ fn headers(bytes: &[u8], mac: MacAddr) -> Result<Headers, DropReason> {
     }
     let packet = Ipv4::new_checked(frame.payload()).map_err(|malformed| match malformed {
         Malformed::Truncated { .. } => DropReason::Truncated,
+        Malformed::TotalLength { declared, have, .. } if declared > have => DropReason::Truncated,
         _ => DropReason::IpHeader,
     })?;
     if !packet.checksum_ok() {

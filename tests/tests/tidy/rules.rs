@@ -22,7 +22,7 @@ const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 /// A line is at most this long, in characters.
-const LINE_CHARS: usize = 100;
+const LINE_CHARS: usize = 120;
 
 /// How near the top of a file, or above a function, the comment stands that excuses its length.
 const EXCUSE_LINES: usize = 5;
@@ -43,7 +43,9 @@ const PURE: &[&str] = &[
     "dataplane/src/pipeline.rs",
     "dataplane/src/policy/",
     "dataplane/src/respond/",
-    "dataplane/src/route/",
+    "dataplane/src/route/forwarding.rs",
+    "dataplane/src/route/table.rs",
+    "dataplane/src/route/neighbour.rs",
     "dataplane/src/stage/",
     "dataplane/src/verdict.rs",
     "dataplane/src/wire/",

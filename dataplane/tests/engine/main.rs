@@ -1,0 +1,35 @@
+//! The engine over ports in memory: packets in, packets out, and every counter between.
+//!
+//! No thread, no clock, no device (but for `threads`, which is about threads, and `oracle`, which asks
+//! the kernel). After *every* poll of every worker the [`world`] checks that no frame is lost and that
+//! each packet is accounted for.
+//!
+//! | file | what it tells |
+//! |---|---|
+//! | `world` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
+//! | `words` `spec` | iptables words to rules; a naive evaluator beside them |
+//! | `forward` | packets that go through |
+//! | `refuse` | packets that end here, and what their senders hear |
+//! | `reasons` | that every drop reason is reached |
+//! | `rules` `twin` `oracle` | chain FORWARD: directed, against the naive twin, against the kernel |
+//! | `hold` | packets that wait for next hops |
+//! | `chaos` | random everything |
+//! | `threads` | workers as they run |
+//! | `capture` | pcap files in and out |
+
+mod capture;
+mod chance;
+mod chaos;
+mod delta;
+mod forward;
+mod hold;
+mod oracle;
+mod packet;
+mod reasons;
+mod refuse;
+mod rules;
+mod spec;
+mod threads;
+mod twin;
+mod words;
+mod world;

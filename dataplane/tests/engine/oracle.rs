@@ -1,0 +1,176 @@
+//! The kernel as judge of chain FORWARD: the same random rules and packets through iptables in a network
+//! namespace and through the engine. Way and fate of every packet, packets and bytes of every rule and
+//! of the policy must be the same.
+//!
+//! ```text
+//!   spec -> words --> iptables-legacy-restore --> three TUN devices --> out of which?  counters?
+//!              '----> weir_control -> Compiler -> three memory ports -> out of which?  counters?
+//! ```
+//!
+//! The legacy tables, for they run `xt_tcpudp` itself; iptables-nft replaces it by nft expressions, which
+//! have no "hotdrop". No rule asks for connection tracking, so the kernel reassembles nothing.
+//!
+//! Environment: `WEIR_ORACLE_CASES` rule sets (default 60), `WEIR_ORACLE_SEED`. Needs root, unshare, ip,
+//! python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use weir_dataplane::port::PortIndex;
+
+use crate::chance::{Chance, Seed};
+use crate::packet::Packet;
+use crate::spec::{Spec, traffic};
+use crate::twin::commands;
+use crate::world::*;
+
+const PACKETS_PER_CASE: u16 = 100;
+
+/// The kernel's end.
+struct Kernel {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Kernel {
+    fn new() -> std::io::Result<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/oracle_driver.py");
+        let mut child = Command::new("unshare")
+            .args(["-n", "python3", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stdout = BufReader::new(stdout.ok_or(std::io::ErrorKind::BrokenPipe)?);
+        Ok(Self { child, stdin, stdout })
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        let stdin = self.stdin.as_mut().expect("open until dropped");
+        writeln!(stdin, "{line}").expect("the driver runs");
+        let mut answer = String::new();
+        self.stdout.read_line(&mut answer).expect("the driver answers");
+        assert!(answer.ends_with('\n'), "the driver ended; see its message above");
+        answer
+    }
+
+    /// Puts rules in place of all others, counters at zero.
+    fn rules(&mut self, specs: &[Spec], accept: bool) {
+        let policy = if accept { "ACCEPT" } else { "DROP" };
+        let mut text = format!("*filter\n:FORWARD {policy} [0:0]\n");
+        specs.iter().for_each(|spec| text += &format!("{}\n", spec.words()));
+        text += "COMMIT\n";
+        assert_eq!(self.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
+    }
+
+    /// The port by which each packet left, if it did.
+    fn forward(&mut self, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
+        let mut line = "packets".to_owned();
+        for (ingress, packet) in packets {
+            let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
+        }
+        let way = |word: &str| word.parse().ok().map(PortIndex);
+        self.ask(&line).split_whitespace().map(way).collect()
+    }
+
+    /// Packets and bytes: of the policy, then of each rule.
+    fn counters(&mut self) -> Vec<(u64, u64)> {
+        let pair = |word: &str| {
+            let (packets, bytes) = word.split_once(':').expect("packets:bytes");
+            (packets.parse().expect("a number"), bytes.parse().expect("a number"))
+        };
+        self.ask("counters").split_whitespace().map(pair).collect()
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.stdin = None; // it ends at the end of its input
+        let _ = self.child.wait();
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The port by which each packet left the engine; packets are told apart by their identifications.
+fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
+    for (ingress, packet) in packets {
+        world.inject_packet(0, PORTS[*ingress], packet);
+    }
+    world.settle();
+    let mut ways = vec![None; packets.len()];
+    for sent in world.left() {
+        let number = u16::from_be_bytes([sent.bytes[18], sent.bytes[19]]);
+        let way = &mut ways[usize::from(number)];
+        assert_eq!(way.replace(sent.port), None, "packet {number} left twice");
+    }
+    ways
+}
+
+fn unmet() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".into());
+    }
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        return Some("needs /dev/net/tun".into());
+    }
+    let works = |words: &[&str]| {
+        let done = Command::new(words[0]).args(&words[1..]).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    let needs: [&[&str]; 4] = [
+        &["unshare", "-n", "true"],
+        &["ip", "-V"],
+        &["python3", "--version"],
+        &["unshare", "-n", "iptables-legacy-save", "-t", "filter"],
+    ];
+    let missing = needs.iter().find(|words| !works(words))?;
+    Some(format!("`{}` does not work here", missing.join(" ")))
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    let Ok(text) = std::env::var(name) else { return default };
+    text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number"))
+}
+
+#[test]
+fn rules_mean_what_they_mean_to_the_kernel() {
+    if let Some(reason) = unmet() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let seed = number("WEIR_ORACLE_SEED", 0x5eed);
+    let cases = number("WEIR_ORACLE_CASES", 60);
+    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut world = World::new(Sizes::ONE);
+    for case in seed..seed + cases {
+        let _seed = Seed(case);
+        let mut chance = Chance::new(case);
+        let (rules, accept) = (chance.below(20), chance.percent(50));
+        let specs: Vec<Spec> = (0..rules).map(|_| Spec::draw(&mut chance)).collect();
+        let packets: Vec<(usize, Packet)> = (0..PACKETS_PER_CASE)
+            .map(|identification| {
+                let (ingress, packet) = traffic(&mut chance);
+                (ingress, Packet { identification, ..packet })
+            })
+            .collect();
+        let lines = commands(&specs, accept);
+        world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        kernel.rules(&specs, accept);
+        let ways = kernel.forward(&packets);
+        for ((ours, theirs), packet) in forward(&mut world, &packets).iter().zip(ways).zip(packets)
+        {
+            assert_eq!(*ours, theirs, "Weir, kernel; {packet:?}\n{lines:#?}");
+        }
+        let ours: Vec<_> = (0..=specs.len()).map(|n| world.count(n)).collect();
+        assert_eq!(ours, kernel.counters(), "Weir, kernel; {lines:#?}");
+    }
+    world.shut_down();
+}

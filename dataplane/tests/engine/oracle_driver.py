@@ -1,0 +1,89 @@
+"""The kernel's end of oracle.rs: a router with three TUN devices in the network namespace it runs in
+(a fresh one: the caller starts it by `unshare -n`), asked line by line.
+
+  rules HEX        an iptables-restore text -> "ok"
+  packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
+  counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each of its rules
+"""
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+
+NAMES = ["east", "west", "wan0"]
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+
+
+def run(*words, **options):
+    done = subprocess.run(words, capture_output=True, text=True, **options)
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}: {done.stderr}")
+    return done.stdout
+
+
+def setting(path, value):
+    with open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
+        file.write(value)
+
+
+def device(name, number):
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    setting(f"ipv6/conf/{name}/disable_ipv6", "1")
+    setting(f"ipv4/conf/{name}/rp_filter", "0")
+    setting(f"ipv4/conf/{name}/send_redirects", "0")
+    run("ip", "address", "add", f"10.0.{number}.1/24", "dev", name)
+    run("ip", "link", "set", name, "up", "txqueuelen", "10000")
+    return tun
+
+
+def arrived(tuns):
+    """What came out: pairs of device and identification."""
+    found = []
+    for number, tun in enumerate(tuns):
+        while True:
+            try:
+                packet = os.read(tun, 65536)
+            except BlockingIOError:
+                break
+            found.append((number, packet[4:6]))
+    return found
+
+
+def main():
+    for place in ("all", "default"):
+        setting(f"ipv4/conf/{place}/rp_filter", "0")
+        setting(f"ipv4/conf/{place}/send_redirects", "0")
+    setting("ipv4/ip_forward", "1")
+    tuns = [device(name, number) for number, name in enumerate(NAMES, 1)]
+    run("ip", "route", "add", "10.70.0.0/16", "dev", "wan0")
+    arrived(tuns)
+    for line in sys.stdin:
+        word, *rest = line.split()
+        if word == "rules":
+            run("iptables-legacy-restore", input=bytes.fromhex(rest[0]).decode())
+            answer = "ok"
+        elif word == "packets":
+            ways = []
+            for asked in rest:
+                number, packet = asked.split(":")
+                packet = bytes.fromhex(packet)
+                os.write(tuns[int(number)], packet)
+                # The kernel forwards within the write: what is not there now was dropped.
+                out = arrived(tuns)
+                if any(found != packet[4:6] for _, found in out) or len(out) > 1:
+                    sys.exit(f"{asked}: strange packets came out: {out}")
+                ways.append(str(out[0][0]) if out else "-")
+            answer = " ".join(ways)
+        else:
+            text = run("iptables-legacy-save", "-c", "-t", "filter")
+            policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)
+            rules = re.findall(r"^\[(\d+:\d+)\] -A FORWARD", text, re.M)
+            answer = " ".join([policy, *rules])
+        print(answer, flush=True)
+
+
+main()
