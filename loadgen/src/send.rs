@@ -89,7 +89,7 @@ fn announce(options: &SendOptions, template: &Template, transmitter: &Transmitte
     let rate =
         options.rate.map_or("as fast as they go".to_owned(), |rate| format!("{rate} a second"));
     eprintln!(
-        "weirgen: sending {:?} frames of {} bytes by {} queue {} ({})\n\
+        "weirgen: sending {} frames of {} bytes by {} queue {} ({})\n\
          weirgen:   {} -> {}, {} port {} -> {} port {}, {flows} flow(s)\n\
          weirgen:   {rate}, at most {} packets and {} s; Ctrl-C ends it",
         options.protocol,

@@ -32,6 +32,16 @@ pub(crate) enum Kind {
     TcpSynack,
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::TcpSyn => "TCP SYN",
+            Self::TcpSynack => "TCP SYN-ACK",
+        })
+    }
+}
+
 impl Kind {
     fn protocol(self) -> IpProtocol {
         match self {
