@@ -56,9 +56,9 @@ impl Held {
     /// What `forwarding`, of the given epoch, knows about the next hop at `now_ns`.
     #[must_use]
     pub fn outlook(&self, forwarding: &Forwarding, epoch: u64, now_ns: u64) -> Outlook {
-        let state = forwarding.neighbour(self.port, self.next_hop).map(|neighbour| neighbour.state);
-        match state {
-            Some(state) if state.is_usable() => Outlook::Resolved,
+        match forwarding.neighbour(self.port, self.next_hop) {
+            // As for a packet that comes now, or the two would part ways.
+            Some(neighbour) if neighbour.is_usable() => Outlook::Resolved,
             // A failure that was known before this packet asked anew says nothing about the answer.
             Some(Neighbour { state: NeighbourState::Failed, .. }) if epoch > self.since_epoch => {
                 Outlook::Failed

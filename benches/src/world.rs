@@ -1,0 +1,141 @@
+//! A firewall over [`LoopPort`]s: two ports, one worker, rules.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use af_xdp::{Area, AreaConfig};
+use weir_control::command::{ChainName, Command};
+use weir_control::rule::{
+    Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict, UdpMatch,
+};
+use weir_control::ruleset::Ruleset;
+use weir_dataplane::engine::{Engine, EngineConfig};
+use weir_dataplane::frame::{Frame, FramePool, Memory};
+use weir_dataplane::handover::{FlowHash, Inboxes};
+use weir_dataplane::policy::{Compiler, Policy};
+use weir_dataplane::port::PortIndex;
+use weir_dataplane::publish::Published;
+use weir_dataplane::route::{
+    Forwarding, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
+};
+
+use crate::LoopPort;
+use crate::traffic::{DESTINATION, FIREWALL_MAC};
+
+/// The port that packets come in by.
+pub const INGRESS: PortIndex = PortIndex(0);
+/// The port that they leave by.
+pub const EGRESS: PortIndex = PortIndex(1);
+
+/// Chunks of packet memory: Weir's default.
+const CHUNKS: u32 = 16_384;
+
+/// Frames of a fresh area.
+///
+/// # Panics
+/// Without 64 MiB of memory.
+#[must_use]
+pub fn frames() -> (Arc<Memory>, Vec<Frame>) {
+    let config = AreaConfig { chunks: CHUNKS, ..AreaConfig::default() };
+    Memory::new(Area::new(&config).expect("64 MiB of memory"))
+}
+
+/// Two ports with a subnet each, and the receiver's MAC address.
+#[must_use]
+pub fn forwarding() -> Forwarding {
+    let link = |name: &str, number: u8, address: [u8; 4]| PortLink {
+        name: name.to_owned(),
+        ifindex: Some(u32::from(number)),
+        mac: [2, 0, 0, 0, 0, number],
+        mtu: 1500,
+        up: true,
+        addresses: vec![InterfaceAddress::new(Ipv4Addr::from(address), 24)],
+    };
+    assert_eq!(FIREWALL_MAC.0[5], 1, "packets are sent to the first port");
+    let receiver = Neighbour::new([2, 0, 0, 0, 0, 8], NeighbourState::Reachable);
+    Forwarding::builder()
+        .port(link("in", 1, [198, 18, 0, 1]))
+        .port(link("out", 2, [198, 19, 0, 1]))
+        .neighbour(EGRESS, DESTINATION, receiver)
+        .build()
+}
+
+/// `rules` rules that the packets pass by (the policy accepts them): every second looks at the source, the others at
+/// protocol and port.
+///
+/// # Panics
+/// Never: such rules compile.
+#[must_use]
+pub fn policy(rules: u32) -> Policy {
+    let mut ruleset = Ruleset::new();
+    let rules = (0..rules).map(|number| {
+        if number % 2 == 0 {
+            let network = Ipv4Addr::from_bits(0x0a00_0000 | number << 8);
+            let source = Ipv4Net::new(network, Ipv4Addr::new(255, 255, 255, 0));
+            return Rule {
+                source: Some(Negatable::is(source)),
+                target: Some(Verdict::Drop),
+                ..Rule::default()
+            };
+        }
+        let port = u16::try_from(10_000 + number).unwrap_or(u16::MAX);
+        let destination_ports = Negatable::is(PortRange::one(port));
+        Rule {
+            protocol: Some(Negatable::is(Protocol::UDP)),
+            matches: vec![Match::Udp(UdpMatch { destination_ports, ..UdpMatch::default() })],
+            target: Some(Verdict::Drop),
+            ..Rule::default()
+        }
+    });
+    let command = Command::Append { chain: ChainName::forward(), rules: rules.collect() };
+    ruleset.apply(&command).expect("the chain exists");
+    let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
+    compiler.compile(&ruleset).expect("only matches that this version enforces")
+}
+
+/// An engine that receives these packets by [`INGRESS`], a full batch at each poll, and sends them by [`EGRESS`].
+///
+/// # Panics
+/// When the process is out of memory or file descriptors.
+#[must_use]
+pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32) -> Engine {
+    let (_, frames) = frames();
+    let pool = FramePool::split(frames, 1).pop().expect("one pool");
+    let mut engine = Engine::new(EngineConfig {
+        worker: 0,
+        flow_hash: FlowHash::new([1, 2, 3, 4], 1),
+        inboxes: Inboxes::new(1, 64).expect("a file descriptor"),
+        forwarding: Arc::new(Published::new(forwarding())),
+        policy: Arc::new(Published::new(policy(rules))),
+        resolver: Resolver::new().expect("a file descriptor"),
+        pool,
+    });
+    engine.open(Box::new(LoopPort::new(INGRESS, templates)));
+    engine.open(Box::new(LoopPort::new(EGRESS, Arc::new([]))));
+    engine
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_dataplane::batch::BATCH_MAX;
+    use weir_dataplane::telemetry::Counter;
+
+    use super::*;
+    use crate::traffic::udp_flows;
+
+    /// A benchmark of dropped packets would be fast and wrong.
+    #[test]
+    fn every_packet_of_the_benchmark_is_forwarded() {
+        for rules in [0, 3, 100] {
+            let mut engine = engine(udp_flows(1000, 60), rules);
+            for turn in 0..200 {
+                let work = engine.poll(turn);
+                assert_eq!((work.packets, work.transmitted), (BATCH_MAX as u64, BATCH_MAX as u64));
+            }
+            let counters = engine.published().read();
+            assert_eq!(counters.get(Counter::Transmitted), 200 * BATCH_MAX as u64);
+            assert_eq!((counters.dropped_all(), counters.imbalance()), (0, 0));
+            assert_eq!(engine.frames(), CHUNKS as usize);
+        }
+    }
+}

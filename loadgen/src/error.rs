@@ -1,0 +1,58 @@
+//! Why a run cannot start, or had to end.
+
+use std::io;
+
+use weir_dataplane::port::xdp::OpenError;
+
+/// Each says what was tried, why it failed, and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A socket, its memory, or a question about the interface.
+    #[error("{0}")]
+    Setup(#[from] af_xdp::SetupError),
+    /// The sink's sockets or its XDP program.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The interface is switched off.
+    #[error("{interface} is down: `ip link set {interface} up`, and check its cable or peer")]
+    Down {
+        /// The interface.
+        interface: String,
+    },
+    /// The interface is the machine's way to the world.
+    #[error(
+        "{interface} holds the default route: generated traffic there leaves this machine, and a sink takes the \
+         machine's own packets; if that is meant, add --allow-default-route"
+    )]
+    DefaultRoute {
+        /// The interface.
+        interface: String,
+    },
+    /// An option's value that this interface or protocol cannot have.
+    #[error("{option} = {value} is not possible: {allowed}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// A file of the kernel's.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The handler of Ctrl-C.
+    #[error("cannot install the handler of Ctrl-C: {0}")]
+    Signal(io::Error),
+    /// Waiting for packets.
+    #[error("cannot wait for packets: {0}")]
+    Wait(io::Error),
+    /// Standard output.
+    #[error("cannot write the report: {0}")]
+    Output(io::Error),
+}
