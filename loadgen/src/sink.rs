@@ -46,7 +46,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
         on_exit: OnExit::Pass,
         workers: 1,
     };
-    let opened = bank.open(std::slice::from_ref(&options.interface))?;
+    let opened = bank.open(std::slice::from_ref(&options.interface), &HostAddresses::default())?;
     let mut pools = FramePool::split(opened.frames, 1);
     let mut ports = opened.ports.into_iter();
     let (Some(mut pool), Some((port, sockets))) = (pools.pop(), ports.next()) else {

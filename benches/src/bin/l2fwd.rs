@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Two interfaces, one UMEM, the sockets, rings and XDP program of Weir (it opens them with Weir's own `Bank`),
-//! and nothing else: no parsing, no ledger, no rules, no counters but one. What Weir forwards is to be compared with what
-//! this forwards in the same run. It spins; on SIGTERM it prints what it did and ends.
+//! and nothing else: no parsing, no ledger, no rules, no counters but one. What Weir forwards is to be compared with
+//! what this forwards in the same run. It spins; on SIGTERM it prints what it did and ends.
 //!
 //! With `--complete-checksums` it also completes partial TCP and UDP checksums in user space, as everything that
 //! forwards between local stacks over veth must; without it, TCP does not work across.
@@ -21,7 +21,7 @@ use af_xdp::{AreaConfig, Desc, ModeChoice, Socket};
 use clap::Parser;
 use weir_dataplane::config::SocketOptions;
 use weir_dataplane::frame::Frame;
-use weir_dataplane::port::xdp::Bank;
+use weir_dataplane::port::xdp::{Bank, HostAddresses};
 use weir_dataplane::program::OnExit;
 use weir_dataplane::wire::MacAddr;
 use weir_dataplane::wire::checksum::complete_partial;
@@ -112,7 +112,7 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
         on_exit: OnExit::Pass,
         workers: 1,
     };
-    let opened = bank.open(&options.interfaces)?;
+    let opened = bank.open(&options.interfaces, &HostAddresses::default())?;
     let mut ports = Vec::new();
     let mut ends = Vec::new();
     for (place, (port, sockets)) in opened.ports.into_iter().enumerate() {

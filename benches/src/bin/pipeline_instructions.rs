@@ -4,8 +4,8 @@
 //!   cargo run --release -p weir-benches --bin pipeline_instructions [-- --rules 100 --bytes 60 --json]
 //! ```
 //!
-//! The program runs itself under `valgrind --tool=callgrind` twice for each scenario, over `n` and over `2 n` polls, and
-//! takes the difference: start-up, allocation and everything else that happens once cancels out exactly. What
+//! The program runs itself under `valgrind --tool=callgrind` twice for each scenario, over `n` and over `2 n` polls,
+//! and takes the difference: start-up, allocation and everything else that happens once cancels out exactly. What
 //! remains repeats to the last digit on every machine with the same binary, however busy it is. It is no time:
 //! a cache miss costs one instruction here. Stages are told apart by difference too: `parse` is what
 //! (port + parse) takes more than (port).

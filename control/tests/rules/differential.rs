@@ -1,8 +1,8 @@
 //! Command lines given both to Weir and to the real iptables of this machine, with everything
 //! that can be seen compared: exit status, `-S`, `-L`.
 //!
-//! The seed is random and printed; `WEIR_SEED=N` repeats a run, `WEIR_CASES=N` makes it longer. The oracle is iptables-legacy in
-//! a network namespace of its own.
+//! The seed is random and printed; `WEIR_SEED=N` repeats a run, `WEIR_CASES=N` makes it longer. The oracle is
+//! iptables-legacy in a network namespace of its own.
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -170,6 +170,7 @@ fn split(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
+// long: one story against one oracle, told in order
 #[test]
 fn listings_are_those_of_iptables() {
     if let Some(reason) = oracle::missing() {
@@ -296,6 +297,7 @@ fn listings_with_names_are_those_of_iptables() {
     }
 }
 
+// long: one story against one oracle, told in order
 #[test]
 fn wrong_lines_fail_as_with_iptables() {
     if let Some(reason) = oracle::missing() {

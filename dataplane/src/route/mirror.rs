@@ -235,9 +235,9 @@ impl Follower {
         }
     }
 
-    /// Takes in what has happened: notices, then the parts that they make stale, and so on until all is quiet. A part is
-    /// read while the kernel goes on changing it; only with the notices of these changes is it what the kernel had at
-    /// one time.
+    /// Takes in what has happened: notices, then the parts that they make stale, and so on until all is quiet. A part
+    /// is read while the kernel goes on changing it; only with the notices of these changes is it what the kernel had
+    /// at one time.
     fn catch_up(&mut self) {
         let failed_just_now =
             self.failing.as_ref().is_some_and(|(at, _)| at.elapsed() < RETRY_INTERVAL);

@@ -1,8 +1,9 @@
 //! The mirror's knowledge and how messages change it: no socket, no thread, no clock.
 //!
 //! Notices do not tell everything. When an interface goes down or loses an address, or a nexthop object is deleted, the
-//! kernel drops the routes that depended on it without a word (`fib_table_flush`), and the order of addresses, which decides about source addresses,
-//! shows in a dump only. So [`MirrorState::apply`] returns what has to be asked for again, as [`Stale`] parts:
+//! kernel drops the routes that depended on it without a word (`fib_table_flush`), and the order of addresses, which
+//! decides about source addresses, shows in a dump only. So [`MirrorState::apply`] returns what has to be asked for
+//! again, as [`Stale`] parts:
 //!
 //! ```text
 //!   notice             applied as it is        part read again

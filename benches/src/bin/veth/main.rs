@@ -15,8 +15,8 @@
 //! meets all of them alike. A result is the median over rounds of the *ratio within a round*, with a 95 %
 //! interval from order statistics. The order of contenders decides what is compared: the first with each of the others.
 //!
-//! Cores are user and system time of the process over the time that passed. What the kernel forwards, it forwards on the
-//! core of the sender and on the sender's account, so `per core` counts generator and forwarder together.
+//! Cores are user and system time of the process over the time that passed. What the kernel forwards, it forwards on
+//! the core of the sender and on the sender's account, so `per core` counts generator and forwarder together.
 
 mod contender;
 mod environment;
