@@ -9,7 +9,7 @@ use weir_dataplane::batch::Batch;
 use weir_dataplane::config::SocketOptions;
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::port::Port;
-use weir_dataplane::port::xdp::{Bank, OpenPort, XdpQueue};
+use weir_dataplane::port::xdp::{Bank, HostAddresses, OpenPort, XdpQueue};
 use weir_dataplane::program::OnExit;
 
 use crate::cli::SinkOptions;
