@@ -39,7 +39,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 
 /// The longest reply in bytes, without its length: a listing of a full rule set, each rule with
-/// one match and every condition in use, has 35 MiB (a test holds this).
+/// one match and every condition in use, has 33 MiB (a test prints and holds this).
 pub const REPLY_BYTES_MAX: usize = 64 << 20;
 
 /// Where the daemon listens unless told otherwise.

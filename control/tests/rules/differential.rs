@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use weir_control::command::{Command, ParseErrorKind, Parsed, parse};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::Names;
+use weir_control::rule::{Names, Rule};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
 use crate::{generate, oracle};
@@ -122,6 +122,15 @@ impl Weir {
             Command::ListRules { selection, counters } => {
                 list::list_rules(&listing(), selection, *counters, &self.names)
             }
+            Command::Append { rules, .. }
+            | Command::Insert { rules, .. }
+            | Command::Delete { rules, .. }
+            | Command::Check { rules, .. }
+                if line.verbose =>
+            {
+                rules.iter().map(list::echo).collect()
+            }
+            Command::Replace { rule, .. } if line.verbose => list::echo(rule),
             _ => String::new(),
         };
         if let Some(Err(error)) = line.then.map(|then| self.ruleset.apply(&then)) {
@@ -170,27 +179,23 @@ fn split(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-// long: one story against one oracle, told in order
-#[test]
-fn listings_are_those_of_iptables() {
-    if let Some(reason) = oracle::missing() {
-        eprintln!("SKIPPED: {reason}");
-        return;
+/// Lines given to Weir, for the oracle to repeat.
+struct Session {
+    weir: Weir,
+    counters: CounterTable,
+    lines: Vec<Vec<String>>,
+    expected: Vec<Outcome>,
+}
+
+impl Session {
+    fn give(&mut self, line: Vec<String>) {
+        self.expected.push(self.weir.run(&line, &self.counters));
+        self.lines.push(line);
     }
-    let mut runner = runner();
-    let names = Names::system();
-    let strategy = (generate::rule(), proptest::num::u32::ANY, 0_u8..8, 0_u32..12);
-    let count = proptest::num::u64::ANY;
-    let (mut lines, mut weir, mut counters) = (Vec::new(), Weir::new(), CounterTable::default());
-    let mut expected = Vec::new();
-    let mut rules = 0;
-    while rules < 400 {
-        let (rule, style, kind, number) = draw(&mut runner, &strategy);
-        if !generate::survives_old_iptables(&rule) {
-            continue;
-        }
-        rules += 1;
-        let words = generate::words(&rule, style, &names);
+
+    /// One command with `rule`, of the kind that `style` and `number` choose.
+    fn give_rule(&mut self, runner: &mut TestRunner, rule: &Rule, style: u32, number: u32) {
+        let kind = style >> 24 & 7;
         let verb = match kind {
             0 => format!("-I FORWARD {}", number + 1),
             1 => format!("-R FORWARD {}", number + 1),
@@ -199,68 +204,100 @@ fn listings_are_those_of_iptables() {
             _ => "-A FORWARD".to_owned(),
         };
         let mut line = split(&verb);
-        line.extend(words);
-        // What is deleted or looked for exists half of the time.
-        if kind == 2 || kind == 3 {
-            let entries = &weir.ruleset.chains()[0].rules;
-            let index = usize::try_from(number).expect("small");
-            if let Some(entry) = entries.get(index).filter(|_| style & 1 == 0) {
-                line.truncate(2);
-                line.extend(entry.rule.arguments(&names));
+        let entries = &self.weir.ruleset.chains()[0].rules;
+        let existing = entries.get(usize::try_from(number).expect("small"));
+        match existing.filter(|_| style >> 27 & 1 == 1) {
+            // What is deleted or looked for exists half of the time.
+            Some(entry) if kind == 2 || kind == 3 => {
+                line.extend(entry.rule.arguments(&self.weir.names));
             }
+            _ => line.extend(generate::words(rule, style, &self.weir.names)),
         }
-        expected.push(weir.run(&line, &counters));
+        if style >> 28 & 1 == 1 {
+            line.push("-v".to_owned());
+        }
+        self.give(line);
         if kind >= 4 {
             // iptables can set counters with the rule; here they are kept beside it.
-            let shift = draw(&mut runner, &(0_u32..64));
-            let counts = [draw(&mut runner, &count) >> shift, draw(&mut runner, &count) >> shift];
-            line.extend(["-c".to_owned(), counts[0].to_string(), counts[1].to_string()]);
-            let id = weir.ruleset.chains()[0].rules.last().expect("appended").id;
-            counters.rules.insert(id, Counters { packets: counts[0], bytes: counts[1] });
+            let shift = draw(runner, &(0_u32..64));
+            let [packets, bytes] = draw(runner, &proptest::array::uniform2(0..=u64::MAX));
+            let (packets, bytes) = (packets >> shift, bytes >> shift);
+            let line = self.lines.last_mut().expect("just given");
+            line.extend(["-c".to_owned(), packets.to_string(), bytes.to_string()]);
+            let id = self.weir.ruleset.chains()[0].rules.last().expect("appended").id;
+            self.counters.rules.insert(id, Counters { packets, bytes });
         }
-        lines.push(line);
-        if rules % 20 == 0 {
-            for listing in [
-                "-S FORWARD",
-                "-S FORWARD -v",
-                "-S FORWARD 3",
-                "-L FORWARD -n",
-                "-L FORWARD -n -v -x --line-numbers",
-                "-L FORWARD -n -v",
-                "-nvL FORWARD 2",
-                "-L FORWARD -n --line-numbers -x",
-                "--list FORWARD 5 --line-numbers -n",
-                "-S FORWARD 9999",
-                "-L FORWARD 9999",
-            ] {
-                let line = split(listing);
-                expected.push(weir.run(&line, &counters));
-                lines.push(line);
+    }
+
+    /// Repeats everything with the oracle; returns how many lines were accepted.
+    fn compare(self) -> u32 {
+        let answers = oracle::run(&self.lines);
+        let mut accepted = 0;
+        for ((line, ours), theirs) in self.lines.iter().zip(self.expected).zip(answers) {
+            let line = line.join(" ");
+            match ours {
+                Outcome::Status(0, text) => {
+                    assert_eq!(theirs.status, 0, "iptables {line}: {}", theirs.stderr);
+                    assert_eq!(text, theirs.stdout, "iptables {line}");
+                    accepted += 1;
+                }
+                Outcome::Status(status, report) => {
+                    assert_eq!(i32::from(status), theirs.status, "iptables {line}: {report}");
+                }
+                Outcome::RefusedOnPurpose(report) => panic!("iptables {line}: {report}"),
             }
+        }
+        accepted
+    }
+}
+
+/// Every way to list, numerically.
+const LISTINGS: [&str; 11] = [
+    "-S FORWARD",
+    "-S FORWARD -v",
+    "-S FORWARD 3",
+    "-L FORWARD -n",
+    "-L FORWARD -n -v -x --line-numbers",
+    "-L FORWARD -n -v",
+    "-nvL FORWARD 2",
+    "-L FORWARD -n --line-numbers -x",
+    "--list FORWARD 5 --line-numbers -n",
+    "-S FORWARD 9999",
+    "-L FORWARD 9999",
+];
+
+#[test]
+fn listings_are_those_of_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let mut runner = runner();
+    let strategy = (generate::rule(), proptest::num::u32::ANY, 0_u32..12);
+    let mut session = Session {
+        weir: Weir::new(),
+        counters: CounterTable::default(),
+        lines: Vec::new(),
+        expected: Vec::new(),
+    };
+    let mut rules = 0;
+    while rules < 400 {
+        let (rule, style, number) = draw(&mut runner, &strategy);
+        if !generate::survives_old_iptables(&rule) {
+            continue;
+        }
+        rules += 1;
+        session.give_rule(&mut runner, &rule, style, number);
+        if rules % 20 == 0 {
+            LISTINGS.iter().for_each(|line| session.give(split(line)));
         }
         if rules % 100 == 0 {
-            for change in ["-P FORWARD DROP", "-D FORWARD 1", "-S FORWARD", "-F FORWARD"] {
-                expected.push(weir.run(&split(change), &counters));
-                lines.push(split(change));
-            }
+            let changes = ["-P FORWARD DROP", "-D FORWARD 1", "-S FORWARD", "-F FORWARD"];
+            changes.iter().for_each(|line| session.give(split(line)));
         }
     }
-    let mut compared = 0;
-    for ((line, ours), theirs) in lines.iter().zip(expected).zip(oracle::run(&lines)) {
-        let line = line.join(" ");
-        match ours {
-            Outcome::Status(0, text) => {
-                assert_eq!(theirs.status, 0, "iptables {line}: {}", theirs.stderr);
-                assert_eq!(text, theirs.stdout, "iptables {line}");
-                compared += 1;
-            }
-            Outcome::Status(status, report) => {
-                assert_eq!(i32::from(status), theirs.status, "iptables {line}: {report}");
-            }
-            Outcome::RefusedOnPurpose(report) => panic!("iptables {line}: {report}"),
-        }
-    }
-    assert!(compared > 400, "only {compared} lines were accepted");
+    let accepted = session.compare();
+    assert!(accepted > 400, "only {accepted} lines were accepted");
 }
 
 /// Without `-n`, names of ports and flags; addresses are left out, since iptables would ask name
@@ -297,7 +334,34 @@ fn listings_with_names_are_those_of_iptables() {
     }
 }
 
-// long: one story against one oracle, told in order
+/// A good line with one to three words inserted, replaced, removed or repeated.
+fn wrong_line(runner: &mut TestRunner, names: &Names) -> Vec<String> {
+    let with_rule = ["-A FORWARD", "-I FORWARD", "-R FORWARD 1", "-C FORWARD", "-D FORWARD"];
+    let without = ["-L FORWARD", "-D FORWARD 2", "-S", "-F", "-Z FORWARD", "-P FORWARD DROP"];
+    let mut line = if draw(runner, &proptest::bool::weighted(0.6)) {
+        let (rule, style) = draw(runner, &(generate::rule(), proptest::num::u32::ANY));
+        let mut line = split(draw(runner, &proptest::sample::select(with_rule.to_vec())));
+        line.extend(generate::words(&rule, style, names));
+        line
+    } else {
+        split(draw(runner, &proptest::sample::select(without.to_vec())))
+    };
+    for _ in 0..draw(runner, &(1_u8..4)) {
+        let at = draw(runner, &(0..=line.len()));
+        let extra = draw(runner, &proptest::sample::select(VOCABULARY.to_vec())).to_owned();
+        match draw(runner, &(0_u8..4)) {
+            0 => line.insert(at, extra),
+            1 if at < line.len() => line[at] = extra,
+            2 if at < line.len() => {
+                line.remove(at);
+            }
+            _ if at < line.len() => line.push(line[at].clone()),
+            _ => line.push(extra),
+        }
+    }
+    line
+}
+
 #[test]
 fn wrong_lines_fail_as_with_iptables() {
     if let Some(reason) = oracle::missing() {
@@ -306,7 +370,6 @@ fn wrong_lines_fail_as_with_iptables() {
     }
     let mut runner = runner();
     let names = Names::system();
-    let word = proptest::sample::select(VOCABULARY.to_vec());
     let setup = [
         "-P FORWARD ACCEPT",
         "-F FORWARD",
@@ -321,44 +384,7 @@ fn wrong_lines_fail_as_with_iptables() {
             lines.push(split(line));
             expected.push(weir.run(&split(line), &CounterTable::default()));
         }
-        let (rule, style) = draw(&mut runner, &(generate::rule(), proptest::num::u32::ANY));
-        let verb = draw(
-            &mut runner,
-            &proptest::sample::select(vec![
-                "-A FORWARD",
-                "-I FORWARD",
-                "-R FORWARD 1",
-                "-C FORWARD",
-                "-D FORWARD",
-                "-L FORWARD",
-                "-D FORWARD 2",
-                "-S",
-                "-F",
-                "-Z FORWARD",
-                "-P FORWARD DROP",
-            ]),
-        );
-        let mut line = split(verb);
-        if line[0].len() == 2
-            && "AIRCD".contains(&line[0][1..])
-            && line.len() < 4
-            && verb != "-D FORWARD 2"
-        {
-            line.extend(generate::words(&rule, style, &names));
-        }
-        for _ in 0..draw(&mut runner, &(1_u8..4)) {
-            let at = draw(&mut runner, &(0..=line.len()));
-            let extra = draw(&mut runner, &word).to_owned();
-            match draw(&mut runner, &(0_u8..4)) {
-                0 => line.insert(at, extra),
-                1 if at < line.len() => line[at] = extra,
-                2 if at < line.len() => {
-                    line.remove(at);
-                }
-                _ if at < line.len() => line.push(line[at].clone()),
-                _ => line.push(extra),
-            }
-        }
+        let line = wrong_line(&mut runner, &names);
         for line in [line, split("-S FORWARD")] {
             expected.push(weir.run(&line, &CounterTable::default()));
             lines.push(line);

@@ -115,7 +115,7 @@ fn functions(code: &str) -> Vec<(usize, usize)> {
 pub(crate) fn short_lines(source: &Source) -> Vec<Finding> {
     let long = |(index, line): (usize, &str)| {
         let chars = line.chars().count();
-        (chars > LINE_CHARS && !line.contains('"')).then(|| Finding {
+        (chars > LINE_CHARS && !line.contains('"') && !line.ends_with('\\')).then(|| Finding {
             line: index + 1,
             what: format!("{chars} characters, {LINE_CHARS} are the most"),
         })
