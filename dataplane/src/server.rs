@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use weir_control::protocol::{
-    Envelope, Failure, MessageError, PROTOCOL_VERSION, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply,
-    Request, RequestBody, Response, read_message, write_message,
+    Failure, MessageError, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody,
+    Response, read_frame, write_message,
 };
 
 use crate::config::ControlConfig;
@@ -193,8 +193,8 @@ impl Client {
         }
         while !self.stop.load(Ordering::Relaxed) {
             let mut stream = Deadline::new(&self.stream, self.timeout);
-            let result = match read_message::<serde_json::Value>(&mut stream, REQUEST_BYTES_MAX) {
-                Ok(message) => self.handle(message),
+            let result = match read_frame(&mut stream, REQUEST_BYTES_MAX) {
+                Ok(json) => Request::from_json(&json).and_then(|request| self.handle(request)),
                 Err(MessageError::Closed | MessageError::TimedOut | MessageError::Truncated) => {
                     return;
                 }
@@ -224,13 +224,7 @@ impl Client {
         ))
     }
 
-    fn handle(&self, message: serde_json::Value) -> Result<Reply, Failure> {
-        let malformed = |error: serde_json::Error| Failure::Malformed { reason: error.to_string() };
-        let envelope: Envelope = serde_json::from_value(message.clone()).map_err(malformed)?;
-        if envelope.version != PROTOCOL_VERSION {
-            return Err(Failure::Version { client: envelope.version, daemon: PROTOCOL_VERSION });
-        }
-        let request: Request = serde_json::from_value(message).map_err(malformed)?;
+    fn handle(&self, request: Request) -> Result<Reply, Failure> {
         match request.body {
             RequestBody::Iptables { command } => {
                 let mut rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
