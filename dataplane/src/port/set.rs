@@ -97,6 +97,22 @@ impl PortSet {
         self.outboxes[port.as_usize()].push(frame);
     }
 
+    /// Makes room for `packets` packets in a port's outbox, so that sending them flushes nothing (a flush
+    /// takes frames from the pool to lend them). False when there will never be so much room.
+    #[must_use]
+    pub fn reserve(
+        &mut self,
+        packets: usize,
+        port: PortIndex,
+        pool: &mut FramePool,
+        counters: &mut Counters,
+    ) -> bool {
+        if self.outboxes[port.as_usize()].len() + packets > OUTBOX_MAX {
+            self.flush_port(port.as_usize(), pool, counters);
+        }
+        packets <= OUTBOX_MAX
+    }
+
     /// Hands all outboxes to the transmit rings. Returns how many packets were transmitted.
     pub fn flush(&mut self, pool: &mut FramePool, counters: &mut Counters) -> u64 {
         (0..PORTS_MAX).map(|port| self.flush_port(port, pool, counters)).sum()

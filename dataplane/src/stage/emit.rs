@@ -147,14 +147,17 @@ impl Emitter<'_> {
     }
 
     /// Cuts a packet that may be fragmented into pieces of at most `mtu` bytes (RFC 791 3.2). It is
-    /// absorbed, its pieces are originated; without frames for all of them none is sent.
+    /// absorbed, its pieces are originated; without frames for all of them none is sent. (Nor are more
+    /// than an outbox takes: 128, which only an MTU near the minimum of 68 bytes can ask for.)
     fn fragment(&mut self, frame: Frame, headers: &Headers, mtu: u16, way: Way) {
         let l3 = usize::from(headers.l3);
         let Ok(plan) = respond::fragments(&frame.bytes()[l3..], mtu) else {
             self.drop_frame(frame, DropReason::MtuExceeded);
             return;
         };
-        if self.pool.available() < plan.len() {
+        let (pieces, port) = (plan.len(), way.port);
+        let room = self.ports.reserve(pieces, port, self.pool, self.counters);
+        if !room || self.pool.available() < pieces {
             self.drop_frame(frame, DropReason::NoFrame);
             return;
         }

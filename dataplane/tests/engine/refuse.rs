@@ -376,3 +376,26 @@ fn without_a_frame_no_answer_is_sent() {
     assert_eq!(left, []);
     world.shut_down();
 }
+
+/// The outbox fills up in the middle of a datagram, and the flush lends the last free frames to the
+/// port: even so no datagram leaves in part.
+#[test]
+fn a_flush_between_fragments_takes_no_frame_from_them() {
+    let sizes = Sizes { fill: 64, tx: 200, completion_lag: 182, ..Sizes::ONE };
+    let mut world = World::new(Sizes { chunks: 3 * 64 + 90 + 95, ..sizes });
+    let packet = Packet::ping(ALICE, CAROL, b"");
+    (0..90).for_each(|_| world.inject_packet(0, EAST, &packet));
+    world.expect(&[In(0, 90, 90 * 42), Out(2, 90, 90 * 42)]);
+    // In at "wan0" and out again: 42 in three pieces each and two whole ones fill the outbox of 128.
+    let whole = Packet::udp((CAROL, 1000), (ip("10.70.0.1"), 2000), &[0; 1400]);
+    let packets = vec![&whole; 42].into_iter().chain([&packet, &packet, &whole]);
+    packets.for_each(|packet| world.inject_packet(0, WAN, packet));
+    world.expect(&[
+        In(2, 45, 43 * 1442 + 2 * 42),
+        Count(Counter::Originated, 126),
+        Count(Counter::Absorbed, 42),
+        Out(2, 128, 42 * (1408 + 3 * 34) + 2 * 42),
+        Drop(NoFrame, 1),
+    ]);
+    world.shut_down();
+}
