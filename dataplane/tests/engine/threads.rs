@@ -270,9 +270,9 @@ fn stop_one_after_the_other(running: Running) {
     let pools: Vec<_> = workers.into_iter().map(|worker| worker.stop(PATIENCE)).collect();
     let mut pools: Vec<FramePool> = pools.into_iter().map(|pool| pool.expect("no panic")).collect();
     let chunks = world.sizes.chunks as usize;
-    for worker in 0..2 {
+    for (worker, pool) in pools.iter_mut().enumerate() {
         while let Some(packet) = world.inboxes.take(worker) {
-            pools[worker].put(packet.frame);
+            pool.put(packet.frame);
         }
     }
     pools.iter_mut().for_each(FramePool::collect_returns);
