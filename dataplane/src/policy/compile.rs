@@ -117,10 +117,10 @@ impl Compiler {
     /// What all rules and policies have counted since they were last zeroed.
     #[must_use]
     pub fn counters(&self) -> CounterTable {
-        let mut table = CounterTable::default();
-        table.rules = self.rules.iter().map(|(id, tally)| (*id, tally.read())).collect();
-        table.policies.insert(ChainName::forward(), self.forward_policy.read());
-        table
+        CounterTable {
+            rules: self.rules.iter().map(|(id, tally)| (*id, tally.read())).collect(),
+            policies: BTreeMap::from([(ChainName::forward(), self.forward_policy.read())]),
+        }
     }
 
     fn rule(&self, rule: &Rule, counters: Arc<RuleCounters>) -> Result<CompiledRule, &'static str> {

@@ -208,7 +208,7 @@ impl PublishedCounters {
                 *value = word.load(Ordering::Relaxed);
             }
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
                 return counters;
             }
             // The writer needs well under a microsecond; give up this time slice if it was preempted.
