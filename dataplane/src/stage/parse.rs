@@ -24,6 +24,10 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
             continue;
         };
         match headers(batch.bytes(i), MacAddr(link.mac)) {
+            // `fib_validate_source` (`net/ipv4/fib_frontend.c`): from the wire, in the machine's own name.
+            Ok(headers) if forwarding.local_addresses().binary_search(&headers.source).is_ok() => {
+                batch.verdict[i] = Verdict::Drop(DropReason::Martian);
+            }
             Ok(headers) => {
                 let len = usize::from(headers.l3) + usize::from(headers.total_len);
                 batch.headers[i] = headers;
