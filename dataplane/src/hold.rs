@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn each_neighbour_has_its_share_and_all_have_the_whole() {
-        let (_memory, mut all) = frames(HELD_MAX as u32 + 2);
+        let (_memory, mut all) = frames(u32::try_from(HELD_MAX).expect("small") + 2);
         let mut hold = Hold::new();
         let mut push = |hold: &mut Hold, next_hop: u32| {
             hold.push(held(all.pop().expect("enough frames"), next_hop.into())).is_ok()
@@ -207,8 +207,8 @@ mod tests {
         assert!(!push(&mut hold, 0));
         assert_eq!(hold.waiting_for(PORT, 0.into()), HELD_PER_NEIGHBOUR_MAX);
         assert_eq!(hold.waiting_for(PortIndex(1), 0.into()), 0);
-        for n in HELD_PER_NEIGHBOUR_MAX..HELD_MAX {
-            assert!(push(&mut hold, 1 + n as u32));
+        for next_hop in (1..).take(HELD_MAX - HELD_PER_NEIGHBOUR_MAX) {
+            assert!(push(&mut hold, next_hop));
         }
         assert!(!push(&mut hold, u32::MAX));
         assert_eq!((hold.len(), hold.is_empty()), (HELD_MAX, false));

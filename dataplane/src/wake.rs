@@ -63,3 +63,63 @@ impl AsFd for Waker {
         self.event.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    /// Whether a sleep would end at once.
+    fn rings(waker: &Waker) -> bool {
+        let mut fds = [PollFd::new(waker, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("a poll") > 0
+    }
+
+    #[test]
+    fn only_a_sleeper_is_woken_and_only_once() {
+        let waker = Waker::new().expect("a file descriptor");
+        waker.wake();
+        assert!(!rings(&waker), "it does not sleep");
+        waker.announce_sleep();
+        assert!(waker.is_asleep() && !rings(&waker));
+        waker.wake();
+        waker.wake();
+        assert!(rings(&waker));
+        waker.awake();
+        assert!(!waker.is_asleep() && !rings(&waker), "the next sleep lasts");
+    }
+
+    /// The sleeper sleeps without a limit: a lost wake-up would hang this test.
+    #[test]
+    fn no_wake_up_is_lost() {
+        const ROUNDS: usize = 20_000;
+        let waker = Arc::new(Waker::new().expect("a file descriptor"));
+        let work = Arc::new(AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut done = 0;
+                while done < ROUNDS {
+                    waker.announce_sleep();
+                    if work.load(Ordering::Relaxed) == done {
+                        let mut fds = [PollFd::new(&*waker, PollFlags::IN)];
+                        // An interrupted sleep is looked at like any other.
+                        let _ = poll(&mut fds, None);
+                    }
+                    waker.awake();
+                    done = work.load(Ordering::Relaxed);
+                }
+            });
+            for n in 0..ROUNDS {
+                work.store(n + 1, Ordering::Relaxed);
+                waker.wake();
+                if n % 3 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+    }
+}

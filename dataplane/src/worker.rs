@@ -10,8 +10,8 @@
 //! sockets and on its [`Waker`]; whoever publishes rules or routes, or gives an order, wakes it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ const SLEEP_MAX: Duration = Duration::from_millis(20);
 const SLEEP_HOLDING_MAX: Duration = Duration::from_millis(1);
 
 /// Orders that wait at most; the control thread waits for each before it gives the next.
-const ORDERS_MAX: usize = 64;
+pub const ORDERS_MAX: usize = 64;
 
 /// What the control thread can ask of a worker.
 pub enum Order {
@@ -95,7 +95,9 @@ pub struct Worker {
     waker: Arc<Waker>,
     counters: Arc<PublishedCounters>,
     latency: LatencyRecorder,
-    orders_given: AtomicU64,
+    /// How many orders are on the queue or done. Locked while one is put there, so that the number that an
+    /// order is waited for by is its place on the queue.
+    orders_given: Mutex<u64>,
     thread: Option<JoinHandle<FramePool>>,
 }
 
@@ -135,7 +137,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("weir-worker-{}", config.id))
             .spawn(move || turn.run(engine))?;
-        let orders_given = AtomicU64::new(0);
+        let orders_given = Mutex::new(0);
         Ok(Self { config, shared, waker, counters, latency, orders_given, thread: Some(thread) })
     }
 
@@ -182,29 +184,55 @@ impl Worker {
         self.shared.policy_epoch.load(Ordering::Acquire)
     }
 
+    /// Ends its sleep, if it sleeps: there is something on a port that it cannot wait on.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Gives an order and waits until it is carried out.
     ///
     /// # Errors
-    /// When the worker has stopped, or takes longer than `patience`.
+    /// When the worker has stopped, or takes longer than `patience`. It may then still carry the order out,
+    /// unless [`ORDERS_MAX`] others waited all the time.
     pub fn order(&self, order: Order, patience: Duration) -> Result<(), OrderError> {
-        let number = self.orders_given.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.shared.orders.push(order).is_err() {
-            return Err(OrderError::TimedOut(self.id()));
-        }
         let start = Instant::now();
+        let number = self.give(order, patience)?;
         loop {
             self.waker.wake();
             if self.shared.orders_done.load(Ordering::Acquire) >= number {
                 return Ok(());
             }
-            if self.state() == State::Stopped {
-                return Err(OrderError::Stopped(self.id()));
-            }
-            if start.elapsed() > patience {
-                return Err(OrderError::TimedOut(self.id()));
-            }
-            std::thread::sleep(Duration::from_micros(50));
+            self.check_patience(start, patience)?;
         }
+    }
+
+    /// Puts an order on the queue; returns its place.
+    fn give(&self, mut order: Order, patience: Duration) -> Result<u64, OrderError> {
+        let start = Instant::now();
+        loop {
+            let mut given = self.orders_given.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.shared.orders.push(order) {
+                Ok(()) => {
+                    *given += 1;
+                    return Ok(*given);
+                }
+                Err(back) => order = back,
+            }
+            drop(given);
+            self.check_patience(start, patience)?;
+        }
+    }
+
+    /// Waits a little, unless it has been long enough.
+    fn check_patience(&self, start: Instant, patience: Duration) -> Result<(), OrderError> {
+        if self.state() == State::Stopped {
+            return Err(OrderError::Stopped(self.id()));
+        }
+        if start.elapsed() > patience {
+            return Err(OrderError::TimedOut(self.id()));
+        }
+        std::thread::sleep(Duration::from_micros(50));
+        Ok(())
     }
 
     /// Stops the thread and takes over its frames; `None` if the thread had panicked.

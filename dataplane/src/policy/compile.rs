@@ -119,7 +119,7 @@ impl Compiler {
     pub fn counters(&self) -> CounterTable {
         CounterTable {
             rules: self.rules.iter().map(|(id, tally)| (*id, tally.read())).collect(),
-            policies: [(ChainName::forward(), self.forward_policy.read())].into(),
+            policies: BTreeMap::from([(ChainName::forward(), self.forward_policy.read())]),
         }
     }
 
@@ -185,4 +185,96 @@ fn address(net: Negatable<weir_control::rule::Ipv4Net>) -> AddressTest {
 
 fn ports(range: Negatable<PortRange>) -> Ports {
     Ports { first: range.value.first(), last: range.value.last(), negated: range.negated }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_control::command::Command;
+    use weir_control::rule::Protocol;
+
+    use super::*;
+    use crate::batch::Headers;
+    use crate::port::PortIndex;
+    use crate::verdict::DropReason;
+
+    const UDP: Headers = Headers { protocol: 17, total_len: 100, ..EMPTY };
+    const EMPTY: Headers = Headers {
+        l3: 14,
+        l4: 34,
+        total_len: 20,
+        source: std::net::Ipv4Addr::LOCALHOST,
+        destination: std::net::Ipv4Addr::LOCALHOST,
+        protocol: 0,
+        ttl: 64,
+        source_port: 0,
+        destination_port: 0,
+        tcp_flags: 0,
+        transport: false,
+        piece: crate::batch::Piece::Whole,
+        dont_fragment: false,
+    };
+
+    fn drop_udp() -> Rule {
+        let protocol = Some(Negatable::is(Protocol::UDP));
+        Rule { protocol, target: Some(Target::Drop), ..Rule::default() }
+    }
+
+    fn append(rule: Rule) -> Command {
+        Command::Append { chain: ChainName::forward(), rules: vec![rule] }
+    }
+
+    fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {
+        policy.decide(0, &UDP, PortIndex(ingress), PortIndex(0))
+    }
+
+    #[test]
+    fn interface_names_become_the_ports_they_cover() {
+        let names = ["eth0", "eth1", "wan"].map(str::to_owned).into();
+        let compiler = Compiler::new(1, names);
+        for (pattern, negated, mask) in [
+            ("eth0", false, 0b001),
+            ("eth+", false, 0b011),
+            ("eth+", true, 0b100),
+            ("+", false, 0b111),
+            ("+", true, 0),
+            ("eth", false, 0),
+            ("elsewhere", true, 0b111),
+        ] {
+            let value = pattern.parse().expect("a name");
+            let mask_of = compiler.port_mask(Some(&Negatable { value, negated }));
+            assert_eq!(mask_of, mask, "{pattern} {negated}");
+        }
+        assert_eq!(compiler.port_mask(None), u32::MAX, "ports that come later too");
+    }
+
+    #[test]
+    fn counters_stay_with_their_rule_until_it_goes() {
+        let mut compiler = Compiler::new(1, vec!["eth0".to_owned()]);
+        let mut ruleset = Ruleset::new();
+        let id = ruleset.apply(&append(drop_udp())).expect("a rule").added[0];
+        let first = compiler.compile(&ruleset).expect("known words");
+        assert_eq!(decide(&first, 0), Err(DropReason::Rule));
+        let second = compiler.compile(&ruleset).expect("known words");
+        // A worker may run the old policy a little longer than another the new one.
+        assert_eq!(
+            (decide(&second, 0), decide(&first, 0)),
+            (Err(DropReason::Rule), Err(DropReason::Rule))
+        );
+        let counted = ruleset::Counters { packets: 3, bytes: 300 };
+        assert_eq!(compiler.counters().rule(id), counted);
+
+        let zero = Command::Zero { chain: None, number: None };
+        compiler.settle(&ruleset.apply(&zero).expect("zeroed"));
+        assert_eq!(compiler.counters().rule(id), ruleset::Counters::default());
+        assert_eq!(decide(&second, 0), Err(DropReason::Rule));
+        assert_eq!(compiler.counters().rule(id).packets, 1, "what came since");
+
+        let flush = Command::Flush { chain: None };
+        compiler.settle(&ruleset.apply(&flush).expect("flushed"));
+        assert!(compiler.counters().rules.is_empty());
+        let empty = compiler.compile(&ruleset).expect("nothing");
+        assert_eq!((empty.len(), decide(&empty, 0)), (0, Ok(())));
+        let policy = compiler.counters().policy(&ChainName::forward());
+        assert_eq!(policy, ruleset::Counters { packets: 1, bytes: 100 });
+    }
 }

@@ -159,3 +159,90 @@ impl CompiledRule {
         Evaluation::Matches
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp() -> TransportTest {
+        let flags = FlagsTest { mask: 0x17, set: 0x02, negated: false };
+        TransportTest { source: Ports::ANY, destination: Ports::ANY, flags, tcp: true }
+    }
+
+    fn udp() -> TransportTest {
+        TransportTest { flags: FlagsTest::ANY, tcp: false, ..tcp() }
+    }
+
+    fn rule(transports: &[TransportTest]) -> CompiledRule {
+        CompiledRule {
+            source: AddressTest::ANY,
+            destination: AddressTest::ANY,
+            ingress_mask: u32::MAX,
+            egress_mask: u32::MAX,
+            protocol: 0,
+            protocol_negated: false,
+            transports: transports.into(),
+            action: None,
+            counters: RuleCounters::new(1),
+        }
+    }
+
+    fn evaluate(rule: &CompiledRule, headers: &Headers) -> Evaluation {
+        rule.evaluate(headers, PortIndex(0), PortIndex(31))
+    }
+
+    #[test]
+    fn a_rule_without_tests_matches_every_packet() {
+        for piece in [Piece::Whole, Piece::First, Piece::Later(1)] {
+            let headers = Headers { piece, ..Headers::default() };
+            assert_eq!(evaluate(&rule(&[]), &headers), Evaluation::Matches);
+        }
+    }
+
+    #[test]
+    fn only_the_first_header_of_a_datagram_can_be_read() {
+        let readable = Headers { transport: true, tcp_flags: 0x02, ..Headers::default() };
+        for (piece, of_tcp, of_udp) in [
+            (Piece::Whole, Evaluation::Matches, Evaluation::Matches),
+            (Piece::First, Evaluation::Matches, Evaluation::Matches),
+            (Piece::Later(1), Evaluation::Hotdrop, Evaluation::Differs),
+            (Piece::Later(2), Evaluation::Differs, Evaluation::Differs),
+        ] {
+            let headers = Headers { piece, ..readable };
+            assert_eq!(evaluate(&rule(&[tcp()]), &headers), of_tcp, "{piece:?}");
+            assert_eq!(evaluate(&rule(&[udp()]), &headers), of_udp, "{piece:?}");
+        }
+        for test in [tcp(), udp()] {
+            let cut = Headers { transport: false, ..readable };
+            assert_eq!(evaluate(&rule(&[test]), &cut), Evaluation::Hotdrop);
+        }
+    }
+
+    #[test]
+    fn tests_go_from_left_to_right_and_stop_at_the_first_that_differs() {
+        let cut = Headers { source: [10, 0, 0, 1].into(), ..Headers::default() };
+        let other = AddressTest { network: 0, mask: u32::MAX, negated: false };
+        let elsewhere = CompiledRule { source: other, ..rule(&[tcp()]) };
+        assert_eq!(
+            evaluate(&elsewhere, &cut),
+            Evaluation::Differs,
+            "the header is never asked for"
+        );
+        let no_port = CompiledRule { egress_mask: 0, ..rule(&[tcp()]) };
+        assert_eq!(evaluate(&no_port, &cut), Evaluation::Differs);
+        let headers = Headers { transport: true, tcp_flags: 0x10, ..cut };
+        assert_eq!(evaluate(&rule(&[udp(), tcp()]), &headers), Evaluation::Differs);
+        assert_eq!(evaluate(&rule(&[udp(), udp()]), &headers), Evaluation::Matches);
+    }
+
+    #[test]
+    fn negation_turns_each_test_round() {
+        let address = AddressTest { network: 0x0a00_0000, mask: 0xff00_0000, negated: true };
+        assert!(!address.holds(0x0a01_0203) && address.holds(0x0b01_0203));
+        assert!(!AddressTest { negated: true, ..AddressTest::ANY }.holds(0));
+        let ports = Ports { first: 10, last: 20, negated: true };
+        assert_eq!([9, 10, 20, 21].map(|port| ports.holds(port)), [true, false, false, true]);
+        assert!(!FlagsTest { negated: true, ..FlagsTest::ANY }.holds(0x3f));
+        assert!(FlagsTest { mask: 0x17, set: 0x02, negated: true }.holds(0x12));
+    }
+}

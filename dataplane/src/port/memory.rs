@@ -136,3 +136,68 @@ impl Port for MemoryPort {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use af_xdp::{Area, AreaConfig};
+
+    use super::*;
+    use crate::frame::Memory;
+
+    fn pool(chunks: u32) -> FramePool {
+        let config = AreaConfig { chunk_bytes: 2048, chunks, huge_pages: false };
+        let (_, frames) = Memory::new(Area::new(&config).expect("memory"));
+        FramePool::split(frames, 1).remove(0)
+    }
+
+    fn port(wire: &Wire, fill: usize, tx: usize) -> MemoryPort {
+        MemoryPort::new(PortIndex(0), wire.clone(), fill, tx)
+    }
+
+    #[test]
+    fn it_receives_only_into_frames_that_it_was_lent() {
+        let (wire, mut pool, mut batch) = (Wire::default(), pool(8), Batch::new());
+        let mut port = port(&wire, 2, 2);
+        (0..5).for_each(|n| wire.send([n; 60]));
+        assert_eq!(port.receive(&mut batch), 0);
+        port.recycle(&mut pool);
+        assert_eq!((port.lent(), pool.available()), (2, 6));
+        assert_eq!((port.receive(&mut batch), wire.pending()), (2, 3));
+        assert_eq!([batch.bytes(0), batch.bytes(1)], [[0; 60], [1; 60]]);
+        batch.drain().for_each(|frame| pool.put(frame));
+        Box::new(port).close(&mut pool);
+        assert_eq!(pool.available(), 8);
+    }
+
+    #[test]
+    fn a_packet_longer_than_a_frame_is_cut() {
+        let (wire, mut pool, mut batch) = (Wire::default(), pool(1), Batch::new());
+        let mut port = port(&wire, 1, 1);
+        port.recycle(&mut pool);
+        wire.send(vec![7; 4000]);
+        assert_eq!(port.receive(&mut batch), 1);
+        assert_eq!(batch.bytes(0).len(), 2048 - 256);
+    }
+
+    #[test]
+    fn it_receives_no_more_than_the_batch_takes() {
+        let (wire, mut pool, mut batch) = (Wire::default(), pool(128), Batch::new());
+        let mut port = port(&wire, 128, 1);
+        port.recycle(&mut pool);
+        (0..100).for_each(|_| wire.send([0; 60]));
+        assert_eq!((port.receive(&mut batch), port.receive(&mut batch)), (64, 0));
+    }
+
+    #[test]
+    fn sent_frames_come_back_when_they_are_completed() {
+        let (wire, mut pool) = (Wire::default(), pool(8));
+        let mut port = port(&wire, 0, 4).with_completion_lag(1);
+        let mut outbox: Vec<Frame> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((port.transmit(&mut outbox), outbox.len()), (4, 4));
+        assert_eq!(port.transmit(&mut outbox), 0, "the ring is full");
+        port.recycle(&mut pool);
+        assert_eq!((pool.available(), port.lent()), (3, 1));
+        assert_eq!((port.transmit(&mut outbox), outbox.len()), (3, 1));
+        assert_eq!((wire.take_sent().len(), wire.take_sent().len()), (7, 0));
+    }
+}

@@ -184,3 +184,171 @@ impl PortSet {
         counters.set(Counter::FramesLent, self.lent() as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use af_xdp::{Area, AreaConfig};
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::frame::Memory;
+
+    /// A port that takes so many packets between two recycles, and counts its kicks.
+    struct Narrow {
+        index: PortIndex,
+        room: usize,
+        sent: Vec<Frame>,
+        kicks: Arc<AtomicUsize>,
+    }
+
+    impl Port for Narrow {
+        fn index(&self) -> PortIndex {
+            self.index
+        }
+
+        fn receive(&mut self, _: &mut Batch) -> usize {
+            0
+        }
+
+        fn transmit(&mut self, outbox: &mut Vec<Frame>) -> usize {
+            let taken = outbox.len().min(self.room - self.sent.len());
+            self.sent.extend(outbox.drain(..taken));
+            taken
+        }
+
+        fn kick(&mut self) {
+            self.kicks.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn recycle(&mut self, pool: &mut FramePool) {
+            self.sent.drain(..).for_each(|frame| pool.put(frame));
+        }
+
+        fn lent(&self) -> usize {
+            self.sent.len()
+        }
+
+        fn close(mut self: Box<Self>, pool: &mut FramePool) {
+            self.recycle(pool);
+        }
+    }
+
+    const CHUNKS: u32 = 512;
+
+    struct Fixture {
+        ports: PortSet,
+        pool: FramePool,
+        counters: Counters,
+    }
+
+    impl Fixture {
+        /// One queue for each room; returns the counts of their kicks.
+        fn new(queues: &[(u8, usize)]) -> (Self, Vec<Arc<AtomicUsize>>) {
+            let config = AreaConfig { chunk_bytes: 2048, chunks: CHUNKS, huge_pages: false };
+            let (_, frames) = Memory::new(Area::new(&config).expect("memory"));
+            let pool = FramePool::split(frames, 1).remove(0);
+            let mut ports = PortSet::new();
+            let kicks: Vec<Arc<AtomicUsize>> = queues.iter().map(|_| Arc::default()).collect();
+            for (&(index, room), kicks) in queues.iter().zip(&kicks) {
+                let (index, kicks) = (PortIndex(index), Arc::clone(kicks));
+                ports.open(Box::new(Narrow { index, room, sent: Vec::new(), kicks }));
+            }
+            (Self { ports, pool, counters: Counters::default() }, kicks)
+        }
+
+        fn send(&mut self, port: u8, packets: usize) {
+            for _ in 0..packets {
+                let mut frame = self.pool.take().expect("enough frames");
+                assert!(frame.fill(&[0; 60]));
+                self.ports.send(frame, PortIndex(port), &mut self.pool, &mut self.counters);
+            }
+        }
+
+        fn flush(&mut self) -> u64 {
+            self.ports.flush(&mut self.pool, &mut self.counters)
+        }
+
+        /// Sent, dropped for want of room, dropped for want of a port.
+        fn counted(&self) -> [u64; 3] {
+            let dropped = |reason| self.counters.dropped(reason);
+            [
+                self.counters.get(Counter::Transmitted),
+                dropped(DropReason::TxRingFull),
+                dropped(DropReason::PortDown),
+            ]
+        }
+
+        fn frames(&self) -> usize {
+            self.pool.available() + self.ports.lent()
+        }
+    }
+
+    fn kicked(kicks: &[Arc<AtomicUsize>]) -> Vec<usize> {
+        kicks.iter().map(|kicks| kicks.load(Ordering::Relaxed)).collect()
+    }
+
+    #[test]
+    fn only_ports_with_something_to_send_are_kicked() {
+        let (mut fixture, kicks) = Fixture::new(&[(0, 64), (1, 64), (2, 64)]);
+        fixture.send(1, 3);
+        assert_eq!(fixture.flush(), 3);
+        fixture.ports.kick();
+        fixture.ports.kick();
+        assert_eq!(kicked(&kicks), [0, 1, 0]);
+        assert_eq!(fixture.counters.port(PortIndex(1)).transmitted_bytes, 180);
+    }
+
+    #[test]
+    fn a_full_ring_gets_one_more_chance_and_then_packets_are_dropped() {
+        let (mut fixture, kicks) = Fixture::new(&[(0, 10)]);
+        fixture.send(0, 25);
+        assert_eq!((fixture.flush(), fixture.counted()), (20, [20, 5, 0]));
+        assert_eq!(fixture.frames(), CHUNKS as usize);
+        assert_eq!(kicked(&kicks), [1]);
+        fixture.ports.kick();
+        assert_eq!(kicked(&kicks), [2], "for those that were queued after the first kick");
+    }
+
+    #[test]
+    fn an_outbox_is_flushed_before_it_grows() {
+        let (mut fixture, _) = Fixture::new(&[(0, 400)]);
+        fixture.send(0, OUTBOX_MAX);
+        assert_eq!(fixture.counted(), [0, 0, 0]);
+        fixture.send(0, 1);
+        assert_eq!(fixture.counted(), [OUTBOX_MAX as u64, 0, 0]);
+        let Fixture { ports, pool, counters } = &mut fixture;
+        assert!(ports.reserve(OUTBOX_MAX - 1, PortIndex(0), pool, counters));
+        assert_eq!(counters.get(Counter::Transmitted), OUTBOX_MAX as u64, "there was room");
+        assert!(ports.reserve(OUTBOX_MAX, PortIndex(0), pool, counters));
+        assert_eq!(counters.get(Counter::Transmitted), OUTBOX_MAX as u64 + 1);
+        assert!(!ports.reserve(OUTBOX_MAX + 1, PortIndex(0), pool, counters));
+    }
+
+    #[test]
+    fn without_a_queue_there_is_no_port() {
+        let (mut fixture, _) = Fixture::new(&[(0, 64), (1, 64)]);
+        fixture.send(1, 2);
+        fixture.send(31, 3);
+        let Fixture { ports, pool, counters } = &mut fixture;
+        ports.close(PortIndex(1), pool, counters);
+        assert_eq!(fixture.counted(), [0, 0, 2], "they were in its outbox");
+        assert_eq!((fixture.flush(), fixture.counted()), (0, [0, 0, 5]));
+        assert_eq!((fixture.ports.len(), fixture.frames()), (1, CHUNKS as usize));
+    }
+
+    #[test]
+    fn of_several_queues_of_a_port_the_first_transmits_and_all_are_closed() {
+        let (mut fixture, kicks) = Fixture::new(&[(0, 64), (0, 64), (1, 64)]);
+        fixture.send(0, 5);
+        fixture.flush();
+        assert_eq!(fixture.ports.iter().map(Port::lent).collect::<Vec<_>>(), [5, 0, 0]);
+        fixture.ports.kick();
+        assert_eq!(kicked(&kicks)[2], 0);
+        let Fixture { ports, pool, counters } = &mut fixture;
+        ports.close(PortIndex(0), pool, counters);
+        assert_eq!((fixture.ports.len(), fixture.pool.available()), (1, CHUNKS as usize));
+    }
+}

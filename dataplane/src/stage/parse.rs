@@ -24,6 +24,10 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
             continue;
         };
         match headers(batch.bytes(i), MacAddr(link.mac)) {
+            // `fib_validate_source` (`net/ipv4/fib_frontend.c`): from the wire, in the machine's own name.
+            Ok(headers) if forwarding.local_addresses().binary_search(&headers.source).is_ok() => {
+                batch.verdict[i] = Verdict::Drop(DropReason::Martian);
+            }
             Ok(headers) => {
                 let len = usize::from(headers.l3) + usize::from(headers.total_len);
                 batch.headers[i] = headers;
@@ -115,4 +119,107 @@ fn is_martian_destination(address: Ipv4Addr) -> bool {
 /// Offsets inside a frame are below 64 KiB.
 fn narrow(offset: usize) -> u16 {
     u16::try_from(offset).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{EthernetHeader, IpProtocol, Ipv4Header};
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const ALICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const BOB: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+
+    /// A frame for Weir with an IPv4 packet of this protocol and payload, and perhaps bytes behind it.
+    fn frame(protocol: IpProtocol, payload: &[u8], padding: usize) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES + 20 + payload.len() + padding];
+        let ether_type = EtherType::IPV4;
+        let ethernet = EthernetHeader { destination: MAC, source: MacAddr([4; 6]), ether_type };
+        ethernet.emit(&mut bytes).expect("room");
+        let header = Ipv4Header::new(ALICE, BOB, protocol);
+        header.emit(payload.len(), &mut bytes[HEADER_BYTES..]).expect("room");
+        bytes[HEADER_BYTES + 20..][..payload.len()].copy_from_slice(payload);
+        bytes
+    }
+
+    /// Changes a packet and makes its header checksum right again.
+    fn changed(mut frame: Vec<u8>, change: fn(&mut Ipv4<&mut [u8]>)) -> Vec<u8> {
+        let mut packet = Ipv4::new_checked(&mut frame[HEADER_BYTES..]).expect("a packet");
+        change(&mut packet);
+        packet.fill_checksum();
+        frame
+    }
+
+    #[test]
+    fn everything_that_later_stages_need_is_read() {
+        let mut segment = [0; 25];
+        segment[..4].copy_from_slice(&[0x9c, 0x40, 0, 80]);
+        segment[13] = 0x12;
+        let headers = headers(&frame(IpProtocol::TCP, &segment, 6), MAC).expect("a packet");
+        assert_eq!((headers.l3, headers.l4, headers.total_len), (14, 34, 45));
+        assert_eq!((headers.source, headers.destination), (ALICE, BOB));
+        assert_eq!((headers.protocol, headers.ttl), (6, 64));
+        assert_eq!((headers.source_port, headers.destination_port), (40_000, 80));
+        assert_eq!((headers.tcp_flags, headers.transport), (0x12, true));
+        assert_eq!((headers.piece, headers.dont_fragment), (Piece::Whole, true));
+    }
+
+    #[test]
+    fn a_transport_header_counts_only_if_it_is_whole() {
+        for (protocol, len, whole) in [
+            (IpProtocol::TCP, 19, false),
+            (IpProtocol::TCP, 20, true),
+            (IpProtocol::UDP, 7, false),
+            (IpProtocol::UDP, 8, true),
+            (IpProtocol::ICMP, 64, false),
+        ] {
+            // Padding is no part of the packet, whatever it looks like.
+            let headers = headers(&frame(protocol, &vec![1; len], 20), MAC).expect("a packet");
+            assert_eq!(headers.transport, whole, "{protocol} {len}");
+            assert_eq!(headers.source_port, if whole { 0x0101 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn fragments_are_told_apart() {
+        let datagram = frame(IpProtocol::UDP, &[1; 16], 0);
+        let first = changed(datagram.clone(), |packet| packet.set_fragment(0, true));
+        let middle = changed(datagram.clone(), |packet| packet.set_fragment(16, true));
+        let last = changed(datagram, |packet| packet.set_fragment(24, false));
+        for (frame, piece, ports) in [
+            (first, Piece::First, true),
+            (middle, Piece::Later(2), false),
+            (last, Piece::Later(3), false),
+        ] {
+            let headers = headers(&frame, MAC).expect("a packet");
+            assert_eq!((headers.piece, headers.transport), (piece, ports));
+        }
+    }
+
+    proptest! {
+        /// Whatever comes: no panic, and what is read lies inside the frame.
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..120),
+            valid_start: bool, ihl in 0_u8..16, total_len in 0_u16..140,
+        ) {
+            if valid_start && bytes.len() >= 34 {
+                bytes[..6].copy_from_slice(&MAC.0);
+                bytes[12..15].copy_from_slice(&[8, 0, 0x40 | ihl]);
+                bytes[16..18].copy_from_slice(&total_len.to_be_bytes());
+                // An address that may be; and the right checksum, if the header is one at all.
+                (bytes[26], bytes[30]) = (10, 10);
+                if let Ok(mut packet) = Ipv4::new_checked(&mut bytes[14..]) {
+                    packet.fill_checksum();
+                }
+            }
+            if let Ok(headers) = headers(&bytes, MAC) {
+                let end = usize::from(headers.l3) + usize::from(headers.total_len);
+                prop_assert!(usize::from(headers.l4) <= end && end <= bytes.len());
+                prop_assert!(!headers.transport || usize::from(headers.l4) + 8 <= end);
+            }
+        }
+    }
 }

@@ -4,4 +4,4 @@ mod counters;
 mod latency;
 
 pub use counters::{Counter, Counters, PortTraffic, PublishedCounters};
-pub use latency::{Latency, LatencyRecorder};
+pub use latency::{LATENCY_NS_MAX, Latency, LatencyRecorder};

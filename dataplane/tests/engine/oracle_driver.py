@@ -40,6 +40,11 @@ def device(name, number):
     return tun
 
 
+def is_error(packet):
+    """Whether it is one of the kernel's own ICMP errors: they have network control precedence."""
+    return packet[1] & 0xC0 == 0xC0 and packet[9] == 1 and packet[20] in (3, 5, 11, 12)
+
+
 def arrived(tuns):
     """What came out: pairs of device and identification."""
     found = []
@@ -49,7 +54,8 @@ def arrived(tuns):
                 packet = os.read(tun, 65536)
             except BlockingIOError:
                 break
-            found.append((number, packet[4:6]))
+            if not is_error(packet):
+                found.append((number, packet[4:6]))
     return found
 
 

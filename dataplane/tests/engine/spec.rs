@@ -215,7 +215,8 @@ pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
         other => Packet { payload: data, ..Packet::new(source, destination, other) },
     };
     packet.identification = chance.word();
-    packet.tos = chance.byte() & 0xfc;
+    // Network control is for routers' own packets.
+    packet.tos = chance.byte() & 0x3c;
     packet.ttl = 2 + (chance.byte() & 0x7f);
     if chance.percent(15) {
         packet.options = vec![1; 4 * (1 + chance.below(10))];

@@ -222,14 +222,14 @@ impl World {
         self.wires[worker][port.as_usize()].clone()
     }
 
-    /// Changes the rules by command lines, as the daemon does, and publishes them.
-    pub(crate) fn rules(&mut self, lines: &[&str]) {
+    /// Changes the rules by command lines, as the daemon does, and publishes them. Returns their epoch.
+    pub(crate) fn rules(&mut self, lines: &[&str]) -> u64 {
         for line in lines {
             let outcome = self.ruleset.apply(&words::command(line)).expect(line);
             self.compiler.settle(&outcome);
         }
         let policy = self.compiler.compile(&self.ruleset).expect("rules of this version");
-        let _ = self.policy.publish(policy);
+        self.policy.publish(policy).0
     }
 
     /// The counters of rule `number` (from 1), and of the policy for 0.

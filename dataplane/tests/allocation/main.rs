@@ -1,0 +1,240 @@
+//! That a worker allocates nothing once it runs: neither for packets that pass, nor for those that end,
+//! are answered, held, cut or handed over.
+//!
+//! A target of its own, because the allocator that counts is the whole program's. It counts by thread, so
+//! the test harness may do as it likes. The ports are written for this test: those of
+//! [`weir_dataplane::port::MemoryPort`] copy what they send into new vectors.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use af_xdp::{Area, AreaConfig};
+use weir_dataplane::batch::Batch;
+use weir_dataplane::engine::{Engine, EngineConfig};
+use weir_dataplane::frame::{Frame, FramePool, Memory};
+use weir_dataplane::handover::{FlowHash, Inboxes};
+use weir_dataplane::policy::Policy;
+use weir_dataplane::port::{Port, PortIndex};
+use weir_dataplane::publish::Published;
+use weir_dataplane::route::{
+    Forwarding, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
+};
+use weir_dataplane::telemetry::Counter;
+use weir_dataplane::verdict::DropReason;
+use weir_dataplane::wire::{
+    EtherType, EthernetHeader, IpProtocol, Ipv4Header, MacAddr, UdpHeader, ipv4, udp,
+};
+
+const EAST: PortIndex = PortIndex(0);
+const WEST: PortIndex = PortIndex(1);
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const ALICE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+const BOB: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// Not known by its hardware address.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 99);
+
+/// Receives the same few packets again and again, and sends into nothing. Allocates at the start only.
+struct Mill {
+    index: PortIndex,
+    packets: Vec<Vec<u8>>,
+    next: usize,
+    fill: Vec<Frame>,
+    in_flight: VecDeque<Frame>,
+}
+
+const RING: usize = 256;
+
+impl Mill {
+    fn new(index: PortIndex, packets: Vec<Vec<u8>>) -> Self {
+        let (fill, in_flight) = (Vec::with_capacity(RING), VecDeque::with_capacity(RING));
+        Self { index, packets, next: 0, fill, in_flight }
+    }
+}
+
+impl Port for Mill {
+    fn index(&self) -> PortIndex {
+        self.index
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> usize {
+        let mut received = 0;
+        while batch.room() > 0 && !self.packets.is_empty() {
+            let Some(mut frame) = self.fill.pop() else { break };
+            let packet = &self.packets[self.next % self.packets.len()];
+            assert!(frame.fill(packet), "short enough");
+            self.next += 1;
+            batch.push(frame, self.index);
+            received += 1;
+        }
+        received
+    }
+
+    fn transmit(&mut self, outbox: &mut Vec<Frame>) -> usize {
+        let taken = (RING - self.in_flight.len()).min(outbox.len());
+        self.in_flight.extend(outbox.drain(..taken));
+        taken
+    }
+
+    fn kick(&mut self) {}
+
+    fn recycle(&mut self, pool: &mut FramePool) {
+        self.in_flight.drain(..).for_each(|frame| pool.put(frame));
+        while self.fill.len() < RING / 2 {
+            let Some(frame) = pool.take() else { break };
+            self.fill.push(frame);
+        }
+    }
+
+    fn lent(&self) -> usize {
+        self.fill.len() + self.in_flight.len()
+    }
+
+    fn close(self: Box<Self>, pool: &mut FramePool) {
+        self.fill.into_iter().chain(self.in_flight).for_each(|frame| pool.put(frame));
+    }
+}
+
+/// A UDP datagram from Alice in an Ethernet frame for Weir.
+fn packet(to: Ipv4Addr, source_port: u16, ttl: u8, data: usize) -> Vec<u8> {
+    let mut bytes = vec![0; 14 + 20 + 8 + data];
+    let ethernet = EthernetHeader {
+        destination: MacAddr(MAC),
+        source: MacAddr([2; 6]),
+        ether_type: EtherType::IPV4,
+    };
+    ethernet.emit(&mut bytes).expect("room");
+    let header =
+        Ipv4Header { ttl, dont_fragment: false, ..Ipv4Header::new(ALICE, to, IpProtocol::UDP) };
+    header.emit(udp::HEADER_BYTES + data, &mut bytes[14..]).expect("room");
+    let udp = UdpHeader { source_port, destination_port: 53 };
+    udp.emit(data, &mut bytes[14 + ipv4::HEADER_BYTES_MIN..]).expect("room");
+    bytes
+}
+
+fn network() -> Forwarding {
+    let link = |name: &str, number, mtu| PortLink {
+        name: name.into(),
+        ifindex: Some(u32::from(number)),
+        mac: MAC,
+        mtu,
+        up: true,
+        addresses: vec![InterfaceAddress::new(Ipv4Addr::new(10, 0, number, 1), 24)],
+    };
+    let reachable = Neighbour::new([6; 6], NeighbourState::Reachable);
+    Forwarding::builder()
+        .port(link("east", 1, 1500))
+        .port(link("west", 2, 600))
+        .neighbour(EAST, ALICE, reachable.clone())
+        .neighbour(WEST, BOB, reachable)
+        .build()
+}
+
+/// Engines of `workers` workers; the first receives these packets.
+fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
+    let area = AreaConfig { chunk_bytes: 2048, chunks: 8192, huge_pages: false };
+    let (_memory, frames) = Memory::new(Area::new(&area).expect("memory"));
+    let inboxes = Inboxes::new(workers, 256).expect("file descriptors");
+    let forwarding = Arc::new(Published::new(network()));
+    let policy = Arc::new(Published::new(Policy::accept_all(workers)));
+    let resolver = Resolver::new().expect("a file descriptor");
+    let pools = FramePool::split(frames, workers).into_iter().enumerate();
+    let mut engines: Vec<Engine> = pools
+        .map(|(worker, pool)| {
+            Engine::new(EngineConfig {
+                worker,
+                flow_hash: FlowHash::new([1, 2, 3, 4], workers),
+                inboxes: inboxes.clone(),
+                forwarding: Arc::clone(&forwarding),
+                policy: Arc::clone(&policy),
+                resolver: resolver.clone(),
+                pool,
+            })
+        })
+        .collect();
+    for (worker, engine) in engines.iter_mut().enumerate() {
+        let packets = if worker == 0 { packets.clone() } else { Vec::new() };
+        engine.open(Box::new(Mill::new(EAST, packets)));
+        engine.open(Box::new(Mill::new(WEST, Vec::new())));
+    }
+    engines
+}
+
+/// Runs the engines over these packets and returns how many allocations 2,000 polls made, after a few to
+/// warm up; `reached` must have been counted meanwhile.
+fn allocations(workers: usize, packets: Vec<Vec<u8>>, reached: fn(&Engine) -> u64) -> u64 {
+    let mut engines = engines(workers, packets);
+    let mut now_ns = 0;
+    let mut polls = |engines: &mut [Engine], count: usize| {
+        for _ in 0..count {
+            // A second now and then: held packets time out, the budget for answers is refilled.
+            now_ns += 10_000_000;
+            for engine in engines.iter_mut() {
+                engine.poll(now_ns);
+            }
+        }
+    };
+    polls(&mut engines, 10);
+    let count = |engines: &[Engine]| engines.iter().map(reached).sum::<u64>();
+    let before = count(&engines);
+    let measured = allocation_counter::measure(|| polls(&mut engines, 2000));
+    assert!(count(&engines) > before, "it never came to that");
+    measured.count_total
+}
+
+fn counted(counter: Counter) -> impl Fn(&Engine) -> u64 {
+    move |engine| engine.published().read().get(counter)
+}
+
+fn dropped(engine: &Engine, reason: DropReason) -> u64 {
+    engine.published().read().dropped(reason)
+}
+
+#[test]
+fn packets_that_pass() {
+    let packets = vec![packet(BOB, 1, 64, 100); 3];
+    assert_eq!(allocations(1, packets, |engine| counted(Counter::Transmitted)(engine)), 0);
+}
+
+#[test]
+fn packets_that_are_dropped() {
+    let mut broken = packet(BOB, 1, 64, 100);
+    broken[24] ^= 1;
+    let packets = vec![broken, vec![0; 13]];
+    assert_eq!(allocations(1, packets, |engine| dropped(engine, DropReason::IpChecksum)), 0);
+}
+
+#[test]
+fn packets_that_are_answered() {
+    let packets = vec![packet(BOB, 1, 1, 100), packet(Ipv4Addr::new(192, 0, 2, 1), 1, 64, 600)];
+    assert_eq!(allocations(1, packets, |engine| counted(Counter::Originated)(engine)), 0);
+}
+
+#[test]
+fn packets_that_are_cut() {
+    let packets = vec![packet(BOB, 1, 64, 1400)];
+    assert_eq!(allocations(1, packets, |engine| counted(Counter::Absorbed)(engine)), 0);
+}
+
+#[test]
+fn packets_that_are_held_and_time_out() {
+    let packets = (0..100)
+        .map(|n| {
+            packet(if n % 2 == 0 { NOBODY } else { Ipv4Addr::new(10, 0, 2, 100 + n) }, 1, 64, 9)
+        })
+        .collect();
+    let unresolved = |engine: &Engine| dropped(engine, DropReason::NeighbourUnresolved);
+    assert_eq!(allocations(1, packets, unresolved), 0);
+}
+
+#[test]
+fn packets_that_are_handed_over() {
+    let packets = (0..100).map(|port| packet(BOB, port, 64, 9)).collect();
+    assert_eq!(allocations(2, packets, |engine| counted(Counter::HandedIn)(engine)), 0);
+}
+
+#[test]
+fn canary_an_allocation_is_seen() {
+    let measured = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 9])));
+    assert_eq!(measured.count_total, 1);
+}
