@@ -106,8 +106,8 @@ pub(crate) fn weir(
     rules: &[&str],
 ) -> Result<Daemon> {
     let config = format!(
-        "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n\
-         [[ports]]\ninterface = \"f1\"\n\n[workers]\ncount = 1\ncores = [{}]\nalways_spin = {}\n\n\
+        "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n\
+         [[ports]]\ninterface = \"f0\"\n\n[[ports]]\ninterface = \"f1\"\n\n[workers]\ncount = 1\ncores = [{}]\nalways_spin = {}\n\n\
          [control]\nsocket = \"/run/weir.sock\"\n",
         forwarder_core(),
         bench.always_spin,

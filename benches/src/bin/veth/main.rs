@@ -2,21 +2,24 @@
 //!
 //! ```text
 //!   cargo run --release -p weir-benches --bin veth -- all
-//!   cargo run --release -p weir-benches --bin veth -- forward --contenders weir,l2fwd --pairs 10 --seconds 3
-//!   cargo run --release -p weir-benches --bin veth -- forward --contenders l2fwd,l2fwd      is the method honest?
-//!   cargo run --release -p weir-benches --bin veth -- rtt|iperf|rules
+//!   ... -- forward --contenders weir,l2fwd --pairs 10 --seconds 3
+//!   ... -- forward --contenders l2fwd,l2fwd      is the method honest? the ratio must be 1
+//!   ... -- rtt | iperf | rules
 //! ```
 //!
 //! # Method
 //!
-//! All contenders stand in the same namespaces, get the same traffic from the same generator (a process of its own) and
-//! deliver to the same sink: Weir's XDP program without sockets, which drops and counts in the driver. A round runs
-//! each of them once; every second round runs them backwards. So whatever else the machine does, and it does much,
-//! meets all of them alike. A result is the median over rounds of the *ratio within a round*, with a 95 %
-//! interval from order statistics. The order of contenders decides what is compared: the first with each of the others.
+//! All contenders stand in the same namespaces, get the same traffic from the same generator (a
+//! process of its own) and deliver to the same sink: Weir's XDP program without sockets, which
+//! drops and counts in the driver. A round runs each of them once; every second round runs them
+//! backwards. So whatever else the machine does, and it does much, meets all of them alike. A
+//! result is the median over rounds of the *ratio within a round*, with a 95 % interval from
+//! order statistics. The order of contenders decides what is compared: the first with each of the
+//! others.
 //!
-//! Cores are user and system time of the process over the time that passed. What the kernel forwards, it forwards on the
-//! core of the sender and on the sender's account, so `per core` counts generator and forwarder together.
+//! Cores are user and system time of the process over the time that passed. What the kernel
+//! forwards, it forwards on the core of the sender and on the sender's account, so `per core`
+//! counts generator and forwarder together.
 
 mod contender;
 mod environment;
@@ -54,7 +57,8 @@ struct Cli {
     /// Take weir, weirctl, weirgen and l2fwd from this folder instead of building them.
     #[arg(long, global = true, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Let Weir's worker never sleep (`always_spin`), as l2fwd never does. Otherwise it runs as configured by default.
+    /// Let Weir's worker never sleep (`always_spin`), as l2fwd never does. Otherwise it runs as
+    /// configured by default.
     #[arg(long, global = true)]
     always_spin: bool,
 }

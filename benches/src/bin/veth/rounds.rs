@@ -1,4 +1,5 @@
-//! Rounds of runs, and what they say: each contender's median, and the ratio of the first to each other one.
+//! Rounds of runs, and what they say: each contender's median, and the ratio of the first to each
+//! other one.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +63,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) folder: &'a TempDir,
 }
 
-/// Runs all contenders `rounds` times and prints what came out. `measure` does one run and says why it is void, if so.
+/// Runs all contenders `rounds` times and prints what came out. `measure` does one run and says
+/// why it is void, if so.
 pub(crate) fn play(
     bench: &Bench,
     topology: &Topology,

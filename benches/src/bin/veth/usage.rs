@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use weir_tests::{Error, Result};
 
-/// Ticks a second in /proc (USER_HZ): 100 on every architecture that AF_XDP runs on, whatever the kernel's HZ.
+/// Ticks a second in /proc (USER_HZ): 100 on every architecture that AF_XDP runs on, whatever the
+/// kernel's HZ.
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// User and system time of all threads of a process so far.
 pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
-    let ticks = ticks(&text).ok_or_else(|| Error::Unreadable { what: path, text })?;
+    let ticks = ticks(&text).ok_or(Error::Unreadable { what: path, text })?;
     #[expect(clippy::cast_precision_loss, reason = "ticks are below 2^53")]
     let seconds = ticks as f64 / TICKS_A_SECOND;
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// utime and stime (fields 14 and 15, proc(5)): the name in field 2 may hold blanks, its closing bracket is the last.
+/// utime and stime (fields 14 and 15, proc(5)): the name in field 2 may hold blanks, its closing
+/// bracket is the last.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
