@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn default_routes_are_found() {
-        let v4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+        let v4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\n\
                   eth0\t00000000\t0108A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
                   eth1\t0008A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
                   eth2\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n";

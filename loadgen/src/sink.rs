@@ -1,5 +1,4 @@
-//! `weirgen sink`: AF_XDP sockets on every queue of an interface, behind Weir's XDP program,
-//! counting.
+//! `weirgen sink`: AF_XDP sockets on every queue of an interface, behind Weir's XDP program, counting.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

@@ -5,14 +5,12 @@
 //!   completion ring of B ──► free chunks ──► fill ring of A
 //! ```
 //!
-//! Two interfaces, one UMEM, the sockets, rings and XDP program of Weir (it opens them with
-//! Weir's own `Bank`), and nothing else: no parsing, no ledger, no rules, no counters but one.
-//! What Weir forwards is to be compared with what this forwards in the same run. It spins; on
-//! SIGTERM it prints what it did and ends.
+//! Two interfaces, one UMEM, the sockets, rings and XDP program of Weir (it opens them with Weir's own `Bank`),
+//! and nothing else: no parsing, no ledger, no rules, no counters but one. What Weir forwards is to be compared with
+//! what this forwards in the same run. It spins; on SIGTERM it prints what it did and ends.
 //!
-//! With `--complete-checksums` it also completes partial TCP and UDP checksums in user space, as
-//! everything that forwards between local stacks over veth must; without it, TCP does not work
-//! across.
+//! With `--complete-checksums` it also completes partial TCP and UDP checksums in user space, as everything that
+//! forwards between local stacks over veth must; without it, TCP does not work across.
 
 use std::collections::VecDeque;
 use std::process::ExitCode;

@@ -1,16 +1,14 @@
 //! Instructions a packet, stage by stage, counted by callgrind.
 //!
 //! ```text
-//!   cargo run --release -p weir-benches --bin pipeline_instructions
-//!   ... -- --rules 100 --bytes 1514 --json
+//!   cargo run --release -p weir-benches --bin pipeline_instructions [-- --rules 100 --bytes 60 --json]
 //! ```
 //!
-//! The program runs itself under `valgrind --tool=callgrind` twice for each scenario, over `n`
-//! and over `2 n` polls, and takes the difference: start-up, allocation and everything else that
-//! happens once cancels out exactly. What remains repeats to the last digit on every machine with
-//! the same binary, however busy it is. It is no time: a cache miss costs one instruction here.
-//! Stages are told apart by difference too: `parse` is what (port + parse) takes more than
-//! (port).
+//! The program runs itself under `valgrind --tool=callgrind` twice for each scenario, over `n` and over `2 n` polls,
+//! and takes the difference: start-up, allocation and everything else that happens once cancels out exactly. What
+//! remains repeats to the last digit on every machine with the same binary, however busy it is. It is no time:
+//! a cache miss costs one instruction here. Stages are told apart by difference too: `parse` is what
+//! (port + parse) takes more than (port).
 
 use std::fs;
 use std::path::Path;
@@ -96,8 +94,7 @@ struct Report {
     hand_over: f64,
     route: f64,
     decide: f64,
-    /// What the engine adds to the deciding stages: answers, rewriting, transmission, recycling,
-    /// counters.
+    /// What the engine adds to the deciding stages: answers, rewriting, transmission, recycling, counters.
     emit_and_engine: f64,
     /// The engine without the memory port's reception.
     weir: f64,

@@ -9,17 +9,14 @@
 //!
 //! # Method
 //!
-//! All contenders stand in the same namespaces, get the same traffic from the same generator (a
-//! process of its own) and deliver to the same sink: Weir's XDP program without sockets, which
-//! drops and counts in the driver. A round runs each of them once; every second round runs them
-//! backwards. So whatever else the machine does, and it does much, meets all of them alike. A
-//! result is the median over rounds of the *ratio within a round*, with a 95 % interval from
-//! order statistics. The order of contenders decides what is compared: the first with each of the
-//! others.
+//! All contenders stand in the same namespaces, get the same traffic from the same generator (a process of its own) and
+//! deliver to the same sink: Weir's XDP program without sockets, which drops and counts in the driver. A round runs
+//! each of them once; every second round runs them backwards. So whatever else the machine does, and it does much,
+//! meets all of them alike. A result is the median over rounds of the *ratio within a round*, with a 95 %
+//! interval from order statistics. The order of contenders decides what is compared: the first with each of the others.
 //!
-//! Cores are user and system time of the process over the time that passed. What the kernel
-//! forwards, it forwards on the core of the sender and on the sender's account, so `per core`
-//! counts generator and forwarder together.
+//! Cores are user and system time of the process over the time that passed. What the kernel forwards, it forwards on
+//! the core of the sender and on the sender's account, so `per core` counts generator and forwarder together.
 
 mod contender;
 mod environment;
@@ -34,6 +31,7 @@ mod sink;
 mod topology;
 mod usage;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +42,9 @@ use weir_tests::{Error, Result, interrupt, netns, packages, skip};
 
 use crate::environment::Environment;
 use crate::programs::Programs;
+
+/// How the scheduler weighs our session against others.
+const AUTOGROUP: &str = "/proc/self/autogroup";
 
 /// Compares Weir with a bare AF_XDP forwarder and with the kernel, over veth.
 #[derive(Debug, Parser)]
@@ -61,6 +62,9 @@ struct Cli {
     /// configured by default.
     #[arg(long, global = true)]
     always_spin: bool,
+    /// Go before what other sessions of this machine do (autogroup nice -20): for a shared machine.
+    #[arg(long, global = true)]
+    urgent: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -98,6 +102,25 @@ struct Bench {
     always_spin: bool,
 }
 
+/// This session goes before others until this is dropped. `nice` alone does not: the scheduler
+/// weighs sessions first (sched(7), autogroup).
+struct Urgency;
+
+impl Urgency {
+    fn take() -> Result<Self> {
+        fs::write(AUTOGROUP, "-20").map_err(Error::io(format!("write {AUTOGROUP}")))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Urgency {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(AUTOGROUP, "0") {
+            eprintln!("veth: this session stays before others: {error}");
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = Console::new(if cli.json { Stream::Error } else { Stream::Output });
@@ -128,6 +151,7 @@ fn run(cli: Cli, console: Console) -> Result<()> {
         None => Programs::build(&console)?,
     };
     let bench = Bench { console, programs, always_spin: cli.always_spin };
+    let _urgency = cli.urgent.then(Urgency::take).transpose()?;
     let environment = Environment::read();
     bench.console.line(&bench.console.paint(Tone::Dim, &environment.to_string()));
     let mut results = Vec::new();

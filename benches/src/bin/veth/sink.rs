@@ -1,5 +1,5 @@
-//! The sink: Weir's XDP program with no sockets and `on_exit = "drop"`, which drops everything in
-//! the driver and counts it.
+//! The sink: Weir's XDP program with no sockets and `on_exit = "drop"`, which drops everything in the driver and
+//! counts it.
 
 use weir_dataplane::program::AttachMode;
 use weir_dataplane::program::{Attachment, OnExit, Program, ProgramConfig, ProgramError};
