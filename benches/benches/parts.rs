@@ -78,7 +78,8 @@ fn flow_hash(c: &mut Criterion) {
 fn routes(c: &mut Criterion) {
     let mut group = c.benchmark_group("PrefixTable::lookup");
     for routes in [4_u32, 1_000, 100_000] {
-        // Prefixes of 24 bits spread evenly; every address is looked for in turn by a large odd step.
+        // Prefixes of 24 bits spread evenly; every address is looked for in turn by a large odd
+        // step.
         let step = u32::MAX / routes;
         let prefixes = (0..routes).map(|n| Prefix { network: n * step, len: 24, value: Some(n) });
         let table = PrefixTable::new(prefixes.collect());

@@ -1,6 +1,8 @@
-//! The engine over memory ports, from one poll's receive to its transmit: nanoseconds a packet, 64 packets a poll.
+//! The engine over memory ports, from one poll's receive to its transmit: nanoseconds a packet,
+//! 64 packets a poll.
 //!
-//! The port's own work (copying 60 bytes in, moving frames) is part of every figure; `port only` says how much it is.
+//! The port's own work (copying 60 bytes in, moving frames) is part of every figure; `port only`
+//! says how much it is.
 
 use std::time::Duration;
 

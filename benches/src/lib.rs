@@ -1,16 +1,18 @@
 //! What the benchmarks share: traffic without devices, and honest statistics.
 //!
 //! ```text
-//!   cargo bench -p weir-benches                                       nanoseconds a packet, in memory
-//!   cargo run --release -p weir-benches --bin pipeline_instructions   instructions a packet (callgrind)
-//!   cargo run --release -p weir-benches --bin veth -- all             beside l2fwd and the kernel, on veth
+//!   cargo bench -p weir-benches                   nanoseconds a packet, in memory
+//!   cargo run --release -p weir-benches --bin ...
+//!     pipeline_instructions                       instructions a packet (callgrind)
+//!     veth -- all                                 beside l2fwd and the kernel, on veth
 //! ```
 //!
-//! * **Time** on a shared machine moves by 10 to 20 %: in-memory figures are to be read as best and median of several
-//!   runs. **Instructions** repeat to the last digit, and are what a change is judged by. **Ratios** on veth come
-//!   from interleaved runs, with an interval; a difference that the interval contains is no difference.
-//! * Traffic in memory goes through [`LoopPort`], which behaves as an AF_XDP queue does but neither allocates nor
-//!   locks, so that the engine is what is measured.
+//! * **Time** on a shared machine moves by 10 to 20 %: in-memory figures are to be read as best
+//!   and median of several runs. **Instructions** repeat to the last digit, and are what a change
+//!   is judged by. **Ratios** on veth come from interleaved runs, with an interval; a difference
+//!   that the interval contains is no difference.
+//! * Traffic in memory goes through [`LoopPort`], which behaves as an AF_XDP queue does but
+//!   neither allocates nor locks, so that the engine is what is measured.
 
 pub mod loop_port;
 pub mod statistics;

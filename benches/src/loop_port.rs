@@ -12,9 +12,10 @@ const RING_ENTRIES: usize = 2048;
 
 /// A port over templates.
 ///
-/// Receiving costs a copy of the template (what the kernel does in copy mode), everything else a pointer: nothing is
-/// allocated after [`LoopPort::new`], nothing is locked. Frames are used first in, first out, as a fill ring
-/// does, so that the memory touched is that of a real ring and not of one hot chunk.
+/// Receiving costs a copy of the template (what the kernel does in copy mode), everything else a
+/// pointer: nothing is allocated after [`LoopPort::new`], nothing is locked. Frames are used
+/// first in, first out, as a fill ring does, so that the memory touched is that of a real ring
+/// and not of one hot chunk.
 #[derive(Debug)]
 pub struct LoopPort {
     index: PortIndex,
@@ -25,7 +26,8 @@ pub struct LoopPort {
 }
 
 impl LoopPort {
-    /// A port that receives these packets in turn, as many as are wanted. Without any it only sends.
+    /// A port that receives these packets in turn, as many as are wanted. Without any it only
+    /// sends.
     #[must_use]
     pub fn new(index: PortIndex, templates: Arc<[Vec<u8>]>) -> Self {
         let fill = VecDeque::with_capacity(RING_ENTRIES);

@@ -1,9 +1,10 @@
 //! Medians and their intervals.
 //!
-//! The interval comes from order statistics: of `n` values, the k-th smallest and the k-th largest enclose the true
-//! median unless fewer than k values fell on one side of it, and on which side a value falls is a fair coin. No
-//! assumption about the shape of the noise, which on a shared machine has a long tail, and no random numbers.
-//! Sign test; e.g. Conover, Practical Nonparametric Statistics, section 3.2.
+//! The interval comes from order statistics: of `n` values, the k-th smallest and the k-th
+//! largest enclose the true median unless fewer than k values fell on one side of it, and on
+//! which side a value falls is a fair coin. No assumption about the shape of the noise, which on
+//! a shared machine has a long tail, and no random numbers. Sign test; e.g. Conover, Practical
+//! Nonparametric Statistics, section 3.2.
 
 use serde::Serialize;
 

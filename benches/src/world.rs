@@ -60,8 +60,8 @@ pub fn forwarding() -> Forwarding {
         .build()
 }
 
-/// `rules` rules that the packets pass by (the policy accepts them): every second looks at the source, the others at
-/// protocol and port.
+/// `rules` rules that the packets pass by (the policy accepts them): every second looks at the
+/// source, the others at protocol and port.
 ///
 /// # Panics
 /// Never: such rules compile.
@@ -93,7 +93,8 @@ pub fn policy(rules: u32) -> Policy {
     compiler.compile(&ruleset).expect("only matches that this version enforces")
 }
 
-/// An engine that receives these packets by [`INGRESS`], a full batch at each poll, and sends them by [`EGRESS`].
+/// An engine that receives these packets by [`INGRESS`], a full batch at each poll, and sends
+/// them by [`EGRESS`].
 ///
 /// # Panics
 /// When the process is out of memory or file descriptors.

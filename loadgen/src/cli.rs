@@ -19,13 +19,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Send packets.
     ///
-    /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means that the run is
-    /// void: the requested rate was not reached, or the interface went away.
+    /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
+    /// that the run is void: the requested rate was not reached, or the interface went away.
     Send(SendOptions),
     /// Count the packets that arrive on an interface, and drop them.
     ///
-    /// While it runs, nothing but ARP and multicast reaches the machine itself by this interface. Afterwards
-    /// nothing is left on it.
+    /// While it runs, nothing but ARP and multicast reaches the machine itself by this interface.
+    /// Afterwards nothing is left on it.
     Sink(SinkOptions),
     /// Print a completion script.
     Completions {

@@ -6,11 +6,12 @@ use weir_dataplane::wire::MacAddr;
 
 use crate::error::Error;
 
-/// The kernel's IPv4 routes: name, destination, gateway, flags, reference count, use, metric, mask, …
+/// The kernel's IPv4 routes: name, destination, gateway, flags, reference count, use, metric,
+/// mask, …
 const ROUTES_V4: &str = "/proc/net/route";
 
-/// The kernel's IPv6 routes: destination, its length, source, its length, gateway, metric, reference
-/// count, use, flags, name.
+/// The kernel's IPv6 routes: destination, its length, source, its length, gateway, metric,
+/// reference count, use, flags, name.
 const ROUTES_V6: &str = "/proc/net/ipv6_route";
 
 /// An interface that is there and on.
@@ -49,7 +50,8 @@ fn unreadable(path: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 fn is_default_v4(routes: &str, interface: &str) -> bool {
     routes.lines().skip(1).any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words.as_slice(), [name, "00000000", _, _, _, _, _, "00000000", ..] if *name == interface)
+        let [name, destination, _, _, _, _, _, mask, ..] = words.as_slice() else { return false };
+        *name == interface && [*destination, *mask] == ["00000000"; 2]
     })
 }
 
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn default_routes_are_found() {
-        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+        let v4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\n\
                   eth0\t00000000\t0108A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
                   eth1\t0008A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
                   eth2\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n";

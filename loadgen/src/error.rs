@@ -21,8 +21,8 @@ pub(crate) enum Error {
     },
     /// The interface is the machine's way to the world.
     #[error(
-        "{interface} holds the default route: generated traffic there leaves this machine, and a sink takes the \
-         machine's own packets; if that is meant, add --allow-default-route"
+        "{interface} holds the default route: generated traffic there leaves this machine, and \
+         a sink takes the machine's own packets; if that is meant, add --allow-default-route"
     )]
     DefaultRoute {
         /// The interface.

@@ -1,8 +1,9 @@
 //! Which addresses and ports the packets bear, and in which order.
 //!
-//! Each of the four fields walks over a range. They turn like the wheels of an odometer, the source address
-//! fastest, then source port, destination port, destination address: every combination comes once before any
-//! comes again, and packets in a row differ in their source where there is more than one.
+//! Each of the four fields walks over a range. They turn like the wheels of an odometer, the
+//! source address fastest, then source port, destination port, destination address: every
+//! combination comes once before any comes again, and packets in a row differ in their source
+//! where there is more than one.
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -1,7 +1,7 @@
 //! `weirgen`: a packet generator over AF_XDP, and a sink that counts what arrives.
 //!
-//! It is the second user of what Weir is built from (sockets, frames, ledgers, packet views) and so shows
-//! that none of it knows what a firewall is:
+//! It is the second user of what Weir is built from (sockets, frames, ledgers, packet views) and
+//! so shows that none of it knows what a firewall is:
 //!
 //! ```text
 //!   cli ──► flow     which addresses and ports, in which order

@@ -1,9 +1,10 @@
 //! When each packet is due: an absolute schedule.
 //!
-//! Packet `n` is due at `n / rate` after the start, whatever happened to the packets before it. A generator
-//! that waited a fixed time *between* packets would add every delay of its own to all that follows, and would
-//! report a slower network where only itself was late. One that is late here sends the missing packets as
-//! soon as it can; one that stays late shows in the achieved rate.
+//! Packet `n` is due at `n / rate` after the start, whatever happened to the packets before it. A
+//! generator that waited a fixed time *between* packets would add every delay of its own to all
+//! that follows, and would report a slower network where only itself was late. One that is late
+//! here sends the missing packets as soon as it can; one that stays late shows in the achieved
+//! rate.
 
 /// Nanoseconds in a second.
 const SECOND_NS: u64 = 1_000_000_000;

@@ -140,7 +140,8 @@ impl Pump {
             if self.queued == options.count {
                 return Ok(End::Count);
             }
-            // Packets due before the end are sent even if it has passed: they are late, not cancelled.
+            // Packets due before the end are sent even if it has passed: they are late, not
+            // cancelled.
             let due = self.schedule.due(now_ns.min(duration_ns.saturating_sub(1)));
             if now_ns >= duration_ns && (due <= self.queued || self.is_late(now_ns, duration_ns)) {
                 return Ok(End::Duration);
@@ -219,8 +220,8 @@ fn report(
     }
 }
 
-/// A progress bar with a thread of its own, so that drawing delays no packet. It is hidden where standard
-/// error is no terminal.
+/// A progress bar with a thread of its own, so that drawing delays no packet. It is hidden where
+/// standard error is no terminal.
 struct Progress {
     sent: Arc<AtomicU64>,
     over: Arc<AtomicBool>,

@@ -18,12 +18,13 @@ impl Stop {
     }
 }
 
-/// Sets the flag at SIGINT, SIGTERM and SIGHUP. A second signal ends the process at once; the kernel then
-/// takes sockets and program away.
+/// Sets the flag at SIGINT, SIGTERM and SIGHUP. A second signal ends the process at once; the
+/// kernel then takes sockets and program away.
 pub(crate) fn on_signal() -> Result<Stop, Error> {
     let stop = Stop::default();
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: at the first signal the flag is still unset when the first handler looks at it.
+        // In this order: at the first signal the flag is still unset when the first handler looks
+        // at it.
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop.0)))
             .map_err(Error::Signal)?;

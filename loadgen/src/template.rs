@@ -1,7 +1,8 @@
 //! The frame that is sent, and how a frame of one packet becomes that of the next.
 //!
-//! Every chunk is written whole once, before the run. From then on only what changes is written, and
-//! checksums follow by RFC 1624: a frame carries its own last addresses, so no state is kept beside it.
+//! Every chunk is written whole once, before the run. From then on only what changes is written,
+//! and checksums follow by RFC 1624: a frame carries its own last addresses, so no state is kept
+//! beside it.
 
 use weir_dataplane::wire::checksum::{replace_u32, replace_udp};
 use weir_dataplane::wire::ethernet::{
@@ -14,7 +15,8 @@ use weir_dataplane::wire::{IpProtocol, Malformed, NoRoom};
 
 use crate::flow::Fields;
 
-/// Shortest frame that Ethernet carries, without the frame check sequence (IEEE 802.3, 64 bytes with it).
+/// Shortest frame that Ethernet carries, without the frame check sequence (IEEE 802.3, 64 bytes
+/// with it).
 pub(crate) const FRAME_BYTES_MIN: usize = 60;
 
 /// The window that a SYN offers: what Linux offers at an MTU of 1,500.
@@ -89,10 +91,11 @@ impl Template {
         }
     }
 
-    /// Bytes behind the IPv4 header of a frame of `frame_bytes`; `None` when not even the headers fit.
+    /// Bytes behind the IPv4 header of a frame of `frame_bytes`; `None` when not even the headers
+    /// fit.
     ///
-    /// The shortest frame has six bytes more than a bare TCP segment. A SYN may carry data (RFC 9293 3.4), but
-    /// hardly any does, so there these six are Ethernet padding.
+    /// The shortest frame has six bytes more than a bare TCP segment. A SYN may carry data (RFC
+    /// 9293 3.4), but hardly any does, so there these six are Ethernet padding.
     fn payload_len(&self, frame_bytes: usize) -> Option<usize> {
         let spare = frame_bytes.checked_sub(header_bytes(self.kind))?;
         let is_padding = self.kind != Kind::Udp && frame_bytes <= FRAME_BYTES_MIN;

@@ -61,7 +61,8 @@ impl Transmitter {
     ) -> Result<Self, SetupError> {
         let area = Area::new(&AreaConfig { chunks: RING_ENTRIES, ..AreaConfig::default() })?;
         let config = SocketConfig {
-            // Bound for sending only: the kernel wants the two other rings to exist, not to be used.
+            // Bound for sending only: the kernel wants the two other rings to exist, not to be
+            // used.
             rx_entries: 64,
             fill_entries: 64,
             tx_entries: RING_ENTRIES,
@@ -94,7 +95,8 @@ impl Transmitter {
         self.free.iter_mut().map(Frame::bytes_mut).for_each(change);
     }
 
-    /// Puts up to `wanted` frames on the tx ring, each changed by `rewrite` first. Returns how many found room.
+    /// Puts up to `wanted` frames on the tx ring, each changed by `rewrite` first. Returns how
+    /// many found room.
     pub(crate) fn queue(&mut self, wanted: u32, mut rewrite: impl FnMut(&mut [u8])) -> u32 {
         let available = u32::try_from(self.free.len()).unwrap_or(u32::MAX);
         let mut slots = self.socket.tx.reserve(wanted.min(available));

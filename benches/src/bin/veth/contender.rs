@@ -105,12 +105,26 @@ pub(crate) fn weir(
     folder: &Path,
     rules: &[&str],
 ) -> Result<Daemon> {
+    let (core, always_spin) = (forwarder_core(), bench.always_spin);
     let config = format!(
-        "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n\
-         [[ports]]\ninterface = \"f1\"\n\n[workers]\ncount = 1\ncores = [{}]\nalways_spin = {}\n\n\
-         [control]\nsocket = \"/run/weir.sock\"\n",
-        forwarder_core(),
-        bench.always_spin,
+        r#"mode = "route"
+host = "kernel"
+on_exit = "pass"
+
+[[ports]]
+interface = "f0"
+
+[[ports]]
+interface = "f1"
+
+[workers]
+count = 1
+cores = [{core}]
+always_spin = {always_spin}
+
+[control]
+socket = "/run/weir.sock"
+"#
     );
     let daemon = Daemon::start(&bench.programs.binaries, &topology.forwarder, &config, folder)?;
     rules.iter().try_for_each(|rule| daemon.iptables(rule).map(drop))?;

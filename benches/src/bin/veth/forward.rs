@@ -1,4 +1,7 @@
 //! `veth forward`: packets delivered a second, flooded or at a paced rate.
+//!
+//! `other_cores` is what the machine did besides: where it is not near 0 (beyond what the kernel
+//! forwards on nobody's account), absolute numbers mean little and intervals are wide.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +15,7 @@ use crate::generator::{self, Load};
 use crate::rounds::{self, Metrics, Report, Scene};
 use crate::sink::DropCounter;
 use crate::topology::Topology;
-use crate::usage::processor_time;
+use crate::usage::{machine_time, processor_time};
 
 /// Before the measured time: caches warm, rings in their steady state.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -83,6 +86,7 @@ struct Reading {
     delivered: u64,
     forwarder: Duration,
     generator: Duration,
+    machine: Duration,
 }
 
 fn read(scene: &Scene<'_>, sink: &DropCounter, generator: u32) -> Result<Reading> {
@@ -91,6 +95,7 @@ fn read(scene: &Scene<'_>, sink: &DropCounter, generator: u32) -> Result<Reading
         delivered: sink.packets()?,
         forwarder: scene.running.pid().map_or(Ok(Duration::ZERO), processor_time)?,
         generator: processor_time(generator)?,
+        machine: machine_time()?,
     })
 }
 
@@ -117,6 +122,8 @@ fn measure(
         |earlier: Duration, later: Duration| later.saturating_sub(earlier).as_secs_f64() / elapsed;
     let forwarder_cores = cores(first.forwarder, second.forwarder);
     let generator_cores = cores(first.generator, second.generator);
+    let machine_cores = cores(first.machine, second.machine);
+    let other_cores = (machine_cores - forwarder_cores - generator_cores).max(0.0);
     let delivered_pps = count(second.delivered - first.delivered) / elapsed;
     let metrics = Metrics::from([
         ("delivered_pps", delivered_pps),
@@ -124,6 +131,7 @@ fn measure(
         ("lost_packets", count(sent.packets.saturating_sub(delivered_all))),
         ("forwarder_cores", forwarder_cores),
         ("generator_cores", generator_cores),
+        ("other_cores", other_cores),
         ("delivered_pps_per_core", delivered_pps / (forwarder_cores + generator_cores)),
     ]);
     let void = sent.void.or_else(|| {

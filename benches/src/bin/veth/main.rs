@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   cargo run --release -p weir-benches --bin veth -- all
-//!   cargo run --release -p weir-benches --bin veth -- forward --contenders weir,l2fwd --pairs 10 --seconds 3
-//!   cargo run --release -p weir-benches --bin veth -- forward --contenders l2fwd,l2fwd      is the method honest?
-//!   cargo run --release -p weir-benches --bin veth -- rtt|iperf|rules
+//!   ... -- forward --contenders weir,l2fwd --pairs 10 --seconds 3
+//!   ... -- forward --contenders l2fwd,l2fwd      is the method honest? the ratio must be 1
+//!   ... -- rtt | iperf | rules
 //! ```
 //!
 //! # Method
@@ -31,6 +31,7 @@ mod sink;
 mod topology;
 mod usage;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,6 +42,9 @@ use weir_tests::{Error, Result, interrupt, netns, packages, skip};
 
 use crate::environment::Environment;
 use crate::programs::Programs;
+
+/// How the scheduler weighs our session against others.
+const AUTOGROUP: &str = "/proc/self/autogroup";
 
 /// Compares Weir with a bare AF_XDP forwarder and with the kernel, over veth.
 #[derive(Debug, Parser)]
@@ -54,9 +58,13 @@ struct Cli {
     /// Take weir, weirctl, weirgen and l2fwd from this folder instead of building them.
     #[arg(long, global = true, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Let Weir's worker never sleep (`always_spin`), as l2fwd never does. Otherwise it runs as configured by default.
+    /// Let Weir's worker never sleep (`always_spin`), as l2fwd never does. Otherwise it runs as
+    /// configured by default.
     #[arg(long, global = true)]
     always_spin: bool,
+    /// Go before what other sessions of this machine do (autogroup nice -20): for a shared machine.
+    #[arg(long, global = true)]
+    urgent: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -94,6 +102,25 @@ struct Bench {
     always_spin: bool,
 }
 
+/// This session goes before others until this is dropped. `nice` alone does not: the scheduler
+/// weighs sessions first (sched(7), autogroup).
+struct Urgency;
+
+impl Urgency {
+    fn take() -> Result<Self> {
+        fs::write(AUTOGROUP, "-20").map_err(Error::io(format!("write {AUTOGROUP}")))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Urgency {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(AUTOGROUP, "0") {
+            eprintln!("veth: this session stays before others: {error}");
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = Console::new(if cli.json { Stream::Error } else { Stream::Output });
@@ -124,6 +151,7 @@ fn run(cli: Cli, console: Console) -> Result<()> {
         None => Programs::build(&console)?,
     };
     let bench = Bench { console, programs, always_spin: cli.always_spin };
+    let _urgency = cli.urgent.then(Urgency::take).transpose()?;
     let environment = Environment::read();
     bench.console.line(&bench.console.paint(Tone::Dim, &environment.to_string()));
     let mut results = Vec::new();

@@ -1,4 +1,5 @@
-//! Rounds of runs, and what they say: each contender's median, and the ratio of the first to each other one.
+//! Rounds of runs, and what they say: each contender's median, and the ratio of the first to each
+//! other one.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,16 @@ use weir_tests::{Error, Result, interrupt};
 use crate::Bench;
 use crate::contender::{Contender, Running};
 use crate::topology::Topology;
+
+/// The metrics that comparisons are printed for.
+const LEADING: [&str; 6] = [
+    "delivered_pps",
+    "delivered_pps_per_core",
+    "average_us",
+    "median_us",
+    "p99_us",
+    "received_mbit_s",
+];
 
 /// What one run measured, by name; names end in their unit.
 pub(crate) type Metrics = BTreeMap<&'static str, f64>;
@@ -62,7 +73,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) folder: &'a TempDir,
 }
 
-/// Runs all contenders `rounds` times and prints what came out. `measure` does one run and says why it is void, if so.
+/// Runs all contenders `rounds` times and prints what came out. `measure` does one run and says
+/// why it is void, if so.
 pub(crate) fn play(
     bench: &Bench,
     topology: &Topology,
@@ -161,35 +173,46 @@ impl Report {
         }
     }
 
+    /// Prints every metric of every contender, and comparisons by those that a reader looks for; the
+    /// others are in the JSON.
     fn print(&self, bench: &Bench) {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(["contender", "metric", "median", "95 % interval", "min to max", "runs"]);
+        let mut table = empty_table("contender");
         for standing in &self.standings {
             for (name, summary) in &standing.metrics {
                 table.add_row(row(&standing.contender, name, summary));
             }
         }
         bench.console.line(&table.to_string());
+        let mut table = empty_table("comparison");
         for comparison in &self.comparisons {
-            let mut table = Table::new();
-            table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-            let head = format!("{} / {}", comparison.of, comparison.to);
-            table.set_header([&head, "metric", "median", "95 % interval", "min to max", "pairs"]);
-            for (name, summary) in &comparison.ratio {
-                table.add_row(row("ratio", name, summary));
+            let leading = |name: &str| LEADING.contains(&name);
+            let ratio = format!("{} / {}", comparison.of, comparison.to);
+            for (name, summary) in comparison.ratio.iter().filter(|(name, _)| leading(name)) {
+                table.add_row(row(&ratio, name, summary));
             }
-            for (name, summary) in &comparison.difference {
-                table.add_row(row("difference", name, summary));
+            let difference = format!("{} - {}", comparison.of, comparison.to);
+            for (name, summary) in comparison.difference.iter().filter(|(name, _)| leading(name)) {
+                table.add_row(row(&difference, name, summary));
             }
+        }
+        if !self.comparisons.is_empty() {
+            bench.console.line("");
             bench.console.line(&table.to_string());
         }
         if self.void_runs > 0 {
-            let text =
-                format!("{} of {} runs are void and not counted", self.void_runs, self.runs.len());
+            let runs = self.runs.len();
+            let text = format!("{} of {runs} runs are void and not counted", self.void_runs);
             bench.console.line(&bench.console.paint(Tone::Bad, &text));
         }
     }
+}
+
+/// A table of summaries.
+fn empty_table(first: &str) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header([first, "metric", "median", "95 % interval", "min to max", "runs"]);
+    table
 }
 
 /// The contenders' names, a number behind the second of the same name.

@@ -1,7 +1,8 @@
-//! `veth rules`: rule changes under paced traffic. Not one packet may be lost, and a change must be quick.
+//! `veth rules`: rule changes under paced traffic. Not one packet may be lost, and a change must
+//! be quick.
 //!
-//! Changes are made as an operator makes them: a `weirctl` process each, timed from its start to its end. What it costs
-//! to start such a process at all is measured too and stated beside.
+//! Changes are made as an operator makes them: a `weirctl` process each, timed from its start to
+//! its end. What it costs to start such a process at all is measured too and stated beside.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -148,7 +149,8 @@ fn print(bench: &Bench, report: &Report) {
         bench.console.paint(tone, &lost)
     ));
     bench.console.line(&format!(
-        "a change takes {:.2} ms (median), {:.2} ms (99 %), {:.2} ms (longest), of which starting weirctl {:.2} ms",
+        "a change takes {:.2} ms (median), {:.2} ms (99 %), {:.2} ms (longest), of \
+         which starting weirctl {:.2} ms",
         report.change_ms_p50,
         report.change_ms_p99,
         report.change_ms_max,

@@ -5,7 +5,8 @@
 //!   198.18.0.2   g0 ─── f0 198.18.0.1   198.19.0.1 f1 ─── s0   198.19.0.2
 //! ```
 //!
-//! The addresses are RFC 2544's for benchmarks. Every neighbour is entered by hand, so that no contender waits for ARP.
+//! The addresses are RFC 2544's for benchmarks. Every neighbour is entered by hand, so that no
+//! contender waits for ARP.
 
 use weir_tests::Result;
 use weir_tests::netns::{Namespace, Veth};
