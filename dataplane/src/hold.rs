@@ -23,6 +23,10 @@ pub const HELD_PER_NEIGHBOUR_MAX: usize = 64;
 /// three probes of a second each.
 pub const HELD_NS_MAX: u64 = 3_500_000_000;
 
+/// How long until a next hop of which nothing is heard is asked for again. A request can get lost: the
+/// resolver may have been full, or the kernel's entry was deleted while it waited for the answer.
+pub const ASK_AGAIN_NS: u64 = 1_000_000_000;
+
 /// A packet that waits: complete but for its Ethernet header.
 #[derive(Debug)]
 pub struct Held {
@@ -37,6 +41,8 @@ pub struct Held {
     pub ingress: Option<PortIndex>,
     /// When it began to wait.
     pub since_ns: u64,
+    /// When its next hop was asked for last.
+    pub asked_ns: u64,
     /// The forwarding epoch when it began to wait: a failure known before then is an old one.
     pub since_epoch: u64,
 }
@@ -56,11 +62,14 @@ impl Held {
     /// What `forwarding`, of the given epoch, knows about the next hop at `now_ns`.
     #[must_use]
     pub fn outlook(&self, forwarding: &Forwarding, epoch: u64, now_ns: u64) -> Outlook {
-        let state = forwarding.neighbour(self.port, self.next_hop).map(|neighbour| neighbour.state);
-        match state {
-            Some(NeighbourState::Reachable | NeighbourState::Stale) => Outlook::Resolved,
+        match forwarding.neighbour(self.port, self.next_hop) {
+            Some(neighbour) if neighbour.is_usable() => Outlook::Resolved,
             // A failure that was known before this packet asked anew says nothing about the answer.
-            Some(NeighbourState::Failed) if epoch > self.since_epoch => Outlook::Failed,
+            Some(neighbour)
+                if neighbour.state == NeighbourState::Failed && epoch > self.since_epoch =>
+            {
+                Outlook::Failed
+            }
             _ if now_ns.saturating_sub(self.since_ns) > HELD_NS_MAX => Outlook::Failed,
             _ => Outlook::Waiting,
         }
