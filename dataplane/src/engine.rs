@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::frame::FramePool;
 use crate::handover::{FlowHash, Inboxes};
-use crate::hold::{Hold, Outlook};
+use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
 use crate::pipeline;
 use crate::policy::Policy;
 use crate::port::{Port, PortIndex, PortSet};
@@ -288,9 +288,13 @@ impl Engine {
         };
         let mut left = 0;
         for _ in 0..emitter.hold.len() {
-            let Some(held) = emitter.hold.pop() else { break };
+            let Some(mut held) = emitter.hold.pop() else { break };
             match held.outlook(forwarding, epoch, now_ns) {
                 Outlook::Waiting => {
+                    if now_ns.saturating_sub(held.asked_ns) >= ASK_AGAIN_NS {
+                        held.asked_ns = now_ns;
+                        emitter.asked |= emitter.resolver.request(held.port, held.next_hop);
+                    }
                     emitter.hold.keep(held);
                     continue;
                 }

@@ -23,6 +23,10 @@ pub const HELD_PER_NEIGHBOUR_MAX: usize = 64;
 /// three probes of a second each.
 pub const HELD_NS_MAX: u64 = 3_500_000_000;
 
+/// How long until a next hop of which nothing is heard is asked for again. A request can get lost: the
+/// resolver may have been full, or the kernel's entry was deleted while it waited for the answer.
+pub const ASK_AGAIN_NS: u64 = 1_000_000_000;
+
 /// A packet that waits: complete but for its Ethernet header.
 #[derive(Debug)]
 pub struct Held {
@@ -37,6 +41,8 @@ pub struct Held {
     pub ingress: Option<PortIndex>,
     /// When it began to wait.
     pub since_ns: u64,
+    /// When its next hop was asked for last.
+    pub asked_ns: u64,
     /// The forwarding epoch when it began to wait: a failure known before then is an old one.
     pub since_epoch: u64,
 }
@@ -154,7 +160,15 @@ mod tests {
     /// A packet that has waited since 1,000 ns and epoch 5.
     fn held(frame: Frame, next_hop: Ipv4Addr) -> Held {
         let ingress = Some(PortIndex(1));
-        Held { frame, port: PORT, next_hop, ingress, since_ns: 1_000, since_epoch: 5 }
+        Held {
+            frame,
+            port: PORT,
+            next_hop,
+            ingress,
+            since_ns: 1_000,
+            asked_ns: 1_000,
+            since_epoch: 5,
+        }
     }
 
     fn knowing(state: Option<NeighbourState>) -> Forwarding {

@@ -295,7 +295,11 @@ impl Turn {
     fn obey(&self, engine: &mut Engine) -> bool {
         while let Some(order) = self.shared.orders.pop() {
             match order {
-                Order::Open(queue) => engine.open(queue),
+                Order::Open(queue) => {
+                    engine.open(queue);
+                    // Until the first packet nothing else would say where the frames are.
+                    engine.publish();
+                }
                 Order::Close(port) => engine.close(port),
                 Order::Stop => {
                     self.shared.orders_done.fetch_add(1, Ordering::Release);

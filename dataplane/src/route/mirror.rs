@@ -315,6 +315,9 @@ impl Follower {
                 wanted.push((ifindex, address));
             }
         };
+        for (port, address) in self.state.take_answered() {
+            self.outstanding.answered(ResolveRequest { port, address });
+        }
         for (port, address) in lost {
             want(&mut self.state, ResolveRequest { port, address });
         }

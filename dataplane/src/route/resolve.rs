@@ -12,7 +12,7 @@
 //!   refresh(); neighbour()  <------------
 //! ```
 //!
-//! A neighbour is asked for at most once in [`ASK_INTERVAL_NS`]; the kernel itself repeats its ARP request and gives up
+//! A neighbour that has not answered is asked for at most once in [`ASK_INTERVAL_NS`]; the kernel itself repeats its ARP request and gives up
 //! after three. Someone who scans a large subnet makes the worker ask for thousands of hosts that do not exist: what
 //! exceeds the queue or [`OUTSTANDING_MAX`] is refused, and asked again by a later packet.
 
@@ -33,7 +33,7 @@ const QUEUE_MAX: usize = 1024;
 /// Neighbours that may be asked for within [`ASK_INTERVAL_NS`].
 pub(crate) const OUTSTANDING_MAX: usize = 1024;
 
-/// A neighbour is asked for at most once in this time.
+/// A neighbour that does not answer is asked for at most once in this time.
 pub(crate) const ASK_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// A neighbour that is wanted.
@@ -161,6 +161,12 @@ impl Outstanding {
         }
         room
     }
+
+    /// Notes that a neighbour has answered. Should it be lost again it may be asked for at once: the interval is there
+    /// for those who do not answer.
+    pub(crate) fn answered(&mut self, request: ResolveRequest) {
+        self.asked_ns.remove(&request);
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +186,16 @@ mod tests {
         assert!(outstanding.admit(request(2), 6));
         assert!(outstanding.admit(request(1), 5 + ASK_INTERVAL_NS));
         assert!(!outstanding.admit(request(1), 6 + ASK_INTERVAL_NS));
+    }
+
+    #[test]
+    fn one_that_answered_and_was_lost_is_asked_for_at_once() {
+        let mut outstanding = Outstanding::default();
+        assert!(outstanding.admit(request(1), 5));
+        outstanding.answered(request(1));
+        outstanding.answered(request(2));
+        assert!(outstanding.admit(request(1), 6));
+        assert!(!outstanding.admit(request(1), 7));
     }
 
     #[test]

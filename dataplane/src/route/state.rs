@@ -59,6 +59,8 @@ pub(crate) struct MirrorState {
     dirty: bool,
     /// Neighbours that vanished while in use, to be asked for again.
     lost: Vec<(PortIndex, Ipv4Addr)>,
+    /// Neighbours that have become usable, since the last call of [`MirrorState::take_answered`].
+    answered: Vec<(PortIndex, Ipv4Addr)>,
     events: Vec<MirrorEvent>,
     /// [`ROUTES_MAX`] and [`NEIGHBOURS_MAX`], smaller in tests.
     routes_max: usize,
@@ -90,6 +92,7 @@ impl MirrorState {
             table_published: Arc::default(),
             dirty: true,
             lost: Vec::new(),
+            answered: Vec::new(),
             events: Vec::new(),
             routes_max: ROUTES_MAX,
             neighbours_max: NEIGHBOURS_MAX,
@@ -333,6 +336,9 @@ impl MirrorState {
             }
             return;
         }
+        if !same && next.is_usable() && !held.is_some_and(Neighbour::is_usable) {
+            self.answered.push((port, address));
+        }
         self.neighbours.insert(port, address, next);
         self.dirty |= !same;
     }
@@ -401,6 +407,11 @@ impl MirrorState {
     /// Neighbours that vanished while in use, since the last call.
     pub(crate) fn take_lost(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// Neighbours that have become usable since the last call: once they are lost again, they may be asked for anew.
+    pub(crate) fn take_answered(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
+        std::mem::take(&mut self.answered)
     }
 
     /// What the supervisor should know, since the last call.

@@ -114,6 +114,7 @@ impl Emitter<'_> {
             next_hop: way.next_hop,
             ingress: way.ingress,
             since_ns: self.now_ns,
+            asked_ns: self.now_ns,
             since_epoch: self.forwarding_epoch,
         };
         if let Err(held) = self.hold.push(held) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use hdrhistogram::Histogram;
 
 /// Longest time that is told apart, in nanoseconds: 10 s. Longer ones count as this.
-const LATENCY_NS_MAX: u64 = 10_000_000_000;
+pub const LATENCY_NS_MAX: u64 = 10_000_000_000;
 
 /// Three significant digits would be 172 KB a histogram; two are enough for tens of nanoseconds.
 const SIGNIFICANT_DIGITS: u8 = 2;

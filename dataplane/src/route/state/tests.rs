@@ -362,3 +362,17 @@ fn full_tables_refuse_once_aloud_and_keep_what_they_have() {
     }
     assert_eq!(state.refused_may_fit(), Stale::NONE);
 }
+
+#[test]
+fn a_neighbour_that_becomes_usable_has_answered_once() {
+    let mut state = with_east();
+    let mut hear = |nud, mac| {
+        state.hear(RouteNetlinkMessage::NewNeighbour(neighbour(2, nud, mac)), 0);
+        state.take_answered()
+    };
+    assert_eq!(hear(Nud::Incomplete, None), []);
+    assert_eq!(hear(Nud::Reachable, Some(MAC)), [(EAST, HOST)]);
+    assert_eq!(hear(Nud::Stale, Some(MAC)), []);
+    assert_eq!(hear(Nud::Failed, None), []);
+    assert_eq!(hear(Nud::Reachable, Some(MAC)), [(EAST, HOST)]);
+}
