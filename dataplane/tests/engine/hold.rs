@@ -218,3 +218,24 @@ fn shut_down_while_packets_are_held_gives_their_frames_back() {
     assert!(world.engine(0).is_holding());
     world.shut_down();
 }
+
+/// Whoever waits for a neighbour that stays silent holds up nobody else.
+#[test]
+fn those_for_another_neighbour_pass_those_that_wait_on() {
+    let mut world = World::new(Sizes::ONE);
+    let silent = Ipv4Addr::new(10, 0, 2, 98);
+    for n in 0..5 {
+        world.inject_packet(0, EAST, &numbered(silent, 5)[n]);
+        world.inject_packet(0, EAST, &numbered(NOBODY, 5)[n]);
+    }
+    world.expect(&[In(0, 10, 420), Count(Counter::Held, 10)]);
+    publish(&mut world, NeighbourState::Reachable);
+    let left = world.expect(&[Count(Counter::Held, -5), Out(1, 5, 210)]);
+    assert_eq!(identifications(&left), [0, 1, 2, 3, 4]);
+    // And those that waited on have kept their order.
+    let known = network().neighbour(WEST, silent, reachable(silent)).build();
+    let _ = world.forwarding.publish(known);
+    let left = world.expect(&[Count(Counter::Held, -5), Out(1, 5, 210)]);
+    assert_eq!(identifications(&left), [0, 1, 2, 3, 4]);
+    world.shut_down();
+}
