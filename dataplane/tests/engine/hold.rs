@@ -160,8 +160,8 @@ fn weirs_own_packets_wait_and_are_never_answered() {
     world.shut_down();
 }
 
-/// Both ends unknown: the host unreachable about a held packet is itself held. It takes the place that
-/// the packet gave up, so a full hold stays within its bounds.
+/// Both ends unknown: the host unreachable about a held packet is itself held. It takes the place
+/// that the packet gave up, so a full hold stays within its bounds.
 #[test]
 fn an_answer_about_a_held_packet_may_be_held() {
     let mut world = World::new(Sizes::ONE);

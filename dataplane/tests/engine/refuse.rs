@@ -206,8 +206,8 @@ fn time_exceeded_quotes_the_packet_as_it_came() {
     world.shut_down();
 }
 
-/// The source is the address that the machine has on the way back, wherever the packet came in; the quote
-/// is no longer than the link back takes.
+/// The source is the address that the machine has on the way back, wherever the packet came in; the
+/// quote is no longer than the link back takes.
 #[test]
 fn answers_leave_by_the_route_back_under_its_address() {
     let narrow = Forwarding::builder()
@@ -427,7 +427,8 @@ fn a_flush_between_fragments_takes_no_frame_from_them() {
     let packet = Packet::ping(ALICE, CAROL, b"");
     (0..90).for_each(|_| world.inject_packet(0, EAST, &packet));
     world.expect(&[In(0, 90, 90 * 42), Out(2, 90, 90 * 42)]);
-    // In at "wan0" and out again: 42 in three pieces each and two whole ones fill the outbox of 128.
+    // In at "wan0" and out again: 42 in three pieces each and two whole ones fill the outbox of
+    // 128.
     let whole = Packet::udp((CAROL, 1000), (ip("10.70.0.1"), 2000), &[0; 1400]);
     let packets = vec![&whole; 42].into_iter().chain([&packet, &packet, &whole]);
     packets.for_each(|packet| world.inject_packet(0, WAN, packet));
