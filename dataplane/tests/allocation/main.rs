@@ -1,8 +1,8 @@
-//! That a worker allocates nothing once it runs: neither for packets that pass, nor for those that end,
-//! are answered, held, cut or handed over.
+//! That a worker allocates nothing once it runs: neither for packets that pass, nor for those that
+//! end, are answered, held, cut or handed over.
 //!
-//! A target of its own, because the allocator that counts is the whole program's. It counts by thread, so
-//! the test harness may do as it likes. The ports are written for this test: those of
+//! A target of its own, because the allocator that counts is the whole program's. It counts by
+//! thread, so the test harness may do as it likes. The ports are written for this test: those of
 //! [`weir_dataplane::port::MemoryPort`] copy what they send into new vectors.
 
 use std::collections::VecDeque;
@@ -34,7 +34,8 @@ const BOB: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// Not known by its hardware address.
 const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 99);
 
-/// Receives the same few packets again and again, and sends into nothing. Allocates at the start only.
+/// Receives the same few packets again and again, and sends into nothing. Allocates at the start
+/// only.
 struct Mill {
     index: PortIndex,
     packets: Vec<Vec<u8>>,
@@ -160,8 +161,8 @@ fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
     engines
 }
 
-/// Runs the engines over these packets and returns how many allocations 2,000 polls made, after a few to
-/// warm up; `reached` must have been counted meanwhile.
+/// Runs the engines over these packets and returns how many allocations 2,000 polls made, after a
+/// few to warm up; `reached` must have been counted meanwhile.
 fn allocations(workers: usize, packets: Vec<Vec<u8>>, reached: fn(&Engine) -> u64) -> u64 {
     let mut engines = engines(workers, packets);
     let mut now_ns = 0;

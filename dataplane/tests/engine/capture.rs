@@ -84,7 +84,8 @@ fn replay(input: &std::path::Path, output: &std::path::Path, now: Duration) -> W
     world
 }
 
-/// Polls until nothing moves. The world's own check compares with its wires, which have no part in this.
+/// Polls until nothing moves. The world's own check compares with its wires, which have no part in
+/// this.
 fn run(world: &mut World) {
     let now_ns = world.now_ns;
     while world.engine(0).poll(now_ns).packets > 0 {}

@@ -1,6 +1,6 @@
-//! Random everything: frames valid and broken, ports that come and go, rules and routes that change,
-//! rings and pools too small, workers polled in any order. After each poll the world is checked; in the
-//! end all of it drains.
+//! Random everything: frames valid and broken, ports that come and go, rules and routes that
+//! change, rings and pools too small, workers polled in any order. After each poll the world is
+//! checked; in the end all of it drains.
 
 use std::collections::HashMap;
 
@@ -151,8 +151,8 @@ fn nothing_is_lost_whatever_happens() {
                 PORTS.into_iter().for_each(|port| world.open(worker, port));
             }
             let _ = world.forwarding.publish(network().build());
-            // Those that are held for nobody time out; that frees frames for those still outside, which
-            // may be held in turn; and the answers to them too.
+            // Those that are held for nobody time out; that frees frames for those still outside,
+            // which may be held in turn; and the answers to them too.
             for _ in 0..100 {
                 world.settle();
                 world.now_ns += 4_000_000_000;
@@ -175,8 +175,8 @@ fn nothing_is_lost_whatever_happens() {
     assert_eq!(missed, [&DropReason::Unclassified, &DropReason::MultiBuffer], "too tame");
 }
 
-/// What of a flow is not dropped leaves in the order in which it came, by one worker; and what goes the
-/// other way by the same.
+/// What of a flow is not dropped leaves in the order in which it came, by one worker; and what goes
+/// the other way by the same.
 #[test]
 fn flows_keep_their_order_and_their_worker() {
     for seed in 0..60 {

@@ -1,5 +1,6 @@
 //! Packets that go through: the bytes that leave, exactly, and the counters.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use weir_dataplane::port::PortIndex;
 use weir_dataplane::telemetry::Counter;
 
@@ -213,5 +214,31 @@ fn a_packet_of_another_workers_flow_is_handed_over_and_leaves_there() {
         ]);
         assert_eq!(left, [(WEST, from_weir(WEST, BOB, &there.routed()))]);
     }
+    world.shut_down();
+}
+
+/// A worker that has announced its sleep is woken for what it is handed, and for nothing else.
+#[test]
+fn whoever_is_handed_a_packet_is_woken() {
+    let mut world = World::new(Sizes::TWO);
+    let rings = |world: &World, worker: usize| {
+        let waker = world.inboxes.waker(worker);
+        let mut fds = [PollFd::new(waker, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("a poll") > 0
+    };
+    (0..2).for_each(|worker| world.inboxes.waker(worker).announce_sleep());
+    let mut handed_over = 0;
+    for port in 0..16 {
+        world.inject_packet(0, EAST, &Packet::udp((ALICE, port), (BOB, 53), b""));
+        world.poll(0);
+        let waits = world.inboxes.waiting(1) > 0;
+        assert_eq!((rings(&world, 0), rings(&world, 1)), (false, waits));
+        handed_over += u32::from(waits);
+        world.inboxes.waker(1).awake();
+        world.settle();
+        world.inboxes.waker(1).awake();
+        world.inboxes.waker(1).announce_sleep();
+    }
+    assert!((1..16).contains(&handed_over), "{handed_over} of 16");
     world.shut_down();
 }

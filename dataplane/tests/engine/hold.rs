@@ -160,8 +160,8 @@ fn weirs_own_packets_wait_and_are_never_answered() {
     world.shut_down();
 }
 
-/// Both ends unknown: the host unreachable about a held packet is itself held. It takes the place that
-/// the packet gave up, so a full hold stays within its bounds.
+/// Both ends unknown: the host unreachable about a held packet is itself held. It takes the place
+/// that the packet gave up, so a full hold stays within its bounds.
 #[test]
 fn an_answer_about_a_held_packet_may_be_held() {
     let mut world = World::new(Sizes::ONE);
@@ -216,5 +216,26 @@ fn shut_down_while_packets_are_held_gives_their_frames_back() {
     numbered(NOBODY, 64).iter().for_each(|packet| world.inject_packet(0, EAST, packet));
     world.settle();
     assert!(world.engine(0).is_holding());
+    world.shut_down();
+}
+
+/// Whoever waits for a neighbour that stays silent holds up nobody else.
+#[test]
+fn those_for_another_neighbour_pass_those_that_wait_on() {
+    let mut world = World::new(Sizes::ONE);
+    let silent = Ipv4Addr::new(10, 0, 2, 98);
+    for n in 0..5 {
+        world.inject_packet(0, EAST, &numbered(silent, 5)[n]);
+        world.inject_packet(0, EAST, &numbered(NOBODY, 5)[n]);
+    }
+    world.expect(&[In(0, 10, 420), Count(Counter::Held, 10)]);
+    publish(&mut world, NeighbourState::Reachable);
+    let left = world.expect(&[Count(Counter::Held, -5), Out(1, 5, 210)]);
+    assert_eq!(identifications(&left), [0, 1, 2, 3, 4]);
+    // And those that waited on have kept their order.
+    let known = network().neighbour(WEST, silent, reachable(silent)).build();
+    let _ = world.forwarding.publish(known);
+    let left = world.expect(&[Count(Counter::Held, -5), Out(1, 5, 210)]);
+    assert_eq!(identifications(&left), [0, 1, 2, 3, 4]);
     world.shut_down();
 }

@@ -1,8 +1,8 @@
 //! The engine over ports in memory: packets in, packets out, and every counter between.
 //!
-//! No thread, no clock, no device (but for `threads`, which is about threads, and `oracle`, which asks
-//! the kernel). After *every* poll of every worker the [`world`] checks that no frame is lost and that
-//! each packet is accounted for.
+//! No thread, no clock, no device (but for `threads`, which is about threads, and `oracle`, which
+//! asks the kernel). After *every* poll of every worker the [`world`] checks that no frame is lost
+//! and that each packet is accounted for.
 //!
 //! | file | what it tells |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
-//! | `rules` `twin` `oracle` | chain FORWARD: directed, against the naive twin, against the kernel |
+//! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
 //! | `threads` | workers as they run |

@@ -1,17 +1,18 @@
-//! The kernel as judge of chain FORWARD: the same random rules and packets through iptables in a network
-//! namespace and through the engine. Way and fate of every packet, packets and bytes of every rule and
-//! of the policy must be the same.
+//! The kernel as judge of chain FORWARD: the same random rules and packets through iptables in a
+//! network namespace and through the engine. Way and fate of every packet, packets and bytes of
+//! every rule and of the policy must be the same.
 //!
 //! ```text
 //!   spec -> words --> iptables-legacy-restore --> three TUN devices --> out of which?  counters?
 //!              '----> weir_control -> Compiler -> three memory ports -> out of which?  counters?
 //! ```
 //!
-//! The legacy tables, for they run `xt_tcpudp` itself; iptables-nft replaces it by nft expressions, which
-//! have no "hotdrop". No rule asks for connection tracking, so the kernel reassembles nothing.
+//! The legacy tables, for they run `xt_tcpudp` itself; iptables-nft replaces it by nft expressions,
+//! which have no "hotdrop". No rule asks for connection tracking, so the kernel reassembles
+//! nothing.
 //!
-//! Environment: `WEIR_ORACLE_CASES` rule sets (default 60), `WEIR_ORACLE_SEED`. Needs root, unshare, ip,
-//! python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
+//! Environment: `WEIR_ORACLE_CASES` rule sets (default 60), `WEIR_ORACLE_SEED`. Needs root,
+//! unshare, ip, python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
@@ -139,8 +140,8 @@ fn unmet() -> Option<String> {
     Some(format!("`{}` does not work here", missing.join(" ")))
 }
 
-/// Packets that a router may or may not forward. (Not of other versions: a TUN device takes the version for
-/// the protocol.)
+/// Packets that a router may or may not forward. (Not of other versions: a TUN device takes the
+/// version for the protocol.)
 fn doubtful() -> Vec<(usize, Packet)> {
     let ip = |text: &str| text.parse().expect("an address");
     let good = Packet::udp((ALICE, 1), (BOB, 2), b"12345678");

@@ -1,5 +1,5 @@
-"""The kernel's end of oracle.rs: a router with three TUN devices in the network namespace it runs in
-(a fresh one: the caller starts it by `unshare -n`), asked line by line.
+"""The kernel's end of oracle.rs: a router with three TUN devices in the network namespace it runs
+in (a fresh one: the caller starts it by `unshare -n`), asked line by line.
 
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did

@@ -1,5 +1,5 @@
-//! IPv4 packets made by hand, byte by byte, without the code under test: what it writes is compared with
-//! what is written here.
+//! IPv4 packets made by hand, byte by byte, without the code under test: what it writes is compared
+//! with what is written here.
 
 use std::net::Ipv4Addr;
 

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use weir_dataplane::port::PortIndex;
+use weir_dataplane::route::{Forwarding, Target};
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason::{self, *};
 
@@ -205,6 +206,43 @@ fn time_exceeded_quotes_the_packet_as_it_came() {
     world.shut_down();
 }
 
+/// The source is the address that the machine has on the way back, wherever the packet came in; the
+/// quote is no longer than the link back takes.
+#[test]
+fn answers_leave_by_the_route_back_under_its_address() {
+    let narrow = Forwarding::builder()
+        .port(link(EAST, 1500))
+        .port(link(WEST, 100))
+        .port(link(WAN, 600))
+        .neighbour(WEST, BOB, reachable(BOB))
+        .neighbour(WAN, GATEWAY, reachable(GATEWAY));
+    let preferred = ip("203.0.113.7");
+    let via = |source| Target::Forward { port: WAN, gateway: Some(GATEWAY), mtu: None, source };
+    let forwarding = narrow
+        .route(ip("10.70.0.0"), 16, via(Some(preferred)))
+        .route(ip("10.71.0.0"), 16, via(None))
+        .build();
+    let mut world = World::over(Sizes::ONE, forwarding);
+    for (from, port, next_hop, source, quoted) in
+        [(BOB, WEST, BOB, address(WEST), 100 - 28), (ip("10.70.1.1"), WAN, GATEWAY, preferred, 228)]
+    {
+        let packet = Packet { ttl: 1, ..Packet::udp((from, 1), (ALICE, 2), &[4; 200]) };
+        // All come in at east: the way back is another.
+        world.inject_packet(0, EAST, &packet);
+        world.settle();
+        let left = world.left_by_port();
+        let [(by, frame)] = &left[..] else { panic!("{left:?}") };
+        assert_eq!((*by, &frame[..6]), (port, &host_mac(next_hop)[..]));
+        assert_eq!(frame[26..30], source.octets());
+        assert_eq!(frame[30..34], from.octets());
+        assert_eq!(frame[42..], packet.bytes()[..quoted]);
+    }
+    // The machine has no address for this way.
+    world.inject_packet(0, EAST, &Packet { ttl: 1, ..Packet::ping(ip("10.71.1.1"), ALICE, b"") });
+    world.expect(&[In(0, 1, 42), Drop(TtlExceeded, 1), Count(Counter::AnswersSuppressed, 1)]);
+    world.shut_down();
+}
+
 #[test]
 fn padding_is_not_quoted() {
     let mut world = World::new(Sizes::ONE);
@@ -315,7 +353,7 @@ fn what_is_never_answered_costs_no_token() {
 fn a_link_that_is_down_is_answered_by_host_unreachable() {
     let mut down = link(WEST, 1500);
     down.up = false;
-    let forwarding = weir_dataplane::route::Forwarding::builder()
+    let forwarding = Forwarding::builder()
         .port(link(EAST, 1500))
         .port(down)
         .port(link(WAN, 600))
@@ -389,7 +427,8 @@ fn a_flush_between_fragments_takes_no_frame_from_them() {
     let packet = Packet::ping(ALICE, CAROL, b"");
     (0..90).for_each(|_| world.inject_packet(0, EAST, &packet));
     world.expect(&[In(0, 90, 90 * 42), Out(2, 90, 90 * 42)]);
-    // In at "wan0" and out again: 42 in three pieces each and two whole ones fill the outbox of 128.
+    // In at "wan0" and out again: 42 in three pieces each and two whole ones fill the outbox of
+    // 128.
     let whole = Packet::udp((CAROL, 1000), (ip("10.70.0.1"), 2000), &[0; 1400]);
     let packets = vec![&whole; 42].into_iter().chain([&packet, &packet, &whole]);
     packets.for_each(|packet| world.inject_packet(0, WAN, packet));

@@ -186,7 +186,8 @@ fn a_change_leaves_the_counters_of_other_rules() {
     world.shut_down();
 }
 
-/// The order of `ip_forward`: lifetime and size come before the rules; Weir's own packets pass none.
+/// The order of `ip_forward`: lifetime and size come before the rules; Weir's own packets pass
+/// none.
 #[test]
 fn what_ends_before_the_rules_is_counted_by_none_and_answers_pass_none() {
     let mut world = world(&["-P FORWARD DROP", "-A FORWARD -p icmp -j DROP"]);

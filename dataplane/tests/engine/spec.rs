@@ -1,8 +1,8 @@
 //! Random rules and packets, and a naive evaluator.
 //!
-//! The evaluator reads the packet's bytes anew for every rule and knows nothing of compiled masks or
-//! parsed headers. It follows `ip_packet_match` (`net/ipv4/netfilter/ip_tables.c`) and `tcp_mt`, `udp_mt`
-//! (`net/netfilter/xt_tcpudp.c`).
+//! The evaluator reads the packet's bytes anew for every rule and knows nothing of compiled masks
+//! or parsed headers. It follows `ip_packet_match` (`net/ipv4/netfilter/ip_tables.c`) and `tcp_mt`,
+//! `udp_mt` (`net/netfilter/xt_tcpudp.c`).
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -190,8 +190,8 @@ fn flag_names(bits: u8) -> String {
     if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
 }
 
-/// A packet that the router forwards, and the number of the port by which it comes in. Whole and cut,
-/// in fragments, with options, of all protocols of the rules.
+/// A packet that the router forwards, and the number of the port by which it comes in. Whole and
+/// cut, in fragments, with options, of all protocols of the rules.
 pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
     let ingress = chance.below(NAMES.len());
     let host = chance.byte() | 2;

@@ -105,8 +105,8 @@ fn udp(n: u16) -> Packet {
     Packet { identification: n, ..Packet::udp((ALICE, n % 1000), (BOB, 53), b"") }
 }
 
-/// Two rule sets, each of two rules, that drop exactly one of two kinds. Half of one and half of the other
-/// would drop both kinds or none.
+/// Two rule sets, each of two rules, that drop exactly one of two kinds. Half of one and half of
+/// the other would drop both kinds or none.
 const NO_TCP: [&str; 4] =
     ["-F", "-P FORWARD DROP", "-A FORWARD -p tcp -j DROP", "-A FORWARD -p udp -j ACCEPT"];
 const NO_UDP: [&str; 4] =
@@ -262,8 +262,8 @@ fn stop_ends_a_worker_with_packets_everywhere() {
     }
 }
 
-/// Worker 1 may go on handing over to worker 0, which has ended: what is in its inbox then belongs to
-/// nobody until the inboxes go.
+/// Worker 1 may go on handing over to worker 0, which has ended: what is in its inbox then belongs
+/// to nobody until the inboxes go.
 fn stop_one_after_the_other(running: Running) {
     let Running { world, workers } = running;
     let memory = Arc::clone(&world.memory);

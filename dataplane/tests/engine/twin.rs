@@ -74,7 +74,8 @@ proptest! {
         packets in prop::collection::vec(any::<u64>(), 1..60),
         accept: bool,
     ) {
-        let specs: Vec<_> = rules.into_iter().map(|seed| Spec::draw(&mut Chance::new(seed))).collect();
+        let specs: Vec<_> =
+            rules.into_iter().map(|seed| Spec::draw(&mut Chance::new(seed))).collect();
         let mut world = World::new(Sizes { chunks: 256, fill: 64, ..Sizes::ONE });
         let lines = commands(&specs, accept);
         world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());

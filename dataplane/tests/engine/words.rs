@@ -7,7 +7,8 @@ use weir_control::rule::{
 };
 use weir_control::ruleset::Policy;
 
-/// `-A FORWARD` with this specification, `-P FORWARD ACCEPT`, `-F`, `-D FORWARD 2`, `-Z`, `-R FORWARD 1 ...`.
+/// `-A FORWARD` with this specification, `-P FORWARD ACCEPT`, `-F`, `-D FORWARD 2`, `-Z`, `-R
+/// FORWARD 1 ...`.
 pub(crate) fn command(line: &str) -> Command {
     let words: Vec<&str> = line.split_whitespace().collect();
     let chain = ChainName::forward();

@@ -7,8 +7,9 @@
 //!   port 2 "wan0"    Wire          Wire           10.0.3.1/24, MTU  600     Carol  10.0.3.2
 //! ```
 //!
-//! Each worker has one queue of each port. After every poll of any of them: all frames are somewhere,
-//! each worker's published counters balance, and what the wires saw is what the counters say.
+//! Each worker has one queue of each port. After every poll of any of them: all frames are
+//! somewhere, each worker's published counters balance, and what the wires saw is what the counters
+//! say.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -222,7 +223,8 @@ impl World {
         self.wires[worker][port.as_usize()].clone()
     }
 
-    /// Changes the rules by command lines, as the daemon does, and publishes them. Returns their epoch.
+    /// Changes the rules by command lines, as the daemon does, and publishes them. Returns their
+    /// epoch.
     pub(crate) fn rules(&mut self, lines: &[&str]) -> u64 {
         for line in lines {
             let outcome = self.ruleset.apply(&words::command(line)).expect(line);
