@@ -78,8 +78,6 @@ impl Default for Headers {
 #[derive(Debug)]
 pub struct Batch {
     len: usize,
-    /// When they were received, in nanoseconds of the worker's clock.
-    pub received_ns: u64,
     frames: [Option<Frame>; BATCH_MAX],
     /// Where each came in.
     pub ingress: [PortIndex; BATCH_MAX],
@@ -111,7 +109,6 @@ impl Batch {
         let port = PortIndex::new(0).expect("port 0 exists");
         Self {
             len: 0,
-            received_ns: 0,
             frames: [const { None }; BATCH_MAX],
             ingress: [port; BATCH_MAX],
             headers: [Headers::default(); BATCH_MAX],

@@ -123,12 +123,14 @@ impl Engine {
         self.policy.is_stale()
             || self.forwarding.is_stale()
             || self.inboxes.waiting(self.worker) > 0
+            || self.pool.returning() > 0
     }
 
-    /// Whether packets are held for their next hops.
+    /// Whether it has to look again soon although nothing may arrive: packets are held for their next
+    /// hops, or a device has not taken all that it was given.
     #[must_use]
-    pub fn is_holding(&self) -> bool {
-        !self.hold.is_empty()
+    pub fn is_unfinished(&self) -> bool {
+        !self.hold.is_empty() || self.ports.is_unfinished()
     }
 
     /// Opens a queue; it is lent frames at once.
@@ -160,15 +162,19 @@ impl Engine {
             work.packets += self.review_hold(now_ns);
         }
         for place in 0..self.ports.len() {
-            let received = self.receive(place, now_ns);
+            let received = self.receive(place);
             if received > 0 {
                 work.packets += received;
                 self.run(now_ns, pipeline::Origin::Port);
                 work.transmitted += self.ports.flush(&mut self.pool, &mut self.counters);
             }
         }
-        let handed_in = self.take_handed_over(now_ns);
-        if handed_in > 0 {
+        // As many turns as there are queues: packets from other workers get a fair share of this one.
+        for _ in 0..self.ports.len().max(1) {
+            let handed_in = self.take_handed_over();
+            if handed_in == 0 {
+                break;
+            }
             work.packets += handed_in;
             self.run(now_ns, pipeline::Origin::Worker);
         }
@@ -218,26 +224,24 @@ impl Engine {
         self.pool
     }
 
-    fn receive(&mut self, place: usize, now_ns: u64) -> u64 {
+    fn receive(&mut self, place: usize) -> u64 {
         let Some(queue) = self.ports.queue_mut(place) else { return 0 };
         let port = queue.index();
         let received = queue.receive(&mut self.batch) as u64;
         if received > 0 {
-            self.batch.received_ns = now_ns;
             let bytes: usize = (0..self.batch.len()).map(|i| self.batch.bytes(i).len()).sum();
             self.counters.received(port, received, bytes as u64);
         }
         received
     }
 
-    fn take_handed_over(&mut self, now_ns: u64) -> u64 {
+    fn take_handed_over(&mut self) -> u64 {
         let mut taken = 0;
         while self.batch.room() > 0 {
             let Some(packet) = self.inboxes.take(self.worker) else { break };
             self.batch.push(packet.frame, packet.ingress);
             taken += 1;
         }
-        self.batch.received_ns = now_ns;
         self.counters.add(Counter::HandedIn, taken);
         taken
     }

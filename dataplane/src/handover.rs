@@ -28,8 +28,6 @@ pub struct HandedOver {
     pub frame: Frame,
     /// Where it came in.
     pub ingress: PortIndex,
-    /// When it was received.
-    pub received_ns: u64,
 }
 
 /// All workers' inboxes.

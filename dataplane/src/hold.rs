@@ -65,8 +65,13 @@ impl Held {
         match forwarding.neighbour(self.port, self.next_hop) {
             // As for a packet that comes now, or the two would part ways.
             Some(neighbour) if neighbour.is_usable() => Outlook::Resolved,
-            // A failure that was known before this packet asked anew says nothing about the answer.
-            Some(Neighbour { state: NeighbourState::Failed, .. }) if epoch > self.since_epoch => {
+            // A failure that was known before this packet asked anew says nothing about the answer. Another
+            // snapshot alone does not make it a new one, something else may have changed: the kernel takes
+            // three seconds to give up.
+            Some(Neighbour { state: NeighbourState::Failed, .. })
+                if epoch > self.since_epoch
+                    && now_ns.saturating_sub(self.since_ns) >= ASK_AGAIN_NS =>
+            {
                 Outlook::Failed
             }
             _ if now_ns.saturating_sub(self.since_ns) > HELD_NS_MAX => Outlook::Failed,
@@ -112,18 +117,20 @@ impl Hold {
         self.held.iter().filter(|held| held.port == port && held.next_hop == next_hop).count()
     }
 
-    /// Holds a packet.
+    /// Holds a packet. Returns how many were waiting for the same neighbour already.
     ///
     /// # Errors
     /// Gives it back when the hold, or this neighbour's share of it, is full.
-    pub fn push(&mut self, held: Held) -> Result<(), Held> {
-        let full = self.held.len() >= HELD_MAX
-            || self.waiting_for(held.port, held.next_hop) >= HELD_PER_NEIGHBOUR_MAX;
-        if full {
+    pub fn push(&mut self, held: Held) -> Result<usize, Held> {
+        if self.held.len() >= HELD_MAX {
+            return Err(held);
+        }
+        let waiting = self.waiting_for(held.port, held.next_hop);
+        if waiting >= HELD_PER_NEIGHBOUR_MAX {
             return Err(held);
         }
         self.held.push_back(held);
-        Ok(())
+        Ok(waiting)
     }
 
     /// Takes out the packet that has waited longest.

@@ -17,7 +17,7 @@
 //! instance, until nobody else holds it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use crate::wake::Waker;
 
@@ -62,7 +62,9 @@ impl<T> Published<T> {
         // Only writers that hold the lock store here, so load and store need not be one step.
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
         self.epoch.store(epoch, Ordering::Release);
-        slot.wakers.iter().for_each(|waker| waker.wake());
+        let wakers = slot.wakers.clone();
+        drop(slot);
+        wakers.iter().for_each(|waker| waker.wake());
         (epoch, old)
     }
 
@@ -108,6 +110,15 @@ impl<T> Published<T> {
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// As [`lock`](Self::lock), or `None` where that would wait.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Slot<T>>> {
+        match self.slot.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 /// One worker's view of a [`Published`] value: unchanged between two calls of [`Reader::refresh`].
@@ -125,7 +136,9 @@ impl<T> Reader<T> {
         if self.source.epoch.load(Ordering::Acquire) == self.epoch {
             return false;
         }
-        let slot = self.source.lock();
+        // A publisher that is interrupted with the lock in its hand must not hold up packets: the old value
+        // serves for another batch.
+        let Some(slot) = self.source.try_lock() else { return false };
         let value = Arc::clone(&slot.current);
         self.epoch = self.source.epoch.load(Ordering::Relaxed);
         drop(slot);

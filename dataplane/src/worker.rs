@@ -28,8 +28,8 @@ use crate::wake::Waker;
 /// Longest sleep: a bound on how late anything is noticed that nobody wakes the worker for.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 
-/// Longest sleep while packets are held for their next hops.
-const SLEEP_HOLDING_MAX: Duration = Duration::from_millis(1);
+/// Longest sleep while packets are held for their next hops, or a device has not taken all of its packets.
+const SLEEP_UNFINISHED_MAX: Duration = Duration::from_millis(1);
 
 /// Orders that wait at most; the control thread waits for each before it gives the next.
 pub const ORDERS_MAX: usize = 64;
@@ -316,7 +316,7 @@ impl Turn {
         self.shared.state.store(State::Sleeping as u8, Ordering::Relaxed);
         if self.shared.orders.is_empty() && !engine.has_news() {
             engine.counters_mut().add(Counter::Sleeps, 1);
-            let patience = if engine.is_holding() { SLEEP_HOLDING_MAX } else { SLEEP_MAX };
+            let patience = if engine.is_unfinished() { SLEEP_UNFINISHED_MAX } else { SLEEP_MAX };
             wait(engine, &self.waker, patience);
         }
         self.shared.state.store(State::Polling as u8, Ordering::Relaxed);
@@ -328,7 +328,7 @@ impl Turn {
 const WAITS_MAX: usize = 64;
 
 fn wait(engine: &Engine, waker: &Waker, patience: Duration) {
-    // Not a `Vec`: a worker allocates nothing after its start.
+    // Not a `Vec`: a worker allocates only when a port is opened or closed.
     let mut fds = [const { None }; WAITS_MAX + 1];
     fds[0] = Some(PollFd::new(waker, PollFlags::IN));
     let queues = engine.ports().iter().filter_map(Port::readiness);

@@ -38,6 +38,17 @@ pub struct Trouble {
     pub kick_errors: u64,
 }
 
+impl std::ops::Add for Trouble {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            foreign_addresses: self.foreign_addresses + other.foreign_addresses,
+            kick_errors: self.kick_errors + other.kick_errors,
+        }
+    }
+}
+
 /// One queue of one device, owned by one worker.
 pub trait Port: Send {
     /// Which port this queue belongs to.
@@ -61,6 +72,11 @@ pub trait Port: Send {
 
     /// Ends the port and gives every frame back, those that the device still held included.
     fn close(self: Box<Self>, pool: &mut FramePool);
+
+    /// Whether packets are queued that the device has not taken, so that it must be told again.
+    fn is_unfinished(&self) -> bool {
+        false
+    }
 
     /// What to wait on for received packets; `None` if the port cannot be waited on.
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

@@ -15,8 +15,12 @@ const OUTBOX_MAX: usize = 2 * BATCH_MAX;
 pub struct PortSet {
     queues: Vec<Box<dyn Port>>,
     outboxes: Vec<Vec<Frame>>,
+    /// Ports with something in their outbox, as bits.
+    waiting: u32,
     /// Ports that have been given packets since the last kick, as bits.
     unkicked: u32,
+    /// What went wrong in queues that are closed by now.
+    past: Trouble,
 }
 
 impl Default for PortSet {
@@ -38,7 +42,9 @@ impl PortSet {
         Self {
             queues: Vec::new(),
             outboxes: (0..PORTS_MAX).map(|_| Vec::with_capacity(OUTBOX_MAX)).collect(),
+            waiting: 0,
             unkicked: 0,
+            past: Trouble::default(),
         }
     }
 
@@ -53,6 +59,7 @@ impl PortSet {
         self.queues = staying;
         let closing: Vec<Box<dyn Port>> = closing;
         for queue in closing {
+            self.past = self.past + queue.trouble();
             queue.close(pool);
         }
         for frame in self.outboxes[port.as_usize()].drain(..) {
@@ -94,6 +101,7 @@ impl PortSet {
         if self.outboxes[port.as_usize()].len() == OUTBOX_MAX {
             self.flush_port(port.as_usize(), pool, counters);
         }
+        self.waiting |= port.bit();
         self.outboxes[port.as_usize()].push(frame);
     }
 
@@ -115,13 +123,18 @@ impl PortSet {
 
     /// Hands all outboxes to the transmit rings. Returns how many packets were transmitted.
     pub fn flush(&mut self, pool: &mut FramePool, counters: &mut Counters) -> u64 {
-        (0..PORTS_MAX).map(|port| self.flush_port(port, pool, counters)).sum()
+        let mut transmitted = 0;
+        while self.waiting != 0 {
+            transmitted += self.flush_port(self.waiting.trailing_zeros() as usize, pool, counters);
+        }
+        transmitted
     }
 
     /// What does not fit after one kick is dropped: better a counted loss than a queue that grows and
     /// adds latency to all that follows.
     fn flush_port(&mut self, port: usize, pool: &mut FramePool, counters: &mut Counters) -> u64 {
         let outbox = &mut self.outboxes[port];
+        self.waiting &= !(1 << port);
         if outbox.is_empty() {
             return 0;
         }
@@ -147,14 +160,22 @@ impl PortSet {
         taken as u64
     }
 
-    /// Tells the devices that were given packets since the last call.
+    /// Tells the devices that were given packets since the last call: of each port the queue that
+    /// transmits, which is its first.
     pub fn kick(&mut self) {
-        let unkicked = std::mem::take(&mut self.unkicked);
+        let mut unkicked = std::mem::take(&mut self.unkicked);
         for queue in &mut self.queues {
             if queue.index().bit() & unkicked != 0 {
+                unkicked &= !queue.index().bit();
                 queue.kick();
             }
         }
+    }
+
+    /// Whether some queue holds packets that its device has not taken yet.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.queues.iter().any(|queue| queue.is_unfinished())
     }
 
     /// Takes back what was transmitted and lends frames for receiving, on every queue.
@@ -172,13 +193,7 @@ impl PortSet {
 
     /// Copies levels and troubles into the counters.
     pub fn gauge(&self, counters: &mut Counters) {
-        let trouble =
-            self.queues.iter().map(|queue| queue.trouble()).fold(Trouble::default(), |sum, one| {
-                Trouble {
-                    foreign_addresses: sum.foreign_addresses + one.foreign_addresses,
-                    kick_errors: sum.kick_errors + one.kick_errors,
-                }
-            });
+        let trouble = self.queues.iter().fold(self.past, |sum, queue| sum + queue.trouble());
         counters.set(Counter::ForeignAddresses, trouble.foreign_addresses);
         counters.set(Counter::KickErrors, trouble.kick_errors);
         counters.set(Counter::FramesLent, self.lent() as u64);

@@ -6,6 +6,8 @@
 //! `icmp_msgs_per_sec` does for the machine; fragmentation needed is exempt there and here, because path
 //! MTU discovery depends on it.
 
+use std::net::Ipv4Addr;
+
 use crate::batch::Batch;
 use crate::respond::IcmpBudget;
 use crate::respond::icmp_error::{self, IcmpError, Reply};
@@ -44,7 +46,8 @@ impl Answers {
         let to = Ipv4::new_quoted(original).ok()?.source();
         let Route::Forward { port, .. } = emitter.forwarding.route(to) else { return None };
         let link = emitter.forwarding.port(port)?;
-        let source = emitter.forwarding.source_for(to)?;
+        // Without an address of its own a router answers from a dummy (RFC 7600 4.8).
+        let source = emitter.forwarding.source_for(to).unwrap_or(Ipv4Addr::UNSPECIFIED);
         if !self.budget.admit(kind, emitter.now_ns) {
             return None;
         }

@@ -40,14 +40,13 @@ pub struct Emitter<'a> {
 
 /// Empties the batch. `inboxes` are where packets of other workers' flows go.
 pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
-    let received_ns = batch.received_ns;
     for i in 0..batch.len() {
         let Some(mut frame) = batch.take(i) else { continue };
         let ingress = batch.ingress[i];
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
             Verdict::HandOver(worker) => {
-                match inboxes.send(worker, HandedOver { frame, ingress, received_ns }) {
+                match inboxes.send(worker, HandedOver { frame, ingress }) {
                     Ok(()) => emitter.counters.add(Counter::HandedOut, 1),
                     Err(back) => emitter.drop_frame(back.frame, DropReason::HandOverFull),
                 }
@@ -106,8 +105,6 @@ impl Emitter<'_> {
             self.ports.send(frame, way.port, self.pool, self.counters);
             return;
         }
-        // A refused request is repeated by the next packet; until then this one waits all the same.
-        self.asked |= self.resolver.request(way.port, way.next_hop);
         let held = Held {
             frame,
             port: way.port,
@@ -117,8 +114,11 @@ impl Emitter<'_> {
             asked_ns: self.now_ns,
             since_epoch: self.forwarding_epoch,
         };
-        if let Err(held) = self.hold.push(held) {
-            self.drop_frame(held.frame, DropReason::HoldFull);
+        match self.hold.push(held) {
+            // The first asks; whoever still waits after a while asks again (`Engine::review_hold`).
+            Ok(0) => self.asked |= self.resolver.request(way.port, way.next_hop),
+            Ok(_) => {}
+            Err(held) => self.drop_frame(held.frame, DropReason::HoldFull),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The stages: one function each over a whole batch, in the order of [`crate::pipeline`].
 //!
 //! A stage looks only at packets that are still open, and either leaves them so or gives them their
-//! verdict. None of them allocates, waits or calls the kernel.
+//! verdict. None of them allocates or waits; the kernel is
+//! called at most when a transmit ring is full.
 
 mod answer;
 mod decide;

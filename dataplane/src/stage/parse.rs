@@ -10,7 +10,7 @@ use crate::batch::{Batch, Headers, Piece};
 use crate::route::Forwarding;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_BYTES, MacAddr};
-use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv4::{HEADER_BYTES_MIN, Ipv4};
 use crate::wire::{IpProtocol, Malformed};
 
 /// Reads the headers of every packet that has no verdict yet, and cuts Ethernet padding off.
@@ -61,8 +61,14 @@ fn headers(bytes: &[u8], mac: MacAddr) -> Result<Headers, DropReason> {
     if is_martian_source(source) || is_martian_destination(destination) {
         return Err(DropReason::Martian);
     }
-    if packet.header_len() > 20 && packet.has_source_route() {
-        return Err(DropReason::SourceRoute);
+    if packet.header_len() > HEADER_BYTES_MIN {
+        // A broken option hides what stands behind it (ip_options_compile refuses it, too).
+        if packet.options().any(|option| option.is_err()) {
+            return Err(DropReason::IpHeader);
+        }
+        if packet.has_source_route() {
+            return Err(DropReason::SourceRoute);
+        }
     }
     let piece = match (packet.fragment_offset(), packet.more_fragments()) {
         (0, false) => Piece::Whole,

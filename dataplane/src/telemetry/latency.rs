@@ -2,8 +2,8 @@
 //!
 //! The worker reads the clock once a poll. A packet that was received in one poll has left by the next
 //! reading, so `forward_ns` is the time from the reading before it was received to the reading after it
-//! was handed to the transmit ring: an upper bound by construction, and what a user feels. Packets that
-//! were held for their next hop are not in it.
+//! was handed to the transmit ring: an upper bound by construction. For a packet that was held, or handed
+//! over by another worker, it is the time since it was let go or taken in, not since it was received.
 
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 

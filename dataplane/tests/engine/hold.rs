@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use weir_dataplane::hold::{HELD_MAX, HELD_NS_MAX, HELD_PER_NEIGHBOUR_MAX};
+use weir_dataplane::hold::{ASK_AGAIN_NS, HELD_MAX, HELD_NS_MAX, HELD_PER_NEIGHBOUR_MAX};
 use weir_dataplane::route::{Neighbour, NeighbourState, ResolveRequest};
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason::{HoldFull, NeighbourUnresolved, PortDown, TtlExceeded};
@@ -63,6 +63,7 @@ fn when_nobody_answers_the_sender_is_told() {
     let packets = numbered(NOBODY, 3);
     packets.iter().for_each(|packet| world.inject_packet(0, EAST, packet));
     world.expect(&[In(0, 3, 126), Count(Counter::Held, 3)]);
+    world.now_ns += ASK_AGAIN_NS;
     publish(&mut world, NeighbourState::Failed);
     let left = world.expect(&[
         Count(Counter::Held, -3),
@@ -155,6 +156,7 @@ fn weirs_own_packets_wait_and_are_never_answered() {
         Count(Counter::Originated, 1),
         Count(Counter::Held, 1),
     ]);
+    world.now_ns += ASK_AGAIN_NS;
     publish(&mut world, NeighbourState::Failed);
     world.expect(&[Count(Counter::Held, -1), Drop(NeighbourUnresolved, 1)]);
     world.shut_down();
@@ -168,9 +170,10 @@ fn an_answer_about_a_held_packet_may_be_held() {
     let unknown = Ipv4Addr::new(10, 0, 1, 99);
     world.inject_packet(0, EAST, &Packet::ping(unknown, NOBODY, b""));
     world.expect(&[In(0, 1, 42), Count(Counter::Held, 1)]);
+    world.now_ns += ASK_AGAIN_NS;
     publish(&mut world, NeighbourState::Failed);
     world.expect(&[Drop(NeighbourUnresolved, 1), Count(Counter::Originated, 1)]);
-    assert!(world.engine(0).is_holding());
+    assert!(world.engine(0).is_unfinished());
     world.now_ns += HELD_NS_MAX + 100_000_000;
     world.expect(&[Count(Counter::Held, -1), Drop(NeighbourUnresolved, 1)]);
     world.shut_down();
@@ -215,7 +218,7 @@ fn shut_down_while_packets_are_held_gives_their_frames_back() {
     let mut world = World::new(Sizes::ONE);
     numbered(NOBODY, 64).iter().for_each(|packet| world.inject_packet(0, EAST, packet));
     world.settle();
-    assert!(world.engine(0).is_holding());
+    assert!(world.engine(0).is_unfinished());
     world.shut_down();
 }
 

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use weir_dataplane::port::PortIndex;
+use weir_dataplane::respond::icmp_error::SOURCE_DUMMY;
 use weir_dataplane::route::{Forwarding, Target};
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason::{self, *};
@@ -237,9 +238,15 @@ fn answers_leave_by_the_route_back_under_its_address() {
         assert_eq!(frame[30..34], from.octets());
         assert_eq!(frame[42..], packet.bytes()[..quoted]);
     }
-    // The machine has no address for this way.
+    // The machine has no address for this way: the answer comes from the dummy (RFC 7600 4.8).
     world.inject_packet(0, EAST, &Packet { ttl: 1, ..Packet::ping(ip("10.71.1.1"), ALICE, b"") });
-    world.expect(&[In(0, 1, 42), Drop(TtlExceeded, 1), Count(Counter::AnswersSuppressed, 1)]);
+    let left = world.expect(&[
+        In(0, 1, 42),
+        Drop(TtlExceeded, 1),
+        Count(Counter::Originated, 1),
+        Out(2, 1, 70),
+    ]);
+    assert_eq!(left[0].1[26..30], SOURCE_DUMMY.octets());
     world.shut_down();
 }
 

@@ -3,9 +3,7 @@
 use serde_json::Value;
 use weir_tests::skip_unless;
 
-use crate::town::{
-    ALICE, BOB, Town, assert_conserved, config, errors, number, pings, run_weir,
-};
+use crate::town::{ALICE, BOB, Town, assert_conserved, config, errors, number, pings, run_weir};
 use crate::{link, transfer};
 
 const TWO: &str = "[workers]\ncount = 2\n";
@@ -69,8 +67,7 @@ fn rules_are_in_force_on_both_workers() {
     let mut daemon = town.start_with(&config("drop", TWO));
     let bob = link::socket(&town.bob, &format!("{BOB}:5000"));
     let to_bob = bob.local_addr().expect("an address");
-    let flows: Vec<_> =
-        (0..20).map(|_| link::socket(&town.alice, &format!("{ALICE}:0"))).collect();
+    let flows: Vec<_> = (0..20).map(|_| link::socket(&town.alice, &format!("{ALICE}:0"))).collect();
     assert_eq!(link::carry(&flows[0], &bob, 0..1, 100).len(), 1);
     for round in 0..20 {
         daemon.iptables("-A FORWARD -p udp --dport 5000 -j DROP").expect("taken");

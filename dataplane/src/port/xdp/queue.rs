@@ -32,6 +32,7 @@ pub struct XdpQueue {
     /// Frames on the fill ring, or with the kernel for receiving.
     filled: usize,
     wake_again: bool,
+    busy_poll: bool,
     trouble: Trouble,
 }
 
@@ -47,8 +48,16 @@ impl XdpQueue {
             chunk_mask: u64::from(chunk_bytes) - 1,
             filled: 0,
             wake_again: false,
+            busy_poll: false,
             trouble: Trouble::default(),
         }
+    }
+
+    /// Makes every `recycle` run the driver's poll loop: for a socket that was bound with busy polling.
+    #[must_use]
+    pub fn with_busy_poll(mut self, busy_poll: bool) -> Self {
+        self.busy_poll = busy_poll;
+        self
     }
 
     fn take_completions(&mut self, pool: &mut FramePool) {
@@ -87,7 +96,7 @@ impl Port for XdpQueue {
                 self.trouble.foreign_addresses += 1;
                 continue;
             };
-            self.filled -= 1;
+            self.filled = self.filled.saturating_sub(1);
             count += 1;
             let offset = usize::try_from(descriptor.addr & self.chunk_mask).unwrap_or(usize::MAX);
             let len = usize::try_from(descriptor.len).unwrap_or(usize::MAX);
@@ -122,7 +131,10 @@ impl Port for XdpQueue {
             Ok(TxWake::Again) => self.wake_again = true,
             // Descriptors stay in the ring until the link is up, or come back when the port is closed.
             Ok(TxWake::DeviceDown | TxWake::DeviceGone) => self.wake_again = false,
-            Err(_) => self.trouble.kick_errors += 1,
+            Err(_) => {
+                self.wake_again = false;
+                self.trouble.kick_errors += 1;
+            }
         }
     }
 
@@ -132,7 +144,8 @@ impl Port for XdpQueue {
         }
         self.take_completions(pool);
         self.refill(pool);
-        if self.socket.fill.needs_wakeup() {
+        // With busy polling it is this call that runs the driver's poll loop.
+        if self.busy_poll || self.socket.fill.needs_wakeup() {
             match self.socket.wake_rx() {
                 Ok(RxWake::Done | RxWake::Again | RxWake::DeviceDown | RxWake::DeviceGone) => {}
                 Err(_) => self.trouble.kick_errors += 1,
@@ -151,6 +164,10 @@ impl Port for XdpQueue {
         for frame in ledger.drain() {
             pool.put(frame);
         }
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.wake_again
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
