@@ -149,7 +149,7 @@ impl<'a> Player<'a> {
         let to = self.with_target(to);
         // One packet where it should be lost: it is counted.
         let did = if answered {
-            format!("ping -n -c 3 -i 0.2 -W 2 {to}")
+            format!("ping -n -c 3 -i 0.2 -w 5 {to}")
         } else {
             format!("ping -n -c 1 -W 1 {to}")
         };
