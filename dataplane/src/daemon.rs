@@ -140,6 +140,7 @@ impl Daemon {
             sockets: config.sockets,
             on_exit: config.on_exit,
             workers: config.cores.len(),
+            ports: config.interfaces.len(),
         };
         let opened = bank.open(&config.interfaces, &host)?;
         for (rung, why) in &opened.refused {
@@ -392,7 +393,7 @@ fn hand_out(
     sockets: Vec<af_xdp::Socket>,
 ) -> Result<(), OrderError> {
     for (socket, worker) in sockets.into_iter().zip(workers.iter().cycle()) {
-        let queue = XdpQueue::new(port.index(), socket);
+        let queue = XdpQueue::new(port.index(), socket, port.fill_frames());
         worker.order(Order::Open(Box::new(queue)), ORDER_PATIENCE)?;
     }
     Ok(())
