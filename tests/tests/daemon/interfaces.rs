@@ -47,7 +47,11 @@ fn an_interface_deleted_under_load_and_made_again_is_served_again() {
             assert_eq!(closed["ifindex"], 0);
             assert!(is_up(&daemon, other), "the other one stays");
             assert_conserved(&mut daemon);
-            if name == "left" { town.connect_left() } else { town.connect_right() }
+            if name == "left" {
+                town.connect_left()
+            } else {
+                town.connect_right()
+            }
             eventually("the port is up", || is_up(&daemon, name));
             assert!(town.program_on(name).contains("weir_xdp"));
         }

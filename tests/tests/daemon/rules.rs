@@ -270,9 +270,8 @@ fn clients_at_the_same_time_do_not_disturb_each_other() {
     assert_eq!(rules.remove(0), "-P FORWARD ACCEPT");
     rules.sort();
     let expected = (0..6).flat_map(|client| (0..20).map(move |rule| 1000 + client * 100 + rule));
-    let expected: Vec<String> = expected
-        .map(|port| format!("-A FORWARD -p udp -m udp --dport {port} -j DROP"))
-        .collect();
+    let expected: Vec<String> =
+        expected.map(|port| format!("-A FORWARD -p udp -m udp --dport {port} -j DROP")).collect();
     assert_eq!(rules, expected);
     assert_eq!(epoch(&daemon), before + 120, "each change is a policy of its own");
     assert_conserved(&mut daemon);
