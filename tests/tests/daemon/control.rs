@@ -69,7 +69,7 @@ fn what_is_no_request_is_answered_with_the_reason() {
         (framed(b"null"), "malformed"),
         (framed(&[0xff; 300]), "malformed"),
         (framed(b"{\"version\":1}"), "body"),
-        (framed(b"{\"version\":-1,\"body\":\"status\"}"), "version"),
+        (framed(b"{\"version\":-1,\"body\":\"status\"}"), "u32"),
         (framed(b"{\"version\":77,\"body\":{\"dance\":1}}"), "77"),
         (request(&json!("dance")), "dance"),
         (request(&json!({ "iptables": { "command": "A" } })), "malformed"),
