@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use weir_tests::{process, repository, skip_unless};
 
-use crate::town::{BOB, SOON, Town, assert_conserved, binaries, config, errors, run_weir};
+use crate::town::{
+    BOB, SOON, Town, assert_conserved, binaries, config, errors, eventually, log, run_weir, status,
+};
 
 const PORTS: &str = "[[ports]]\ninterface = \"left\"\n[[ports]]\ninterface = \"right\"\n";
 
@@ -68,7 +70,7 @@ fn every_wrong_configuration_is_told_apart() {
     let ports = |names: &[&str]| {
         "mode = \"route\"\n".to_owned() + &names.iter().map(|name| port(name)).collect::<String>()
     };
-    check(&ports(&["left", "left"]), &["left", "twice"]);
+    check(&ports(&["left", "left"]), &["left", "each interface once"]);
     check(&ports(&["left", ""]), &["interface"]);
     check(&ports(&["left", "a-name-that-is-too-long"]), &["a-name-that-is-too-long", "15"]);
     assert_eq!(town.program_on("left"), "");
@@ -92,19 +94,40 @@ fn a_machine_that_is_not_ready_is_told_what_to_do() {
     let missing = run(config("drop", "").replace("right", "enp9s9"));
     assert!(missing.contains("enp9s9") && missing.contains("no such"), "{missing}");
 
-    town.firewall.ip("link set right down").expect("down");
-    let down = run(config("drop", ""));
-    assert!(down.contains("right") && down.contains("ip link set right up"), "{down}");
-    town.firewall.ip("link set right up").expect("up");
-
     let zero_copy = run(config("drop", "[xdp]\nmode = \"zero-copy\"\n"));
     assert!(zero_copy.contains("driver zero-copy") && zero_copy.contains("left"), "{zero_copy}");
 
-    // A jumbo frame fits neither the driver's page nor a chunk.
+    // A jumbo frame does not fit the driver's page; on veth it is the peer's MTU that counts.
     town.firewall.ip("link set left mtu 9000").expect("an MTU");
     town.alice.ip("link set eth0 mtu 9000").expect("an MTU");
-    let jumbo = run(config("drop", ""));
+    let jumbo = run(config("drop", "[xdp]\nmode = \"copy\"\n"));
     assert!(jumbo.contains("left") && jumbo.contains("MTU"), "{jumbo}");
+}
+
+#[test]
+fn what_works_but_not_well_is_a_warning() {
+    skip_unless!(root, command "ip");
+    let town = Town::new();
+    town.firewall.ip("link set right down").expect("down");
+    town.firewall.ip("link set left mtu 9000").expect("an MTU");
+    town.alice.ip("link set eth0 mtu 9000").expect("an MTU");
+    let mut daemon = town.start("drop");
+    let warnings = || status(&daemon)["warnings"].to_string();
+    eventually("all three are told", || {
+        let told = warnings();
+        ["right: the link is down", "left: MTU 9000", "left: SKB copy"]
+            .iter()
+            .all(|words| told.contains(words))
+    });
+    let logged = log(&daemon);
+    assert!(logged.contains("ip link set right up"), "{logged}");
+    town.firewall.ip("link set right up").expect("up");
+    town.firewall.ip("link set left mtu 1500").expect("an MTU");
+    eventually("two of them are over", || {
+        let told = warnings();
+        !told.contains("down") && !told.contains("MTU") && told.contains("SKB")
+    });
+    assert_conserved(&mut daemon);
 }
 
 #[test]
