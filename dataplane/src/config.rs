@@ -37,8 +37,10 @@ pub enum ConfigError {
         source: Box<toml::de::Error>,
     },
     /// A value that is not allowed.
-    #[error("{key} = {value} is not allowed: {allowed}")]
+    #[error("{path}: {key} = {value} is not allowed: {allowed}")]
     Value {
+        /// The file.
+        path: PathBuf,
         /// The key, with its table.
         key: String,
         /// What stood there.
@@ -53,7 +55,13 @@ fn refuse<T>(
     value: impl ToString,
     allowed: impl Into<String>,
 ) -> Result<T, ConfigError> {
-    Err(ConfigError::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() })
+    Err(ConfigError::Value {
+        // Whoever knows the file fills it in.
+        path: PathBuf::new(),
+        key: key.into(),
+        value: value.to_string(),
+        allowed: allowed.into(),
+    })
 }
 
 /// What stands in the file.
@@ -251,24 +259,33 @@ impl Config {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
+        Self::check(file, path).map_err(|error| match error {
+            ConfigError::Value { key, value, allowed, .. } => {
+                ConfigError::Value { path: path.to_owned(), key, value, allowed }
+            }
+            other => other,
+        })
+    }
+
+    fn check(file: File, path: &Path) -> Result<Self, ConfigError> {
         if file.mode != "route" {
             return refuse(
                 "mode",
-                &file.mode,
+                format!("{:?}", file.mode),
                 "`route` (this version forwards IPv4; bridging comes later)",
             );
         }
         if file.host != "kernel" {
             return refuse(
                 "host",
-                &file.host,
+                format!("{:?}", file.host),
                 "`kernel`: the machine's own traffic stays with the kernel",
             );
         }
         let on_exit = match file.on_exit.as_str() {
             "pass" => OnExit::Pass,
             "drop" => OnExit::Drop,
-            other => return refuse("on_exit", other, "`drop` or `pass`"),
+            other => return refuse("on_exit", format!("{other:?}"), "`drop` or `pass`"),
         };
         let interfaces = interfaces(&file.ports)?;
         let cores = cores(&file.workers)?;
@@ -287,7 +304,11 @@ impl Config {
             return refuse("umem.chunks", area.chunks, allowed);
         }
         let mode = ModeChoice::from_str(&file.xdp.mode).or_else(|_| {
-            refuse("xdp.mode", &file.xdp.mode, "`auto`, `zero-copy`, `copy` or `skb`")
+            refuse(
+                "xdp.mode",
+                format!("{:?}", file.xdp.mode),
+                "`auto`, `zero-copy`, `copy` or `skb`",
+            )
         })?;
         let timeout_ms = range("control.timeout_ms", file.control.timeout_ms, 10, 60_000)?;
         Ok(Self {
@@ -300,12 +321,24 @@ impl Config {
             area,
             sockets,
             control: ControlConfig {
-                socket: file.control.socket,
+                socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,
                 timeout_ms,
             },
         })
     }
+}
+
+/// The longest path a Unix socket can have (`sun_path` of `struct sockaddr_un`, less its final zero).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+fn socket(path: PathBuf) -> Result<PathBuf, ConfigError> {
+    let bytes = path.as_os_str().len();
+    if (1..=SOCKET_PATH_BYTES_MAX).contains(&bytes) {
+        return Ok(path);
+    }
+    let allowed = format!("a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes");
+    refuse("control.socket", format!("{:?}", path.display().to_string()), allowed)
 }
 
 fn range<T: TryFrom<i64>>(key: &str, value: i64, min: i64, max: i64) -> Result<T, ConfigError> {

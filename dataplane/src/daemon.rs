@@ -27,6 +27,7 @@ use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
 use crate::port::PortIndex;
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort, XdpQueue};
+use crate::report;
 use crate::route::{Forwarding, Mirror, MirrorConfig, MirrorEvent, RouteError};
 use crate::server::{Server, ServerError};
 use crate::worker::{Order, OrderError, State, Worker, WorkerConfig};
@@ -123,6 +124,8 @@ pub struct Daemon {
     mirror: Mirror,
     server: Server,
     host: HostAddresses,
+    /// What [`Daemon::look_at_links`] has warned of.
+    troubles: Vec<String>,
 }
 
 impl Daemon {
@@ -140,6 +143,7 @@ impl Daemon {
             sockets: config.sockets,
             on_exit: config.on_exit,
             workers: config.cores.len(),
+            ports: config.interfaces.len(),
         };
         let opened = bank.open(&config.interfaces, &host)?;
         for (rung, why) in &opened.refused {
@@ -173,7 +177,10 @@ impl Daemon {
         });
         let server = server.start(Arc::clone(&shared))?;
         let (memory, rung) = (opened.memory, opened.rung);
-        Ok(Self { shared, bank, memory, rung, mirror, server, host })
+        let mut daemon =
+            Self { shared, bank, memory, rung, mirror, server, host, troubles: Vec::new() };
+        daemon.look_at_links();
+        Ok(daemon)
     }
 
     /// Supervises until `stop` is set, then ends in order.
@@ -213,7 +220,8 @@ impl Daemon {
             MirrorEvent::PortAppeared { port, ifindex } => self.reappeared(*port, *ifindex),
             MirrorEvent::PortUp { .. } => self.reopen_closed(),
             MirrorEvent::LocalAddressesChanged => self.refresh_addresses(),
-            MirrorEvent::PortDown { port } => tracing::warn!("{}: link down", self.name_of(*port)),
+            // `look` tells.
+            MirrorEvent::PortDown { .. } => {}
             MirrorEvent::MtuChanged { port, mtu } => {
                 tracing::info!("{}: MTU {mtu}", self.name_of(*port));
             }
@@ -257,6 +265,34 @@ impl Daemon {
     fn look(&mut self) {
         self.refresh_addresses();
         self.reopen_closed();
+        self.look_at_links();
+    }
+
+    /// Warns of open ports that packets do not get through, or not all; takes back what is over.
+    fn look_at_links(&mut self) {
+        let forwarding = self.shared.forwarding.current();
+        let mut troubles = Vec::new();
+        for slot in self.shared.slots().iter() {
+            let (SlotState::Open(open), Some(link)) = (&slot.state, forwarding.port(slot.index))
+            else {
+                continue;
+            };
+            troubles.extend(report::link_troubles(
+                &slot.interface,
+                open.rung(),
+                link,
+                &self.bank.area,
+            ));
+        }
+        let mut warnings = self.shared.warnings();
+        warnings.retain(|warning| !self.troubles.contains(warning) || troubles.contains(warning));
+        drop(warnings);
+        for trouble in &troubles {
+            if !self.troubles.contains(trouble) {
+                self.warn(trouble.clone());
+            }
+        }
+        self.troubles = troubles;
     }
 
     fn refresh_addresses(&mut self) {
@@ -392,7 +428,7 @@ fn hand_out(
     sockets: Vec<af_xdp::Socket>,
 ) -> Result<(), OrderError> {
     for (socket, worker) in sockets.into_iter().zip(workers.iter().cycle()) {
-        let queue = XdpQueue::new(port.index(), socket);
+        let queue = XdpQueue::new(port.index(), socket, port.fill_frames());
         worker.order(Order::Open(Box::new(queue)), ORDER_PATIENCE)?;
     }
     Ok(())

@@ -59,7 +59,8 @@ pub struct Engine {
     reviewed_epoch: u64,
     answers: Answers,
     counters: Counters,
-    unpublished: bool,
+    /// Frames in the pool and lent, as published last.
+    levels: (usize, usize),
     published: Arc<PublishedCounters>,
     batch: Box<Batch>,
 }
@@ -94,7 +95,7 @@ impl Engine {
             reviewed_ns: 0,
             reviewed_epoch: 0,
             counters: Counters::default(),
-            unpublished: false,
+            levels: (0, 0),
             published: PublishedCounters::new(),
             batch: Box::new(Batch::new()),
         }
@@ -187,12 +188,15 @@ impl Engine {
         if work == Work::default() {
             self.counters.add(Counter::PollsIdle, 1);
         }
-        // The first idle poll publishes too: it has taken back what the last busy one had in flight.
-        if work != Work::default() || self.unpublished {
+        // An idle poll may have taken back what was in flight, or what another worker has sent home.
+        if work != Work::default() || self.levels() != self.levels {
             self.publish();
         }
-        self.unpublished = work != Work::default();
         work
+    }
+
+    fn levels(&self) -> (usize, usize) {
+        (self.pool.available(), self.ports.lent())
     }
 
     /// Publishes the counters with their levels.
@@ -201,6 +205,7 @@ impl Engine {
         self.counters.set(Counter::Held, self.hold.len() as u64);
         self.counters.set(Counter::FramesPool, self.pool.available() as u64);
         self.published.publish(&self.counters);
+        self.levels = self.levels();
     }
 
     /// Ends the engine: ports are closed, held packets dropped; the pool with all of its frames is given

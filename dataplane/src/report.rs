@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use af_xdp::{AreaConfig, Rung};
 use hdrhistogram::Histogram;
 use weir_control::protocol::{
     DropCount, FrameStatus, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortState,
@@ -9,7 +10,9 @@ use weir_control::protocol::{
 };
 
 use crate::daemon::{Shared, Slot, SlotState};
+use crate::frame::HEADROOM_BYTES;
 use crate::port::xdp::OpenPort;
+use crate::route::PortLink;
 use crate::telemetry::{Counter, Counters, Latency};
 use crate::verdict::DropReason;
 use crate::wire::ethernet::MacAddr;
@@ -81,6 +84,37 @@ pub(crate) fn stats(shared: &Shared) -> Stats {
         ports: shared.slots().iter().map(|slot| port_stats(slot, &all)).collect(),
         latency: latency_stats(&latencies),
     }
+}
+
+/// What an operator should know about an open port, each with the remedy.
+pub(crate) fn link_troubles(
+    name: &str,
+    rung: Rung,
+    link: &PortLink,
+    area: &AreaConfig,
+) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if !link.up {
+        troubles
+            .push(format!("{name}: the link is down: `ip link set {name} up`, or see its cable"));
+    }
+    // Of a chunk, less the headroom and the Ethernet header.
+    let room = area.chunk_bytes.saturating_sub(u32::from(HEADROOM_BYTES));
+    let mtu_max = room.saturating_sub(14);
+    if link.mtu > mtu_max {
+        troubles.push(format!(
+            "{name}: MTU {} is more than a chunk of {} bytes holds; the kernel drops larger packets: \
+             `ip link set {name} mtu {mtu_max}`",
+            link.mtu, area.chunk_bytes
+        ));
+    }
+    if rung == Rung::Skb {
+        troubles.push(format!(
+            "{name}: SKB copy is slow, and what a NIC or a peer merges (GRO, TSO) is too large for it and \
+             dropped: `ethtool -K {name} gro off lro off`, on a veth's other end also `tso off gso off`"
+        ));
+    }
+    troubles
 }
 
 fn sum(counters: impl Iterator<Item = Counters>) -> Counters {

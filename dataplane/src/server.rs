@@ -51,14 +51,24 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Bound {
     listener: UnixListener,
-    path: PathBuf,
+    file: SocketFile,
     config: ControlConfig,
+}
+
+/// The socket in the file system; removed with its owner, so a start that fails leaves none behind.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// The serving thread.
 #[derive(Debug)]
 pub struct Server {
-    path: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -84,7 +94,7 @@ impl Server {
         rustix::process::umask(before);
         let listener = listener.map_err(io_error("listen on"))?;
         listener.set_nonblocking(true).map_err(io_error("listen on"))?;
-        Ok(Bound { listener, path, config: config.clone() })
+        Ok(Bound { listener, file: SocketFile(path), config: config.clone() })
     }
 
     /// Ends the thread and removes the socket. Clients that are being served are cut off at their next
@@ -95,8 +105,6 @@ impl Server {
             // A panic over there has been printed there.
             let _ = thread.join();
         }
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -107,13 +115,13 @@ impl Bound {
     /// [`ServerError::Io`] when the system gives no thread.
     pub(crate) fn start(self, shared: Arc<Shared>) -> Result<Server, ServerError> {
         let stop = Arc::new(AtomicBool::new(false));
-        let path = self.path.clone();
+        let path = self.file.0.clone();
         let stopping = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("weir-server".into())
             .spawn(move || self.serve(&shared, &stopping))
-            .map_err(|source| ServerError::Io { what: "serve", path: path.clone(), source })?;
-        Ok(Server { path, stop, thread: Some(thread) })
+            .map_err(|source| ServerError::Io { what: "serve", path, source })?;
+        Ok(Server { stop, thread: Some(thread) })
     }
 
     fn serve(&self, shared: &Arc<Shared>, stop: &Arc<AtomicBool>) {

@@ -36,6 +36,7 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
     };
     match Config::load(path) {
         Ok(config) => {
+            report.problems.extend(missing_capabilities());
             for interface in &config.interfaces {
                 let port = look_at(interface, &config, &mut report.problems);
                 report.ports.push(port);
@@ -51,6 +52,24 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
         print(&report);
     }
     if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What `weir run` needs the kernel's leave for, and this process has not (capabilities(7)).
+fn missing_capabilities() -> Option<String> {
+    /// Name and bit (linux/capability.h). `CAP_SYS_ADMIN`, bit 21, contains the last two.
+    const NEEDED: [(&str, u64); 4] = [
+        ("CAP_NET_ADMIN", 1 << 12),
+        ("CAP_NET_RAW", 1 << 13),
+        ("CAP_PERFMON", 1 << 38 | 1 << 21),
+        ("CAP_BPF", 1 << 39 | 1 << 21),
+    ];
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let effective = u64::from_str_radix(effective.trim(), 16).ok()?;
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(_, bits)| effective & bits == 0).map(|(name, _)| *name).collect();
+    (!missing.is_empty())
+        .then(|| format!("not permitted: run as root, or give the process {}", missing.join(", ")))
 }
 
 fn look_at(interface: &str, config: &Config, problems: &mut Vec<String>) -> Port {

@@ -25,11 +25,15 @@ use crate::config::SocketOptions;
 use crate::frame::{Frame, Memory};
 use crate::port::PortIndex;
 use crate::program::{
-    Attachment, OnExit, Program, ProgramConfig, ProgramCounters, ProgramError, QUEUES_MAX,
+    AttachedProgram, Attachment, OnExit, Owner, Program, ProgramConfig, ProgramCounters,
+    ProgramError, QUEUES_MAX, attached_programs,
 };
 
 /// Packets that one wake-up sends at most: several batches, so that one call a poll is enough.
 const TX_BUDGET: u32 = 256;
+
+/// Fewest frames that a queue may have to receive with: a batch.
+const FILL_FRAMES_MIN: u32 = 64;
 
 /// Why a port, or the set of ports, could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,18 @@ pub enum OpenError {
         /// The interface.
         interface: String,
         /// Why.
+        source: SetupError,
+    },
+    /// A living Weir has the queues.
+    #[error(
+        "{interface}: another weir serves it (XDP program {id}): stop that one, or give this one other ports; {source}"
+    )]
+    Served {
+        /// The interface.
+        interface: String,
+        /// The other one's program.
+        id: u32,
+        /// What binding met.
         source: SetupError,
     },
     /// The packet memory.
@@ -65,6 +81,25 @@ pub enum OpenError {
         /// Its queues.
         queues: u32,
         /// The workers.
+        workers: usize,
+    },
+    /// So many queues that the frames do not go round.
+    #[error(
+        "{interface} has {queues} queue(s), and of umem.chunks = {chunks} there are {each} to receive with for each, \
+         fewer than {FILL_FRAMES_MIN}: set umem.chunks = {wanted}, or `ethtool -L {interface} combined {workers}`"
+    )]
+    FewChunks {
+        /// The interface.
+        interface: String,
+        /// Its queues.
+        queues: u32,
+        /// Frames in all.
+        chunks: u32,
+        /// Frames for each queue.
+        each: u32,
+        /// Chunks that would do.
+        wanted: u32,
+        /// The workers: no queues are needed beyond theirs.
         workers: usize,
     },
     /// More queues than the program has places for sockets; packets of the rest would pass by.
@@ -103,6 +138,8 @@ pub struct Bank {
     pub on_exit: OnExit,
     /// Workers that the queues are distributed to.
     pub workers: usize,
+    /// Ports that share the memory.
+    pub ports: usize,
 }
 
 /// The machine's own addresses, whose packets go up to the kernel.
@@ -140,6 +177,7 @@ pub struct OpenPort {
     attachment: Attachment,
     program: Program,
     handles: Vec<WeakSocketHandle>,
+    fill_frames: u32,
 }
 
 impl Bank {
@@ -213,12 +251,15 @@ impl Bank {
         };
         let ifindex = af_xdp::nic::ifindex(interface).map_err(socket_error)?;
         let queues = self.queues(interface)?;
+        let fill_frames = self.fill_frames(interface, queues)?;
         let config = self.socket_config(rung);
         let mut sockets: Vec<Socket> = Vec::new();
         for queue in 0..queues {
             let own = sockets.first().map(Socket::handle);
             let share = share.or(own.as_ref());
-            sockets.push(Socket::bind(area, share, ifindex, queue, &config).map_err(socket_error)?);
+            let socket = Socket::bind(area, share, ifindex, queue, &config)
+                .map_err(|source| explain(interface, ifindex, source))?;
+            sockets.push(socket);
         }
         let config = ProgramConfig { on_exit: self.on_exit };
         let mut program = Program::load(config).map_err(program_error)?;
@@ -237,6 +278,7 @@ impl Bank {
             attachment,
             program,
             handles,
+            fill_frames,
         };
         Ok((port, sockets))
     }
@@ -255,6 +297,26 @@ impl Bank {
         Ok(queues)
     }
 
+    /// How many frames each of a port's queues may have lent to the kernel for receiving. All queues
+    /// together get half of the frames, each port as many as another; the other half is what can be in
+    /// motion. Without this bound the first queues would take all there is, and the others starve.
+    fn fill_frames(&self, interface: &str, queues: u32) -> Result<u32, OpenError> {
+        let ports = u32::try_from(self.ports).unwrap_or(u32::MAX);
+        let shares = ports.saturating_mul(queues).saturating_mul(2).max(1);
+        let each = self.area.chunks / shares;
+        if each < FILL_FRAMES_MIN {
+            return Err(OpenError::FewChunks {
+                interface: interface.to_owned(),
+                queues,
+                chunks: self.area.chunks,
+                each,
+                wanted: shares.saturating_mul(FILL_FRAMES_MIN),
+                workers: self.workers,
+            });
+        }
+        Ok(each.min(self.sockets.fill_entries))
+    }
+
     fn socket_config(&self, rung: Rung) -> SocketConfig {
         SocketConfig {
             rx_entries: self.sockets.rx_entries,
@@ -268,6 +330,19 @@ impl Bank {
             bind_retry: Duration::from_millis(self.sockets.bind_retry_ms),
         }
     }
+}
+
+/// A busy queue with a program of Weir's in front of it is another Weir's.
+fn explain(interface: &str, ifindex: u32, source: SetupError) -> OpenError {
+    let interface = interface.to_owned();
+    if matches!(source, SetupError::QueueBusy { .. }) {
+        let programs = attached_programs(&interface, ifindex).unwrap_or_default();
+        let weir = programs.into_iter().find(|program| matches!(program.owner, Owner::Weir(_)));
+        if let Some(AttachedProgram { id, .. }) = weir {
+            return OpenError::Served { interface, id, source };
+        }
+    }
+    OpenError::Socket { interface, source }
 }
 
 impl OpenPort {
@@ -299,6 +374,12 @@ impl OpenPort {
     #[must_use]
     pub fn queues(&self) -> usize {
         self.handles.len()
+    }
+
+    /// Frames that each queue may have lent to the kernel for receiving.
+    #[must_use]
+    pub fn fill_frames(&self) -> u32 {
+        self.fill_frames
     }
 
     /// An open socket of this port, for others to join its memory through.

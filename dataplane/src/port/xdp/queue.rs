@@ -29,6 +29,8 @@ pub struct XdpQueue {
     socket: Socket,
     ledger: Ledger,
     chunk_mask: u64,
+    /// Most frames on the fill ring.
+    fill_frames: usize,
     /// Frames on the fill ring, or with the kernel for receiving.
     filled: usize,
     wake_again: bool,
@@ -37,15 +39,18 @@ pub struct XdpQueue {
 }
 
 impl XdpQueue {
-    /// Takes over a bound socket of port `index`.
+    /// Takes over a bound socket of port `index`. It lends at most `fill_frames` frames for receiving at a
+    /// time; more than the fill ring has entries mean as many as those.
     #[must_use]
-    pub fn new(index: PortIndex, socket: Socket) -> Self {
+    pub fn new(index: PortIndex, socket: Socket, fill_frames: u32) -> Self {
+        let fill_frames = fill_frames.min(socket.fill.entries()) as usize;
         let (chunks, chunk_bytes) = (socket.area().chunks(), socket.area().chunk_bytes());
         Self {
             index,
             socket,
             ledger: Ledger::new(chunks, chunk_bytes),
             chunk_mask: u64::from(chunk_bytes) - 1,
+            fill_frames,
             filled: 0,
             wake_again: false,
             busy_poll: false,
@@ -72,7 +77,7 @@ impl XdpQueue {
     }
 
     fn refill(&mut self, pool: &mut FramePool) {
-        let missing = (self.socket.fill.entries() as usize).saturating_sub(self.filled);
+        let missing = self.fill_frames.saturating_sub(self.filled);
         let wanted = missing.min(pool.available());
         if wanted == 0 || (missing < REFILL_FRAMES && self.filled > REFILL_FRAMES) {
             return;
