@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use af_xdp::{AreaConfig, BusyPoll, ModeChoice};
 use serde::Deserialize;
+use weir_control::ruleset::Policy;
 
 use crate::idle::IdleConfig;
 use crate::port::PORTS_MAX;
@@ -73,6 +74,8 @@ struct File {
     host: String,
     #[serde(default = "default_on_exit")]
     on_exit: String,
+    #[serde(default = "default_policy")]
+    policy: String,
     #[serde(default)]
     ports: Vec<FilePort>,
     #[serde(default)]
@@ -146,6 +149,10 @@ fn default_on_exit() -> String {
     "drop".into()
 }
 
+fn default_policy() -> String {
+    "accept".into()
+}
+
 impl Default for FileWorkers {
     fn default() -> Self {
         Self { count: 1, cores: None, spin_us_min: 20, spin_us_max: 200, always_spin: false }
@@ -193,6 +200,8 @@ pub struct Config {
     pub path: PathBuf,
     /// What happens to forwarded traffic when the daemon ends.
     pub on_exit: OnExit,
+    /// Policy of chain FORWARD until a command changes it.
+    pub policy: Policy,
     /// The interfaces that packets are forwarded between, by port index.
     pub interfaces: Vec<String>,
     /// One core a worker; `None`: not pinned.
@@ -287,6 +296,14 @@ impl Config {
             "drop" => OnExit::Drop,
             other => return refuse("on_exit", format!("{other:?}"), "`drop` or `pass`"),
         };
+        let policy = match file.policy.as_str() {
+            "accept" => Policy::Accept,
+            "drop" => Policy::Drop,
+            other => return refuse("policy", other, "`accept` or `drop`"),
+        };
+        if file.control.socket.as_os_str().is_empty() {
+            return refuse("control.socket", "\"\"", "a path");
+        }
         let interfaces = interfaces(&file.ports)?;
         let cores = cores(&file.workers)?;
         let area = area(&file.umem)?;
@@ -314,6 +331,7 @@ impl Config {
         Ok(Self {
             path: path.to_owned(),
             on_exit,
+            policy,
             interfaces,
             cores,
             idle: idle(&file.workers)?,

@@ -3,7 +3,6 @@
 
 pub mod batch;
 pub mod config;
-pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod frame;
@@ -15,10 +14,8 @@ pub mod policy;
 pub mod port;
 pub mod program;
 pub mod publish;
-mod report;
 pub mod respond;
 pub mod route;
-pub mod server;
 pub mod stage;
 pub mod telemetry;
 pub mod verdict;

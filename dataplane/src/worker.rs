@@ -31,6 +31,9 @@ const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// Longest sleep while packets are held for their next hops, or a device has not taken all of its packets.
 const SLEEP_UNFINISHED_MAX: Duration = Duration::from_millis(1);
 
+/// How long a worker that is dropped may take to stop.
+const DROP_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Orders that wait at most; the control thread waits for each before it gives the next.
 pub const ORDERS_MAX: usize = 64;
 
@@ -98,7 +101,7 @@ pub struct Worker {
     /// How many orders are on the queue or done. Locked while one is put there, so that the number that an
     /// order is waited for by is its place on the queue.
     orders_given: Mutex<u64>,
-    thread: Option<JoinHandle<FramePool>>,
+    thread: Mutex<Option<JoinHandle<FramePool>>>,
 }
 
 /// A worker did not carry out an order in time.
@@ -138,7 +141,15 @@ impl Worker {
             .name(format!("weir-worker-{}", config.id))
             .spawn(move || turn.run(engine))?;
         let orders_given = Mutex::new(0);
-        Ok(Self { config, shared, waker, counters, latency, orders_given, thread: Some(thread) })
+        Ok(Self {
+            config,
+            shared,
+            waker,
+            counters,
+            latency,
+            orders_given,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Its number.
@@ -156,9 +167,11 @@ impl Worker {
     /// What it is doing.
     #[must_use]
     pub fn state(&self) -> State {
-        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return State::Stopped;
         }
+        drop(thread);
         match self.shared.state.load(Ordering::Relaxed) {
             0 => State::Polling,
             1 => State::Sleeping,
@@ -235,12 +248,27 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops the thread and takes over its frames; `None` if the thread had panicked.
+    /// Stops the thread and takes over its frames; `None` if the thread had panicked, was stopped before,
+    /// or does not take the order within `patience`.
     #[must_use]
-    pub fn stop(mut self, patience: Duration) -> Option<FramePool> {
-        // A worker that has stopped already needs no order.
-        let _ = self.order(Order::Stop, patience);
-        self.thread.take()?.join().ok()
+    pub fn stop(&self, patience: Duration) -> Option<FramePool> {
+        match self.order(Order::Stop, patience) {
+            Err(OrderError::TimedOut(_)) => return None,
+            // One that has stopped already needs no order.
+            Ok(()) | Err(OrderError::Stopped(_)) => {}
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread?.join().ok()
+    }
+}
+
+impl Drop for Worker {
+    /// Stops a worker that nobody has stopped: for a start that failed half-way.
+    fn drop(&mut self) {
+        let running = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
+        if running {
+            let _ = self.stop(DROP_PATIENCE);
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
         // Held by a bpf_link, which the kernel removes however this process ends.
         on_exit: OnExit::Pass,
         workers: 1,
+        ports: 1,
     };
     let opened = bank.open(std::slice::from_ref(&options.interface), &HostAddresses::default())?;
     let mut pools = FramePool::split(opened.frames, 1);
@@ -53,8 +54,10 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
         // One interface gives one port, one worker one pool.
         unreachable!("asked for one port and one pool");
     };
-    let mut queues: Vec<XdpQueue> =
-        sockets.into_iter().map(|socket| XdpQueue::new(port.index(), socket)).collect();
+    let mut queues: Vec<XdpQueue> = sockets
+        .into_iter()
+        .map(|socket| XdpQueue::new(port.index(), socket, port.fill_frames()))
+        .collect();
     queues.iter_mut().for_each(|queue| queue.recycle(&mut pool));
     eprintln!(
         "weirgen: counting on {} ({} queue(s), {}) for at most {} s; Ctrl-C ends it",

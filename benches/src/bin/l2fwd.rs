@@ -111,6 +111,7 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
         },
         on_exit: OnExit::Pass,
         workers: 1,
+        ports: options.interfaces.len(),
     };
     let opened = bank.open(&options.interfaces, &HostAddresses::default())?;
     let mut ports = Vec::new();

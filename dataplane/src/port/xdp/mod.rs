@@ -1,7 +1,9 @@
 //! AF_XDP as a [`Port`](super::Port): opening devices, and their queues in a worker's hands.
 
+mod error;
 mod open;
 mod queue;
 
-pub use open::{Bank, HostAddresses, OpenError, OpenPort, Opened};
+pub use error::OpenError;
+pub use open::{Bank, HostAddresses, OpenPort, Opened, Site};
 pub use queue::XdpQueue;

@@ -21,6 +21,7 @@ use af_xdp::{
     WeakSocketHandle,
 };
 
+use super::error::{FILL_FRAMES_MIN, OpenError};
 use crate::config::SocketOptions;
 use crate::frame::{Frame, Memory};
 use crate::port::PortIndex;
@@ -31,99 +32,6 @@ use crate::program::{
 
 /// Packets that one wake-up sends at most: several batches, so that one call a poll is enough.
 const TX_BUDGET: u32 = 256;
-
-/// Fewest frames that a queue may have to receive with: a batch.
-const FILL_FRAMES_MIN: u32 = 64;
-
-/// Why a port, or the set of ports, could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The sockets or their memory.
-    #[error("{interface}: {source}")]
-    Socket {
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: SetupError,
-    },
-    /// A living Weir has the queues.
-    #[error(
-        "{interface}: another weir serves it (XDP program {id}): stop that one, or give this one other ports; {source}"
-    )]
-    Served {
-        /// The interface.
-        interface: String,
-        /// The other one's program.
-        id: u32,
-        /// What binding met.
-        source: SetupError,
-    },
-    /// The packet memory.
-    #[error("packet memory: {0}")]
-    Memory(SetupError),
-    /// The XDP program.
-    #[error("{interface}: {source}")]
-    Program {
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: Box<ProgramError>,
-    },
-    /// Fewer queues than workers: some worker could not transmit there.
-    #[error(
-        "{interface} has {queues} queue(s) and there are {workers} workers, but each worker needs a queue of its own: \
-         set workers.count = {queues}, or `ethtool -L {interface} combined {workers}` (a veth pair: create it with \
-         `numrxqueues {workers} numtxqueues {workers}`)"
-    )]
-    FewQueues {
-        /// The interface.
-        interface: String,
-        /// Its queues.
-        queues: u32,
-        /// The workers.
-        workers: usize,
-    },
-    /// So many queues that the frames do not go round.
-    #[error(
-        "{interface} has {queues} queue(s), and of umem.chunks = {chunks} there are {each} to receive with for each, \
-         fewer than {FILL_FRAMES_MIN}: set umem.chunks = {wanted}, or `ethtool -L {interface} combined {workers}`"
-    )]
-    FewChunks {
-        /// The interface.
-        interface: String,
-        /// Its queues.
-        queues: u32,
-        /// Frames in all.
-        chunks: u32,
-        /// Frames for each queue.
-        each: u32,
-        /// Chunks that would do.
-        wanted: u32,
-        /// The workers: no queues are needed beyond theirs.
-        workers: usize,
-    },
-    /// More queues than the program has places for sockets; packets of the rest would pass by.
-    #[error(
-        "{interface} has {queues} queues; Weir serves at most {QUEUES_MAX}: `ethtool -L {interface} combined {QUEUES_MAX}`"
-    )]
-    ManyQueues {
-        /// The interface.
-        interface: String,
-        /// Its queues.
-        queues: u32,
-    },
-}
-
-impl OpenError {
-    /// Whether a lower rung of the ladder may work where this one did not.
-    fn is_rung_refusal(&self) -> bool {
-        match self {
-            Self::Socket { source, .. } => source.is_rung_refusal(),
-            Self::Program { source, .. } => matches!(**source, ProgramError::Attach { .. }),
-            _ => false,
-        }
-    }
-}
 
 /// What all ports are opened with.
 #[derive(Debug, Clone)]
@@ -175,9 +83,63 @@ pub struct OpenPort {
     rung: Rung,
     // Declared before the program: dropped in this order, packets stop first.
     attachment: Attachment,
+    /// Whether an earlier Weir's program was there before this one.
+    took_over: bool,
     program: Program,
     handles: Vec<WeakSocketHandle>,
     fill_frames: u32,
+}
+
+/// Ports, each with its sockets by queue.
+type Ports = Vec<(OpenPort, Vec<Socket>)>;
+
+/// Which port is opened how.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The rung of the mode ladder.
+    pub rung: Rung,
+    /// The port.
+    pub index: PortIndex,
+    /// Its interface.
+    pub interface: &'a str,
+}
+
+/// A port whose sockets are bound and whose program is loaded, but not attached: no packet comes yet.
+struct BoundPort {
+    index: PortIndex,
+    interface: String,
+    ifindex: u32,
+    rung: Rung,
+    program: Program,
+    sockets: Vec<Socket>,
+    fill_frames: u32,
+}
+
+impl BoundPort {
+    fn attach(mut self) -> Result<(OpenPort, Vec<Socket>), OpenError> {
+        let error = |source| OpenError::Program {
+            interface: self.interface.clone(),
+            source: Box::new(source),
+        };
+        let before = attached_programs(&self.interface, self.ifindex).map_err(error)?;
+        let took_over = before.iter().any(|program| matches!(program.owner, Owner::Weir(_)));
+        let attachment = self
+            .program
+            .attach(&self.interface, self.ifindex, self.rung.attach_mode())
+            .map_err(error)?;
+        let port = OpenPort {
+            index: self.index,
+            ifindex: self.ifindex,
+            rung: self.rung,
+            attachment,
+            took_over,
+            program: self.program,
+            handles: self.sockets.iter().map(|socket| socket.handle().downgrade()).collect(),
+            fill_frames: self.fill_frames,
+            interface: self.interface,
+        };
+        Ok((port, self.sockets))
+    }
 }
 
 impl Bank {
@@ -205,19 +167,26 @@ impl Bank {
         }))
     }
 
-    #[expect(clippy::type_complexity, reason = "taken apart at once by its one caller")]
+    /// Binds all interfaces before a program is attached to the first: what fails until then has touched
+    /// nothing.
     fn open_on(
         &self,
         rung: Rung,
         interfaces: &[String],
         host: &HostAddresses,
-    ) -> Result<(Arc<Memory>, Vec<Frame>, Vec<(OpenPort, Vec<Socket>)>), OpenError> {
+    ) -> Result<(Arc<Memory>, Vec<Frame>, Ports), OpenError> {
         let area = Area::new(&self.area).map_err(OpenError::Memory)?;
-        let mut ports: Vec<(OpenPort, Vec<Socket>)> = Vec::new();
+        let mut bound: Vec<BoundPort> = Vec::new();
         for (place, interface) in interfaces.iter().enumerate() {
             let Some(index) = PortIndex::new(place) else { break };
-            let share = ports.first().and_then(|(_, sockets)| sockets.first()).map(Socket::handle);
-            match self.open_port(&area, share.as_ref(), rung, index, interface, host) {
+            let share = bound.first().and_then(|port| port.sockets.first()).map(Socket::handle);
+            let site = Site { rung, index, interface };
+            let patience = Duration::from_millis(self.sockets.bind_retry_ms);
+            bound.push(self.bind_port(&area, share.as_ref(), site, host, patience)?);
+        }
+        let mut ports: Ports = Vec::new();
+        for port in bound {
+            match port.attach() {
                 Ok(port) => ports.push(port),
                 Err(error) => {
                     ports.into_iter().for_each(|(port, _)| port.abandon());
@@ -229,9 +198,8 @@ impl Bank {
         Ok((memory, frames, ports))
     }
 
-    /// Opens one interface over memory that is in use already.
-    ///
-    /// `share` is any open socket of that memory; without one it is registered anew.
+    /// Opens one interface again, over memory that is in use. `share` is any open socket of that memory;
+    /// without one it is registered anew. A busy queue is not waited for: the caller comes back.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left open or attached.
@@ -239,20 +207,30 @@ impl Bank {
         &self,
         area: &Arc<Area>,
         share: Option<&SocketHandle>,
-        rung: Rung,
-        index: PortIndex,
-        interface: &str,
+        site: Site<'_>,
         host: &HostAddresses,
     ) -> Result<(OpenPort, Vec<Socket>), OpenError> {
-        let socket_error = |source| OpenError::Socket { interface: interface.to_owned(), source };
+        self.bind_port(area, share, site, host, Duration::ZERO)?.attach()
+    }
+
+    fn bind_port(
+        &self,
+        area: &Arc<Area>,
+        share: Option<&SocketHandle>,
+        site: Site<'_>,
+        host: &HostAddresses,
+        patience: Duration,
+    ) -> Result<BoundPort, OpenError> {
+        let Site { rung, index, interface } = site;
         let program_error = |source| OpenError::Program {
             interface: interface.to_owned(),
             source: Box::new(source),
         };
-        let ifindex = af_xdp::nic::ifindex(interface).map_err(socket_error)?;
+        let ifindex = af_xdp::nic::ifindex(interface)
+            .map_err(|source| OpenError::Socket { interface: interface.to_owned(), source })?;
         let queues = self.queues(interface)?;
         let fill_frames = self.fill_frames(interface, queues)?;
-        let config = self.socket_config(rung);
+        let config = self.socket_config(rung, patience);
         let mut sockets: Vec<Socket> = Vec::new();
         for queue in 0..queues {
             let own = sockets.first().map(Socket::handle);
@@ -267,20 +245,8 @@ impl Bank {
         for (queue, socket) in (0..).zip(&sockets) {
             program.set_socket(queue, socket.as_fd()).map_err(program_error)?;
         }
-        let attachment =
-            program.attach(interface, ifindex, rung.attach_mode()).map_err(program_error)?;
-        let handles = sockets.iter().map(|socket| socket.handle().downgrade()).collect();
-        let port = OpenPort {
-            index,
-            interface: interface.to_owned(),
-            ifindex,
-            rung,
-            attachment,
-            program,
-            handles,
-            fill_frames,
-        };
-        Ok((port, sockets))
+        let interface = interface.to_owned();
+        Ok(BoundPort { index, interface, ifindex, rung, program, sockets, fill_frames })
     }
 
     fn queues(&self, interface: &str) -> Result<u32, OpenError> {
@@ -317,7 +283,7 @@ impl Bank {
         Ok(each.min(self.sockets.fill_entries))
     }
 
-    fn socket_config(&self, rung: Rung) -> SocketConfig {
+    fn socket_config(&self, rung: Rung, bind_retry: Duration) -> SocketConfig {
         SocketConfig {
             rx_entries: self.sockets.rx_entries,
             tx_entries: self.sockets.tx_entries,
@@ -327,7 +293,7 @@ impl Bank {
             need_wakeup: self.sockets.need_wakeup,
             busy_poll: self.sockets.busy_poll,
             tx_budget: TX_BUDGET.min(self.sockets.tx_entries),
-            bind_retry: Duration::from_millis(self.sockets.bind_retry_ms),
+            bind_retry,
         }
     }
 }
@@ -422,9 +388,37 @@ impl OpenPort {
         self.attachment.close();
     }
 
-    /// Undoes the opening, whatever `on_exit` says: for a start that did not succeed.
-    fn abandon(self) {
-        // If the program cannot be removed the error that ends the start is the one to report.
+    /// Undoes the opening, for a start that did not succeed. Where an earlier Weir's program was dropping
+    /// forwarded traffic, this one stays in its place and goes on dropping it.
+    pub fn abandon(self) {
+        if self.took_over {
+            self.attachment.close();
+        } else {
+            self.withdraw();
+        }
+    }
+
+    /// Ends it and takes the program off, whatever `on_exit` says: Weir no longer serves the interface.
+    pub fn withdraw(self) {
+        // If the program cannot be removed, there is nothing more to be done: the interface is gone, or
+        // somebody else has put another in its place.
         let _ = self.attachment.remove();
+    }
+
+    /// What is wrong with the interface, so that packets may pass Weir by: queues without a socket, or a
+    /// program that somebody has removed.
+    #[must_use]
+    pub fn bypass(&self) -> Option<String> {
+        let name = &self.interface;
+        match af_xdp::nic::queues(name) {
+            Ok(queues) if queues.bindable() as usize != self.handles.len() => {
+                return Some(format!("it has {} queue(s) now", queues.bindable()));
+            }
+            _ => {}
+        }
+        match self.attachment.is_in_place() {
+            Ok(false) => Some("somebody has removed or replaced its XDP program".to_owned()),
+            _ => None,
+        }
     }
 }

@@ -9,7 +9,7 @@ use weir_control::protocol::{
     PortStats, PortStatus, Stats, Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats,
 };
 
-use crate::daemon::{Shared, Slot, SlotState};
+use super::shared::{Shared, Slot, SlotState};
 use crate::frame::HEADROOM_BYTES;
 use crate::port::xdp::OpenPort;
 use crate::route::PortLink;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weir_control::command::Command;
+use weir_control::command::{ChainName, Command};
 use weir_control::protocol::{Failure, Listing, Reply};
-use weir_control::ruleset::Ruleset;
+use weir_control::ruleset::{self, Ruleset};
 
 use crate::policy::{Compiler, Policy};
 use crate::publish::{Published, Retired};
@@ -26,12 +26,17 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// No rules, policy ACCEPT, for this many workers and the ports of these names.
+    /// No rules, only chain FORWARD's policy, for this many workers and the ports of these names.
+    ///
+    /// # Panics
+    /// Never: an empty rule set can be compiled.
     #[must_use]
-    pub fn new(workers: usize, port_names: Vec<String>) -> Self {
-        let ruleset = Ruleset::new();
+    pub fn new(workers: usize, port_names: Vec<String>, policy: ruleset::Policy) -> Self {
+        let mut ruleset = Ruleset::new();
+        let command = Command::Policy { chain: ChainName::forward(), policy };
+        ruleset.apply(&command).expect("chain FORWARD exists");
         let mut compiler = Compiler::new(workers, port_names);
-        let policy = compiler.compile(&ruleset).unwrap_or_else(|_| Policy::accept_all(workers));
+        let policy = compiler.compile(&ruleset).expect("an empty rule set can be compiled");
         let policy = Arc::new(Published::new(policy));
         Self { ruleset, compiler, policy, retired: Retired::default() }
     }

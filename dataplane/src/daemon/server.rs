@@ -8,7 +8,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use weir_control::protocol::{
     Response, read_frame, write_message,
 };
 
+use super::report;
+use super::shared::Shared;
 use crate::config::ControlConfig;
-use crate::daemon::Shared;
-use crate::report;
 
 /// How long the listening thread waits before it looks whether to stop.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
@@ -49,7 +49,7 @@ pub enum ServerError {
 
 /// A bound socket that nobody serves yet.
 #[derive(Debug)]
-pub struct Bound {
+pub(super) struct Bound {
     listener: UnixListener,
     file: SocketFile,
     config: ControlConfig,
@@ -68,7 +68,7 @@ impl Drop for SocketFile {
 
 /// The serving thread.
 #[derive(Debug)]
-pub struct Server {
+pub(super) struct Server {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -78,7 +78,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`].
-    pub fn bind(config: &ControlConfig) -> Result<Bound, ServerError> {
+    pub(super) fn bind(config: &ControlConfig) -> Result<Bound, ServerError> {
         let path = config.socket.clone();
         let io_error = |what| {
             let path = path.clone();
@@ -99,7 +99,7 @@ impl Server {
 
     /// Ends the thread and removes the socket. Clients that are being served are cut off at their next
     /// message.
-    pub fn stop(mut self) {
+    pub(super) fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // A panic over there has been printed there.
@@ -113,7 +113,7 @@ impl Bound {
     ///
     /// # Errors
     /// [`ServerError::Io`] when the system gives no thread.
-    pub(crate) fn start(self, shared: Arc<Shared>) -> Result<Server, ServerError> {
+    pub(super) fn start(self, shared: Arc<Shared>) -> Result<Server, ServerError> {
         let stop = Arc::new(AtomicBool::new(false));
         let path = self.file.0.clone();
         let stopping = Arc::clone(&stop);
@@ -125,34 +125,39 @@ impl Bound {
     }
 
     fn serve(&self, shared: &Arc<Shared>, stop: &Arc<AtomicBool>) {
-        let clients = Arc::new(AtomicUsize::new(0));
+        let places = Arc::new(());
         while !stop.load(Ordering::Relaxed) {
-            let Ok((stream, _)) = self.listener.accept() else {
-                wait_readable(&self.listener);
-                continue;
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait_readable(&self.listener);
+                    continue;
+                }
+                // Out of descriptors, say: the client waits on, and so must we.
+                Err(_) => {
+                    std::thread::sleep(ACCEPT_INTERVAL);
+                    continue;
+                }
             };
             let client = Client {
                 stream,
                 timeout: Duration::from_millis(self.config.timeout_ms),
                 shared: Arc::clone(shared),
                 stop: Arc::clone(stop),
+                _place: Arc::clone(&places),
             };
-            if clients.fetch_add(1, Ordering::Relaxed) >= self.config.clients_max {
-                clients.fetch_sub(1, Ordering::Relaxed);
+            // One for each client, this one included, and one for the loop.
+            if Arc::strong_count(&places) - 1 > self.config.clients_max {
                 client.turn_away(&format!(
                     "{} clients are connected already",
                     self.config.clients_max
                 ));
                 continue;
             }
-            let leaving = Arc::clone(&clients);
-            let spawned = std::thread::Builder::new().name("weir-client".into()).spawn(move || {
-                client.serve();
-                leaving.fetch_sub(1, Ordering::Relaxed);
-            });
-            if spawned.is_err() {
-                clients.fetch_sub(1, Ordering::Relaxed);
-            }
+            // Without a thread the client is dropped, and sees its connection closed.
+            let _ = std::thread::Builder::new()
+                .name("weir-client".into())
+                .spawn(move || client.serve());
         }
     }
 }
@@ -187,6 +192,8 @@ struct Client {
     timeout: Duration,
     shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
+    /// Its place among the clients; free again however the client ends, a panic included.
+    _place: Arc<()>,
 }
 
 impl Client {

@@ -1,0 +1,238 @@
+//! The daemon: sets everything up, follows what happens to the interfaces, and ends in order.
+//!
+//! ```text
+//!   main thread       supervises: interfaces that go and come, the machine's addresses, signals
+//!   weir-worker-N     one pinned poll loop each
+//!   weir-mirror       follows the kernel's routes and neighbours
+//!   weir-server       the control socket; one thread a client
+//! ```
+//!
+//! Order of the start: what can fail without touching anything comes first (configuration, control
+//! socket, tables of the kernel), then the sockets and programs on all ports, then the workers, then
+//! "ready". Order of the end: programs first, so that no packet is on its way to a socket that is closing.
+
+mod report;
+mod rules;
+mod server;
+mod shared;
+mod supervise;
+
+pub use rules::Rules;
+pub use server::ServerError;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use server::Server;
+use shared::{Shared, Slot, SlotState};
+use supervise::{hand_out, host_addresses};
+
+use crate::config::Config;
+use crate::engine::{Engine, EngineConfig};
+use crate::frame::{FramePool, Memory};
+use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
+use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
+use crate::route::{Mirror, MirrorConfig, RouteError};
+use crate::worker::{OrderError, State, Worker, WorkerConfig};
+
+/// How often the supervisor looks at what nobody tells it: closed ports, IPv6 addresses.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a signal may wait to be noticed.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a worker may take over an order.
+const ORDER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The kernel's tables cannot be followed.
+    #[error("cannot follow the kernel's routes: {0}")]
+    Route(#[from] RouteError),
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A thread or descriptor is not to be had.
+    #[error("the system gives no {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A worker's thread has panicked; what it printed says where.
+    #[error(
+        "worker {0} has died: stopping, for its share of the traffic is lost; please report it"
+    )]
+    WorkerDied(usize),
+    /// The thread that follows the kernel's routes has panicked.
+    #[error("the mirror of the kernel's routes has died: stopping; please report it")]
+    MirrorDied,
+    /// A worker did not take its ports.
+    #[error("while starting: {0}")]
+    Order(#[from] OrderError),
+}
+
+/// The running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    shared: Arc<Shared>,
+    bank: Bank,
+    memory: Arc<Memory>,
+    rung: af_xdp::Rung,
+    mirror: Mirror,
+    server: Server,
+    host: HostAddresses,
+    /// What [`Daemon::look_at_links`] has warned of.
+    troubles: Vec<String>,
+}
+
+impl Daemon {
+    /// Starts everything; packets flow when it returns.
+    ///
+    /// # Errors
+    /// [`DaemonError`]; nothing is left behind then.
+    pub fn start(config: Config) -> Result<Self, DaemonError> {
+        let server = Server::bind(&config.control)?;
+        let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;
+        let host = host_addresses(&mirror.forwarding().current());
+        let bank = Bank {
+            area: config.area,
+            mode: config.mode,
+            sockets: config.sockets,
+            on_exit: config.on_exit,
+            workers: config.cores.len(),
+            ports: config.interfaces.len(),
+        };
+        let rules = Rules::new(config.cores.len(), config.interfaces.clone(), config.policy);
+        let opened = bank.open(&config.interfaces, &host)?;
+        for (rung, why) in &opened.refused {
+            tracing::info!("{rung} is not possible here: {why}");
+        }
+        let frames = opened.frames.len();
+        let (mut ports, sockets): (Vec<_>, Vec<_>) = opened.ports.into_iter().unzip();
+        let workers = start_workers(&config, &rules, &mirror, opened.frames)
+            .and_then(|workers| {
+                for (port, sockets) in ports.iter().zip(sockets) {
+                    hand_out(&workers, port, sockets, &bank)?;
+                }
+                Ok(workers)
+            })
+            .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
+        let mut slots = Vec::new();
+        for port in ports {
+            tracing::info!(
+                "{} (interface {}): {} queue(s), {}",
+                port.interface(),
+                port.ifindex(),
+                port.queues(),
+                port.rung()
+            );
+            let (index, interface) = (port.index(), port.interface().to_owned());
+            slots.push(Slot { index, interface, state: SlotState::Open(Box::new(port)) });
+        }
+        let shared = Arc::new(Shared {
+            config,
+            started: Instant::now(),
+            rules: Mutex::new(rules),
+            slots: Mutex::new(slots),
+            workers,
+            forwarding: Arc::clone(mirror.forwarding()),
+            frames,
+            warnings: Mutex::default(),
+        });
+        let server = server.start(Arc::clone(&shared))?;
+        let (memory, rung) = (opened.memory, opened.rung);
+        let mut daemon =
+            Self { shared, bank, memory, rung, mirror, server, host, troubles: Vec::new() };
+        daemon.look_at_links();
+        Ok(daemon)
+    }
+
+    /// Supervises until `stop` is set, then ends in order.
+    ///
+    /// # Errors
+    /// [`DaemonError::WorkerDied`] and [`DaemonError::MirrorDied`]: it has ended, and not by request.
+    pub fn run(mut self, stop: &AtomicBool) -> Result<(), DaemonError> {
+        let mut looked = Instant::now();
+        let mut outcome = Ok(());
+        while !stop.load(Ordering::Relaxed) {
+            match self.mirror.events().recv_timeout(SIGNAL_INTERVAL) {
+                Ok(event) => self.react(&event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    outcome = Err(DaemonError::MirrorDied);
+                    break;
+                }
+            }
+            if looked.elapsed() >= LOOK_INTERVAL {
+                looked = Instant::now();
+                self.look();
+            }
+            if let Some(dead) = self.shared.workers.iter().find(|w| w.state() == State::Stopped) {
+                outcome = Err(DaemonError::WorkerDied(dead.id()));
+                break;
+            }
+        }
+        self.end();
+        outcome
+    }
+
+    fn end(self) {
+        tracing::info!("stopping");
+        let Self { shared, server, mirror, .. } = self;
+        server.stop();
+        for slot in shared.slots().iter_mut() {
+            let closed = SlotState::Closed("the daemon is stopping".to_owned());
+            if let SlotState::Open(port) = std::mem::replace(&mut slot.state, closed) {
+                port.close();
+            }
+        }
+        for worker in &shared.workers {
+            if worker.stop(ORDER_PATIENCE).is_none() {
+                tracing::error!("worker {} did not stop in order", worker.id());
+            }
+        }
+        drop(mirror);
+    }
+}
+
+fn start_workers(
+    config: &Config,
+    rules: &Rules,
+    mirror: &Mirror,
+    frames: Vec<crate::frame::Frame>,
+) -> Result<Vec<Worker>, DaemonError> {
+    let count = config.cores.len();
+    let inboxes = Inboxes::new(count, INBOX_PACKETS_MAX)
+        .map_err(|source| DaemonError::System { what: "eventfd", source })?;
+    // Whoever knows the seed can choose flows that all meet on one worker: it is drawn anew at each start.
+    let keys = RandomState::new();
+    let flow_hash = FlowHash::new([0, 1, 2, 3].map(|word: u64| keys.hash_one(word)), count);
+    let pools = FramePool::split(frames, count);
+    let mut workers = Vec::with_capacity(count);
+    for ((id, pool), core) in pools.into_iter().enumerate().zip(&config.cores) {
+        let engine = Engine::new(EngineConfig {
+            worker: id,
+            flow_hash: flow_hash.clone(),
+            inboxes: inboxes.clone(),
+            forwarding: Arc::clone(mirror.forwarding()),
+            policy: Arc::clone(rules.policy()),
+            resolver: mirror.resolver(),
+            pool,
+        });
+        let config = WorkerConfig { id, core: *core, idle: config.idle };
+        let worker = Worker::start(config, engine)
+            .map_err(|source| DaemonError::System { what: "thread", source })?;
+        workers.push(worker);
+    }
+    Ok(workers)
+}

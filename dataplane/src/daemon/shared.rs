@@ -1,0 +1,52 @@
+//! What all control threads share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::rules::Rules;
+use crate::config::Config;
+use crate::port::PortIndex;
+use crate::port::xdp::OpenPort;
+use crate::publish::Published;
+use crate::route::Forwarding;
+use crate::worker::Worker;
+
+/// A port as the supervisor sees it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) index: PortIndex,
+    pub(crate) interface: String,
+    pub(crate) state: SlotState,
+}
+
+/// Whether a port works.
+#[derive(Debug)]
+pub(crate) enum SlotState {
+    /// Packets flow.
+    Open(Box<OpenPort>),
+    /// They do not; why.
+    Closed(String),
+}
+
+/// What all control threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) started: Instant,
+    pub(crate) rules: Mutex<Rules>,
+    pub(crate) slots: Mutex<Vec<Slot>>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) forwarding: Arc<Published<Forwarding>>,
+    pub(crate) frames: usize,
+    pub(crate) warnings: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    pub(crate) fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn warnings(&self) -> MutexGuard<'_, Vec<String>> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

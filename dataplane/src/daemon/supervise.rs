@@ -1,0 +1,250 @@
+//! The supervisor: interfaces that vanish and return, the machine's addresses, what an operator should know.
+
+use std::net::Ipv6Addr;
+
+use super::shared::SlotState;
+use super::{Daemon, ORDER_PATIENCE, report};
+use crate::port::PortIndex;
+use crate::port::xdp::{Bank, HostAddresses, OpenPort, Site, XdpQueue};
+use crate::route::{Forwarding, MirrorEvent};
+use crate::worker::{Order, OrderError, Worker};
+
+impl Daemon {
+    pub(super) fn react(&mut self, event: &MirrorEvent) {
+        match event {
+            MirrorEvent::PortVanished { port, .. } => {
+                self.close_port(*port, "the interface is gone; Weir waits for its return");
+            }
+            // It may be another of that name, with the sockets on the one before dead.
+            MirrorEvent::PortAppeared { .. } | MirrorEvent::PortUp { .. } => {
+                self.close_stale();
+                self.reopen_closed();
+            }
+            MirrorEvent::LocalAddressesChanged => self.refresh_addresses(),
+            // `look` tells.
+            MirrorEvent::PortDown { .. } => {}
+            MirrorEvent::MtuChanged { port, mtu } => {
+                tracing::info!("{}: MTU {mtu}", self.name_of(*port));
+            }
+            MirrorEvent::RulesSupported => {
+                self.shared.warnings().retain(|w| !w.starts_with("routing rules"))
+            }
+            MirrorEvent::RulesUnsupported { what } => self.warn(format!("routing rules: {what}")),
+            MirrorEvent::RouteUnsupported { what } => self.warn(format!("route: {what}")),
+            MirrorEvent::RoutesFull { routes_max } => {
+                self.warn(format!(
+                    "the kernel has more than {routes_max} routes; the rest is not used"
+                ));
+            }
+            MirrorEvent::NeighboursFull { neighbours_max } => {
+                self.warn(format!(
+                    "the kernel has more than {neighbours_max} neighbours; the rest is not used"
+                ));
+            }
+            MirrorEvent::Failing { why } => {
+                tracing::warn!("the kernel's routes cannot be read: {why}")
+            }
+            other => tracing::debug!("{other:?}"),
+        }
+    }
+
+    fn warn(&self, what: String) {
+        tracing::warn!("{what}");
+        /// Warnings kept for `weirctl status`; the log has them all.
+        const WARNINGS_MAX: usize = 32;
+        let mut warnings = self.shared.warnings();
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&what) {
+            warnings.push(what);
+        }
+    }
+
+    fn name_of(&self, port: PortIndex) -> String {
+        self.shared.config.interfaces.get(port.as_usize()).cloned().unwrap_or_default()
+    }
+
+    /// What is not told by events, or was told by one that got lost.
+    pub(super) fn look(&mut self) {
+        self.refresh_addresses();
+        self.close_stale();
+        self.reopen_closed();
+        self.look_at_links();
+    }
+
+    /// Warns of open ports that packets do not get through, or not all; takes back what is over.
+    pub(super) fn look_at_links(&mut self) {
+        let forwarding = self.shared.forwarding.current();
+        let mut troubles = Vec::new();
+        for slot in self.shared.slots().iter() {
+            let (SlotState::Open(open), Some(link)) = (&slot.state, forwarding.port(slot.index))
+            else {
+                continue;
+            };
+            troubles.extend(report::link_troubles(
+                &slot.interface,
+                open.rung(),
+                link,
+                &self.bank.area,
+            ));
+        }
+        let mut warnings = self.shared.warnings();
+        warnings.retain(|warning| !self.troubles.contains(warning) || troubles.contains(warning));
+        drop(warnings);
+        for trouble in &troubles {
+            if !self.troubles.contains(trouble) {
+                self.warn(trouble.clone());
+            }
+        }
+        self.troubles = troubles;
+    }
+
+    /// Tells the programs of all ports the machine's addresses, and again next time if one did not take
+    /// them.
+    fn refresh_addresses(&mut self) {
+        let forwarding = self.shared.forwarding.current();
+        let host = host_addresses(&forwarding);
+        if host == self.host {
+            return;
+        }
+        let mut failed = false;
+        for slot in self.shared.slots().iter_mut() {
+            let SlotState::Open(port) = &mut slot.state else { continue };
+            if let Err(error) = port.program_mut().set_local_addresses(&host.v4, &host.v6) {
+                self.warn(format!("{}: the machine's addresses: {error}", slot.interface));
+                failed = true;
+            }
+        }
+        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.)
+        for (network, len) in
+            forwarding.local_prefixes().iter().filter(|(net, _)| !net.is_loopback())
+        {
+            self.warn(format!(
+                "local route {network}/{len}: only single addresses are passed up; packets to the others of \
+                 that prefix are dropped (local_address)"
+            ));
+        }
+        if !failed {
+            self.host = host;
+        }
+    }
+
+    /// Closes ports that serve an interface which is not that of their name any more, or that packets may
+    /// pass by. Events tell most of it at once; an event can be lost, this cannot.
+    fn close_stale(&self) {
+        let forwarding = self.shared.forwarding.current();
+        let mut stale = Vec::new();
+        for slot in self.shared.slots().iter() {
+            let SlotState::Open(open) = &slot.state else { continue };
+            let now = forwarding.port(slot.index).and_then(|link| link.ifindex);
+            if now != Some(open.ifindex()) {
+                stale.push((
+                    slot.index,
+                    "the interface is gone, or is another of that name".to_owned(),
+                ));
+            } else if let Some(why) = open.bypass() {
+                stale.push((slot.index, why));
+            }
+        }
+        for (port, why) in stale {
+            self.close_port(port, &why);
+        }
+    }
+
+    pub(super) fn close_port(&self, port: PortIndex, why: &str) {
+        let mut slots = self.shared.slots();
+        let Some(slot) = slots.iter_mut().find(|slot| slot.index == port) else { return };
+        let closed = SlotState::Closed(why.to_owned());
+        let SlotState::Open(open) = std::mem::replace(&mut slot.state, closed) else { return };
+        tracing::warn!("{}: closed: {why}", slot.interface);
+        drop(slots);
+        let renamed = af_xdp::nic::name(open.ifindex()).is_ok_and(|name| name != open.interface());
+        if renamed {
+            // Still there under another name, which is not for Weir to drop traffic on.
+            open.withdraw();
+        } else {
+            open.close();
+        }
+        self.order_closed(port);
+    }
+
+    fn order_closed(&self, port: PortIndex) {
+        for worker in &self.shared.workers {
+            if let Err(error) = worker.order(Order::Close(port), ORDER_PATIENCE) {
+                tracing::error!("closing {}: {error}", self.name_of(port));
+            }
+        }
+    }
+
+    /// Tries to open what is closed. The list of ports is not locked meanwhile, so `weirctl status`
+    /// answers; only this thread changes it.
+    fn reopen_closed(&self) {
+        let closed: Vec<(PortIndex, String)> = self
+            .shared
+            .slots()
+            .iter()
+            .filter(|slot| matches!(slot.state, SlotState::Closed(_)))
+            .map(|slot| (slot.index, slot.interface.clone()))
+            .collect();
+        for (index, interface) in closed {
+            if af_xdp::nic::ifindex(&interface).is_err() {
+                continue;
+            }
+            let state = match self.reopen(index, &interface) {
+                Ok(port) => {
+                    tracing::info!("{interface}: open again, {}", port.rung());
+                    SlotState::Open(Box::new(port))
+                }
+                Err(why) => SlotState::Closed(why),
+            };
+            if let Some(slot) = self.shared.slots().iter_mut().find(|slot| slot.index == index) {
+                slot.state = state;
+            }
+        }
+    }
+
+    fn reopen(&self, index: PortIndex, interface: &str) -> Result<OpenPort, String> {
+        let share = self.shared.slots().iter().find_map(|slot| match &slot.state {
+            SlotState::Open(port) => port.any_socket(),
+            SlotState::Closed(_) => None,
+        });
+        let site = Site { rung: self.rung, index, interface };
+        let opened = self.bank.open_port(self.memory.area(), share.as_ref(), site, &self.host);
+        // Held on to, it would keep another port's queue busy.
+        drop(share);
+        let (port, sockets) = opened.map_err(|error| error.to_string())?;
+        hand_out(&self.shared.workers, &port, sockets, &self.bank).map_err(|error| {
+            // Some worker may have its queue, or get it late: all of them let go.
+            self.order_closed(index);
+            error.to_string()
+        })?;
+        Ok(port)
+    }
+}
+
+/// Gives each queue to a worker: queue by queue, round and round, so that every worker has one.
+pub(super) fn hand_out(
+    workers: &[Worker],
+    port: &OpenPort,
+    sockets: Vec<af_xdp::Socket>,
+    bank: &Bank,
+) -> Result<(), OrderError> {
+    for (socket, worker) in sockets.into_iter().zip(workers.iter().cycle()) {
+        let queue = XdpQueue::new(port.index(), socket, port.fill_frames())
+            .with_busy_poll(bank.sockets.busy_poll.is_some());
+        worker.order(Order::Open(Box::new(queue)), ORDER_PATIENCE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn host_addresses(forwarding: &Forwarding) -> HostAddresses {
+    let v4 = [forwarding.local_addresses(), forwarding.broadcast_addresses()].concat();
+    HostAddresses { v4, v6: ipv6_addresses() }
+}
+
+/// The machine's IPv6 addresses (`/proc/net/if_inet6`: 32 hexadecimal digits, then what does not matter
+/// here). Weir forwards no IPv6 yet; it must only leave the machine's own alone.
+fn ipv6_addresses() -> Vec<Ipv6Addr> {
+    // Of the thread, not of the process: `/proc/net` follows the network namespace.
+    let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+    let words = table.lines().filter_map(|line| line.split_whitespace().next());
+    words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from).collect()
+}
