@@ -3,5 +3,5 @@
 mod open;
 mod queue;
 
-pub use open::{Bank, HostAddresses, OpenError, OpenPort, Opened};
+pub use open::{Bank, HostAddresses, OpenError, OpenPort, Opened, is_served};
 pub use queue::XdpQueue;
