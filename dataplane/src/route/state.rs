@@ -1,3 +1,4 @@
+// long: one state machine over one set of fields; its messages and its tests are elsewhere.
 //! The mirror's knowledge and how messages change it: no socket, no thread, no clock.
 //!
 //! Notices do not tell everything. When an interface goes down or loses an address, or a nexthop object is deleted, the

@@ -148,6 +148,23 @@ fn the_other_on_exit_takes_over_and_detach_opens() {
     assert!(!nowhere.status.success() && errors(&nowhere).contains("nowhere"));
 }
 
+#[test]
+fn a_living_weir_s_program_is_not_detached() {
+    skip_unless!(root, command "ip", command "ping");
+    for on_exit in ["drop", "pass"] {
+        let town = Town::new();
+        let mut daemon = town.start(on_exit);
+        let program = town.program_on("left");
+        let refused = run_weir(&town, &["detach", "left"]);
+        let said = errors(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("left") && said.contains("stop that weir first"), "{said}");
+        assert_eq!(town.program_on("left"), program);
+        assert!(town.pings(BOB), "it forwards on");
+        assert_conserved(&mut daemon);
+    }
+}
+
 /// Starts a second daemon that has to fail; what it said.
 fn second(town: &Town, socket: &str, on_exit: &str) -> String {
     let file = town.folder.path().join("second.toml");

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 use weir_dataplane::config::Config;
 use weir_dataplane::daemon::Daemon;
+use weir_dataplane::port::xdp::is_served;
 use weir_dataplane::program;
 
 /// A stateful firewall in a poll-mode dataplane over AF_XDP.
@@ -106,6 +107,12 @@ fn run(path: &Path) -> Result<(), String> {
 
 fn detach(interface: &str) -> Result<(), String> {
     let ifindex = af_xdp::nic::ifindex(interface).map_err(|error| error.to_string())?;
+    if is_served(ifindex) {
+        return Err(format!(
+            "{interface}: its queues are in use: a running weir would go on without its program, and all \
+             traffic pass it by; stop that weir first, then detach"
+        ));
+    }
     match program::remove_own(interface, ifindex).map_err(|error| error.to_string())? {
         Some(removed) => println!("{interface}: program {} removed", removed.id),
         None => println!("{interface}: no program of Weir's there"),

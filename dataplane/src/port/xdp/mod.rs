@@ -5,5 +5,5 @@ mod open;
 mod queue;
 
 pub use error::OpenError;
-pub use open::{Bank, HostAddresses, OpenPort, Opened, Site};
+pub use open::{Bank, HostAddresses, OpenPort, Opened, Site, is_served};
 pub use queue::XdpQueue;

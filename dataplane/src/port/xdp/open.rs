@@ -298,6 +298,28 @@ impl Bank {
     }
 }
 
+/// Whether a living process has an AF_XDP socket on a device's first queue. The program alone does not
+/// tell: what is attached for `on_exit = "drop"` looks the same after its Weir has died. A queue may stay
+/// busy for a moment after that, so it is tried for a second.
+#[must_use]
+pub fn is_served(ifindex: u32) -> bool {
+    let area = AreaConfig { chunk_bytes: 2048, chunks: 64, huge_pages: false };
+    let config = SocketConfig {
+        rx_entries: 64,
+        tx_entries: 64,
+        fill_entries: 64,
+        completion_entries: 64,
+        rung: Rung::Skb,
+        need_wakeup: true,
+        busy_poll: None,
+        tx_budget: 64,
+        bind_retry: Duration::from_secs(1),
+    };
+    let bound =
+        Area::new(&area).and_then(|area| Socket::bind(&area, None, ifindex, 0, &config).map(drop));
+    matches!(bound, Err(SetupError::QueueBusy { .. }))
+}
+
 /// A busy queue with a program of Weir's in front of it is another Weir's.
 fn explain(interface: &str, ifindex: u32, source: SetupError) -> OpenError {
     let interface = interface.to_owned();
