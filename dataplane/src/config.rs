@@ -1,4 +1,4 @@
-//! The configuration file: what an operator writes ([`File`]), and what it means ([`Config`]).
+//! The configuration file: what an operator writes (`File`), and what it means ([`Config`]).
 //!
 //! A key that is not known is an error, and so is a value out of range: nothing is accepted and then
 //! ignored. Every error names the key, the value and what is allowed.
