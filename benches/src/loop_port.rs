@@ -79,9 +79,9 @@ impl Port for LoopPort {
         self.fill.len() + self.sent.len()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
         for frame in self.fill.into_iter().chain(self.sent) {
-            pool.put(frame);
+            give_back(frame);
         }
     }
 }

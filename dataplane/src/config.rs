@@ -155,7 +155,7 @@ fn default_policy() -> String {
 
 impl Default for FileWorkers {
     fn default() -> Self {
-        Self { count: 1, cores: None, spin_us_min: 20, spin_us_max: 200, always_spin: false }
+        Self { count: 1, cores: None, spin_us_min: 50, spin_us_max: 20_000, always_spin: false }
     }
 }
 

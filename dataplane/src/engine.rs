@@ -58,6 +58,8 @@ pub struct Engine {
     reviewed_ns: u64,
     reviewed_epoch: u64,
     answers: Answers,
+    /// Time of the last poll.
+    now_ns: u64,
     counters: Counters,
     /// Frames in the pool and lent, as published last.
     levels: (usize, usize),
@@ -94,6 +96,7 @@ impl Engine {
             hold: Hold::new(),
             reviewed_ns: 0,
             reviewed_epoch: 0,
+            now_ns: 0,
             counters: Counters::default(),
             levels: (0, 0),
             published: PublishedCounters::new(),
@@ -142,7 +145,7 @@ impl Engine {
 
     /// Closes all queues of a port. Its frames are back in the pool.
     pub fn close(&mut self, port: PortIndex) {
-        self.ports.close(port, &mut self.pool, &mut self.counters);
+        self.ports.close(port, &mut self.pool, &mut self.counters, self.now_ns);
         self.publish();
     }
 
@@ -157,6 +160,8 @@ impl Engine {
         self.forwarding.refresh();
         self.policy.refresh();
         let mut work = Work::default();
+        self.now_ns = now_ns;
+        self.ports.release(&mut self.pool, now_ns);
         self.pool.collect_returns();
         self.ports.recycle(&mut self.pool);
         if !self.hold.is_empty() {
@@ -213,8 +218,10 @@ impl Engine {
     #[must_use]
     pub fn shut_down(mut self) -> FramePool {
         for index in (0..crate::port::PORTS_MAX).filter_map(PortIndex::new) {
-            self.ports.close(index, &mut self.pool, &mut self.counters);
+            self.ports.close(index, &mut self.pool, &mut self.counters, self.now_ns);
         }
+        // The engine ends here, and the memory with the last frame.
+        self.ports.release(&mut self.pool, u64::MAX);
         while let Some(held) = self.hold.pop() {
             self.counters.drop_one(DropReason::NeighbourUnresolved);
             self.pool.put(held.frame);

@@ -50,15 +50,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Takes over an area: nothing else may create frames over it.
+    /// Takes over an area and mints its frames.
     ///
     /// # Panics
-    /// If chunks are larger than 32 KiB; [`Area`] allows 2,048 and 4,096 bytes only.
+    /// If the area has been taken over before: there must be one frame a chunk.
     #[must_use]
     pub fn new(area: Arc<Area>) -> (Arc<Self>, Vec<Frame>) {
         let chunk_bytes =
             u16::try_from(area.chunk_bytes()).expect("an area has 2,048 or 4,096-byte chunks");
         let chunks = area.chunks();
+        assert!(area.claim(), "an area's frames are minted once");
         let memory = Arc::new(Self { area, chunk_bytes });
         let frames = (0..chunks)
             .map(|chunk| Frame {
@@ -111,8 +112,8 @@ impl Frame {
         let start = self.start();
         // SAFETY: `start .. start + len` lies inside this frame's chunk (kept by `set_window`), the chunk
         // inside the mapping that `memory` keeps alive. Nobody else writes it: there is one frame a chunk
-        // (minted once, by `Memory::new`), it is borrowed here, and while the kernel may write the chunk
-        // the frame is locked up in a `Ledger`.
+        // (`Memory::new` claims the area), it is borrowed here, and whoever puts its address on a ring
+        // locks the frame up until the kernel gives the address back (`XdpQueue`, with its `Ledger`).
         unsafe { std::slice::from_raw_parts(start, usize::from(self.len)) }
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
     };
     let mut queues: Vec<XdpQueue> = sockets
         .into_iter()
-        .map(|socket| XdpQueue::new(port.index(), socket, port.fill_frames()))
+        .map(|socket| XdpQueue::new(port.index(), socket, &opened.memory, port.fill_frames()))
         .collect();
     queues.iter_mut().for_each(|queue| queue.recycle(&mut pool));
     eprintln!(
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
     while take(&mut queues, &mut pool, &mut tally) {}
     let report = report(options, &port, &opened.rung.to_string(), &tally, elapsed, stop);
     port.close();
-    queues.into_iter().for_each(|queue| Box::new(queue).close(&mut pool));
+    queues.into_iter().for_each(|queue| Box::new(queue).close(&mut |frame| pool.put(frame)));
     Ok(report)
 }
 

@@ -21,8 +21,8 @@ mod status;
 
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use stats::{
-    DropCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats, Stats,
-    WorkerStats, XdpProgramStats,
+    DropCount, EventCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats,
+    Stats, WorkerStats, XdpProgramStats,
 };
 pub use status::{FrameStatus, PortState, PortStatus, Status, WorkerState, WorkerStatus};
 

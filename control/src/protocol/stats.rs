@@ -11,6 +11,9 @@ pub struct Stats {
     pub totals: PacketTotals,
     /// Every reason for which a packet can be thrown away, in a fixed order, zeros included.
     pub drops: Vec<DropCount>,
+    /// Other things worth counting, in a fixed order, zeros included.
+    #[serde(default)]
+    pub events: Vec<EventCount>,
     /// By worker.
     pub workers: Vec<WorkerStats>,
     /// By port.
@@ -65,6 +68,15 @@ pub struct DropCount {
     pub reason: String,
     /// Packets.
     pub packets: u64,
+}
+
+/// How often something happened that is no packet's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCount {
+    /// What, as in the README's table.
+    pub event: String,
+    /// Times.
+    pub count: u64,
 }
 
 /// One worker's share.

@@ -6,8 +6,8 @@ use std::thread;
 
 use weir_control::command::ChainName;
 use weir_control::protocol::{
-    DropCount, Failure, FrameStatus, KernelPortStats, LatencyStats, Listing, MessageError,
-    PacketTotals, Percentiles, PortState, PortStats, PortStatus, REPLY_BYTES_MAX,
+    DropCount, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats, Listing,
+    MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus, REPLY_BYTES_MAX,
     REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status, WorkerState,
     WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
 };
@@ -154,6 +154,7 @@ pub(crate) fn stats() -> Stats {
         uptime_ns: 1_000_000_000,
         totals,
         drops: drops.clone(),
+        events: vec![EventCount { event: "sleeps".into(), count: 12 }],
         workers: vec![WorkerStats { id: 0, totals, drops, polls: 50, polls_idle: 40, latency }],
         ports: vec![PortStats {
             name: "enp0s8".to_owned(),

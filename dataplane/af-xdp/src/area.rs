@@ -18,6 +18,7 @@
 use std::mem;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::SetupError;
 use crate::mapping::Mapping;
@@ -69,6 +70,7 @@ pub struct Area {
     mapping: Mapping,
     config: AreaConfig,
     bytes: usize,
+    claimed: AtomicBool,
 }
 
 impl Area {
@@ -93,7 +95,16 @@ impl Area {
                 SetupError::Memory { what: format!("map {bytes} bytes of packet memory"), source }
             }
         })?;
-        Ok(Arc::new(Area { mapping, config: *config, bytes }))
+        Ok(Arc::new(Area { mapping, config: *config, bytes, claimed: AtomicBool::new(false) }))
+    }
+
+    /// Claims the right to make references to the chunks: true for the first caller, false for all others.
+    ///
+    /// The area itself never makes any. Whoever does must know of every chunk that the kernel has, and must
+    /// be the only one.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        !self.claimed.swap(true, Ordering::AcqRel)
     }
 
     /// The first byte. `base() + Desc::addr` is the first byte of a packet.

@@ -122,7 +122,7 @@ impl Daemon {
         let workers = start_workers(&config, &rules, &mirror, opened.frames)
             .and_then(|workers| {
                 for (port, sockets) in ports.iter().zip(sockets) {
-                    hand_out(&workers, port, sockets, &bank)?;
+                    hand_out(&workers, port, sockets, &bank, &opened.memory)?;
                 }
                 Ok(workers)
             })

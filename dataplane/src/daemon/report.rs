@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 use af_xdp::{AreaConfig, Rung};
 use hdrhistogram::Histogram;
 use weir_control::protocol::{
-    DropCount, FrameStatus, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortState,
-    PortStats, PortStatus, Stats, Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats,
+    DropCount, EventCount, FrameStatus, KernelPortStats, LatencyStats, PacketTotals, Percentiles,
+    PortState, PortStats, PortStatus, Stats, Status, WorkerState, WorkerStats, WorkerStatus,
+    XdpProgramStats,
 };
 
 use super::shared::{Shared, Slot, SlotState};
@@ -70,6 +71,7 @@ pub(crate) fn stats(shared: &Shared) -> Stats {
         uptime_ns: u64::try_from(shared.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
         totals: totals(&all),
         drops: drops(&all),
+        events: events(&all, &latencies),
         workers: (0..)
             .zip(each.iter().zip(&latencies))
             .map(|(id, (counters, latency))| WorkerStats {
@@ -223,6 +225,17 @@ fn drops(counters: &Counters) -> Vec<DropCount> {
         packets: counters.dropped(*reason),
     };
     DropReason::ALL.iter().map(count).collect()
+}
+
+fn events(counters: &Counters, latencies: &[Latency]) -> Vec<EventCount> {
+    let event = |event: &str, count| EventCount { event: event.to_owned(), count };
+    vec![
+        event("answers_suppressed", counters.get(Counter::AnswersSuppressed)),
+        event("sleeps", counters.get(Counter::Sleeps)),
+        event("kick_errors", counters.get(Counter::KickErrors)),
+        event("foreign_addresses", counters.get(Counter::ForeignAddresses)),
+        event("latency_missed", latencies.iter().map(|latency| latency.missed).sum()),
+    ]
 }
 
 fn latency_stats(latencies: &[Latency]) -> LatencyStats {

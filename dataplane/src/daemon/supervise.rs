@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::shared::SlotState;
 use super::{Daemon, ORDER_PATIENCE, report};
+use crate::frame::Memory;
 use crate::port::PortIndex;
 use crate::port::xdp::{Bank, HostAddresses, OpenPort, Site, XdpQueue};
 use crate::route::{Forwarding, MirrorEvent};
@@ -211,11 +212,13 @@ impl Daemon {
         // Held on to, it would keep another port's queue busy.
         drop(share);
         let (port, sockets) = opened.map_err(|error| error.to_string())?;
-        hand_out(&self.shared.workers, &port, sockets, &self.bank).map_err(|error| {
-            // Some worker may have its queue, or get it late: all of them let go.
-            self.order_closed(index);
-            error.to_string()
-        })?;
+        hand_out(&self.shared.workers, &port, sockets, &self.bank, &self.memory).map_err(
+            |error| {
+                // Some worker may have its queue, or get it late: all of them let go.
+                self.order_closed(index);
+                error.to_string()
+            },
+        )?;
         Ok(port)
     }
 }
@@ -226,9 +229,10 @@ pub(super) fn hand_out(
     port: &OpenPort,
     sockets: Vec<af_xdp::Socket>,
     bank: &Bank,
+    memory: &Memory,
 ) -> Result<(), OrderError> {
     for (socket, worker) in sockets.into_iter().zip(workers.iter().cycle()) {
-        let queue = XdpQueue::new(port.index(), socket, port.fill_frames())
+        let queue = XdpQueue::new(port.index(), socket, memory, port.fill_frames())
             .with_busy_poll(bank.sockets.busy_poll.is_some());
         worker.order(Order::Open(Box::new(queue)), ORDER_PATIENCE)?;
     }

@@ -204,9 +204,9 @@ impl Port for CapturePort {
         self.fill.len() + self.sent.len()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
         for frame in self.fill.into_iter().chain(self.sent) {
-            pool.put(frame);
+            give_back(frame);
         }
     }
 }

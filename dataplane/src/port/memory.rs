@@ -130,9 +130,9 @@ impl Port for MemoryPort {
         self.fill.len() + self.in_flight.len()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
         for frame in self.fill.into_iter().chain(self.in_flight) {
-            pool.put(frame);
+            give_back(frame);
         }
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!((port.receive(&mut batch), wire.pending()), (2, 3));
         assert_eq!([batch.bytes(0), batch.bytes(1)], [[0; 60], [1; 60]]);
         batch.drain().for_each(|frame| pool.put(frame));
-        Box::new(port).close(&mut pool);
+        Box::new(port).close(&mut |frame| pool.put(frame));
         assert_eq!(pool.available(), 8);
     }
 

@@ -70,8 +70,15 @@ pub trait Port: Send {
     /// Frames that are lent out, to be received into or being transmitted.
     fn lent(&self) -> usize;
 
-    /// Ends the port and gives every frame back, those that the device still held included.
-    fn close(self: Box<Self>, pool: &mut FramePool);
+    /// How long after [`close`](Self::close) the device may still touch the frames that it had, in
+    /// nanoseconds.
+    fn quarantine_ns(&self) -> u64 {
+        0
+    }
+
+    /// Ends the port and gives every frame back, those that the device still held included. They may be
+    /// used again after [`quarantine_ns`](Self::quarantine_ns).
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame));
 
     /// Whether packets are queued that the device has not taken, so that it must be told again.
     fn is_unfinished(&self) -> bool {

@@ -21,6 +21,10 @@ pub struct PortSet {
     unkicked: u32,
     /// What went wrong in queues that are closed by now.
     past: Trouble,
+    /// Frames of closed queues that their devices may still touch; they count as lent.
+    quarantine: Vec<Frame>,
+    /// When the last of them is safe.
+    release_ns: u64,
 }
 
 impl Default for PortSet {
@@ -45,6 +49,8 @@ impl PortSet {
             waiting: 0,
             unkicked: 0,
             past: Trouble::default(),
+            quarantine: Vec::new(),
+            release_ns: 0,
         }
     }
 
@@ -53,18 +59,39 @@ impl PortSet {
         self.queues.push(queue);
     }
 
-    /// Closes all queues of a port; their frames go back to the pool.
-    pub fn close(&mut self, port: PortIndex, pool: &mut FramePool, counters: &mut Counters) {
+    /// Closes all queues of a port at `now_ns`. Their frames go back to the pool, now or when the device
+    /// has surely let go of them: [`release`](Self::release).
+    pub fn close(
+        &mut self,
+        port: PortIndex,
+        pool: &mut FramePool,
+        counters: &mut Counters,
+        now_ns: u64,
+    ) {
         let (closing, staying) = self.queues.drain(..).partition(|queue| queue.index() == port);
         self.queues = staying;
         let closing: Vec<Box<dyn Port>> = closing;
         for queue in closing {
             self.past = self.past + queue.trouble();
-            queue.close(pool);
+            let quarantine_ns = queue.quarantine_ns();
+            if quarantine_ns == 0 {
+                queue.close(&mut |frame| pool.put(frame));
+            } else {
+                self.release_ns = self.release_ns.max(now_ns.saturating_add(quarantine_ns));
+                queue.close(&mut |frame| self.quarantine.push(frame));
+            }
         }
-        for frame in self.outboxes[port.as_usize()].drain(..) {
+        let Some(outbox) = self.outboxes.get_mut(port.as_usize()) else { return };
+        for frame in outbox.drain(..) {
             counters.drop_one(DropReason::PortDown);
             pool.put(frame);
+        }
+    }
+
+    /// Ends the quarantine of frames whose devices have let go of them by now.
+    pub fn release(&mut self, pool: &mut FramePool, now_ns: u64) {
+        if !self.quarantine.is_empty() && now_ns >= self.release_ns {
+            self.quarantine.drain(..).for_each(|frame| pool.put(frame));
         }
     }
 
@@ -185,10 +212,10 @@ impl PortSet {
         }
     }
 
-    /// Frames lent by all queues.
+    /// Frames lent by all queues, those in quarantine included.
     #[must_use]
     pub fn lent(&self) -> usize {
-        self.queues.iter().map(|queue| queue.lent()).sum()
+        self.quarantine.len() + self.queues.iter().map(|queue| queue.lent()).sum::<usize>()
     }
 
     /// Copies levels and troubles into the counters.
@@ -210,6 +237,7 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::frame::Memory;
+    use crate::port::{MemoryPort, Wire};
 
     /// A port that takes so many packets between two recycles, and counts its kicks.
     struct Narrow {
@@ -246,8 +274,8 @@ mod tests {
             self.sent.len()
         }
 
-        fn close(mut self: Box<Self>, pool: &mut FramePool) {
-            self.recycle(pool);
+        fn close(mut self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
+            self.sent.drain(..).for_each(give_back);
         }
     }
 
@@ -348,7 +376,7 @@ mod tests {
         fixture.send(1, 2);
         fixture.send(31, 3);
         let Fixture { ports, pool, counters } = &mut fixture;
-        ports.close(PortIndex(1), pool, counters);
+        ports.close(PortIndex(1), pool, counters, 0);
         assert_eq!(fixture.counted(), [0, 0, 2], "they were in its outbox");
         assert_eq!((fixture.flush(), fixture.counted()), (0, [0, 0, 5]));
         assert_eq!((fixture.ports.len(), fixture.frames()), (1, CHUNKS as usize));
@@ -363,7 +391,48 @@ mod tests {
         fixture.ports.kick();
         assert_eq!(kicked(&kicks)[2], 0);
         let Fixture { ports, pool, counters } = &mut fixture;
-        ports.close(PortIndex(0), pool, counters);
+        ports.close(PortIndex(0), pool, counters, 0);
         assert_eq!((fixture.ports.len(), fixture.pool.available()), (1, CHUNKS as usize));
+    }
+
+    /// A device may touch the frames of a closed socket for a while.
+    #[test]
+    fn frames_in_quarantine_are_lent_until_their_time() {
+        struct Slow(MemoryPort);
+        impl Port for Slow {
+            fn index(&self) -> PortIndex {
+                self.0.index()
+            }
+            fn receive(&mut self, batch: &mut Batch) -> usize {
+                self.0.receive(batch)
+            }
+            fn transmit(&mut self, outbox: &mut Vec<Frame>) -> usize {
+                self.0.transmit(outbox)
+            }
+            fn kick(&mut self) {}
+            fn recycle(&mut self, pool: &mut FramePool) {
+                self.0.recycle(pool);
+            }
+            fn lent(&self) -> usize {
+                self.0.lent()
+            }
+            fn quarantine_ns(&self) -> u64 {
+                100
+            }
+            fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
+                Box::new(self.0).close(give_back);
+            }
+        }
+        let config = af_xdp::AreaConfig { chunk_bytes: 2048, chunks: 8, huge_pages: false };
+        let (_, frames) = Memory::new(af_xdp::Area::new(&config).expect("memory"));
+        let mut pool = FramePool::split(frames, 1).remove(0);
+        let (mut ports, mut counters) = (PortSet::new(), Counters::default());
+        ports.open(Box::new(Slow(MemoryPort::new(PortIndex(0), Wire::default(), 4, 4))));
+        ports.recycle(&mut pool);
+        ports.close(PortIndex(0), &mut pool, &mut counters, 1_000);
+        ports.release(&mut pool, 1_099);
+        assert_eq!((pool.available(), ports.lent()), (4, 4));
+        ports.release(&mut pool, 1_100);
+        assert_eq!((pool.available(), ports.lent()), (8, 0));
     }
 }

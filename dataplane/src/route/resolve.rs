@@ -12,9 +12,9 @@
 //!   refresh(); neighbour()  <------------
 //! ```
 //!
-//! A neighbour that has not answered is asked for at most once in [`ASK_INTERVAL_NS`]; the kernel itself repeats its ARP request and gives up
-//! after three. Someone who scans a large subnet makes the worker ask for thousands of hosts that do not exist: what
-//! exceeds the queue or [`OUTSTANDING_MAX`] is refused, and asked again by a later packet.
+//! A neighbour that has not answered is asked for at most once in [`ASK_INTERVAL_NS`]; the kernel itself repeats its
+//! ARP request and gives up after three. Someone who scans a large subnet makes the worker ask for thousands of hosts
+//! that do not exist: what exceeds the queue or [`OUTSTANDING_MAX`] is refused, and asked again by a later packet.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;

@@ -91,8 +91,8 @@ impl Port for Mill {
         self.fill.len() + self.in_flight.len()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
-        self.fill.into_iter().chain(self.in_flight).for_each(|frame| pool.put(frame));
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
+        self.fill.into_iter().chain(self.in_flight).for_each(give_back);
     }
 }
 

@@ -270,8 +270,8 @@ impl Port for Rogue {
         self.port.lent()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
-        Box::new(self.port).close(pool);
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
+        Box::new(self.port).close(give_back);
     }
 }
 

@@ -1,7 +1,7 @@
 //! That every reason for which a packet can be dropped is reached.
 
 use weir_dataplane::batch::Batch;
-use weir_dataplane::frame::FramePool;
+use weir_dataplane::frame::{Frame, FramePool};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex};
 use weir_dataplane::verdict::{DropReason, Verdict};
 
@@ -145,8 +145,8 @@ impl Port for Decided {
         self.0.lent()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
-        Box::new(self.0).close(pool);
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
+        Box::new(self.0).close(give_back);
     }
 }
 

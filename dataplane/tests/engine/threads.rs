@@ -224,8 +224,8 @@ impl Port for Gate {
         self.port.lent()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
-        Box::new(self.port).close(pool);
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
+        Box::new(self.port).close(give_back);
     }
 }
 

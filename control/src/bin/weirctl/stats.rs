@@ -64,6 +64,7 @@ fn describe(stats: &Stats, before: Option<&Stats>, output: &Output) -> String {
         text.push_str(&format!("{}\n", output.paint(BAD, warning)));
     }
     text.push_str(&drops(stats, before, output));
+    text.push_str(&events(stats, output));
     text.push_str(&format!("\n{}\n", output.paint(HEADING, "Ports")));
     text.push_str(&ports(stats));
     text.push_str(&format!("\n{}\n", output.paint(HEADING, "Workers")));
@@ -106,6 +107,20 @@ fn drops(stats: &Stats, before: Option<&Stats>, output: &Output) -> String {
     let headings = ["reason", "packets", if before.is_some() { "per second" } else { "" }];
     let heading = output.paint(HEADING, "Drops");
     format!("\n{heading}\n{}", table(&headings, &[1, 2], rows))
+}
+
+/// Events that occurred.
+fn events(stats: &Stats, output: &Output) -> String {
+    let rows: Vec<_> = stats
+        .events
+        .iter()
+        .filter(|event| event.count > 0)
+        .map(|event| vec![event.event.clone(), grouped(event.count)])
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}\n{}", output.paint(HEADING, "Events"), table(&["event", "times"], &[1], rows))
 }
 
 fn ports(stats: &Stats) -> String {

@@ -10,13 +10,19 @@
 //! poll, traffic or not: a full completion ring stops transmission.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use af_xdp::{Desc, RxWake, Socket, TxWake};
 
 use crate::batch::Batch;
-use crate::frame::{Frame, FramePool};
+use crate::frame::{Frame, FramePool, Memory};
 use crate::port::{Ledger, Port, PortIndex, Trouble};
 use crate::verdict::{DropReason, Verdict};
+
+/// How long the kernel may take to let go of the chunks of a closed socket. A zero-copy driver is told by
+/// a work item after `close` has returned (`xp_release_deferred`, `net/xdp/xsk_buff_pool.c`), and some
+/// drivers send copies that still point into the chunks (`IFF_TX_SKB_NO_LINEAR`): some milliseconds, both.
+const QUARANTINE_NS: u64 = 1_000_000_000;
 
 /// The fill ring is topped up when it lacks so many frames: often enough never to run dry, rarely
 /// enough not to pull its index line to and fro with the kernel for every packet.
@@ -41,8 +47,12 @@ pub struct XdpQueue {
 impl XdpQueue {
     /// Takes over a bound socket of port `index`. It lends at most `fill_frames` frames for receiving at a
     /// time; more than the fill ring has entries mean as many as those.
+    ///
+    /// # Panics
+    /// If the socket is bound to other memory than `memory`, whose frames it is going to lend.
     #[must_use]
-    pub fn new(index: PortIndex, socket: Socket, fill_frames: u32) -> Self {
+    pub fn new(index: PortIndex, socket: Socket, memory: &Memory, fill_frames: u32) -> Self {
+        assert!(Arc::ptr_eq(socket.area(), memory.area()), "the socket is bound to this memory");
         let fill_frames = fill_frames.min(socket.fill.entries()) as usize;
         let (chunks, chunk_bytes) = (socket.area().chunks(), socket.area().chunk_bytes());
         Self {
@@ -158,16 +168,20 @@ impl Port for XdpQueue {
         }
     }
 
+    fn quarantine_ns(&self) -> u64 {
+        QUARANTINE_NS
+    }
+
     fn lent(&self) -> usize {
         self.ledger.lent()
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
+    fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
         let Self { socket, mut ledger, .. } = *self;
-        // The kernel writes to the chunks until the descriptor is closed.
+        // Nobody holds a handle for longer than a call (`OpenPort` keeps weak ones), so this closes it.
         drop(socket);
         for frame in ledger.drain() {
-            pool.put(frame);
+            give_back(frame);
         }
     }
 
