@@ -1,4 +1,37 @@
-//! Weir's dataplane: a stateful firewall in pinned poll loops over AF_XDP.
+//! Weir's dataplane: a firewall in pinned poll loops over AF_XDP.
+//!
+//! # From the outside in
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`daemon`] | the process: set-up, supervision of interfaces, the control socket, an orderly end |
+//! | [`config`] | what an operator writes, checked |
+//! | [`worker`] | one pinned thread: clock, orders, spin or sleep ([`idle`], [`wake`]) |
+//! | [`engine`] | one worker's share of the firewall without thread, clock and devices; deterministic |
+//! | [`pipeline`], [`stage`] | the stages in order, one function each over a [`batch`] |
+//! | [`policy`] | rules, compiled; their counters |
+//! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
+//! | [`hold`] | packets that wait for the hardware address of their next hop |
+//! | [`handover`] | packets on their way to the worker of their flow |
+//! | [`respond`] | packets that Weir makes itself |
+//! | [`port`] | where frames come from and go to: AF_XDP, memory, capture files |
+//! | [`program`] | the XDP program: what goes up to the kernel, what comes to the sockets |
+//! | [`frame`] | the right to one UMEM chunk; the only unsafe code of this crate |
+//! | [`wire`] | packet formats |
+//! | [`verdict`] | the one list of the ways in which a packet can end |
+//! | [`telemetry`], [`publish`] | how numbers leave a worker and new rules enter it, without a wait |
+//!
+//! # What holds at all times
+//!
+//! * **Conservation.** At the end of every poll, on every worker, all packets are accounted for
+//!   ([`verdict`]), and all frames ([`frame`]).
+//! * **One writer.** A worker shares nothing that two of them write: frames, flows, counters and ports have
+//!   one owner; the few queues between workers are bounded.
+//! * **Time is an argument.** Below [`worker`] nobody reads a clock or draws a random number.
+//! * **Nothing waits.** A worker allocates only when a port is opened or closed, takes no lock that another
+//!   thread may hold, and makes at most one system call a port and poll.
+//! * **What changes is published whole.** Rules ([`policy::Policy`]) and routes ([`route::Forwarding`]) are
+//!   immutable; a worker adopts new ones between two batches.
 #![deny(unsafe_code)]
 
 pub mod batch;
