@@ -7,6 +7,7 @@
 //!
 //! Nothing here expects an event within a time, except that it comes at all within [`town::SOON`].
 
+mod bypass;
 mod config;
 mod control;
 mod exit;

@@ -1,10 +1,12 @@
 //! `weir check`: what `weir run` would stumble over, found without touching anything.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 use weir_dataplane::config::Config;
+use weir_dataplane::port::xdp::is_served;
 use weir_dataplane::program::{self, Owner, QUEUES_MAX};
 
 /// The outcome of a check.
@@ -37,6 +39,12 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
     match Config::load(path) {
         Ok(config) => {
             report.problems.extend(missing_capabilities());
+            let socket = &config.control.socket;
+            if UnixStream::connect(socket).is_ok() {
+                let answers =
+                    format!("another weir is running: it answers on {}", socket.display());
+                report.problems.push(answers);
+            }
             for interface in &config.interfaces {
                 let port = look_at(interface, &config, &mut report.problems);
                 report.ports.push(port);
@@ -99,6 +107,9 @@ fn look_at(interface: &str, config: &Config, problems: &mut Vec<String>) -> Port
         Ok(programs) => {
             for attached in programs {
                 let words = format!("{} (id {})", attached.name, attached.id);
+                if matches!(attached.owner, Owner::Weir(_)) && is_served(ifindex) {
+                    problems.push(format!("{interface}: another weir serves it with {words}"));
+                }
                 if attached.owner == Owner::Foreign {
                     problems.push(format!(
                         "{interface}: an XDP program of somebody else's is attached: {words}; \
