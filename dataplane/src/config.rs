@@ -18,6 +18,9 @@ use crate::program::OnExit;
 /// Most workers.
 pub const WORKERS_MAX: usize = 64;
 
+/// Shortest spin after the last packet unless the configuration says otherwise, in microseconds.
+const SPIN_US_MIN: i64 = 50;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -101,7 +104,7 @@ struct FilePort {
 struct FileWorkers {
     count: i64,
     cores: Option<Vec<i64>>,
-    spin_us_min: i64,
+    spin_us_min: Option<i64>,
     spin_us_max: i64,
     always_spin: bool,
 }
@@ -155,7 +158,7 @@ fn default_policy() -> String {
 
 impl Default for FileWorkers {
     fn default() -> Self {
-        Self { count: 1, cores: None, spin_us_min: 50, spin_us_max: 20_000, always_spin: false }
+        Self { count: 1, cores: None, spin_us_min: None, spin_us_max: 20_000, always_spin: false }
     }
 }
 
@@ -424,8 +427,9 @@ fn cores(workers: &FileWorkers) -> Result<Vec<Option<usize>>, ConfigError> {
 }
 
 fn idle(workers: &FileWorkers) -> Result<IdleConfig, ConfigError> {
-    let min: u64 = range("workers.spin_us_min", workers.spin_us_min, 0, 1_000_000)?;
     let max: u64 = range("workers.spin_us_max", workers.spin_us_max, 0, 1_000_000)?;
+    let min = workers.spin_us_min.unwrap_or(SPIN_US_MIN.min(workers.spin_us_max));
+    let min: u64 = range("workers.spin_us_min", min, 0, 1_000_000)?;
     if min > max {
         let allowed = format!("at most workers.spin_us_max = {max}");
         return refuse("workers.spin_us_min", min, allowed);

@@ -27,7 +27,11 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("mode = \"route\"", "[workers]\ncount = -1", &["workers.count", "-1"]),
     ("mode = \"route\"", "[workers]\ncores = [9999]", &["workers.cores", "9999", "out of"]),
     ("mode = \"route\"", "[workers]\ncores = [0, 1]", &["workers.cores", "[0, 1]", "1 workers"]),
-    ("mode = \"route\"", "[workers]\nspin_us_max = 5", &["workers.spin_us_min", "20", "= 5"]),
+    (
+        "mode = \"route\"",
+        "[workers]\nspin_us_min = 20\nspin_us_max = 5",
+        &["workers.spin_us_min", "20", "= 5"],
+    ),
     ("mode = \"route\"", "[workers]\nspin = 5", &["spin", "unknown field", "spin_us_min"]),
     ("mode = \"route\"", "[umem]\nchunk_bytes = 3000", &["umem.chunk_bytes", "3000", "2048"]),
     ("mode = \"route\"", "[umem]\nchunks = 12", &["umem.chunks", "12", "1024"]),

@@ -71,8 +71,10 @@ fn both_ports_may_be_gone_at_once() {
         town.firewall.ip("link delete right").expect("deleted");
         eventually("both are closed", || is_closed(&daemon, "left") && is_closed(&daemon, "right"));
         assert_conserved(&mut daemon);
-        let frames = status(&daemon)["frames"].clone();
-        assert_eq!(frames["pool"], frames["capacity"], "all frames are home");
+        eventually("all frames are home", || {
+            let frames = &status(&daemon)["frames"];
+            frames["pool"] == frames["capacity"]
+        });
         if first == "left" {
             town.connect_left();
             eventually("left is up", || is_up(&daemon, "left"));
