@@ -49,12 +49,16 @@ impl Daemon {
         }
     }
 
+    /// Tells the operator, once: in the log, and in `weirctl status` as long as there is room.
     fn warn(&self, what: String) {
-        tracing::warn!("{what}");
-        /// Warnings kept for `weirctl status`; the log has them all.
+        /// Warnings kept for `weirctl status`.
         const WARNINGS_MAX: usize = 32;
         let mut warnings = self.shared.warnings();
-        if warnings.len() < WARNINGS_MAX && !warnings.contains(&what) {
+        if warnings.contains(&what) {
+            return;
+        }
+        tracing::warn!("{what}");
+        if warnings.len() < WARNINGS_MAX {
             warnings.push(what);
         }
     }
