@@ -113,7 +113,6 @@ struct FileWorkers {
 #[serde(deny_unknown_fields, default)]
 struct FileXdp {
     mode: String,
-    need_wakeup: bool,
     busy_poll_us: i64,
     busy_poll_budget: i64,
     bind_retry_ms: i64,
@@ -164,13 +163,7 @@ impl Default for FileWorkers {
 
 impl Default for FileXdp {
     fn default() -> Self {
-        Self {
-            mode: "auto".into(),
-            need_wakeup: true,
-            busy_poll_us: 0,
-            busy_poll_budget: 64,
-            bind_retry_ms: 1000,
-        }
+        Self { mode: "auto".into(), busy_poll_us: 0, busy_poll_budget: 64, bind_retry_ms: 1000 }
     }
 }
 
@@ -408,6 +401,10 @@ fn cores(workers: &FileWorkers) -> Result<Vec<Option<usize>>, ConfigError> {
     let available: BTreeSet<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
     let Some(cores) = &workers.cores else {
+        if count > available.len() {
+            let allowed = format!("1 to {}, a core for each", available.len());
+            return refuse("workers.count", count, allowed);
+        }
         // Core 0 also serves most interrupts, so the last cores are taken first.
         let mut free = available.into_iter().rev();
         return Ok((0..count).map(|_| free.next()).collect());
@@ -458,7 +455,7 @@ fn sockets(rings: &FileRings, xdp: &FileXdp) -> Result<SocketOptions, ConfigErro
         tx_entries: entries("rings.tx", rings.tx)?,
         fill_entries: entries("rings.fill", rings.fill)?,
         completion_entries: entries("rings.completion", rings.completion)?,
-        need_wakeup: xdp.need_wakeup,
+        need_wakeup: true,
         busy_poll: (busy_poll_us > 0).then_some(BusyPoll { busy_poll_us, budget }),
         bind_retry_ms: range("xdp.bind_retry_ms", xdp.bind_retry_ms, 0, 60_000)?,
     })

@@ -291,11 +291,12 @@ impl Turn {
         let mut idle = Idle::new(self.config.idle, now_ns);
         let mut last = Work::default();
         let mut missed = 0;
-        let mut slept_ns = None;
+        // All sleeps since the last packet together: each one is cut short by `SLEEP_MAX`.
+        let (mut slept_ns, mut just_slept) = (0, false);
         loop {
             let before_ns = now_ns;
             now_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            if slept_ns.is_none() {
+            if !just_slept {
                 self.latency.record(now_ns - before_ns, last.transmitted, &mut missed);
             }
             if self.obey(&mut engine) {
@@ -306,15 +307,17 @@ impl Turn {
             self.shared.policy_epoch.store(engine.policy.epoch(), Ordering::Release);
             if last.packets > 0 {
                 idle.busy(now_ns);
-                if let Some(slept_ns) = slept_ns {
+                if slept_ns > 0 {
                     idle.woke(slept_ns);
                 }
+                slept_ns = 0;
             }
-            slept_ns = None;
+            just_slept = false;
             if idle.step(now_ns) == Step::Sleep && last.packets == 0 {
                 self.sleep(&mut engine);
                 let woken_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                slept_ns = Some(woken_ns - now_ns);
+                slept_ns += woken_ns - now_ns;
+                just_slept = true;
             }
         }
     }

@@ -137,7 +137,9 @@ impl Daemon {
                 port.rung()
             );
             let (index, interface) = (port.index(), port.interface().to_owned());
-            slots.push(Slot { index, interface, state: SlotState::Open(Box::new(port)) });
+            let state = SlotState::Open(Box::new(port));
+            let (pause, tried) = (Duration::ZERO, Instant::now());
+            slots.push(Slot { index, interface, state, pause, tried });
         }
         let shared = Arc::new(Shared {
             config,
@@ -149,7 +151,13 @@ impl Daemon {
             frames,
             warnings: Mutex::default(),
         });
-        let server = server.start(Arc::clone(&shared))?;
+        let server = server.start(Arc::clone(&shared)).inspect_err(|_| {
+            for slot in shared.slots().drain(..) {
+                if let SlotState::Open(port) = slot.state {
+                    port.abandon();
+                }
+            }
+        })?;
         let (memory, rung) = (opened.memory, opened.rung);
         let mut daemon =
             Self { shared, bank, memory, rung, mirror, server, host, troubles: Vec::new() };

@@ -64,15 +64,15 @@ impl Rules {
     /// # Errors
     /// [`Failure`]; nothing has changed then, but for [`Failure::NotYetInForce`].
     pub fn carry_out(&mut self, command: &Command) -> Result<Reply, Failure> {
-        if self.retired.collect() >= RETIRED_MAX {
-            let reason = "workers still use older rules; see `weirctl status`".to_owned();
-            return Err(Failure::Busy { reason });
-        }
         let mut candidate = self.ruleset.clone();
         let outcome = candidate.apply(command)?;
         if command.is_listing() {
             let counters = self.compiler.counters();
             return Ok(Reply::Listing(Listing { ruleset: candidate, counters }));
+        }
+        if self.retired.collect() >= RETIRED_MAX {
+            let reason = "workers still use older rules; see `weirctl status`".to_owned();
+            return Err(Failure::Busy { reason });
         }
         let mut epoch = self.policy.epoch();
         let mut in_force = Ok(());

@@ -1,7 +1,7 @@
 //! What all control threads share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::rules::Rules;
 use crate::config::Config;
@@ -17,6 +17,10 @@ pub(crate) struct Slot {
     pub(crate) index: PortIndex,
     pub(crate) interface: String,
     pub(crate) state: SlotState,
+    /// How long after the last attempt to open it the next one is made.
+    pub(crate) pause: Duration,
+    /// When that was.
+    pub(crate) tried: Instant,
 }
 
 /// Whether a port works.

@@ -1,6 +1,7 @@
 //! The supervisor: interfaces that vanish and return, the machine's addresses, what an operator should know.
 
 use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
 
 use super::shared::SlotState;
 use super::{Daemon, ORDER_PATIENCE, report};
@@ -10,15 +11,19 @@ use crate::port::xdp::{Bank, HostAddresses, OpenPort, Site, XdpQueue};
 use crate::route::{Forwarding, MirrorEvent};
 use crate::worker::{Order, OrderError, Worker};
 
+/// Pauses between two attempts to open a port that cannot be opened: they double from the first to the second.
+const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(500);
+const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(8);
+
 impl Daemon {
     pub(super) fn react(&mut self, event: &MirrorEvent) {
         match event {
-            MirrorEvent::PortVanished { port, .. } => {
-                self.close_port(*port, "the interface is gone; Weir waits for its return");
-            }
+            // An event can be late, and the interface back already: what is open is looked at.
+            MirrorEvent::PortVanished { .. } => self.close_stale(),
             // It may be another of that name, with the sockets on the one before dead.
             MirrorEvent::PortAppeared { .. } | MirrorEvent::PortUp { .. } => {
                 self.close_stale();
+                self.hurry();
                 self.reopen_closed();
             }
             MirrorEvent::LocalAddressesChanged => self.refresh_addresses(),
@@ -91,6 +96,14 @@ impl Daemon {
                 &self.bank.area,
             ));
         }
+        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.)
+        let prefixes = forwarding.local_prefixes().iter().filter(|(net, _)| !net.is_loopback());
+        troubles.extend(prefixes.map(|(network, len)| {
+            format!(
+                "local route {network}/{len}: only single addresses are passed up; packets to the others of \
+                 that prefix are dropped (local_address)"
+            )
+        }));
         let mut warnings = self.shared.warnings();
         warnings.retain(|warning| !self.troubles.contains(warning) || troubles.contains(warning));
         drop(warnings);
@@ -105,8 +118,7 @@ impl Daemon {
     /// Tells the programs of all ports the machine's addresses, and again next time if one did not take
     /// them.
     fn refresh_addresses(&mut self) {
-        let forwarding = self.shared.forwarding.current();
-        let host = host_addresses(&forwarding);
+        let host = host_addresses(&self.shared.forwarding.current());
         if host == self.host {
             return;
         }
@@ -118,15 +130,6 @@ impl Daemon {
                 failed = true;
             }
         }
-        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.)
-        for (network, len) in
-            forwarding.local_prefixes().iter().filter(|(net, _)| !net.is_loopback())
-        {
-            self.warn(format!(
-                "local route {network}/{len}: only single addresses are passed up; packets to the others of \
-                 that prefix are dropped (local_address)"
-            ));
-        }
         if !failed {
             self.host = host;
         }
@@ -135,16 +138,13 @@ impl Daemon {
     /// Closes ports that serve an interface which is not that of their name any more, or that packets may
     /// pass by. Events tell most of it at once; an event can be lost, this cannot.
     fn close_stale(&self) {
-        let forwarding = self.shared.forwarding.current();
         let mut stale = Vec::new();
         for slot in self.shared.slots().iter() {
             let SlotState::Open(open) = &slot.state else { continue };
-            let now = forwarding.port(slot.index).and_then(|link| link.ifindex);
-            if now != Some(open.ifindex()) {
-                stale.push((
-                    slot.index,
-                    "the interface is gone, or is another of that name".to_owned(),
-                ));
+            // Asked of the kernel itself: a snapshot may be older than the event that led here.
+            if af_xdp::nic::ifindex(&slot.interface).ok() != Some(open.ifindex()) {
+                let why = "the interface is gone; Weir waits for its return".to_owned();
+                stale.push((slot.index, why));
             } else if let Some(why) = open.bypass() {
                 stale.push((slot.index, why));
             }
@@ -187,23 +187,38 @@ impl Daemon {
             .slots()
             .iter()
             .filter(|slot| matches!(slot.state, SlotState::Closed(_)))
+            .filter(|slot| slot.tried.elapsed() >= slot.pause)
             .map(|slot| (slot.index, slot.interface.clone()))
             .collect();
         for (index, interface) in closed {
             if af_xdp::nic::ifindex(&interface).is_err() {
                 continue;
             }
-            let state = match self.reopen(index, &interface) {
+            let opened = self.reopen(index, &interface);
+            let mut slots = self.shared.slots();
+            let Some(slot) = slots.iter_mut().find(|slot| slot.index == index) else { continue };
+            slot.tried = Instant::now();
+            match opened {
                 Ok(port) => {
                     tracing::info!("{interface}: open again, {}", port.rung());
-                    SlotState::Open(Box::new(port))
+                    slot.pause = Duration::ZERO;
+                    slot.state = SlotState::Open(Box::new(port));
                 }
-                Err(why) => SlotState::Closed(why),
-            };
-            if let Some(slot) = self.shared.slots().iter_mut().find(|slot| slot.index == index) {
-                slot.state = state;
+                Err(why) => {
+                    // Each attempt takes the NIC's queues for a moment: not twice a second for ever.
+                    slot.pause = (slot.pause * 2).clamp(REOPEN_PAUSE_MIN, REOPEN_PAUSE_MAX);
+                    if matches!(&slot.state, SlotState::Closed(before) if *before != why) {
+                        tracing::warn!("{interface}: still closed: {why}");
+                    }
+                    slot.state = SlotState::Closed(why);
+                }
             }
         }
+    }
+
+    /// Something happened to an interface: what is closed is tried again at once.
+    fn hurry(&self) {
+        self.shared.slots().iter_mut().for_each(|slot| slot.pause = Duration::ZERO);
     }
 
     fn reopen(&self, index: PortIndex, interface: &str) -> Result<OpenPort, String> {

@@ -1,5 +1,7 @@
 //! `PortSet`: the ports of one worker, and what is on its way to their transmit rings.
 
+use std::collections::VecDeque;
+
 use super::{PORTS_MAX, Port, PortIndex, Trouble};
 use crate::batch::BATCH_MAX;
 use crate::frame::{Frame, FramePool};
@@ -21,10 +23,9 @@ pub struct PortSet {
     unkicked: u32,
     /// What went wrong in queues that are closed by now.
     past: Trouble,
-    /// Frames of closed queues that their devices may still touch; they count as lent.
-    quarantine: Vec<Frame>,
-    /// When the last of them is safe.
-    release_ns: u64,
+    /// Frames of closed queues that their devices may still touch, by the time at which they are safe;
+    /// they count as lent.
+    quarantine: VecDeque<(u64, Vec<Frame>)>,
 }
 
 impl Default for PortSet {
@@ -49,8 +50,7 @@ impl PortSet {
             waiting: 0,
             unkicked: 0,
             past: Trouble::default(),
-            quarantine: Vec::new(),
-            release_ns: 0,
+            quarantine: VecDeque::new(),
         }
     }
 
@@ -77,8 +77,9 @@ impl PortSet {
             if quarantine_ns == 0 {
                 queue.close(&mut |frame| pool.put(frame));
             } else {
-                self.release_ns = self.release_ns.max(now_ns.saturating_add(quarantine_ns));
-                queue.close(&mut |frame| self.quarantine.push(frame));
+                let mut frames = Vec::with_capacity(queue.lent());
+                queue.close(&mut |frame| frames.push(frame));
+                self.quarantine.push_back((now_ns.saturating_add(quarantine_ns), frames));
             }
         }
         let Some(outbox) = self.outboxes.get_mut(port.as_usize()) else { return };
@@ -90,8 +91,9 @@ impl PortSet {
 
     /// Ends the quarantine of frames whose devices have let go of them by now.
     pub fn release(&mut self, pool: &mut FramePool, now_ns: u64) {
-        if !self.quarantine.is_empty() && now_ns >= self.release_ns {
-            self.quarantine.drain(..).for_each(|frame| pool.put(frame));
+        while self.quarantine.front().is_some_and(|(safe_ns, _)| now_ns >= *safe_ns) {
+            let Some((_, frames)) = self.quarantine.pop_front() else { break };
+            frames.into_iter().for_each(|frame| pool.put(frame));
         }
     }
 
@@ -215,7 +217,8 @@ impl PortSet {
     /// Frames lent by all queues, those in quarantine included.
     #[must_use]
     pub fn lent(&self) -> usize {
-        self.quarantine.len() + self.queues.iter().map(|queue| queue.lent()).sum::<usize>()
+        let resting: usize = self.quarantine.iter().map(|(_, frames)| frames.len()).sum();
+        resting + self.queues.iter().map(|queue| queue.lent()).sum::<usize>()
     }
 
     /// Copies levels and troubles into the counters.

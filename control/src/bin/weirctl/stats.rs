@@ -13,9 +13,10 @@ pub(crate) fn run(
     watch: Option<u32>,
     output: &mut Output,
 ) -> Result<(), Failed> {
-    let mut client = Client::connect(socket)?;
     let mut before: Option<Stats> = None;
     loop {
+        // Anew each time: the daemon hangs up on clients that are silent for long.
+        let mut client = Client::connect(socket)?;
         let Reply::Stats(stats) = client.request(RequestBody::Stats)? else {
             return Err(ClientError::UnexpectedReply.into());
         };

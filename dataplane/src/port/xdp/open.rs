@@ -111,11 +111,36 @@ struct BoundPort {
     ifindex: u32,
     rung: Rung,
     program: Program,
+    area: Arc<Area>,
+    config: SocketConfig,
     sockets: Vec<Socket>,
     fill_frames: u32,
 }
 
 impl BoundPort {
+    /// Some drivers change their number of queues when a program is attached (virtio_net adds one for each
+    /// core). The new ones get sockets too, or their packets would pass Weir by.
+    fn serve_new_queues(&mut self) -> Result<(), OpenError> {
+        let interface = || self.interface.clone();
+        let queues = af_xdp::nic::queues(&self.interface)
+            .map_err(|source| OpenError::Socket { interface: interface(), source })?
+            .bindable();
+        if queues > QUEUES_MAX {
+            return Err(OpenError::ManyQueues { interface: interface(), queues });
+        }
+        let share = self.sockets.first().map(Socket::handle);
+        for queue in u32::try_from(self.sockets.len()).unwrap_or(queues)..queues {
+            let socket =
+                Socket::bind(&self.area, share.as_ref(), self.ifindex, queue, &self.config)
+                    .map_err(|source| OpenError::Socket { interface: interface(), source })?;
+            self.program.set_socket(queue, socket.as_fd()).map_err(|source| {
+                OpenError::Program { interface: interface(), source: Box::new(source) }
+            })?;
+            self.sockets.push(socket);
+        }
+        Ok(())
+    }
+
     fn attach(mut self) -> Result<(OpenPort, Vec<Socket>), OpenError> {
         let error = |source| OpenError::Program {
             interface: self.interface.clone(),
@@ -127,6 +152,11 @@ impl BoundPort {
             .program
             .attach(&self.interface, self.ifindex, self.rung.attach_mode())
             .map_err(error)?;
+        if let Err(error) = self.serve_new_queues() {
+            // The one that is reported is the one to mend.
+            let _ = attachment.remove();
+            return Err(error);
+        }
         let port = OpenPort {
             index: self.index,
             ifindex: self.ifindex,
@@ -246,7 +276,18 @@ impl Bank {
             program.set_socket(queue, socket.as_fd()).map_err(program_error)?;
         }
         let interface = interface.to_owned();
-        Ok(BoundPort { index, interface, ifindex, rung, program, sockets, fill_frames })
+        let (area, config) = (Arc::clone(area), self.socket_config(rung, patience));
+        Ok(BoundPort {
+            index,
+            interface,
+            ifindex,
+            rung,
+            program,
+            area,
+            config,
+            sockets,
+            fill_frames,
+        })
     }
 
     fn queues(&self, interface: &str) -> Result<u32, OpenError> {
@@ -411,7 +452,8 @@ impl OpenPort {
     }
 
     /// Undoes the opening, for a start that did not succeed. Where an earlier Weir's program was dropping
-    /// forwarded traffic, this one stays in its place and goes on dropping it.
+    /// forwarded traffic, this one stays in its place and goes on dropping it, if `on_exit` still says so;
+    /// with `pass` it goes, and the other with it.
     pub fn abandon(self) {
         if self.took_over {
             self.attachment.close();

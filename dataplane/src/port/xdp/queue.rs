@@ -139,6 +139,7 @@ impl Port for XdpQueue {
 
     fn kick(&mut self) {
         if !self.socket.tx_needs_wake() {
+            self.wake_again = false;
             return;
         }
         match self.socket.wake_tx() {
