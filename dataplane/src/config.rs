@@ -225,8 +225,6 @@ pub struct SocketOptions {
     pub fill_entries: u32,
     /// Entries of each completion ring.
     pub completion_entries: u32,
-    /// Whether the kernel says when it wants to be woken.
-    pub need_wakeup: bool,
     /// Preferred busy polling, if any.
     pub busy_poll: Option<BusyPoll>,
     /// How long a busy queue is tried again, in milliseconds.
@@ -455,7 +453,6 @@ fn sockets(rings: &FileRings, xdp: &FileXdp) -> Result<SocketOptions, ConfigErro
         tx_entries: entries("rings.tx", rings.tx)?,
         fill_entries: entries("rings.fill", rings.fill)?,
         completion_entries: entries("rings.completion", rings.completion)?,
-        need_wakeup: true,
         busy_poll: (busy_poll_us > 0).then_some(BusyPoll { busy_poll_us, budget }),
         bind_retry_ms: range("xdp.bind_retry_ms", xdp.bind_retry_ms, 0, 60_000)?,
     })

@@ -38,7 +38,6 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
             tx_entries: 64,
             fill_entries: RING_ENTRIES,
             completion_entries: 64,
-            need_wakeup: true,
             busy_poll: None,
             bind_retry_ms: 1000,
         },

@@ -105,7 +105,6 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
             tx_entries: options.ring,
             fill_entries: options.ring,
             completion_entries: options.ring,
-            need_wakeup: true,
             busy_poll: None,
             bind_retry_ms: 2000,
         },

@@ -11,12 +11,11 @@ use weir_control::protocol::{
 };
 
 use super::shared::{Shared, Slot, SlotState};
-use crate::frame::HEADROOM_BYTES;
 use crate::port::xdp::OpenPort;
 use crate::route::PortLink;
 use crate::telemetry::{Counter, Counters, Latency};
 use crate::verdict::DropReason;
-use crate::wire::ethernet::MacAddr;
+use crate::wire::ethernet::{HEADER_BYTES, MacAddr};
 use crate::worker::{State, Worker};
 
 /// How the daemon is.
@@ -100,9 +99,8 @@ pub(crate) fn link_troubles(
         troubles
             .push(format!("{name}: the link is down: `ip link set {name} up`, or see its cable"));
     }
-    // Of a chunk, less the headroom and the Ethernet header.
-    let room = area.chunk_bytes.saturating_sub(u32::from(HEADROOM_BYTES));
-    let mtu_max = room.saturating_sub(14);
+    let header_bytes = u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX);
+    let mtu_max = area.frame_bytes_max().saturating_sub(header_bytes);
     if link.mtu > mtu_max {
         troubles.push(format!(
             "{name}: MTU {} is more than a chunk of {} bytes holds; the kernel drops larger packets: \

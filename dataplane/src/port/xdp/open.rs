@@ -331,7 +331,7 @@ impl Bank {
             fill_entries: self.sockets.fill_entries,
             completion_entries: self.sockets.completion_entries,
             rung,
-            need_wakeup: self.sockets.need_wakeup,
+            need_wakeup: true,
             busy_poll: self.sockets.busy_poll,
             tx_budget: TX_BUDGET.min(self.sockets.tx_entries),
             bind_retry,
