@@ -6,17 +6,20 @@
 //! counted by the sender. The order of one flow is kept, for all of its packets that come by one queue
 //! take the same way.
 
+use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ahash::RandomState;
 use crossbeam_queue::ArrayQueue;
 
 use crate::batch::{Headers, Piece};
+use crate::conntrack::{Tuple, bits6};
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::wake::Waker;
+use crate::wire::IpProtocol;
 
 /// Packets that a worker's inbox holds at most.
 pub const INBOX_PACKETS_MAX: usize = 4096;
@@ -109,6 +112,54 @@ impl FlowHash {
         Self { keys: RandomState::with_seeds(a, b, c, d), workers: workers as u64 }
     }
 
+    /// The hash of a flow, the same for both of its directions.
+    #[must_use]
+    #[inline]
+    pub fn flow(&self, tuple: &Tuple) -> u64 {
+        let (source_port, destination_port) = match IpProtocol(tuple.protocol) {
+            // A query and its answer differ in type; the identifier is one for both.
+            IpProtocol::ICMP | IpProtocol::ICMPV6 => (tuple.source_port, tuple.source_port),
+            _ => (tuple.source_port, tuple.destination_port),
+        };
+        match (tuple.source, tuple.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => self.hash4(
+                end(source, source_port),
+                end(destination, destination_port),
+                tuple.protocol,
+            ),
+            (source, destination) => {
+                let from = (bits6(source), source_port);
+                let to = (bits6(destination), destination_port);
+                let (low, high) = if from <= to { (from, to) } else { (to, from) };
+                let ports = u64::from(low.1) << 32 | u64::from(high.1) << 16;
+                let mut hasher = self.keys.build_hasher();
+                hasher.write_u128(low.0);
+                hasher.write_u128(high.0);
+                hasher.write_u64(ports | u64::from(tuple.protocol));
+                hasher.finish()
+            }
+        }
+    }
+
+    #[inline]
+    fn hash4(&self, from: u64, to: u64, protocol: u8) -> u64 {
+        let (low, high) = if from <= to { (from, to) } else { (to, from) };
+        // Two aligned words: an address with its port each, the protocol above the lower one's port.
+        let mut hasher = self.keys.build_hasher();
+        hasher.write_u64(low | u64::from(protocol) << 48);
+        hasher.write_u64(high);
+        hasher.finish()
+    }
+
+    /// The worker of the flow with this hash.
+    #[must_use]
+    #[inline]
+    pub fn worker_of(&self, hash: u64) -> usize {
+        // The high half of the product: an unbiased enough range reduction without a division.
+        let worker = (u128::from(hash) * u128::from(self.workers)) >> 64;
+        usize::try_from(worker).unwrap_or(0)
+    }
+
     /// The worker of the packet's flow.
     ///
     /// Ports count only for whole datagrams: all fragments of a datagram must meet on one worker, and
@@ -124,12 +175,7 @@ impl FlowHash {
         };
         let (from, to) =
             (end(headers.source, source_port), end(headers.destination, destination_port));
-        let (low, high) = if from <= to { (from, to) } else { (to, from) };
-        // Two aligned words: an address with its port each, the protocol above the lower one's port.
-        let hash = self.keys.hash_one([low | u64::from(headers.protocol) << 48, high]);
-        // The high half of the product: an unbiased enough range reduction without a division.
-        let worker = (u128::from(hash) * u128::from(self.workers)) >> 64;
-        usize::try_from(worker).unwrap_or(0)
+        self.worker_of(self.hash4(from, to, headers.protocol))
     }
 }
 
