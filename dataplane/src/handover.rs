@@ -14,7 +14,6 @@ use std::sync::Arc;
 use ahash::RandomState;
 use crossbeam_queue::ArrayQueue;
 
-use crate::batch::{Headers, Piece};
 use crate::conntrack::{Tuple, bits6};
 use crate::frame::Frame;
 use crate::port::PortIndex;
@@ -160,22 +159,10 @@ impl FlowHash {
         usize::try_from(worker).unwrap_or(0)
     }
 
-    /// The worker of the packet's flow.
-    ///
-    /// Ports count only for whole datagrams: all fragments of a datagram must meet on one worker, and
-    /// only the first has ports.
+    /// The worker of a flow.
     #[must_use]
-    pub fn worker(&self, headers: &Headers) -> usize {
-        if self.workers == 1 {
-            return 0;
-        }
-        let (source_port, destination_port) = match headers.piece {
-            Piece::Whole => (headers.source_port, headers.destination_port),
-            Piece::First | Piece::Later(_) => (0, 0),
-        };
-        let (from, to) =
-            (end(headers.source, source_port), end(headers.destination, destination_port));
-        self.worker_of(self.hash4(from, to, headers.protocol))
+    pub fn worker(&self, tuple: &Tuple) -> usize {
+        self.worker_of(self.flow(tuple))
     }
 }
 
@@ -189,38 +176,31 @@ mod tests {
 
     use super::*;
 
+    fn tuple(protocol: u8, source_port: u16, destination_port: u16) -> Tuple {
+        let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        Tuple { source, destination, source_port, destination_port, protocol }
+    }
+
     proptest! {
         #[test]
         fn both_directions_live_on_one_worker(
-            source: u32, destination: u32, source_port: u16, destination_port: u16, protocol: u8, seed: [u64; 4],
+            source: u128, destination: u128, six: bool, source_port: u16, destination_port: u16,
+            protocol in prop::sample::select(vec![1_u8, 6, 17, 58, 89]), seed: [u64; 4],
         ) {
             let hash = FlowHash::new(seed, 3);
-            let there = Headers {
-                source: source.into(), destination: destination.into(),
-                source_port, destination_port, protocol, ..Headers::default()
+            let address = |bits: u128| if six {
+                IpAddr::V6(bits.into())
+            } else {
+                IpAddr::V4(Ipv4Addr::from_bits(bits.try_into().unwrap_or(bits as u32)))
             };
-            let back = Headers {
-                source: destination.into(), destination: source.into(),
-                source_port: destination_port, destination_port: source_port, ..there
+            let there = Tuple {
+                source: address(source), destination: address(destination),
+                source_port, destination_port, protocol,
             };
-            prop_assert_eq!(hash.worker(&there), hash.worker(&back));
-            prop_assert!(hash.worker(&there) < 3);
-        }
-    }
-
-    #[test]
-    fn all_fragments_of_a_datagram_live_on_one_worker() {
-        let hash = FlowHash::new([1, 2, 3, 4], 4);
-        for source in 0..100 {
-            let later = Headers {
-                source: source.into(),
-                protocol: 17,
-                piece: Piece::Later(1),
-                ..Headers::default()
-            };
-            let first =
-                Headers { source_port: 1000, destination_port: 53, piece: Piece::First, ..later };
-            assert_eq!(hash.worker(&first), hash.worker(&later), "from {}", later.source);
+            if let Some(back) = there.inverted() {
+                prop_assert_eq!(hash.flow(&there), hash.flow(&back));
+                prop_assert!(hash.worker(&there) < 3);
+            }
         }
     }
 
@@ -229,9 +209,7 @@ mod tests {
         let hash = FlowHash::new([1, 2, 3, 4], 4);
         let mut flows = [0_u32; 4];
         for source_port in 0..4000 {
-            let headers =
-                Headers { source_port, destination_port: 80, protocol: 6, ..Headers::default() };
-            flows[hash.worker(&headers)] += 1;
+            flows[hash.worker(&tuple(6, source_port, 80))] += 1;
         }
         for count in flows {
             assert!((850..1150).contains(&count), "{flows:?}");
