@@ -26,6 +26,7 @@
 #[allow(dead_code, reason = "shared with another test")]
 #[path = "../engine/chance.rs"]
 mod chance;
+mod cases;
 mod datagram;
 mod generate;
 mod grid;
@@ -109,6 +110,26 @@ fn random_sequences_mean_to_weir_what_they_mean_to_the_kernel() {
 fn every_state_and_segment() {
     let Some(mut pair) = pair() else { return };
     assert_same(&mut pair, &grid::grid());
+}
+
+#[test]
+fn cases_written_by_hand() {
+    let Some(mut pair) = pair() else { return };
+    let mut cases = cases::cases();
+    cases.sort_by_key(|case| case.settings.clone());
+    let mut unexpected = String::new();
+    for group in cases.chunk_by(|one, other| one.settings == other.settings) {
+        pair.set(&group[0].settings);
+        let sequences: Vec<Sequence> = group.iter().map(|case| case.sequence.clone()).collect();
+        for (case, course) in group.iter().zip(pair.play(&sequences)) {
+            let lines = case.unexpected(&course);
+            if course.differs || !lines.is_empty() {
+                unexpected += &script::report(&case.sequence, &course);
+                lines.iter().for_each(|line| unexpected += &format!("  the kernel: {line}\n"));
+            }
+        }
+    }
+    assert!(unexpected.is_empty(), "{unexpected}");
 }
 
 #[test]
