@@ -89,11 +89,16 @@ impl Compiler {
             })?);
         }
         self.rules.extend(fresh);
-        let asks = |rule: &CompiledRule| {
-            rule.tests.iter().any(|test| matches!(test, MatchTest::Connection(_)))
+        let tests = || rules.iter().flat_map(|rule: &CompiledRule| rule.tests.iter());
+        let asked = || {
+            tests().filter_map(|test| match test {
+                MatchTest::Connection(test) => Some(test),
+                MatchTest::Transport(_) => None,
+            })
         };
         Ok(Policy {
-            tracks: rules.iter().any(asks),
+            tracks: asked().next().is_some(),
+            inspects_flows: asked().any(|test| test.flow.is_some()),
             rules: rules.into(),
             default: match chain.policy {
                 ruleset::Policy::Accept => Action::Accept,
