@@ -132,8 +132,12 @@ pub enum ParseErrorKind {
     PortRange(#[from] PortRangeError),
     #[error("Only one `--{option}' allowed")]
     TcpOptionRepeated { option: &'static str },
-    #[error("udp: option \"--{option}\" can only be used once.")]
-    UdpOptionRepeated { option: &'static str },
+    #[error("Port range {first}-{last} is negative.")]
+    PortRangeNegative { first: u16, last: u16 },
+    #[error("{name}: option \"--{option}\" can only be used once.")]
+    OptionRepeated { name: &'static str, option: &'static str },
+    #[error("{name}: Too many components for option \"--{option}\" (max: 2)")]
+    OptionComponents { name: &'static str, option: &'static str },
     #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
     TcpFlagsRepeated,
     #[error("--tcp-flags requires two args.")]

@@ -151,6 +151,9 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             // 1.8.9 lets the udp match wrap ports and turn ranges around; 1.8.11 does not.
             | ParseErrorKind::UdpPort { .. }
             | ParseErrorKind::PortRange(_)
+            | ParseErrorKind::PortRangeNegative { .. }
+            // iptables forgets the `!`.
+            | ParseErrorKind::NegatedOption { option: 'w' | 'W' | '4' }
             // iptables reads the digits at the beginning and ignores the rest.
             | ParseErrorKind::WaitSeconds
             // iptables would ask a name server.

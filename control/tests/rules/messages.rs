@@ -166,7 +166,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 76] = [
+const WRONG: [&str; 78] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -230,6 +230,8 @@ const WRONG: [&str; 76] = [
     "-A FORWARD -p tcp --tcp-flags SYN ! -s 1.1.1.1",
     "-A FORWARD -p tcp --dport 80 --dport 81",
     "-A FORWARD -p udp --sport 1 --sport 2",
+    "-A FORWARD -p udp --sport 1:2:3",
+    "-A FORWARD -p udp --sport ::",
     "-A FORWARD -p udp --syn",
     "-A FORWARD ! -s 1.2.3.4,1.2.3.5",
     "-R FORWARD 1 -s 1.2.3.4,1.2.3.5",
