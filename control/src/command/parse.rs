@@ -334,6 +334,7 @@ impl<'a> Parser<'a> {
         if let Some(word) = self.wait_interval.filter(|_| self.wait.is_none()) {
             return Err(Refusal::at(word, ParseErrorKind::WaitIntervalAlone));
         }
+        self.specification.finish()?;
         if let Some(word) = self.getopt.rest() {
             return Err(Refusal::at(word, ParseErrorKind::TrailingArguments));
         }

@@ -132,6 +132,11 @@ impl<'a> Specification<'a> {
         }
     }
 
+    /// Whether each match has the options it needs.
+    pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
+        self.extensions.iter().try_for_each(Extension::finish)
+    }
+
     /// All rules that the comma lists stand for, sources outside.
     pub(super) fn expand(&mut self, one_only: bool) -> Result<Vec<Rule>, Refusal<'a>> {
         self.rule.matches = self.extensions.iter().map(|e| e.value.clone()).collect();

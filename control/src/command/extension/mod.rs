@@ -1,22 +1,27 @@
-//! The matches of a command line: which options each of them adds, and how those are read.
+//! The matches of a command line: which options each of them adds, how those are read, and what
+//! must not be missing.
 //!
 //! A new match is a file here with the table of its options and a function that reads one of them,
 //! a variant of [`ExtensionKey`], and a line in each function of this file.
 
+mod conntrack;
 mod guided;
+mod state;
 mod tcp;
 mod udp;
 
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::refusal::Refusal;
-use crate::rule::{Match, Names, TcpMatch, UdpMatch};
+use crate::rule::{ConntrackMatch, Match, Names, StateMatch, TcpMatch, UdpMatch};
 
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExtensionKey {
     Tcp(tcp::Key),
     Udp(udp::Key),
+    State,
+    Conntrack(conntrack::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means. Of several names for the
@@ -48,6 +53,8 @@ impl<'a> Extension<'a> {
         let value = match name {
             "tcp" => Match::Tcp(TcpMatch::default()),
             "udp" => Match::Udp(UdpMatch::default()),
+            "state" => Match::State(StateMatch::default()),
+            "conntrack" => Match::Conntrack(ConntrackMatch::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -58,6 +65,8 @@ impl<'a> Extension<'a> {
         match self.value {
             Match::Tcp(_) => &tcp::OPTIONS,
             Match::Udp(_) => &udp::OPTIONS,
+            Match::State(_) => &state::OPTIONS,
+            Match::Conntrack(_) => &conntrack::OPTIONS,
         }
     }
 
@@ -72,6 +81,10 @@ impl<'a> Extension<'a> {
         match (&mut self.value, key) {
             (Match::Tcp(tcp), ExtensionKey::Tcp(key)) => tcp::read(tcp, key, given, getopt),
             (Match::Udp(udp), ExtensionKey::Udp(key)) => udp::read(udp, key, given),
+            (Match::State(state), ExtensionKey::State) => state::read(state, given),
+            (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
+                conntrack::read(conntrack, key, given)
+            }
             // The key comes from the match's own table.
             _ => Ok(()),
         }
@@ -97,5 +110,16 @@ impl<'a> Extension<'a> {
             _ => ParseErrorKind::OptionRepeated { name: self.value.name(), option: option_name },
         };
         Err(Refusal::at(option, kind))
+    }
+
+    /// What iptables checks of each match when all words are read: that it has the options it needs.
+    pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
+        if !self.seen.is_empty() {
+            return Ok(());
+        }
+        match self.value.validate() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Refusal::at(self.word, ParseErrorKind::Incomplete(error))),
+        }
     }
 }
