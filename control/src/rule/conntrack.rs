@@ -216,7 +216,8 @@ pub struct ConntrackMatch {
     /// `--ctstatus`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statuses: Option<Negatable<CtStatuses>>,
-    /// `--ctexpire`
+    /// `--ctexpire`: what is left of the connection's life. For the first packet, whose connection
+    /// is not confirmed yet, the kernel reads 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Negatable<ExpireRange>>,
     /// `--ctdir`; it takes no `!`.
