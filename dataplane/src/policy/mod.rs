@@ -11,7 +11,7 @@ mod counters;
 mod rule;
 
 pub use compile::{CompileError, Compiler};
-pub use connection::{Connection, Test, state_bit};
+pub use connection::Connection;
 pub use counters::{Count, RuleCounters};
 pub use rule::{Action, Evaluation, Ports, TransportTest};
 
