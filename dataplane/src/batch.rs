@@ -98,6 +98,8 @@ pub struct Batch {
     pub next_hop: [Ipv4Addr; BATCH_MAX],
     /// Largest IPv4 packet that this way takes, set by `route`.
     pub mtu: [u16; BATCH_MAX],
+    /// The datagram in reassembly whose first fragment this is.
+    datagram: [Option<u8>; BATCH_MAX],
     /// The ICMP error that answers a dropped packet, if any.
     pub answer: [Option<IcmpError>; BATCH_MAX],
 }
@@ -128,6 +130,7 @@ impl Batch {
             verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
             next_hop: [Ipv4Addr::UNSPECIFIED; BATCH_MAX],
             mtu: [0; BATCH_MAX],
+            datagram: [None; BATCH_MAX],
             answer: [None; BATCH_MAX],
         }
     }
@@ -168,6 +171,7 @@ impl Batch {
         self.ingress[i] = ingress;
         self.verdict[i] = verdict;
         self.answer[i] = None;
+        self.datagram[i] = None;
         self.tracked[i] = Tracked::UNTRACKED;
         self.turn |= 1 << i;
         self.len += 1;
@@ -208,6 +212,25 @@ impl Batch {
     pub fn put_off(&mut self, i: usize) {
         self.turn &= !(1 << i);
         self.waiting |= 1 << i;
+    }
+
+    /// Takes packet `i` away from the stages: its frame is elsewhere.
+    pub fn withdraw(&mut self, i: usize) {
+        self.turn &= !(1 << i);
+    }
+
+    /// Puts a whole datagram in the place of the fragment that completed it: the frame of its first fragment, and
+    /// where the others are.
+    pub fn bring_back(&mut self, i: usize, first: Frame, datagram: usize) {
+        self.frames[i] = Some(first);
+        self.datagram[i] = u8::try_from(datagram).ok();
+        self.turn |= 1 << i;
+    }
+
+    /// The datagram in reassembly whose first fragment packet `i` is.
+    #[must_use]
+    pub fn datagram(&self, i: usize) -> Option<usize> {
+        self.datagram[i].map(usize::from)
     }
 
     /// Puts all packets off but the first: they are decided about one after the other.

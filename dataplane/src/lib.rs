@@ -12,6 +12,7 @@
 //! | [`conntrack`] | which packets belong together, decided as netfilter does |
 //! | [`policy`] | rules, compiled; their counters |
 //! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
+//! | [`reassembly`] | fragments that wait for each other |
 //! | [`hold`] | packets that wait for the hardware address of their next hop |
 //! | [`handover`] | packets on their way to the worker of their flow |
 //! | [`respond`] | packets that Weir makes itself |
@@ -49,6 +50,7 @@ pub mod policy;
 pub mod port;
 pub mod program;
 pub mod publish;
+pub mod reassembly;
 pub mod respond;
 pub mod route;
 pub mod stage;

@@ -1,7 +1,7 @@
 //! The stages in order.
 //!
 //! ```text
-//! receive -> parse -> hand_over -> track -> route -> decide -> confirm -> answer -> emit -> transmit
+//! receive -> parse -> hand_over -> reassemble -> track -> route -> decide -> confirm -> answer -> emit -> transmit
 //!                        |           ^                           |                   |
 //!                        v           '---- put off: one by one --'                   +-> hold (next hop unknown)
 //!                  other worker's inbox                                              '-> drop, counted by reason
@@ -51,12 +51,15 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
     if origin == Origin::Port && decisions.inboxes.workers() > 1 {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
     }
+    if decisions.tracks {
+        stage::reassemble(batch, (decisions.flow_hash, decisions.worker), emitter);
+    }
     if decisions.policy.inspects_flows() {
         batch.one_by_one();
     }
     loop {
         if decisions.tracks {
-            stage::track(batch, decisions.conntrack);
+            stage::track(batch, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
         stage::decide(batch, decisions.policy, decisions.worker, decisions.conntrack);

@@ -10,6 +10,7 @@ mod decide;
 mod emit;
 mod hand_over;
 mod parse;
+mod reassemble;
 mod route;
 mod track;
 
@@ -19,5 +20,6 @@ pub use decide::decide;
 pub use emit::{Emitter, Way, emit};
 pub use hand_over::hand_over;
 pub use parse::parse;
+pub use reassemble::{drop_datagram, reassemble};
 pub use route::route;
 pub use track::track;

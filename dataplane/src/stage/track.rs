@@ -6,6 +6,7 @@
 
 use crate::batch::{Batch, Piece};
 use crate::conntrack::{Conntrack, Packet, Untrackable};
+use crate::reassembly::Reassembly;
 
 /// Packet `i` as connection tracking sees it.
 ///
@@ -22,9 +23,12 @@ pub(super) fn packet(batch: &Batch, i: usize) -> Result<Packet<'_>, Untrackable>
 }
 
 /// Tracks every packet whose turn it is.
-pub fn track(batch: &mut Batch, conntrack: &mut Conntrack) {
+pub fn track(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+    if batch.turn().any(|i| batch.datagram(i).is_some()) {
+        track_datagrams(batch, conntrack, reassembly);
+    }
     for i in batch.turn() {
-        if !batch.is_open(i) {
+        if !batch.is_open(i) || batch.datagram(i).is_some() {
             continue;
         }
         if let Ok(packet) = packet(batch, i) {
@@ -36,12 +40,13 @@ pub fn track(batch: &mut Batch, conntrack: &mut Conntrack) {
     for i in batch.turn() {
         if let Ok(packet) = packet(batch, i)
             && batch.is_open(i)
+            && batch.datagram(i).is_none()
         {
             conntrack.prefetch_flow(&packet, batch.flow_hash[i]);
         }
     }
     for i in batch.turn() {
-        if !batch.is_open(i) {
+        if !batch.is_open(i) || batch.datagram(i).is_some() {
             continue;
         }
         let tracked = match packet(batch, i) {
@@ -52,5 +57,26 @@ pub fn track(batch: &mut Batch, conntrack: &mut Conntrack) {
             Some(tracked) => batch.tracked[i] = tracked,
             None => batch.put_off(i),
         }
+    }
+}
+
+/// Datagrams that came in fragments, put together for as long as they are looked at: each in a turn of its own.
+#[cold]
+fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+    let alone = batch.turn().count() == 1;
+    for i in batch.turn() {
+        let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
+        if !alone {
+            batch.put_off(i);
+            continue;
+        }
+        let headers = batch.headers[i];
+        let whole = reassembly.whole(datagram, batch.bytes(i));
+        let packet =
+            Packet::new(headers.source.into(), headers.destination.into(), headers.protocol, whole);
+        batch.tracked[i] = match packet {
+            Ok(packet) => conntrack.track(&packet),
+            Err(why) => conntrack.untrackable(why),
+        };
     }
 }
