@@ -188,10 +188,11 @@ mod tests {
             protocol in prop::sample::select(vec![1_u8, 6, 17, 58, 89]), seed: [u64; 4],
         ) {
             let hash = FlowHash::new(seed, 3);
+            #[expect(clippy::cast_possible_truncation, reason = "the upper 32 bits")]
             let address = |bits: u128| if six {
                 IpAddr::V6(bits.into())
             } else {
-                IpAddr::V4(Ipv4Addr::from_bits(bits.try_into().unwrap_or(bits as u32)))
+                IpAddr::V4(Ipv4Addr::from_bits((bits >> 96) as u32))
             };
             let there = Tuple {
                 source: address(source), destination: address(destination),

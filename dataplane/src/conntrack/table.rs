@@ -338,7 +338,7 @@ mod tests {
             let mut table = Table::new(24, false);
             let mut twin: HashMap<u64, (u32, bool)> = HashMap::new();
             for (name, insert, half_open) in steps {
-                let hash = (name % poor) << 20 | name % 2 << 33;
+                let hash = ((name % poor) << 20) | ((name % 2) << 33);
                 let found = table.find(hash, |flow, _| flow.addresses == name);
                 prop_assert_eq!(found.map(|found| found.flow), twin.get(&name).map(|(flow, _)| *flow));
                 match found {
@@ -368,7 +368,7 @@ mod tests {
                 prop_assert_eq!(table.half_open() as usize, half_open);
             }
             for (name, _) in twin {
-                let hash = (name % poor) << 20 | name % 2 << 33;
+                let hash = ((name % poor) << 20) | ((name % 2) << 33);
                 let found = table.find(hash, |flow, _| flow.addresses == name);
                 table.remove(hash, found.expect("it is in there"));
             }
