@@ -26,8 +26,11 @@ const SEVERAL: usize = 3;
 /// The pace of a download: slow enough to be still going on when the next steps begin.
 const PACE: &str = "1M";
 
+/// After how many seconds without a byte a download has failed.
+const SILENCE_S: &str = "15";
+
 /// How long a download may take, on a machine under load.
-const DOWNLOAD_MAX: Duration = Duration::from_secs(60);
+const DOWNLOAD_MAX: Duration = Duration::from_secs(120);
 
 /// What came of fetching a page.
 pub(super) struct Fetched {
@@ -168,7 +171,9 @@ impl Download {
         let file = lab.folder.path("alice.download");
         let mut command = lab.alice.command("curl");
         command.args(["--silent", "--show-error", "--no-buffer", "--limit-rate", PACE]);
-        command.args(["--connect-timeout", PAGE_S, "--output"]).arg(&file);
+        command.args(["--connect-timeout", PAGE_S]);
+        command.args(["--speed-limit", "1", "--speed-time", SILENCE_S]);
+        command.arg("--output").arg(&file);
         command.arg(format!("{}{DIARY}", address_of(Host::Bob)));
         let curl = Process::spawn("the download", command, &lab.folder.path("download.log"))?;
         let mut download = Self { curl, file, before: 0 };
