@@ -9,7 +9,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use weir_benches::traffic::{DESTINATION, SOURCE, partial_packet};
 use weir_benches::world::{EGRESS, INGRESS, policy};
 use weir_dataplane::batch::Headers;
+use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
+use weir_dataplane::policy::{Candidate, Connection};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -63,7 +65,12 @@ fn rules(c: &mut Criterion) {
         let policy = policy(rules);
         let headers = headers(1024);
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
-            b.iter(|| policy.decide(0, black_box(&headers), INGRESS, EGRESS));
+            b.iter(|| {
+                let headers = black_box(&headers);
+                let connection = Connection::UNTRACKED;
+                policy
+                    .decide(0, &Candidate { headers, ingress: INGRESS, egress: EGRESS, connection })
+            });
         });
     }
     group.finish();
@@ -72,7 +79,14 @@ fn rules(c: &mut Criterion) {
 fn flow_hash(c: &mut Criterion) {
     let hash = FlowHash::new([1, 2, 3, 4], 4);
     let headers = headers(1024);
-    c.bench_function("FlowHash::worker", |b| b.iter(|| hash.worker(black_box(&headers))));
+    let tuple = Tuple {
+        source: headers.source.into(),
+        destination: headers.destination.into(),
+        source_port: headers.source_port,
+        destination_port: headers.destination_port,
+        protocol: headers.protocol,
+    };
+    c.bench_function("FlowHash::worker", |b| b.iter(|| hash.worker(black_box(&tuple))));
 }
 
 fn routes(c: &mut Criterion) {

@@ -9,6 +9,7 @@ use weir_control::rule::{
     Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict, UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
@@ -108,6 +109,8 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32) -> Engine {
         inboxes: Inboxes::new(1, 64).expect("a file descriptor"),
         forwarding: Arc::new(Published::new(forwarding())),
         policy: Arc::new(Published::new(policy(rules))),
+        conntrack: Conntrack::new(&ConntrackConfig::default()),
+        always_track: false,
         resolver: Resolver::new().expect("a file descriptor"),
         pool,
     });

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::conntrack::Tracked;
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::respond::IcmpError;
@@ -78,11 +79,19 @@ impl Default for Headers {
 #[derive(Debug)]
 pub struct Batch {
     len: usize,
+    /// A bit for each packet that the stages look at now.
+    turn: u64,
+    /// A bit for each packet that has to wait for what becomes of an earlier one.
+    waiting: u64,
     frames: [Option<Frame>; BATCH_MAX],
     /// Where each came in.
     pub ingress: [PortIndex; BATCH_MAX],
     /// What `parse` read.
     pub headers: [Headers; BATCH_MAX],
+    /// The hash of its flow, set by the first stage that wants it.
+    pub flow_hash: [u64; BATCH_MAX],
+    /// What connection tracking found out, set by `track`.
+    pub tracked: [Tracked; BATCH_MAX],
     /// What becomes of each.
     pub verdict: [Verdict; BATCH_MAX],
     /// Next hop, set by `route` together with [`Verdict::Forward`].
@@ -109,9 +118,13 @@ impl Batch {
         let port = PortIndex::new(0).expect("port 0 exists");
         Self {
             len: 0,
+            turn: 0,
+            waiting: 0,
             frames: [const { None }; BATCH_MAX],
             ingress: [port; BATCH_MAX],
             headers: [Headers::default(); BATCH_MAX],
+            flow_hash: [0; BATCH_MAX],
+            tracked: [Tracked::UNTRACKED; BATCH_MAX],
             verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
             next_hop: [Ipv4Addr::UNSPECIFIED; BATCH_MAX],
             mtu: [0; BATCH_MAX],
@@ -155,6 +168,8 @@ impl Batch {
         self.ingress[i] = ingress;
         self.verdict[i] = verdict;
         self.answer[i] = None;
+        self.tracked[i] = Tracked::UNTRACKED;
+        self.turn |= 1 << i;
         self.len += 1;
     }
 
@@ -182,6 +197,26 @@ impl Batch {
         self.frames[i].take()
     }
 
+    /// The packets that the stages look at now, in the order of their arrival.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        Turn(self.turn)
+    }
+
+    /// Puts packet `i` off until [`next_turn`](Self::next_turn): what it is depends on what becomes of an earlier
+    /// one.
+    pub fn put_off(&mut self, i: usize) {
+        self.turn &= !(1 << i);
+        self.waiting |= 1 << i;
+    }
+
+    /// Makes the first packet that was put off the only one that the stages look at; false if there is none.
+    pub fn next_turn(&mut self) -> bool {
+        self.turn = self.waiting & self.waiting.wrapping_neg();
+        self.waiting &= !self.turn;
+        self.turn != 0
+    }
+
     /// Whether packet `i` still awaits its verdict.
     #[must_use]
     pub fn is_open(&self, i: usize) -> bool {
@@ -191,6 +226,25 @@ impl Batch {
     /// Empties the batch and yields the frames that nobody has taken.
     pub fn drain(&mut self) -> impl Iterator<Item = Frame> + '_ {
         let len = std::mem::take(&mut self.len);
+        (self.turn, self.waiting) = (0, 0);
         self.frames[..len].iter_mut().filter_map(Option::take)
+    }
+}
+
+/// Packets of a batch, by their places; see [`Batch::turn`].
+#[derive(Debug, Clone, Copy)]
+pub struct Turn(u64);
+
+impl Iterator for Turn {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let first = self.0.trailing_zeros();
+        self.0 &= self.0 - 1;
+        Some(first as usize)
     }
 }

@@ -3,6 +3,8 @@
 //! A key that is not known is an error, and so is a value out of range: nothing is accepted and then
 //! ignored. Every error names the key, the value and what is allowed.
 
+mod conntrack;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -10,6 +12,8 @@ use std::str::FromStr;
 use af_xdp::{AreaConfig, BusyPoll, ModeChoice};
 use serde::Deserialize;
 use weir_control::ruleset::Policy;
+
+pub use conntrack::ConntrackSettings;
 
 use crate::idle::IdleConfig;
 use crate::port::PORTS_MAX;
@@ -89,6 +93,8 @@ struct File {
     umem: FileUmem,
     #[serde(default)]
     rings: FileRings,
+    #[serde(default)]
+    conntrack: conntrack::FileConntrack,
     #[serde(default)]
     control: FileControl,
 }
@@ -210,6 +216,8 @@ pub struct Config {
     pub area: AreaConfig,
     /// Sockets: ring sizes and options.
     pub sockets: SocketOptions,
+    /// Connection tracking.
+    pub conntrack: ConntrackSettings,
     /// The control socket.
     pub control: ControlConfig,
 }
@@ -332,6 +340,7 @@ impl Config {
             mode,
             area,
             sockets,
+            conntrack: file.conntrack.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,

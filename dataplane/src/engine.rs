@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::conntrack::Conntrack;
 use crate::frame::FramePool;
 use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
@@ -24,6 +25,9 @@ use crate::wire::ethernet::HEADER_BYTES;
 /// How long between two looks at held packets when nothing is heard of their next hops.
 const REVIEW_NS: u64 = 10_000_000;
 
+/// Flows that a poll looks at, at most, because their time may have come: some 10 us.
+const EXPIRE_MAX: u32 = 64;
+
 /// What an engine is built from.
 #[derive(Debug)]
 pub struct EngineConfig {
@@ -37,6 +41,10 @@ pub struct EngineConfig {
     pub forwarding: Arc<Published<Forwarding>>,
     /// The rules.
     pub policy: Arc<Published<Policy>>,
+    /// This worker's flows.
+    pub conntrack: Conntrack,
+    /// Whether packets are tracked although no rule asks for it.
+    pub always_track: bool,
     /// Who resolves next hops.
     pub resolver: Resolver,
     /// This worker's frames.
@@ -51,6 +59,12 @@ pub struct Engine {
     pub(crate) inboxes: Inboxes,
     pub(crate) forwarding: Reader<Forwarding>,
     pub(crate) policy: Reader<Policy>,
+    conntrack: Conntrack,
+    /// Set by the first policy that asks for it, and then for good: a flow that was not watched for a while would be
+    /// taken for out of its window.
+    tracks: bool,
+    /// Whether flows wait to be removed whose time has come.
+    overdue: bool,
     resolver: Resolver,
     pool: FramePool,
     ports: PortSet,
@@ -90,6 +104,9 @@ impl Engine {
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
             policy: config.policy.reader(),
+            conntrack: config.conntrack,
+            tracks: config.always_track,
+            overdue: false,
             resolver: config.resolver,
             pool: config.pool,
             ports: PortSet::new(),
@@ -116,6 +133,17 @@ impl Engine {
         &self.ports
     }
 
+    /// The worker's flows.
+    #[must_use]
+    pub fn conntrack(&self) -> &Conntrack {
+        &self.conntrack
+    }
+
+    /// The worker's flows, to be changed between two polls.
+    pub fn conntrack_mut(&mut self) -> &mut Conntrack {
+        &mut self.conntrack
+    }
+
     /// The counters, for the worker itself.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
@@ -128,6 +156,7 @@ impl Engine {
             || self.forwarding.is_stale()
             || self.inboxes.waiting(self.worker) > 0
             || self.pool.returning() > 0
+            || self.overdue
     }
 
     /// Whether it has to look again soon although nothing may arrive: packets are held for their next
@@ -159,6 +188,8 @@ impl Engine {
     pub fn poll(&mut self, now_ns: u64) -> Work {
         self.forwarding.refresh();
         self.policy.refresh();
+        self.tracks |= self.policy.get().tracks();
+        self.conntrack.set_time(now_ns);
         let mut work = Work::default();
         self.now_ns = now_ns;
         self.ports.release(&mut self.pool, now_ns);
@@ -189,6 +220,7 @@ impl Engine {
         if self.inboxes.workers() > 1 && work.packets > 0 {
             self.inboxes.wake_receivers();
         }
+        self.overdue = self.conntrack.expire(EXPIRE_MAX) == EXPIRE_MAX;
         self.counters.add(Counter::Polls, 1);
         if work == Work::default() {
             self.counters.add(Counter::PollsIdle, 1);
@@ -275,6 +307,8 @@ impl Engine {
             flow_hash: &self.flow_hash,
             inboxes: &self.inboxes,
             policy: self.policy.get(),
+            conntrack: &mut self.conntrack,
+            tracks: self.tracks,
             answers: &mut self.answers,
         };
         pipeline::run(&mut self.batch, origin, decisions, &mut emitter);

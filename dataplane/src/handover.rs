@@ -6,17 +6,19 @@
 //! counted by the sender. The order of one flow is kept, for all of its packets that come by one queue
 //! take the same way.
 
+use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ahash::RandomState;
 use crossbeam_queue::ArrayQueue;
 
-use crate::batch::{Headers, Piece};
+use crate::conntrack::{Tuple, bits6};
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::wake::Waker;
+use crate::wire::IpProtocol;
 
 /// Packets that a worker's inbox holds at most.
 pub const INBOX_PACKETS_MAX: usize = 4096;
@@ -109,27 +111,58 @@ impl FlowHash {
         Self { keys: RandomState::with_seeds(a, b, c, d), workers: workers as u64 }
     }
 
-    /// The worker of the packet's flow.
-    ///
-    /// Ports count only for whole datagrams: all fragments of a datagram must meet on one worker, and
-    /// only the first has ports.
+    /// The hash of a flow, the same for both of its directions.
     #[must_use]
-    pub fn worker(&self, headers: &Headers) -> usize {
-        if self.workers == 1 {
-            return 0;
-        }
-        let (source_port, destination_port) = match headers.piece {
-            Piece::Whole => (headers.source_port, headers.destination_port),
-            Piece::First | Piece::Later(_) => (0, 0),
+    #[inline]
+    pub fn flow(&self, tuple: &Tuple) -> u64 {
+        let (source_port, destination_port) = match IpProtocol(tuple.protocol) {
+            // A query and its answer differ in type; the identifier is one for both.
+            IpProtocol::ICMP | IpProtocol::ICMPV6 => (tuple.source_port, tuple.source_port),
+            _ => (tuple.source_port, tuple.destination_port),
         };
-        let (from, to) =
-            (end(headers.source, source_port), end(headers.destination, destination_port));
+        match (tuple.source, tuple.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => self.hash4(
+                end(source, source_port),
+                end(destination, destination_port),
+                tuple.protocol,
+            ),
+            (source, destination) => {
+                let from = (bits6(source), source_port);
+                let to = (bits6(destination), destination_port);
+                let (low, high) = if from <= to { (from, to) } else { (to, from) };
+                let ports = u64::from(low.1) << 32 | u64::from(high.1) << 16;
+                let mut hasher = self.keys.build_hasher();
+                hasher.write_u128(low.0);
+                hasher.write_u128(high.0);
+                hasher.write_u64(ports | u64::from(tuple.protocol));
+                hasher.finish()
+            }
+        }
+    }
+
+    #[inline]
+    fn hash4(&self, from: u64, to: u64, protocol: u8) -> u64 {
         let (low, high) = if from <= to { (from, to) } else { (to, from) };
         // Two aligned words: an address with its port each, the protocol above the lower one's port.
-        let hash = self.keys.hash_one([low | u64::from(headers.protocol) << 48, high]);
+        let mut hasher = self.keys.build_hasher();
+        hasher.write_u64(low | u64::from(protocol) << 48);
+        hasher.write_u64(high);
+        hasher.finish()
+    }
+
+    /// The worker of the flow with this hash.
+    #[must_use]
+    #[inline]
+    pub fn worker_of(&self, hash: u64) -> usize {
         // The high half of the product: an unbiased enough range reduction without a division.
         let worker = (u128::from(hash) * u128::from(self.workers)) >> 64;
         usize::try_from(worker).unwrap_or(0)
+    }
+
+    /// The worker of a flow.
+    #[must_use]
+    pub fn worker(&self, tuple: &Tuple) -> usize {
+        self.worker_of(self.flow(tuple))
     }
 }
 
@@ -143,38 +176,31 @@ mod tests {
 
     use super::*;
 
+    fn tuple(protocol: u8, source_port: u16, destination_port: u16) -> Tuple {
+        let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        Tuple { source, destination, source_port, destination_port, protocol }
+    }
+
     proptest! {
         #[test]
         fn both_directions_live_on_one_worker(
-            source: u32, destination: u32, source_port: u16, destination_port: u16, protocol: u8, seed: [u64; 4],
+            source: u128, destination: u128, six: bool, source_port: u16, destination_port: u16,
+            protocol in prop::sample::select(vec![1_u8, 6, 17, 58, 89]), seed: [u64; 4],
         ) {
             let hash = FlowHash::new(seed, 3);
-            let there = Headers {
-                source: source.into(), destination: destination.into(),
-                source_port, destination_port, protocol, ..Headers::default()
+            let address = |bits: u128| if six {
+                IpAddr::V6(bits.into())
+            } else {
+                IpAddr::V4(Ipv4Addr::from_bits(bits.try_into().unwrap_or(bits as u32)))
             };
-            let back = Headers {
-                source: destination.into(), destination: source.into(),
-                source_port: destination_port, destination_port: source_port, ..there
+            let there = Tuple {
+                source: address(source), destination: address(destination),
+                source_port, destination_port, protocol,
             };
-            prop_assert_eq!(hash.worker(&there), hash.worker(&back));
-            prop_assert!(hash.worker(&there) < 3);
-        }
-    }
-
-    #[test]
-    fn all_fragments_of_a_datagram_live_on_one_worker() {
-        let hash = FlowHash::new([1, 2, 3, 4], 4);
-        for source in 0..100 {
-            let later = Headers {
-                source: source.into(),
-                protocol: 17,
-                piece: Piece::Later(1),
-                ..Headers::default()
-            };
-            let first =
-                Headers { source_port: 1000, destination_port: 53, piece: Piece::First, ..later };
-            assert_eq!(hash.worker(&first), hash.worker(&later), "from {}", later.source);
+            if let Some(back) = there.inverted() {
+                prop_assert_eq!(hash.flow(&there), hash.flow(&back));
+                prop_assert!(hash.worker(&there) < 3);
+            }
         }
     }
 
@@ -183,9 +209,7 @@ mod tests {
         let hash = FlowHash::new([1, 2, 3, 4], 4);
         let mut flows = [0_u32; 4];
         for source_port in 0..4000 {
-            let headers =
-                Headers { source_port, destination_port: 80, protocol: 6, ..Headers::default() };
-            flows[hash.worker(&headers)] += 1;
+            flows[hash.worker(&tuple(6, source_port, 80))] += 1;
         }
         for count in flows {
             assert!((850..1150).contains(&count), "{flows:?}");

@@ -9,6 +9,7 @@
 //! | [`worker`] | one pinned thread: clock, orders, spin or sleep ([`idle`], [`wake`]) |
 //! | [`engine`] | one worker's share of the firewall without thread, clock and devices; deterministic |
 //! | [`pipeline`], [`stage`] | the stages in order, one function each over a [`batch`] |
+//! | [`conntrack`] | which packets belong together, decided as netfilter does |
 //! | [`policy`] | rules, compiled; their counters |
 //! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
 //! | [`hold`] | packets that wait for the hardware address of their next hop |
@@ -36,6 +37,7 @@
 
 pub mod batch;
 pub mod config;
+pub mod conntrack;
 pub mod daemon;
 pub mod engine;
 pub mod frame;

@@ -1,13 +1,18 @@
 //! The stages in order.
 //!
 //! ```text
-//! receive -> parse -> hand_over -> route -> decide -> answer -> emit -> transmit
-//!                        |                                        |
-//!                        v                                        +-> hold (next hop unknown)
-//!                  other worker's inbox                           '-> drop, counted by reason
+//! receive -> parse -> hand_over -> track -> route -> decide -> confirm -> answer -> emit -> transmit
+//!                        |           ^                           |                   |
+//!                        v           '---- put off: one by one --'                   +-> hold (next hop unknown)
+//!                  other worker's inbox                                              '-> drop, counted by reason
 //! ```
+//!
+//! The order is netfilter's: `track` moves the state of a flow before the rules see the packet, `confirm` puts a new
+//! flow into the table when they have accepted it. What a packet is may depend on the fate of an earlier one of the
+//! same batch, which began its flow: such packets are put off, and then go through these stages alone, in order.
 
 use crate::batch::Batch;
+use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
 use crate::policy::Policy;
 use crate::stage::{self, Answers, Emitter};
@@ -32,6 +37,10 @@ pub struct Decisions<'a> {
     pub inboxes: &'a Inboxes,
     /// The rules.
     pub policy: &'a Policy,
+    /// This worker's flows.
+    pub conntrack: &'a mut Conntrack,
+    /// Whether packets are tracked.
+    pub tracks: bool,
     /// The right to send ICMP errors.
     pub answers: &'a mut Answers,
 }
@@ -42,8 +51,18 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
     if origin == Origin::Port && decisions.inboxes.workers() > 1 {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
     }
-    stage::route(batch, emitter.forwarding);
-    stage::decide(batch, decisions.policy, decisions.worker);
+    loop {
+        if decisions.tracks {
+            stage::track(batch, decisions.conntrack);
+        }
+        stage::route(batch, emitter.forwarding);
+        stage::decide(batch, decisions.policy, decisions.worker, decisions.conntrack);
+        stage::confirm(batch, decisions.conntrack);
+        decisions.conntrack.end_batch();
+        if !batch.next_turn() {
+            break;
+        }
+    }
     stage::answer(batch, decisions.answers, emitter);
     stage::emit(batch, emitter, decisions.inboxes);
 }

@@ -20,6 +20,7 @@ use weir_benches::LoopPort;
 use weir_benches::traffic::udp_flows;
 use weir_benches::world::{EGRESS, INGRESS, engine, forwarding, frames, policy};
 use weir_dataplane::batch::{BATCH_MAX, Batch};
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::port::Port;
@@ -133,6 +134,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
     let (forwarding, policy) = (forwarding(), policy(options.rules));
     let hash = FlowHash::new([1, 2, 3, 4], 4);
+    let conntrack = Conntrack::new(&ConntrackConfig::default());
     let mut port = LoopPort::new(INGRESS, traffic);
     let mut batch = Box::new(Batch::new());
     for _ in 0..polls {
@@ -149,7 +151,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            stage::decide(&mut batch, &policy, 0);
+            stage::decide(&mut batch, &policy, 0, &conntrack);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");
         }

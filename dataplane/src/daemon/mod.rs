@@ -31,7 +31,8 @@ use server::Server;
 use shared::{Shared, Slot, SlotState};
 use supervise::{hand_out, host_addresses};
 
-use crate::config::Config;
+use crate::config::{Config, ConntrackSettings};
+use crate::conntrack::{Conntrack, ConntrackConfig};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
@@ -226,6 +227,14 @@ fn start_workers(
     let keys = RandomState::new();
     let flow_hash = FlowHash::new([0, 1, 2, 3].map(|word: u64| keys.hash_one(word)), count);
     let pools = FramePool::split(frames, count);
+    let conntrack = ConntrackConfig {
+        flows_max: ConntrackSettings::share(config.conntrack.flows_max, count),
+        flows6_max: 0,
+        half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
+        settings: config.conntrack.settings,
+        flow_hash: flow_hash.clone(),
+        events: None,
+    };
     let mut workers = Vec::with_capacity(count);
     for ((id, pool), core) in pools.into_iter().enumerate().zip(&config.cores) {
         let engine = Engine::new(EngineConfig {
@@ -234,6 +243,8 @@ fn start_workers(
             inboxes: inboxes.clone(),
             forwarding: Arc::clone(mirror.forwarding()),
             policy: Arc::clone(rules.policy()),
+            conntrack: Conntrack::new(&conntrack),
+            always_track: config.conntrack.always_track,
             resolver: mirror.resolver(),
             pool,
         });

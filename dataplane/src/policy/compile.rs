@@ -13,7 +13,7 @@ use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::Policy;
 use super::counters::{Count, RuleCounters};
-use super::rule::{Action, AddressTest, CompiledRule, FlagsTest, Ports, TransportTest};
+use super::rule::{Action, AddressTest, CompiledRule, FlagsTest, MatchTest, Ports, TransportTest};
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +89,11 @@ impl Compiler {
             })?);
         }
         self.rules.extend(fresh);
+        let asks = |rule: &CompiledRule| {
+            rule.tests.iter().any(|test| matches!(test, MatchTest::Connection(_)))
+        };
         Ok(Policy {
+            tracks: rules.iter().any(asks),
             rules: rules.into(),
             default: match chain.policy {
                 ruleset::Policy::Accept => Action::Accept,
@@ -124,10 +128,10 @@ impl Compiler {
     }
 
     fn rule(&self, rule: &Rule, counters: Arc<RuleCounters>) -> Result<CompiledRule, &'static str> {
-        let mut transports = Vec::with_capacity(rule.matches.len());
+        let mut tests = Vec::with_capacity(rule.matches.len());
         for extension in &rule.matches {
-            transports.push(match extension {
-                Match::Tcp(tcp) => TransportTest {
+            tests.push(match extension {
+                Match::Tcp(tcp) => MatchTest::Transport(TransportTest {
                     source: ports(tcp.source_ports),
                     destination: ports(tcp.destination_ports),
                     flags: FlagsTest {
@@ -136,13 +140,13 @@ impl Compiler {
                         negated: tcp.flags.negated,
                     },
                     tcp: true,
-                },
-                Match::Udp(udp) => TransportTest {
+                }),
+                Match::Udp(udp) => MatchTest::Transport(TransportTest {
                     source: ports(udp.source_ports),
                     destination: ports(udp.destination_ports),
                     flags: FlagsTest::ANY,
                     tcp: false,
-                },
+                }),
                 other => return Err(other.name()),
             });
         }
@@ -159,7 +163,7 @@ impl Compiler {
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
-            transports: transports.into(),
+            tests: tests.into(),
             action,
             counters,
         })
@@ -194,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Headers;
+    use crate::policy::{Candidate, Connection};
     use crate::port::PortIndex;
     use crate::verdict::DropReason;
 
@@ -224,7 +229,15 @@ mod tests {
     }
 
     fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {
-        policy.decide(0, &UDP, PortIndex(ingress), PortIndex(0))
+        policy.decide(
+            0,
+            &Candidate {
+                headers: &UDP,
+                ingress: PortIndex(ingress),
+                egress: PortIndex(0),
+                connection: Connection::UNTRACKED,
+            },
+        )
     }
 
     #[test]

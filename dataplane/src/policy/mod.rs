@@ -6,10 +6,12 @@
 //! the way has counted the packet; else the chain's policy decides and counts.
 
 mod compile;
+mod connection;
 mod counters;
 mod rule;
 
 pub use compile::{CompileError, Compiler};
+pub use connection::{Connection, Test, state_bit};
 pub use counters::{Count, RuleCounters};
 pub use rule::{Action, Evaluation, Ports, TransportTest};
 
@@ -27,6 +29,20 @@ pub struct Policy {
     rules: Box<[CompiledRule]>,
     default: Action,
     default_counters: Arc<RuleCounters>,
+    tracks: bool,
+}
+
+/// A packet before the rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// What was read from it.
+    pub headers: &'a Headers,
+    /// Where it came in.
+    pub ingress: PortIndex,
+    /// Where it would leave.
+    pub egress: PortIndex,
+    /// The flow it belongs to.
+    pub connection: Connection<'a>,
 }
 
 impl Policy {
@@ -37,6 +53,7 @@ impl Policy {
             rules: Box::default(),
             default: Action::Accept,
             default_counters: RuleCounters::new(workers),
+            tracks: false,
         }
     }
 
@@ -52,20 +69,20 @@ impl Policy {
         self.rules.is_empty()
     }
 
+    /// Whether some rule asks for connection tracking.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        self.tracks
+    }
+
     /// Decides about one packet, and counts it in every rule that it matches on worker `worker`.
     ///
     /// # Errors
     /// The reason for which the packet is dropped.
-    pub fn decide(
-        &self,
-        worker: usize,
-        headers: &Headers,
-        ingress: PortIndex,
-        egress: PortIndex,
-    ) -> Result<(), DropReason> {
-        let bytes = u64::from(headers.total_len);
+    pub fn decide(&self, worker: usize, candidate: &Candidate<'_>) -> Result<(), DropReason> {
+        let bytes = u64::from(candidate.headers.total_len);
         for rule in &self.rules {
-            match rule.evaluate(headers, ingress, egress) {
+            match rule.evaluate(candidate) {
                 Evaluation::Differs => {}
                 Evaluation::Hotdrop => return Err(DropReason::RuleHotdrop),
                 Evaluation::Matches => {

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use super::Candidate;
+use super::connection::ConnectionTest;
 use super::counters::RuleCounters;
 use crate::batch::{Headers, Piece};
-use crate::port::PortIndex;
 
 /// What a rule or a policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl AddressTest {
     /// Holds for every address.
     pub(super) const ANY: Self = Self { network: 0, mask: 0, negated: false };
 
-    fn holds(self, address: u32) -> bool {
+    pub(super) fn holds(self, address: u32) -> bool {
         (address & self.mask == self.network) != self.negated
     }
 }
@@ -63,7 +64,7 @@ impl Ports {
     /// Holds for every port.
     pub const ANY: Self = Self { first: 0, last: u16::MAX, negated: false };
 
-    fn holds(self, port: u16) -> bool {
+    pub(super) fn holds(self, port: u16) -> bool {
         (self.first <= port && port <= self.last) != self.negated
     }
 }
@@ -117,6 +118,15 @@ impl TransportTest {
     }
 }
 
+/// A match of a rule.
+#[derive(Debug)]
+pub(super) enum MatchTest {
+    /// `-m tcp`, `-m udp`.
+    Transport(TransportTest),
+    /// `-m state`, `-m conntrack`.
+    Connection(Box<ConnectionTest>),
+}
+
 /// A rule as workers evaluate it.
 #[derive(Debug)]
 pub(super) struct CompiledRule {
@@ -129,19 +139,16 @@ pub(super) struct CompiledRule {
     /// Protocol number; 0 holds for every protocol.
     pub(super) protocol: u8,
     pub(super) protocol_negated: bool,
-    pub(super) transports: Box<[TransportTest]>,
+    /// `-m`, from left to right.
+    pub(super) tests: Box<[MatchTest]>,
     /// `None`: the rule only counts.
     pub(super) action: Option<Action>,
     pub(super) counters: Arc<RuleCounters>,
 }
 
 impl CompiledRule {
-    pub(super) fn evaluate(
-        &self,
-        headers: &Headers,
-        ingress: PortIndex,
-        egress: PortIndex,
-    ) -> Evaluation {
+    pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
+        let Candidate { headers, ingress, egress, .. } = candidate;
         let holds = self.source.holds(headers.source.into())
             && self.destination.holds(headers.destination.into())
             && self.ingress_mask & ingress.bit() != 0
@@ -150,10 +157,16 @@ impl CompiledRule {
         if !holds {
             return Evaluation::Differs;
         }
-        for transport in &self.transports {
-            match transport.evaluate(headers) {
-                Evaluation::Matches => {}
-                other => return other,
+        for test in &self.tests {
+            let evaluation = match test {
+                MatchTest::Transport(test) => test.evaluate(headers),
+                MatchTest::Connection(test) if test.holds(&candidate.connection) => {
+                    Evaluation::Matches
+                }
+                MatchTest::Connection(_) => Evaluation::Differs,
+            };
+            if evaluation != Evaluation::Matches {
+                return evaluation;
             }
         }
         Evaluation::Matches
@@ -163,6 +176,7 @@ impl CompiledRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port::PortIndex;
 
     fn tcp() -> TransportTest {
         let flags = FlagsTest { mask: 0x17, set: 0x02, negated: false };
@@ -181,14 +195,19 @@ mod tests {
             egress_mask: u32::MAX,
             protocol: 0,
             protocol_negated: false,
-            transports: transports.into(),
+            tests: transports.iter().copied().map(MatchTest::Transport).collect(),
             action: None,
             counters: RuleCounters::new(1),
         }
     }
 
     fn evaluate(rule: &CompiledRule, headers: &Headers) -> Evaluation {
-        rule.evaluate(headers, PortIndex(0), PortIndex(31))
+        rule.evaluate(&Candidate {
+            headers,
+            ingress: PortIndex(0),
+            egress: PortIndex(31),
+            connection: crate::policy::Connection::UNTRACKED,
+        })
     }
 
     #[test]

@@ -1,16 +1,33 @@
 //! `hand_over`: packets whose flow lives on another worker are named for it.
+//!
+//! An ICMP error belongs where the packet that it quotes belongs, else connection tracking could not relate the two.
+//! What has no flow, a fragment say, goes by its addresses.
 
 use crate::batch::Batch;
+use crate::conntrack::Tuple;
 use crate::handover::FlowHash;
+use crate::stage::track::packet;
 use crate::verdict::Verdict;
 
 /// Marks the packets that belong to a worker other than `here`.
 pub fn hand_over(batch: &mut Batch, hash: &FlowHash, here: usize) {
-    for i in 0..batch.len() {
+    for i in batch.turn() {
         if !batch.is_open(i) {
             continue;
         }
-        let home = hash.worker(&batch.headers[i]);
+        let home = match packet(batch, i) {
+            Ok(packet) => hash.worker_of(hash.flow(packet.tuple())),
+            Err(_) => {
+                let headers = &batch.headers[i];
+                hash.worker_of(hash.flow(&Tuple {
+                    source: headers.source.into(),
+                    destination: headers.destination.into(),
+                    source_port: 0,
+                    destination_port: 0,
+                    protocol: headers.protocol,
+                }))
+            }
+        };
         if home != here {
             batch.verdict[i] = Verdict::HandOver(home);
         }

@@ -5,15 +5,19 @@
 //! called at most when a transmit ring is full.
 
 mod answer;
+mod confirm;
 mod decide;
 mod emit;
 mod hand_over;
 mod parse;
 mod route;
+mod track;
 
 pub use answer::{Answers, answer};
+pub use confirm::confirm;
 pub use decide::decide;
 pub use emit::{Emitter, Way, emit};
 pub use hand_over::hand_over;
 pub use parse::parse;
 pub use route::route;
+pub use track::track;

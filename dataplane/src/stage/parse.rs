@@ -15,7 +15,7 @@ use crate::wire::{IpProtocol, Malformed};
 
 /// Reads the headers of every packet that has no verdict yet, and cuts Ethernet padding off.
 pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
-    for i in 0..batch.len() {
+    for i in batch.turn() {
         if !batch.is_open(i) {
             continue;
         }

@@ -14,7 +14,7 @@ use crate::verdict::{DropReason, Verdict};
 
 /// Finds the way of every open packet.
 pub fn route(batch: &mut Batch, forwarding: &Forwarding) {
-    for i in 0..batch.len() {
+    for i in batch.turn() {
         if !batch.is_open(i) {
             continue;
         }

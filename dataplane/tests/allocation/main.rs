@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
 use weir_dataplane::batch::Batch;
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
@@ -148,6 +149,8 @@ fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
                 inboxes: inboxes.clone(),
                 forwarding: Arc::clone(&forwarding),
                 policy: Arc::clone(&policy),
+                conntrack: Conntrack::new(&ConntrackConfig::default()),
+                always_track: true,
                 resolver: resolver.clone(),
                 pool,
             })

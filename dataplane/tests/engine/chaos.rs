@@ -31,6 +31,9 @@ fn sizes(chance: &mut Chance) -> Sizes {
         tx,
         completion_lag: if chance.percent(50) { 0 } else { chance.below(tx + 1) },
         inbox: 1 + chance.below(12),
+        flows: u32::try_from(chance.below(40)).expect("few"),
+        half_open: u32::try_from(chance.below(20)).expect("few"),
+        always_track: chance.percent(80),
     }
 }
 

@@ -75,6 +75,12 @@ fn way(reason: DropReason) -> Way {
             w.rules(&["-A FORWARD -p tcp --dport 80 -j DROP"]);
             send(w, &Packet { payload: vec![0; 19], ..Packet::new(ALICE, BOB, 6) });
         }),
+        Reason::FlowTableFull => By(Sizes { flows: 0, always_track: true, ..ONE }, |w| {
+            send(w, &ping());
+        }),
+        Reason::HalfOpenFull => By(Sizes { half_open: 0, always_track: true, ..ONE }, |w| {
+            send(w, &Packet::tcp((ALICE, 1), (BOB, 80), crate::packet::SYN, b""));
+        }),
         Reason::PortDown => By(ONE, |w| {
             w.engine(0).close(WEST);
             send(w, &ping());

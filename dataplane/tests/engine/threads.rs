@@ -172,15 +172,14 @@ fn sleepers_are_woken_by_orders_rules_and_packets_of_others() {
         running.until("both sleep", asleep);
         // A flow of worker 1, received by worker 0: worker 0 wakes it.
         let port = (0..1000).map(|port| 100 * n + port).find(|port| {
-            let headers = weir_dataplane::batch::Headers {
-                source: ALICE,
-                destination: BOB,
+            let tuple = weir_dataplane::conntrack::Tuple {
+                source: ALICE.into(),
+                destination: BOB.into(),
                 source_port: *port,
                 destination_port: 53,
                 protocol: 17,
-                ..Default::default()
             };
-            running.world.flow_hash.worker(&headers) == 1
+            running.world.flow_hash.worker(&tuple) == 1
         });
         let packet = Packet::udp((ALICE, port.expect("half of all")), (BOB, 53), b"");
         let handed_in = running.workers[1].counters().read().get(Counter::HandedIn);

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
 use weir_control::ruleset::{Counters as RuleCount, RuleId, Ruleset};
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
@@ -106,12 +107,36 @@ pub(crate) struct Sizes {
     pub(crate) tx: usize,
     pub(crate) completion_lag: usize,
     pub(crate) inbox: usize,
+    /// Flows that each worker can keep.
+    pub(crate) flows: u32,
+    /// Of them, half-open ones.
+    pub(crate) half_open: u32,
+    /// Whether packets are tracked although no rule asks for it.
+    pub(crate) always_track: bool,
 }
 
 impl Sizes {
-    pub(crate) const ONE: Self =
-        Self { workers: 1, chunks: 1024, fill: 128, tx: 128, completion_lag: 0, inbox: 64 };
+    pub(crate) const ONE: Self = Self {
+        workers: 1,
+        chunks: 1024,
+        fill: 128,
+        tx: 128,
+        completion_lag: 0,
+        inbox: 64,
+        flows: 512,
+        half_open: 512,
+        always_track: false,
+    };
     pub(crate) const TWO: Self = Self { workers: 2, ..Self::ONE };
+
+    fn conntrack(self, flow_hash: &FlowHash) -> ConntrackConfig {
+        ConntrackConfig {
+            flows_max: self.flows,
+            half_open_max: self.half_open,
+            flow_hash: flow_hash.clone(),
+            ..ConntrackConfig::default()
+        }
+    }
 }
 
 /// A packet that left.
@@ -169,6 +194,8 @@ impl World {
                     inboxes: inboxes.clone(),
                     forwarding: Arc::clone(&forwarding),
                     policy: Arc::clone(&policy),
+                    conntrack: Conntrack::new(&sizes.conntrack(&flow_hash)),
+                    always_track: sizes.always_track,
                     resolver: resolver.clone(),
                     pool,
                 })

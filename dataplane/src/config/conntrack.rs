@@ -1,0 +1,136 @@
+//! `[conntrack]`: netfilter's knobs under their names, and the sizes of the flow table.
+
+use serde::Deserialize;
+
+use super::{ConfigError, range, refuse};
+use crate::conntrack::{FLOWS_MAX_LIMIT, Settings, TIMEOUT_S_MAX, TcpState};
+
+/// Connection tracking as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConntrackSettings {
+    /// Whether packets are tracked although no rule asks for it.
+    pub always_track: bool,
+    /// Flows at most, shared equally by all workers.
+    pub flows_max: u32,
+    /// Connections whose handshake is not over, at most, likewise.
+    pub half_open_max: u32,
+    /// Netfilter's knobs.
+    pub settings: Settings,
+}
+
+impl ConntrackSettings {
+    /// One worker's share of a limit.
+    #[must_use]
+    pub fn share(limit: u32, workers: usize) -> u32 {
+        limit.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX).max(1))
+    }
+}
+
+/// What stands in the file; what does not stand there has netfilter's default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileConntrack {
+    track: Option<String>,
+    flows_max: Option<i64>,
+    half_open_max: Option<i64>,
+    checksum: Option<bool>,
+    tcp_loose: Option<bool>,
+    tcp_be_liberal: Option<bool>,
+    tcp_ignore_invalid_rst: Option<bool>,
+    tcp_max_retrans: Option<i64>,
+    tcp_timeout_syn_sent_s: Option<i64>,
+    tcp_timeout_syn_recv_s: Option<i64>,
+    tcp_timeout_established_s: Option<i64>,
+    tcp_timeout_fin_wait_s: Option<i64>,
+    tcp_timeout_close_wait_s: Option<i64>,
+    tcp_timeout_last_ack_s: Option<i64>,
+    tcp_timeout_time_wait_s: Option<i64>,
+    tcp_timeout_close_s: Option<i64>,
+    tcp_timeout_max_retrans_s: Option<i64>,
+    tcp_timeout_unacknowledged_s: Option<i64>,
+    udp_timeout_s: Option<i64>,
+    udp_timeout_stream_s: Option<i64>,
+    icmp_timeout_s: Option<i64>,
+    gre_timeout_s: Option<i64>,
+    gre_timeout_stream_s: Option<i64>,
+    generic_timeout_s: Option<i64>,
+}
+
+/// As the kernel's default on a machine with more than 4 GB of memory.
+const FLOWS_MAX: u32 = 262_144;
+
+impl FileConntrack {
+    pub(super) fn check(&self) -> Result<ConntrackSettings, ConfigError> {
+        let always_track = match self.track.as_deref() {
+            None | Some("auto") => false,
+            Some("always") => true,
+            Some(other) => {
+                return refuse("conntrack.track", format!("{other:?}"), "`auto` or `always`");
+            }
+        };
+        let flows_max = match self.flows_max {
+            Some(value) => range("conntrack.flows_max", value, 1024, FLOWS_MAX_LIMIT.into())?,
+            None => FLOWS_MAX,
+        };
+        let half_open_max = match self.half_open_max {
+            Some(value) => range("conntrack.half_open_max", value, 1, flows_max.into())?,
+            None => flows_max / 2,
+        };
+        Ok(ConntrackSettings { always_track, flows_max, half_open_max, settings: self.settings()? })
+    }
+
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        let flags = [
+            (self.checksum, &mut settings.checksum),
+            (self.tcp_loose, &mut settings.tcp_loose),
+            (self.tcp_be_liberal, &mut settings.tcp_be_liberal),
+            (self.tcp_ignore_invalid_rst, &mut settings.tcp_ignore_invalid_rst),
+        ];
+        for (given, flag) in flags {
+            *flag = given.unwrap_or(*flag);
+        }
+        if let Some(value) = self.tcp_max_retrans {
+            settings.tcp_max_retrans = range("conntrack.tcp_max_retrans", value, 0, 255)?;
+        }
+        for (name, state, given) in [
+            ("syn_sent", TcpState::SynSent, self.tcp_timeout_syn_sent_s),
+            ("syn_recv", TcpState::SynRecv, self.tcp_timeout_syn_recv_s),
+            ("established", TcpState::Established, self.tcp_timeout_established_s),
+            ("fin_wait", TcpState::FinWait, self.tcp_timeout_fin_wait_s),
+            ("close_wait", TcpState::CloseWait, self.tcp_timeout_close_wait_s),
+            ("last_ack", TcpState::LastAck, self.tcp_timeout_last_ack_s),
+            ("time_wait", TcpState::TimeWait, self.tcp_timeout_time_wait_s),
+            ("close", TcpState::Close, self.tcp_timeout_close_s),
+        ] {
+            let timeout = &mut settings.tcp_timeouts_s[state as usize];
+            *timeout = seconds(&format!("tcp_timeout_{name}"), given, *timeout)?;
+        }
+        for (name, given, timeout) in [
+            (
+                "tcp_timeout_max_retrans",
+                self.tcp_timeout_max_retrans_s,
+                &mut settings.tcp_timeout_max_retrans_s,
+            ),
+            (
+                "tcp_timeout_unacknowledged",
+                self.tcp_timeout_unacknowledged_s,
+                &mut settings.tcp_timeout_unacknowledged_s,
+            ),
+            ("udp_timeout", self.udp_timeout_s, &mut settings.udp_timeout_s),
+            ("udp_timeout_stream", self.udp_timeout_stream_s, &mut settings.udp_timeout_stream_s),
+            ("icmp_timeout", self.icmp_timeout_s, &mut settings.icmp_timeout_s),
+            ("gre_timeout", self.gre_timeout_s, &mut settings.gre_timeout_s),
+            ("gre_timeout_stream", self.gre_timeout_stream_s, &mut settings.gre_timeout_stream_s),
+            ("generic_timeout", self.generic_timeout_s, &mut settings.generic_timeout_s),
+        ] {
+            *timeout = seconds(name, given, *timeout)?;
+        }
+        Ok(settings)
+    }
+}
+
+fn seconds(name: &str, given: Option<i64>, default: u32) -> Result<u32, ConfigError> {
+    let Some(value) = given else { return Ok(default) };
+    range(&format!("conntrack.{name}_s"), value, 1, TIMEOUT_S_MAX.into())
+}

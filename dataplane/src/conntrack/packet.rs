@@ -1,0 +1,244 @@
+//! `Packet`: a datagram as connection tracking sees it.
+//!
+//! Only what is needed to find the flow is read here; what the protocols read is behind [`Packet::l4`]. The
+//! lengths at which a header is too short are the kernel's (`nf_ct_get_tuple`, `ipv4_get_l4proto`).
+
+use std::net::IpAddr;
+
+use super::Kind;
+use super::tuple::Tuple;
+use crate::wire::checksum;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::{IpProtocol, icmp};
+
+/// ICMP types that report on another packet (`icmp_is_err`): unreachable, source quench, redirect, time exceeded,
+/// parameter problem (RFC 792).
+const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
+
+/// The highest type of RFC 1122 3.2.2; what is beyond is to be discarded, but for extended echo (RFC 8335).
+const ICMP_TYPE_MAX: u8 = 18;
+const ICMP_EXT_ECHO: [u8; 2] = [42, 43];
+
+const SCTP: u8 = 132;
+
+const GRE_VERSION: u8 = 7;
+const GRE_PPP: [u8; 2] = [0x88, 0x0b];
+
+/// A whole datagram that can be tracked.
+#[derive(Debug, Clone, Copy)]
+pub struct Packet<'a> {
+    pub(super) kind: Kind,
+    /// What names its flow.
+    pub(super) subject: Subject,
+    /// The transport header and all behind it.
+    pub(super) l4: &'a [u8],
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+}
+
+/// Which flow a packet is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject {
+    /// The one that it is part of.
+    Own(Tuple),
+    /// The one that the quoted packet is part of; this is the tuple of those that answer the quoted one. It comes
+    /// with that packet's own sender, who must be whom the error is sent to.
+    Quoted(Tuple),
+}
+
+/// Why a packet cannot be part of any flow. It is INVALID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untrackable {
+    /// A header that is cut off, or a fragment.
+    Malformed,
+    /// An ICMP message with something wrong: counted as `error`, not as `invalid`.
+    Icmp,
+    /// Neighbour discovery and the like (ICMPv6 130 to 137, 143) is never tracked: not INVALID, but UNTRACKED.
+    NeighbourDiscovery,
+}
+
+impl<'a> Packet<'a> {
+    /// Reads a datagram from its IPv4 header on; bytes behind its total length do not count.
+    ///
+    /// # Errors
+    /// [`Untrackable`]: it has the state INVALID, and touches no flow.
+    pub fn ipv4(bytes: &'a [u8]) -> Result<Self, Untrackable> {
+        let ip = Ipv4::new_checked(bytes).map_err(|_| Untrackable::Malformed)?;
+        if ip.is_fragment() {
+            return Err(Untrackable::Malformed);
+        }
+        let header_len = ip.header_len();
+        let l4 = bytes.get(header_len..usize::from(ip.total_len()));
+        let l4 = l4.ok_or(Untrackable::Malformed)?;
+        Self::new(ip.source().into(), ip.destination().into(), ip.protocol().0, l4)
+    }
+
+    /// As [`Packet::ipv4`], of what a parser has found already.
+    ///
+    /// # Errors
+    /// As [`Packet::ipv4`].
+    #[inline]
+    pub fn new(
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: u8,
+        l4: &'a [u8],
+    ) -> Result<Self, Untrackable> {
+        let kind = Kind::of(protocol, source.is_ipv4());
+        let quoting = match kind {
+            Kind::Icmp => icmp_error(l4)?,
+            Kind::Icmpv6 => icmpv6_error(l4)?,
+            _ => false,
+        };
+        let subject = if quoting {
+            let quoted = quoted(source.is_ipv4(), l4).ok_or(Untrackable::Icmp)?;
+            Subject::Quoted(quoted.inverted().ok_or(Untrackable::Icmp)?)
+        } else {
+            let tuple = tuple(source, destination, protocol, kind, l4);
+            Subject::Own(tuple.ok_or(Untrackable::Malformed)?)
+        };
+        Ok(Self { kind, subject, l4, source, destination })
+    }
+
+    /// The tuple by whose hash its flow is found.
+    #[must_use]
+    #[inline]
+    pub fn tuple(&self) -> &Tuple {
+        match &self.subject {
+            Subject::Own(tuple) | Subject::Quoted(tuple) => tuple,
+        }
+    }
+
+    /// Whether its transport checksum is right, partial (the sender left it to hardware that a virtual link does not
+    /// have: [`checksum`]), or absent. Lengths too: what cannot be summed is not right.
+    #[must_use]
+    #[inline]
+    pub fn checksum_ok(&self) -> bool {
+        let (protocol, covered) = match self.kind {
+            Kind::Tcp => (IpProtocol::TCP, self.l4),
+            Kind::Udp => match udp_datagram(self.l4) {
+                Some(datagram) if datagram[6..8] == [0, 0] => return true,
+                Some(datagram) => (IpProtocol::UDP, datagram),
+                None => return false,
+            },
+            Kind::Icmp => return checksum::checksum(self.l4) == 0,
+            Kind::Icmpv6 => (IpProtocol::ICMPV6, self.l4),
+            Kind::Gre | Kind::Other => return true,
+        };
+        let Ok(len) = u16::try_from(covered.len()) else { return false };
+        let pseudo = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                checksum::pseudo_v4(source, destination, protocol, len)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                checksum::pseudo_v6(source, destination, protocol, u32::from(len))
+            }
+            _ => return false,
+        };
+        let partial = match self.kind {
+            Kind::Tcp => checksum::is_partial_tcp(pseudo, covered),
+            Kind::Udp => checksum::is_partial_udp(pseudo, covered),
+            _ => false,
+        };
+        partial || checksum::verify_transport(pseudo, covered)
+    }
+}
+
+/// What of the payload is the UDP datagram; `None` if its length field is wrong (`udp_error`).
+pub(super) fn udp_datagram(l4: &[u8]) -> Option<&[u8]> {
+    let header: &[u8; 8] = l4.first_chunk()?;
+    let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if len < header.len() { None } else { l4.get(..len) }
+}
+
+#[inline]
+fn tuple(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    kind: Kind,
+    l4: &[u8],
+) -> Option<Tuple> {
+    let ports = |l4: &[u8]| {
+        let [a, b, c, d] = *l4.first_chunk::<4>()?;
+        Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+    };
+    let (source_port, destination_port) = match kind {
+        Kind::Tcp | Kind::Udp => ports(l4)?,
+        Kind::Icmp | Kind::Icmpv6 => {
+            let header: &[u8; 8] = l4.first_chunk()?;
+            let id = u16::from_be_bytes([header[4], header[5]]);
+            (id, u16::from_be_bytes([header[0], header[1]]))
+        }
+        Kind::Gre => gre_key(l4)?,
+        Kind::Other if protocol == SCTP => ports(l4)?,
+        Kind::Other => (0, 0),
+    };
+    Some(Tuple { source, destination, source_port, destination_port, protocol })
+}
+
+/// The call of a PPTP tunnel (RFC 2637 4.1) takes the place of a port; plain GRE (RFC 2784) has none
+/// (`gre_pkt_to_tuple`).
+fn gre_key(l4: &[u8]) -> Option<(u16, u16)> {
+    match *l4 {
+        [_, flags, a, b, ref rest @ ..] if flags & GRE_VERSION == 1 => {
+            match rest.first_chunk::<4>() {
+                None => Some((0, 0)),
+                Some(_) if [a, b] != GRE_PPP => None,
+                Some([_, _, call @ ..]) => Some((0, u16::from_be_bytes(*call))),
+            }
+        }
+        _ => Some((0, 0)),
+    }
+}
+
+/// Whether an ICMP message reports on another packet (`nf_conntrack_icmpv4_error`).
+#[inline]
+fn icmp_error(l4: &[u8]) -> Result<bool, Untrackable> {
+    let kind = match l4 {
+        [kind, ..] if l4.len() >= icmp::HEADER_BYTES => *kind,
+        _ => return Err(Untrackable::Icmp),
+    };
+    if kind > ICMP_TYPE_MAX && !ICMP_EXT_ECHO.contains(&kind) {
+        return Err(Untrackable::Icmp);
+    }
+    Ok(ICMP_ERRORS.contains(&kind))
+}
+
+/// As [`icmp_error`] for ICMPv6 (`nf_conntrack_icmpv6_error`): types below 128 report on another packet (RFC 4443 2.1).
+fn icmpv6_error(l4: &[u8]) -> Result<bool, Untrackable> {
+    match l4 {
+        [130..=137 | 143, ..] if l4.len() >= icmp::HEADER_BYTES => {
+            Err(Untrackable::NeighbourDiscovery)
+        }
+        [kind, ..] if l4.len() >= icmp::HEADER_BYTES => Ok(*kind < 128),
+        _ => Err(Untrackable::Icmp),
+    }
+}
+
+/// The tuple of the packet that an ICMP message quotes (`nf_ct_get_tuplepr`).
+fn quoted(ipv4: bool, l4: &[u8]) -> Option<Tuple> {
+    let inner = l4.get(icmp::HEADER_BYTES..)?;
+    if ipv4 {
+        let header: &[u8; 20] = inner.first_chunk()?;
+        // A fragment does not say whose it is.
+        if header[6] & 0x1f != 0 || header[7] != 0 {
+            return None;
+        }
+        let l4 = inner.get(usize::from(header[0] & 0x0f) * 4..)?;
+        let address = |at: usize| -> IpAddr {
+            [header[at], header[at + 1], header[at + 2], header[at + 3]].into()
+        };
+        let kind = Kind::of(header[9], true);
+        return tuple(address(12), address(16), header[9], kind, l4);
+    }
+    let header: &[u8; 40] = inner.first_chunk()?;
+    let address = |at: usize| -> IpAddr {
+        let mut octets = [0_u8; 16];
+        octets.copy_from_slice(&header[at..at + 16]);
+        octets.into()
+    };
+    // Behind extension headers it is not looked for: the error is INVALID then.
+    let (protocol, l4) = (header[6], &inner[header.len()..]);
+    tuple(address(8), address(24), protocol, Kind::of(protocol, false), l4)
+}

@@ -1,0 +1,398 @@
+//! The flow table: where a flow is found by its tuple, in two cache lines.
+//!
+//! ```text
+//!   hash ──► bucket  64 bytes: eight tags of 16 bits, eight places         ──► flow  64 bytes
+//!              │
+//!              └──► the next bucket, only if a flow that belongs here had to go on ("passed")
+//! ```
+//!
+//! A flow belongs in the bucket that its hash names; where that is full, in the next one with room. Every full
+//! bucket that it passed counts it, and a search ends at the first bucket that nobody passed: nearly always the
+//! first. So there are no tombstones, and a table that had been full is as fast as before.
+//!
+//! The hash is the same for both directions ([`crate::handover::FlowHash`]), so a flow stands in one bucket and not
+//! in two as in the kernel; which direction a packet has, the comparison of its tuple tells. Bits 0 to 31 of the
+//! hash choose the bucket, 32 to 47 are the tag; the highest choose the worker.
+//!
+//! Everything is allocated, and touched, when the table is made. A bucket holds 6 flows on average when the table is
+//! full: 10.7 bytes of bucket, 64 of flow and 16 of [`Aside`] are 90.7 bytes for an IPv4 flow; 32 of addresses
+//! besides are 122.7 for IPv6.
+
+use super::flow::{Aside, Flow};
+use super::wheel::NIL;
+
+const WAYS: usize = 8;
+
+/// Flows of a bucket on average, when the table is full.
+const FLOWS_PER_BUCKET: usize = 6;
+
+/// Eight places where flows may stand, and what is known of each without looking there.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u16; WAYS],
+    flows: [u32; WAYS],
+    /// How many flows went on to a later bucket because this one was full.
+    passed: u32,
+    /// A bit for each place that is taken.
+    used: u8,
+    /// Places of flows that are worth keeping when the table is full.
+    assured: u8,
+    /// Places of assured connections that are on their way out.
+    closing: u8,
+    /// Places of connections whose handshake is not over.
+    half_open: u8,
+    spare: u64,
+}
+
+/// What a bucket knows of a flow: who gives way first when the table is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) assured: bool,
+    pub(super) closing: bool,
+    pub(super) half_open: bool,
+}
+
+/// Where a flow stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) flow: u32,
+    bucket: u32,
+    way: u8,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Table {
+    buckets: Box<[Bucket]>,
+    pub(super) flows: Box<[Flow]>,
+    pub(super) asides: Box<[Aside]>,
+    /// Source and destination of IPv6 flows; empty in a table of IPv4 flows.
+    pub(super) addresses6: Box<[[u128; 2]]>,
+    free: u32,
+    len: u32,
+    half_open: u32,
+}
+
+impl Bucket {
+    /// Places that have this tag.
+    #[inline]
+    fn matching(&self, tag: u16) -> u8 {
+        let mut matching = 0;
+        for (way, own) in self.tags.iter().enumerate() {
+            matching |= u8::from(*own == tag) << way;
+        }
+        matching & self.used
+    }
+
+    fn mark(&mut self, way: u8, standing: Standing) {
+        let bit = 1 << way;
+        let put = |mask: &mut u8, value: bool| *mask = *mask & !bit | if value { bit } else { 0 };
+        put(&mut self.assured, standing.assured);
+        put(&mut self.closing, standing.closing);
+        put(&mut self.half_open, standing.half_open);
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "16 of its bits")]
+fn tag(hash: u64) -> u16 {
+    (hash >> 32) as u16
+}
+
+impl Table {
+    /// A table for `flows_max` flows; with room for their addresses if they are IPv6.
+    pub(super) fn new(flows_max: u32, ipv6: bool) -> Self {
+        let count = flows_max as usize;
+        let mut asides = vec![Aside::default(); count];
+        // Free flows are a list, the first one first.
+        for (aside, next) in asides.iter_mut().zip(1..) {
+            aside.next = if next < flows_max { next } else { NIL };
+        }
+        let mut flows = vec![Flow::default(); count];
+        let mut buckets = vec![Bucket::default(); count / FLOWS_PER_BUCKET + 2];
+        // Written to, so that no page is first touched by a packet.
+        flows.iter_mut().for_each(|flow| flow.last_len = 1);
+        buckets.iter_mut().for_each(|bucket| bucket.spare = 1);
+        Self {
+            buckets: buckets.into(),
+            flows: flows.into(),
+            asides: asides.into(),
+            addresses6: vec![[1; 2]; if ipv6 { count } else { 0 }].into(),
+            free: if flows_max == 0 { NIL } else { 0 },
+            len: 0,
+            half_open: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(super) fn half_open(&self) -> u32 {
+        self.half_open
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.free == NIL
+    }
+
+    /// Bytes of memory, all of it.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
+            + size_of_val(&*self.flows)
+            + size_of_val(&*self.asides)
+            + size_of_val(&*self.addresses6)
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        let spread = (hash & 0xffff_ffff) * self.buckets.len() as u64;
+        usize::try_from(spread >> 32).unwrap_or(0)
+    }
+
+    #[inline]
+    fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
+    }
+
+    /// Asks for the bucket of a hash to be brought near.
+    #[inline]
+    pub(super) fn prefetch_bucket(&self, hash: u64) {
+        crate::frame::prefetch(&self.buckets[self.home(hash)]);
+    }
+
+    /// Asks for the flows that may have this hash to be brought near.
+    #[inline]
+    pub(super) fn prefetch_flow(&self, hash: u64) {
+        let bucket = &self.buckets[self.home(hash)];
+        let matching = bucket.matching(tag(hash));
+        if matching != 0 {
+            let flow = bucket.flows[matching.trailing_zeros() as usize % WAYS];
+            crate::frame::prefetch(&self.flows[flow as usize]);
+        }
+    }
+
+    /// Finds the flow with this hash that `is_it` says yes to.
+    #[inline]
+    pub(super) fn find(
+        &self,
+        hash: u64,
+        mut is_it: impl FnMut(&Flow, u32) -> bool,
+    ) -> Option<Found> {
+        let mut at = self.home(hash);
+        loop {
+            let bucket = &self.buckets[at];
+            let mut matching = bucket.matching(tag(hash));
+            while matching != 0 {
+                let way = matching.trailing_zeros() as usize % WAYS;
+                let flow = bucket.flows[way];
+                if is_it(&self.flows[flow as usize], flow) {
+                    let (bucket, way) = (narrow(at), narrow8(way));
+                    return Some(Found { flow, bucket, way });
+                }
+                matching &= matching - 1;
+            }
+            if bucket.passed == 0 {
+                return None;
+            }
+            at = self.after(at);
+        }
+    }
+
+    /// Puts a flow in; `None` if the table is full. The caller knows that it is not in there.
+    pub(super) fn insert(&mut self, hash: u64, flow: &Flow, standing: Standing) -> Option<Found> {
+        let index = self.free;
+        let aside = self.asides.get_mut(index as usize)?;
+        self.free = aside.next;
+        aside.next = NIL;
+        let mut at = self.home(hash);
+        while self.buckets[at].used == u8::MAX {
+            self.buckets[at].passed += 1;
+            at = self.after(at);
+        }
+        let bucket = &mut self.buckets[at];
+        let way = bucket.used.trailing_ones() as usize % WAYS;
+        bucket.used |= 1 << way;
+        bucket.tags[way] = tag(hash);
+        bucket.flows[way] = index;
+        bucket.mark(narrow8(way), standing);
+        self.flows[index as usize] = *flow;
+        self.len += 1;
+        self.half_open += u32::from(standing.half_open);
+        Some(Found { flow: index, bucket: narrow(at), way: narrow8(way) })
+    }
+
+    /// Takes a flow out, and bumps its generation. It must not be linked into the wheel any more.
+    pub(super) fn remove(&mut self, hash: u64, found: Found) {
+        let mut at = self.home(hash);
+        while narrow(at) != found.bucket {
+            self.buckets[at].passed -= 1;
+            at = self.after(at);
+        }
+        let bucket = &mut self.buckets[at];
+        let bit = 1 << found.way;
+        self.half_open -= u32::from(bucket.half_open & bit != 0);
+        for mask in
+            [&mut bucket.used, &mut bucket.assured, &mut bucket.closing, &mut bucket.half_open]
+        {
+            *mask &= !bit;
+        }
+        self.flows[found.flow as usize] = Flow::default();
+        let aside = &mut self.asides[found.flow as usize];
+        debug_assert!(!aside.linked, "the wheel would lead to a free place");
+        let generation = aside.generation.wrapping_add(1);
+        *aside = Aside { next: self.free, generation, ..Aside::default() };
+        self.free = found.flow;
+        self.len -= 1;
+    }
+
+    /// Keeps what the bucket knows of a flow up to date.
+    pub(super) fn restand(&mut self, found: Found, standing: Standing) {
+        let bucket = &mut self.buckets[found.bucket as usize];
+        let was = bucket.half_open & 1 << found.way != 0;
+        bucket.mark(found.way, standing);
+        self.half_open = self.half_open + u32::from(standing.half_open) - u32::from(was);
+    }
+
+    /// Looks for a flow that may give way to one with this hash, in `range` buckets from its own on, or from
+    /// `from` on. The best is the first of the least worth.
+    pub(super) fn victim(&self, from: Search, range: usize) -> Option<(Victim, u32)> {
+        let mut at = match from {
+            Search::Hash(hash) | Search::HalfOpen(hash) => self.home(hash),
+        };
+        let only_half_open = matches!(from, Search::HalfOpen(_));
+        let mut second = None;
+        for _ in 0..range.min(self.buckets.len()) {
+            let bucket = &self.buckets[at];
+            let pick = |mask: u8| bucket.flows[mask.trailing_zeros() as usize % WAYS];
+            let half_open = bucket.used & bucket.half_open;
+            if half_open != 0 {
+                return Some((Victim::HalfOpen, pick(half_open)));
+            }
+            let unassured = bucket.used & !bucket.assured;
+            if !only_half_open && unassured != 0 {
+                return Some((Victim::Unassured, pick(unassured)));
+            }
+            let closing = bucket.used & bucket.closing;
+            if !only_half_open && closing != 0 && second.is_none() {
+                second = Some((Victim::Closing, pick(closing)));
+            }
+            at = self.after(at);
+        }
+        second
+    }
+}
+
+/// Where to look for a victim, and for which.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Search {
+    /// Any that may give way.
+    Hash(u64),
+    /// Only those whose handshake is not over.
+    HalfOpen(u64),
+}
+
+/// Why a flow was chosen to give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Victim {
+    HalfOpen,
+    Unassured,
+    Closing,
+}
+
+fn narrow(bucket: usize) -> u32 {
+    // There are fewer buckets than flows.
+    u32::try_from(bucket).unwrap_or(u32::MAX)
+}
+
+fn narrow8(way: usize) -> u8 {
+    u8::try_from(way).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: Standing = Standing { assured: false, closing: false, half_open: false };
+
+    #[test]
+    fn a_bucket_is_a_cache_line_and_a_flow_costs_what_is_said() {
+        assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (64, 64));
+        let bytes = |ipv6| Table::new(1 << 20, ipv6).bytes() as f64 / f64::from(1 << 20);
+        assert!(bytes(false) < 90.8, "{}", bytes(false));
+        assert!(bytes(true) < 122.8, "{}", bytes(true));
+    }
+
+    proptest! {
+        /// Against a map, with hashes so poor that buckets overflow far and wide, and around the end.
+        #[test]
+        fn the_table_holds_what_a_map_holds(
+            steps in prop::collection::vec((0_u64..40, any::<bool>(), any::<bool>()), 1..400),
+            poor in prop::sample::select(vec![1_u64, 3, 0xffff_ffff]),
+        ) {
+            let mut table = Table::new(24, false);
+            let mut twin: HashMap<u64, (u32, bool)> = HashMap::new();
+            for (name, insert, half_open) in steps {
+                let hash = (name % poor) << 20 | name % 2 << 33;
+                let found = table.find(hash, |flow, _| flow.addresses == name);
+                prop_assert_eq!(found.map(|found| found.flow), twin.get(&name).map(|(flow, _)| *flow));
+                match found {
+                    Some(found) if !insert => {
+                        let generation = table.asides[found.flow as usize].generation;
+                        table.remove(hash, found);
+                        prop_assert_eq!(table.asides[found.flow as usize].generation, generation + 1);
+                        twin.remove(&name);
+                    }
+                    Some(found) => {
+                        table.restand(found, Standing { half_open, ..PLAIN });
+                        twin.insert(name, (found.flow, half_open));
+                    }
+                    None => {
+                        let flow = Flow { addresses: name, ..Flow::default() };
+                        let full = table.is_full();
+                        let inserted = table.insert(hash, &flow, Standing { half_open, ..PLAIN });
+                        prop_assert_eq!(inserted.is_none(), full);
+                        prop_assert_eq!(full, twin.len() == 24);
+                        if let Some(found) = inserted {
+                            twin.insert(name, (found.flow, half_open));
+                        }
+                    }
+                }
+                prop_assert_eq!(table.len() as usize, twin.len());
+                let half_open = twin.values().filter(|(_, half_open)| *half_open).count();
+                prop_assert_eq!(table.half_open() as usize, half_open);
+            }
+            for (name, _) in twin {
+                let hash = (name % poor) << 20 | name % 2 << 33;
+                let found = table.find(hash, |flow, _| flow.addresses == name);
+                table.remove(hash, found.expect("it is in there"));
+            }
+            prop_assert!(table.buckets.iter().all(|bucket| bucket.passed == 0 && bucket.used == 0));
+        }
+    }
+
+    #[test]
+    fn who_gives_way_is_whoever_is_worth_least() {
+        let mut table = Table::new(12, false);
+        let stand = |assured, closing, half_open| Standing { assured, closing, half_open };
+        let put = |table: &mut Table, name, standing| {
+            let flow = Flow { addresses: name, ..Flow::default() };
+            table.insert(0, &flow, standing).expect("room").flow
+        };
+        let assured = put(&mut table, 1, stand(true, false, false));
+        assert_eq!(table.victim(Search::Hash(0), 8), None, "never an assured one");
+        let closing = put(&mut table, 2, stand(true, true, false));
+        assert_eq!(table.victim(Search::Hash(0), 8), Some((Victim::Closing, closing)));
+        let unassured = put(&mut table, 3, PLAIN);
+        assert_eq!(table.victim(Search::Hash(0), 8), Some((Victim::Unassured, unassured)));
+        assert_eq!(table.victim(Search::HalfOpen(0), 8), None);
+        let half_open = put(&mut table, 4, stand(false, false, true));
+        assert_eq!(table.victim(Search::Hash(0), 8), Some((Victim::HalfOpen, half_open)));
+        assert_ne!(assured, half_open);
+    }
+}
