@@ -210,6 +210,12 @@ impl Batch {
         self.waiting |= 1 << i;
     }
 
+    /// Puts all packets off but the first: they are decided about one after the other.
+    pub fn one_by_one(&mut self) {
+        self.waiting |= self.turn;
+        self.next_turn();
+    }
+
     /// Makes the first packet that was put off the only one that the stages look at; false if there is none.
     pub fn next_turn(&mut self) -> bool {
         self.turn = self.waiting & self.waiting.wrapping_neg();

@@ -51,6 +51,9 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
     if origin == Origin::Port && decisions.inboxes.workers() > 1 {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
     }
+    if decisions.policy.inspects_flows() {
+        batch.one_by_one();
+    }
     loop {
         if decisions.tracks {
             stage::track(batch, decisions.conntrack);

@@ -135,8 +135,9 @@ pub(crate) enum FlowRef {
     /// It has none.
     #[default]
     None,
-    /// In the table.
-    Known(FlowId),
+    /// In the table, in this place. Only for as long as no other packet is tracked: a place does not say whose it is,
+    /// and the generation that would lies in another cache line.
+    Known(u32),
     /// Among those that this batch begins or ends.
     Batch(u8),
 }

@@ -315,12 +315,15 @@ impl Conntrack {
         Some(self.view_place(family, flow))
     }
 
-    /// The flow of a packet, as the packet left it.
+    /// The flow of the packet that was tracked last, as the packet left it.
     #[must_use]
     pub fn view(&self, tracked: &Tracked) -> Option<FlowView> {
         match tracked.flow {
             FlowRef::None => None,
-            FlowRef::Known(id) => self.flow(id),
+            FlowRef::Known(place) => {
+                let (family, flow) = self.split(place);
+                Some(self.view_place(family, flow))
+            }
             FlowRef::Batch(at) => self.pending.get(at).map(|entry| {
                 let confirmed = entry.fate == Fate::Ended;
                 FlowView::new(&entry.flow, entry.addresses6.as_ref(), confirmed, self.now)
@@ -494,7 +497,7 @@ impl Conntrack {
         Known::Tracked(Tracked {
             state,
             direction,
-            flow: FlowRef::Known(self.id(family, found.flow)),
+            flow: FlowRef::Known(self.join(family, found.flow)),
         })
     }
 
@@ -598,7 +601,7 @@ impl Conntrack {
         if tuple.destination != packet.destination {
             return Some(self.error());
         }
-        let flow = FlowRef::Known(self.id(family, found.flow));
+        let flow = FlowRef::Known(self.join(family, found.flow));
         Some(Tracked { state: CtState::Related, direction, flow })
     }
 
@@ -663,8 +666,14 @@ impl Conntrack {
     #[inline]
     fn id(&self, family: usize, flow: u32) -> FlowId {
         let generation = self.families[family].table.asides[flow as usize].generation;
+        FlowId { place: self.join(family, flow), generation }
+    }
+
+    /// The number of a place among those of both families.
+    #[inline]
+    fn join(&self, family: usize, flow: u32) -> u32 {
         let first = if family == 0 { 0 } else { self.families[0].table.flows.len() };
-        FlowId { place: u32::try_from(first).unwrap_or(u32::MAX) + flow, generation }
+        u32::try_from(first).unwrap_or(u32::MAX) + flow
     }
 
     fn split(&self, place: u32) -> (usize, u32) {

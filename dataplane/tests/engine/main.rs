@@ -12,6 +12,7 @@
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
+//! | `track` | connection tracking in the pipeline |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
 //! | `threads` | workers as they run |
@@ -30,6 +31,7 @@ mod refuse;
 mod rules;
 mod spec;
 mod threads;
+mod track;
 mod twin;
 mod words;
 mod world;
