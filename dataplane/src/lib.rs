@@ -41,6 +41,7 @@ pub mod config;
 pub mod conntrack;
 pub mod daemon;
 pub mod engine;
+pub mod errand;
 pub mod frame;
 pub mod handover;
 pub mod hold;

@@ -1,5 +1,6 @@
 //! The binary from outside, with a daemon that has no packets.
 
+mod conntrack;
 mod daemon;
 
 use std::io::Read;
@@ -257,7 +258,8 @@ fn pages_are_made() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let (status, _, stderr) = weirctl(nowhere, &format!("man {}", directory.path().display()));
     assert_eq!((status, stderr.as_str()), (0, ""));
-    for page in ["weirctl.1", "weirctl-iptables.1", "weirctl-status.1"] {
+    for page in ["weirctl.1", "weirctl-conntrack-list.1", "weirctl-iptables.1", "weirctl-status.1"]
+    {
         assert!(directory.path().join(page).exists(), "{page}");
     }
     let (status, _, stderr) = weirctl(nowhere, "man /nonexistent");

@@ -652,7 +652,8 @@ impl Conntrack {
     #[inline]
     fn note(&self, kind: EventKind, family: usize, flow: u32) {
         if let Some(events) = self.events.as_ref().filter(|_| self.watched) {
-            events.put(FlowEvent { kind, flow: self.view_place(family, flow) });
+            let id = self.id(family, flow);
+            events.put(FlowEvent { kind, id, flow: self.view_place(family, flow) });
         }
     }
 
