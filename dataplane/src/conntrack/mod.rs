@@ -14,7 +14,10 @@
 //! |---|---|
 //! | [`packet`] | a datagram as connection tracking sees it |
 //! | [`tuple`] | what names a direction of a flow |
-//! | [`tracker`] | [`Conntrack`]: one worker's flows |
+//! | [`tracker`] | [`Conntrack`]: one worker's flows; what becomes of a packet |
+//! | [`room`] | how flows come into the table and leave it |
+//! | [`query`] | what others ask |
+//! | [`wanted`] | a tuple, ready to be compared with flows |
 //! | [`table`], [`flow`], [`wheel`], [`clock`] | where they are kept, what is kept, how they end |
 //! | [`pending`] | flows that this batch begins |
 //! | [`tcp`], [`datagram`] | protocols, as functions of flow, packet and time |
@@ -41,6 +44,8 @@ mod event;
 mod flow;
 mod packet;
 mod pending;
+mod query;
+mod room;
 mod settings;
 mod stats;
 mod table;
@@ -48,6 +53,7 @@ mod tcp;
 mod tracker;
 mod tuple;
 mod view;
+mod wanted;
 mod wheel;
 
 pub use event::{EventKind, EventQueue, FlowEvent};
