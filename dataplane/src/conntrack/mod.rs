@@ -56,6 +56,9 @@ mod view;
 mod wanted;
 mod wheel;
 
+#[cfg(test)]
+mod tests;
+
 pub use event::{EventKind, EventQueue, FlowEvent};
 pub use packet::{Packet, Untrackable};
 pub use settings::{Settings, TIMEOUT_S_MAX};
