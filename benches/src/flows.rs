@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use weir_dataplane::batch::BATCH_MAX;
-use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Packet, Settings};
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Packet, Settings, Untrackable};
 use weir_dataplane::handover::FlowHash;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
@@ -67,28 +67,28 @@ impl Segments {
     /// Segment `i` as connection tracking sees it.
     #[must_use]
     #[inline]
-    pub fn packet(&self, i: usize) -> Option<Packet<'_>> {
+    pub fn packet(&self, i: usize) -> Packet<'_> {
         let (client, server): (IpAddr, IpAddr) = (self.clients[i].into(), SERVER.into());
         let (from, to) = if self.replies { (server, client) } else { (client, server) };
-        Packet::new(from, to, TCP, &self.headers[i]).ok()
+        Packet::new(from, to, TCP, &self.headers[i])
     }
 
     /// Tracks the batch as the pipeline does; returns how many of it began a flow.
     pub fn track(&self, conntrack: &mut Conntrack, confirm: bool) -> usize {
-        let mut hashes = [0; BATCH_MAX];
-        for (i, hash) in hashes.iter_mut().enumerate() {
-            let Some(packet) = self.packet(i) else { continue };
-            *hash = conntrack.hash(packet.tuple());
-            conntrack.prefetch_bucket(&packet, *hash);
+        let mut all = [Err(Untrackable::Malformed); BATCH_MAX];
+        for (i, wanted) in all.iter_mut().enumerate() {
+            *wanted = conntrack.wanted(&self.packet(i));
+            if let Ok(wanted) = wanted {
+                conntrack.prefetch_bucket(wanted);
+            }
         }
-        for (i, hash) in hashes.iter().enumerate() {
-            let Some(packet) = self.packet(i) else { continue };
-            conntrack.prefetch_flow(&packet, *hash);
+        for wanted in all.iter_mut().flatten() {
+            conntrack.prefetch_flow(wanted);
         }
         let mut begun = 0;
-        for (i, hash) in hashes.iter().enumerate() {
-            let Some(packet) = self.packet(i) else { continue };
-            let Some(tracked) = conntrack.track_in_batch(&packet, *hash) else { continue };
+        for (i, wanted) in all.iter().enumerate() {
+            let Ok(wanted) = wanted else { continue };
+            let Some(tracked) = conntrack.track_in_batch(&self.packet(i), wanted) else { continue };
             if tracked.begins_flow() {
                 begun += 1;
                 if confirm {

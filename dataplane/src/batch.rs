@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::conntrack::Tracked;
+use crate::conntrack::{Tracked, Untrackable, Wanted};
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::respond::IcmpError;
@@ -88,8 +88,8 @@ pub struct Batch {
     pub ingress: [PortIndex; BATCH_MAX],
     /// What `parse` read.
     pub headers: [Headers; BATCH_MAX],
-    /// The hash of its flow, set by the first stage that wants it.
-    pub flow_hash: [u64; BATCH_MAX],
+    /// The flow that each is about, set by `name`.
+    pub wanted: [Result<Wanted, Untrackable>; BATCH_MAX],
     /// What connection tracking found out, set by `track`.
     pub tracked: [Tracked; BATCH_MAX],
     /// What becomes of each.
@@ -125,7 +125,7 @@ impl Batch {
             frames: [const { None }; BATCH_MAX],
             ingress: [port; BATCH_MAX],
             headers: [Headers::default(); BATCH_MAX],
-            flow_hash: [0; BATCH_MAX],
+            wanted: [Err(Untrackable::Malformed); BATCH_MAX],
             tracked: [Tracked::UNTRACKED; BATCH_MAX],
             verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
             next_hop: [Ipv4Addr::UNSPECIFIED; BATCH_MAX],
@@ -263,6 +263,14 @@ impl Batch {
 /// Packets of a batch, by their places; see [`Batch::turn`].
 #[derive(Debug, Clone, Copy)]
 pub struct Turn(u64);
+
+impl Turn {
+    /// The packets whose bits are set.
+    #[must_use]
+    pub fn of(packets: u64) -> Self {
+        Self(packets)
+    }
+}
 
 impl Iterator for Turn {
     type Item = usize;

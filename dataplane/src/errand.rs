@@ -205,7 +205,7 @@ mod tests {
             let [high, low] = port.to_be_bytes();
             let udp = [high, low, 0, 53, 0, 8, 0, 0];
             let (source, destination) = ([10, 0, 0, 2].into(), [192, 168, 0, 2].into());
-            let packet = Packet::new(source, destination, 17, &udp).expect("a datagram");
+            let packet = Packet::new(source, destination, 17, &udp);
             let tracked = conntrack.track(&packet);
             conntrack.confirm(&tracked).expect("there is room");
         }

@@ -151,9 +151,11 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::parse(&mut batch, &forwarding);
         }
         if scenario == Scenario::HandOver {
+            stage::name(&mut batch, &hash);
             stage::hand_over(&mut batch, &hash, 0);
         }
         if scenario == Scenario::Track {
+            stage::name(&mut batch, &hash);
             stage::track(&mut batch, &mut conntrack, &mut reassembly);
             for tracked in &batch.tracked {
                 assert!(conntrack.confirm(tracked).is_ok(), "the table is full");

@@ -258,6 +258,18 @@ impl Bits {
 }
 
 impl Flow {
+    /// A place where no flow is: of a kind that no packet has.
+    pub(super) const FREE: Self = Self {
+        bits: Bits((Kind::Free as u64) << Bits::KIND.shift),
+        addresses: 0,
+        sides: [Side { end: 0, max_end: 0, max_win: 0, max_ack: 0 }; 2],
+        ports: 0,
+        last_end: 0,
+        last_ack: 0,
+        last_win: 0,
+        last_len: 0,
+    };
+
     /// A flow that nothing is known of but who.
     pub(super) fn new(key: Key, kind: Kind, protocol: u8) -> Self {
         let mut bits = Bits::default();

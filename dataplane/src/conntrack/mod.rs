@@ -67,6 +67,7 @@ pub use tcp::TcpState;
 pub use tracker::{Conntrack, ConntrackConfig, FLOWS_MAX_LIMIT, Refused};
 pub use tuple::Tuple;
 pub use view::{FlowId, FlowView};
+pub use wanted::Wanted;
 
 pub(crate) use tuple::bits6;
 
@@ -161,6 +162,8 @@ enum Kind {
     Icmp = 3,
     Icmpv6 = 4,
     Gre = 5,
+    /// Of no packet: marks a place that is free.
+    Free = 7,
 }
 
 const GRE: u8 = 47;
@@ -186,6 +189,7 @@ impl Kind {
             3 => Self::Icmp,
             4 => Self::Icmpv6,
             5 => Self::Gre,
+            7 => Self::Free,
             _ => Self::Other,
         }
     }
@@ -193,7 +197,7 @@ impl Kind {
     /// Its IP protocol number, unless it stands for many.
     fn protocol(self) -> Option<u8> {
         match self {
-            Self::Other => None,
+            Self::Other | Self::Free => None,
             Self::Tcp => Some(IpProtocol::TCP.0),
             Self::Udp => Some(IpProtocol::UDP.0),
             Self::Icmp => Some(IpProtocol::ICMP.0),

@@ -2,22 +2,21 @@
 
 use super::pending::Fate;
 use super::stats::Stats;
-use super::tracker::{Conntrack, Family, family_of};
+use super::tracker::{Conntrack, Family};
 use super::tuple::Tuple;
 use super::view::{FlowId, FlowView};
 use super::wanted::Wanted;
-use super::{Direction, FlowRef, Kind, Tracked};
+use super::{Direction, FlowRef, Tracked};
 
 impl Conntrack {
     /// The flow that this tuple is part of, and as which direction.
     #[must_use]
     pub fn find(&self, tuple: &Tuple) -> Option<(FlowId, Direction)> {
-        let kind = Kind::of(tuple.protocol, tuple.source.is_ipv4());
-        let wanted = Wanted::new(tuple, kind, self.hash(tuple))?;
-        let (found, direction) = self.find_wanted(&wanted)?;
-        let family = family_of(tuple.source);
-        let deadline = self.families[family].table.flows[found.flow as usize].bits.deadline();
-        (!deadline.is_over(self.now)).then(|| (self.id(family, found.flow), direction))
+        let wanted = Wanted::of(tuple, false, &self.hash)?;
+        let (found, direction) = self.find_wanted(&wanted, || Some(*tuple))?;
+        let family = wanted.family();
+        let deadline = self.families[family].table.flows[found as usize].bits.deadline();
+        (!deadline.is_over(self.now)).then(|| (self.id(family, found), direction))
     }
 
     /// A flow, if it still lives.

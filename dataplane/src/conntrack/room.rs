@@ -4,7 +4,7 @@ use super::clock::{Ticks, Time};
 use super::event::{EventKind, FlowEvent};
 use super::flow::{Bits, Flow};
 use super::pending::Fate;
-use super::table::{Found, Search, Standing, Victim};
+use super::table::{Search, Standing, Victim};
 use super::tcp::TcpState;
 use super::tracker::{Conntrack, Family, Refused};
 use super::view::{self, FlowId};
@@ -42,18 +42,18 @@ impl Conntrack {
             return Err(Refused::TableFull);
         };
         if let Some(addresses6) = entry.addresses6 {
-            table.addresses6[found.flow as usize] = addresses6;
+            table.addresses6[found as usize] = addresses6;
         }
-        let aside = &mut table.asides[found.flow as usize];
+        let aside = &mut table.asides[found as usize];
         (aside.retrans, aside.last_scale, aside.last_flags) =
             (entry.aside.retrans, entry.aside.last_scale, entry.aside.last_flags);
-        wheel.link(&mut table.asides, found.flow, deadline);
+        wheel.link(&mut table.asides, found, deadline);
         self.stats.insert += 1;
-        let id = self.id(family, found.flow);
+        let id = self.id(family, found);
         if let Some(entry) = self.pending.get_mut(at) {
             entry.fate = Fate::Confirmed(id);
         }
-        self.note(EventKind::New, family, found.flow);
+        self.note(EventKind::New, family, found);
         Ok(())
     }
 
@@ -122,43 +122,41 @@ impl Conntrack {
     pub(super) fn remove_place(&mut self, family: usize, flow: u32) {
         let table = &self.families[family].table;
         let tuple = view::tuple(&table.flows[flow as usize], table.addresses6.get(flow as usize));
-        let hash = self.hash(&tuple);
-        if let Some(found) = table.find(hash, |_, place| place == flow) {
-            self.remove_found(family, hash, found);
-        }
+        let hash = self.hash.flow(&tuple);
+        self.remove_found(family, hash, flow);
     }
 
-    pub(super) fn remove_found(&mut self, family: usize, hash: u64, found: Found) {
-        self.note(EventKind::Destroy, family, found.flow);
+    pub(super) fn remove_found(&mut self, family: usize, hash: u64, found: u32) {
+        self.note(EventKind::Destroy, family, found);
         let Family { table, wheel } = &mut self.families[family];
-        wheel.unlink(&mut table.asides, found.flow);
+        wheel.unlink(&mut table.asides, found);
         table.remove(hash, found);
     }
 
     /// Tells the table and listeners what has become of a flow.
     #[cold]
-    pub(super) fn restand(&mut self, family: usize, found: Found, before: Bits) {
+    pub(super) fn restand(&mut self, family: usize, hash: u64, found: u32, before: Bits) {
         let table = &mut self.families[family].table;
-        let flow = table.flows[found.flow as usize];
-        table.restand(found, standing(&flow));
+        let flow = table.flows[found as usize];
+        table.restand(hash, found, standing(&flow));
         let told = [Bits::SEEN_REPLY, Bits::ASSURED];
         let changed = told.iter().any(|field| flow.bits.has(*field) != before.has(*field))
             || flow.bits.state() != before.state();
         if changed {
-            self.note(EventKind::Update, family, found.flow);
+            self.note(EventKind::Update, family, found);
         }
     }
 
     /// Moves a flow in the wheel if its life became shorter, and so short that the wheel would look too late.
     #[inline]
-    pub(super) fn move_nearer(&mut self, family: usize, found: Found, before: Time, life: Ticks) {
+    pub(super) fn move_nearer(&mut self, family: usize, found: u32, before: Time, life: Ticks) {
         let deadline = self.now.after(life);
         if deadline.since(before) >= 0 {
             return;
         }
         let Family { table, wheel } = &mut self.families[family];
-        wheel.unlink(&mut table.asides, found.flow);
-        wheel.link(&mut table.asides, found.flow, deadline);
+        wheel.unlink(&mut table.asides, found);
+        wheel.link(&mut table.asides, found, deadline);
     }
 
     #[inline]

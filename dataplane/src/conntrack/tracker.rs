@@ -1,18 +1,17 @@
 //! `Conntrack`: one worker's flows.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::clock::Time;
 use super::event::EventQueue;
 use super::flow::{Bits, Flow};
-use super::packet::{Packet, Subject, Untrackable};
+use super::packet::{Packet, Untrackable};
 use super::pending::{Entry, Fate, Pending};
 use super::settings::{Settings, Timeouts};
 use super::stats::Stats;
-use super::table::{Found, Table};
+use super::table::Table;
 use super::tcp::{self, Segment};
-use super::tuple::Tuple;
+use super::tuple::{Tuple, bits6};
 use super::wanted::Wanted;
 use super::wheel::{AROUND, Wheel};
 use super::{CtState, Direction, FlowRef, Kind, Step, Tracked, datagram};
@@ -126,30 +125,34 @@ impl Conntrack {
         self.watched = self.events.as_ref().is_some_and(|events| events.is_wanted());
     }
 
-    /// The hash of a flow, equal for both directions.
-    #[must_use]
+    /// Names the flow of a packet.
+    ///
+    /// # Errors
+    /// [`Untrackable`]: it can be part of none.
     #[inline]
-    pub fn hash(&self, tuple: &Tuple) -> u64 {
-        self.hash.flow(tuple)
+    pub fn wanted(&self, packet: &Packet<'_>) -> Result<Wanted, Untrackable> {
+        Wanted::new(packet, &self.hash)
     }
 
     /// Asks for the first of two cache lines of a flow.
     #[inline]
-    pub fn prefetch_bucket(&self, packet: &Packet<'_>, hash: u64) {
-        self.families[family_of(packet.source)].table.prefetch_bucket(hash);
+    pub fn prefetch_bucket(&self, wanted: &Wanted) {
+        self.families[wanted.family()].table.prefetch_bucket(wanted.hash);
     }
 
     /// Asks for the second; the first should be here by now.
     #[inline]
-    pub fn prefetch_flow(&self, packet: &Packet<'_>, hash: u64) {
-        self.families[family_of(packet.source)].table.prefetch_flow(hash);
+    pub fn prefetch_flow(&self, wanted: &mut Wanted) {
+        wanted.hint = self.families[wanted.family()].table.prefetch_flow(wanted.hash);
     }
 
     /// Tracks one packet, for callers that decide about each before they come with the next.
     pub fn track(&mut self, packet: &Packet<'_>) -> Tracked {
         self.end_batch();
-        let hash = self.hash(packet.tuple());
-        self.track_in_batch(packet, hash).unwrap_or(Tracked::INVALID)
+        match self.wanted(packet) {
+            Ok(wanted) => self.track_in_batch(packet, &wanted).unwrap_or(Tracked::INVALID),
+            Err(why) => self.untrackable(why),
+        }
     }
 
     /// Counts a packet that cannot be tracked.
@@ -164,24 +167,20 @@ impl Conntrack {
     /// Tracks one packet of a batch; `None` if an earlier packet of the batch begins its flow, so that it is to be
     /// tracked again when that packet's fate is known and [`Conntrack::end_batch`] was called.
     #[inline]
-    pub fn track_in_batch(&mut self, packet: &Packet<'_>, hash: u64) -> Option<Tracked> {
-        let tuple = match &packet.subject {
-            Subject::Own(tuple) => tuple,
-            Subject::Quoted(tuple) => return self.related(packet, tuple, hash),
-        };
-        let Some(wanted) = Wanted::new(tuple, packet.kind, hash) else {
-            return Some(self.invalid());
-        };
-        if let Some((found, direction)) = self.find_wanted(&wanted) {
-            match self.known(packet, &wanted, found, direction) {
+    pub fn track_in_batch(&mut self, packet: &Packet<'_>, wanted: &Wanted) -> Option<Tracked> {
+        if wanted.quoted {
+            return self.related(packet, wanted);
+        }
+        if let Some((found, direction)) = self.find_wanted(wanted, || packet.tuple()) {
+            match self.known(packet, wanted, found, direction) {
                 Known::Tracked(tracked) => return Some(tracked),
                 Known::Gone => {}
             }
         }
-        if self.is_pending(&wanted) {
+        if self.is_pending(wanted, packet) {
             return None;
         }
-        Some(self.begin(packet, &wanted))
+        Some(self.begin(packet, wanted))
     }
 
     /// Forgets the new flows of this batch that were not confirmed: their packets were dropped.
@@ -201,12 +200,23 @@ impl Conntrack {
     }
 
     #[inline]
-    pub(super) fn find_wanted(&self, wanted: &Wanted<'_>) -> Option<(Found, Direction)> {
-        let table = &self.families[family_of(wanted.tuple.source)].table;
+    pub(super) fn find_wanted(
+        &self,
+        wanted: &Wanted,
+        tuple: impl Fn() -> Option<Tuple>,
+    ) -> Option<(u32, Direction)> {
+        let table = &self.families[wanted.family()].table;
+        let compare = |flow: &Flow, place: u32| {
+            wanted.direction(flow, table.addresses6.get(place as usize), &tuple)
+        };
+        // Whatever is in the place that the hint names: if it is the flow, there is no other.
+        let hinted = table.flows.get(wanted.hint as usize);
+        if let Some(direction) = hinted.and_then(|flow| compare(flow, wanted.hint)) {
+            return Some((wanted.hint, direction));
+        }
         let mut direction = Direction::Original;
         let found = table.find(wanted.hash, |flow, place| {
-            let addresses6 = table.addresses6.get(place as usize);
-            let same = wanted.direction(flow, addresses6);
+            let same = compare(flow, place);
             direction = same.unwrap_or(direction);
             same.is_some()
         });
@@ -214,9 +224,10 @@ impl Conntrack {
     }
 
     #[inline]
-    pub(super) fn is_pending(&self, wanted: &Wanted<'_>) -> bool {
+    fn is_pending(&self, wanted: &Wanted, packet: &Packet<'_>) -> bool {
         self.pending.has(wanted.hash, |entry| {
-            wanted.direction(&entry.flow, entry.addresses6.as_ref()).is_some()
+            let addresses6 = entry.addresses6.as_ref();
+            wanted.direction(&entry.flow, addresses6, || packet.tuple()).is_some()
         })
     }
 
@@ -225,14 +236,14 @@ impl Conntrack {
     fn known(
         &mut self,
         packet: &Packet<'_>,
-        wanted: &Wanted<'_>,
-        found: Found,
+        wanted: &Wanted,
+        found: u32,
         direction: Direction,
     ) -> Known {
-        let family = family_of(wanted.tuple.source);
+        let family = wanted.family();
         let table = &mut self.families[family].table;
-        let flow = &mut table.flows[found.flow as usize];
-        let aside = &mut table.asides[found.flow as usize];
+        let flow = &mut table.flows[found as usize];
+        let aside = &mut table.asides[found as usize];
         let before = flow.bits;
         if before.deadline().is_over(self.now) {
             self.stats.expired += 1;
@@ -277,7 +288,7 @@ impl Conntrack {
             flow.bits.set_deadline(self.now.after(life));
         }
         if flow.bits.has_changed_standing(before) {
-            self.restand(family, found, before);
+            self.restand(family, wanted.hash, found, before);
         }
         if let Some(life) = life.filter(|life| *life < AROUND) {
             self.move_nearer(family, found, before.deadline(), life);
@@ -285,11 +296,7 @@ impl Conntrack {
         if !valid {
             return Known::Tracked(self.invalid());
         }
-        Known::Tracked(Tracked {
-            state,
-            direction,
-            flow: FlowRef::Known(self.join(family, found.flow)),
-        })
+        Known::Tracked(Tracked { state, direction, flow: FlowRef::Known(self.join(family, found)) })
     }
 
     /// A packet that ends its flow and passes. What the rules may ask of the flow is kept until the batch ends.
@@ -298,16 +305,16 @@ impl Conntrack {
         &mut self,
         family: usize,
         hash: u64,
-        found: Found,
+        found: u32,
         (state, direction): (CtState, Direction),
     ) -> Tracked {
         let table = &self.families[family].table;
-        let mut flow = table.flows[found.flow as usize];
+        let mut flow = table.flows[found as usize];
         flow.bits.set(
             Bits::SEEN_REPLY,
             flow.bits.has(Bits::SEEN_REPLY) || direction == Direction::Reply,
         );
-        let addresses6 = table.addresses6.get(found.flow as usize).copied();
+        let addresses6 = table.addresses6.get(found as usize).copied();
         let mut entry = Entry::new(flow, hash, Fate::Ended);
         entry.addresses6 = addresses6;
         self.remove_found(family, hash, found);
@@ -316,17 +323,12 @@ impl Conntrack {
     }
 
     /// A packet that may begin a flow.
-    fn begin(&mut self, packet: &Packet<'_>, wanted: &Wanted<'_>) -> Tracked {
+    fn begin(&mut self, packet: &Packet<'_>, wanted: &Wanted) -> Tracked {
         if self.settings.checksum && !packet.checksum_ok() {
             return self.invalid();
         }
-        let flow = Flow::new(wanted.there, wanted.kind, wanted.tuple.protocol);
-        let mut entry = Entry::new(flow, wanted.hash, Fate::New);
-        if let (IpAddr::V6(source), IpAddr::V6(destination)) =
-            (wanted.tuple.source, wanted.tuple.destination)
-        {
-            entry.addresses6 = Some([source.to_bits(), destination.to_bits()]);
-        }
+        let mut entry = Entry::new(wanted.begin(), wanted.hash, Fate::New);
+        entry.addresses6 = wanted.ipv6.then(|| [packet.source, packet.destination].map(bits6));
         let step = match wanted.kind {
             Kind::Tcp => match Segment::read(packet.l4) {
                 Some(segment) if tcp::begin(&mut entry.flow, &segment, &self.settings) => {
@@ -349,29 +351,24 @@ impl Conntrack {
 
     /// An ICMP error (`nf_conntrack_inet_error`): it must quote a packet of a known flow, and be sent to whom that
     /// packet came from. It moves nothing.
-    fn related(&mut self, packet: &Packet<'_>, tuple: &Tuple, hash: u64) -> Option<Tracked> {
-        if self.settings.checksum && !packet.checksum_ok() {
+    fn related(&mut self, packet: &Packet<'_>, wanted: &Wanted) -> Option<Tracked> {
+        let Some(tuple) =
+            packet.tuple().filter(|_| !self.settings.checksum || packet.checksum_ok())
+        else {
             return Some(self.error());
-        }
-        let kind = Kind::of(tuple.protocol, tuple.source.is_ipv4());
-        let Some(wanted) = Wanted::new(tuple, kind, hash) else { return Some(self.error()) };
-        let family = family_of(tuple.source);
-        let living = self.find_wanted(&wanted).filter(|(found, _)| {
-            let flow = &self.families[family].table.flows[found.flow as usize];
+        };
+        let family = wanted.family();
+        let living = self.find_wanted(wanted, || Some(tuple)).filter(|(found, _)| {
+            let flow = &self.families[family].table.flows[*found as usize];
             !flow.bits.deadline().is_over(self.now)
         });
         let Some((found, direction)) = living else {
-            return if self.is_pending(&wanted) { None } else { Some(self.error()) };
+            return if self.is_pending(wanted, packet) { None } else { Some(self.error()) };
         };
         if tuple.destination != packet.destination {
             return Some(self.error());
         }
-        let flow = FlowRef::Known(self.join(family, found.flow));
+        let flow = FlowRef::Known(self.join(family, found));
         Some(Tracked { state: CtState::Related, direction, flow })
     }
-}
-
-#[inline]
-pub(super) fn family_of(address: IpAddr) -> usize {
-    usize::from(address.is_ipv6())
 }

@@ -57,9 +57,9 @@ fn come_back(
     // Each fragment is compared with the next link by itself when it leaves.
     (headers.piece, headers.total_len, headers.dont_fragment) = (Piece::Whole, total_len, false);
     transport(IpProtocol(headers.protocol), whole, &mut headers);
-    let packet =
-        Packet::new(headers.source.into(), headers.destination.into(), headers.protocol, whole);
-    let home = packet.map_or(here, |packet| hash.worker(packet.tuple()));
+    let (source, destination) = (headers.source.into(), headers.destination.into());
+    let tuple = Packet::new(source, destination, headers.protocol, whole).tuple();
+    let home = tuple.map_or(here, |tuple| hash.worker(&tuple));
     batch.bring_back(i, frame, datagram);
     batch.headers[i] = headers;
     batch.ingress[i] = ingress;
