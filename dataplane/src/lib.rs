@@ -10,6 +10,7 @@
 //! | [`engine`] | one worker's share of the firewall without thread, clock and devices; deterministic |
 //! | [`pipeline`], [`stage`] | the stages in order, one function each over a [`batch`] |
 //! | [`conntrack`] | which packets belong together, decided as netfilter does |
+//! | [`errand`] | what control threads see and delete of a worker's flows, one bounded piece at a time |
 //! | [`policy`] | rules, compiled; their counters |
 //! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
 //! | [`reassembly`] | fragments that wait for each other |
