@@ -114,7 +114,8 @@ impl<'a> Packet<'a> {
             Kind::Tcp => (IpProtocol::TCP, self.l4),
             Kind::Udp => match udp_datagram(self.l4) {
                 Some(datagram) if datagram[6..8] == [0, 0] => return true,
-                Some(datagram) => (IpProtocol::UDP, datagram),
+                // The kernel sums to the end of the packet, also behind a shorter datagram.
+                Some(_) => (IpProtocol::UDP, self.l4),
                 None => return false,
             },
             Kind::Icmp => return checksum::checksum(self.l4) == 0,

@@ -1,0 +1,141 @@
+//! What both ends are compared by.
+
+use std::fmt;
+
+use weir_dataplane::conntrack::{CtState, Direction, TcpState, Tuple};
+
+/// The kernel tells whole seconds, rounded down; both dumps take their time.
+const TOLERANCE_MS: u64 = 2500;
+
+/// What a packet was to the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) state: CtState,
+    pub(crate) direction: Direction,
+    /// Of its flow, as the rules saw it: answered, assured, in the table.
+    pub(crate) seen_reply: bool,
+    pub(crate) assured: bool,
+    pub(crate) confirmed: bool,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            CtState::Invalid => return formatter.pad("INVALID"),
+            CtState::Untracked => return formatter.pad("UNTRACKED"),
+            CtState::New => "NEW",
+            CtState::Established => "ESTABLISHED",
+            CtState::Related => "RELATED",
+        };
+        let mut text = state.to_owned();
+        for (set, word) in [
+            (self.direction == Direction::Reply, "reply"),
+            (self.seen_reply, "seen"),
+            (self.assured, "assured"),
+            (!self.confirmed, "unconfirmed"),
+        ] {
+            if set {
+                text += if text == state { ":" } else { "," };
+                text += word;
+            }
+        }
+        formatter.pad(&text)
+    }
+}
+
+/// A flow in the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) original: Tuple,
+    pub(crate) reply: Tuple,
+    pub(crate) tcp_state: Option<TcpState>,
+    pub(crate) seen_reply: bool,
+    pub(crate) assured: bool,
+    pub(crate) expires_ms: u64,
+    /// What else the kernel tells. Not compared.
+    pub(crate) internals: String,
+}
+
+impl Entry {
+    /// Whether both may say the same flow at nearly the same time.
+    fn agrees(&self, other: &Self) -> bool {
+        let plain =
+            |entry: &Self| (entry.original, entry.reply, entry.tcp_state, entry.seen_reply, entry.assured);
+        plain(self) == plain(other) && self.expires_ms.abs_diff(other.expires_ms) <= TOLERANCE_MS
+    }
+
+    fn ends_now(&self) -> bool {
+        self.expires_ms <= TOLERANCE_MS
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tcp_state {
+            Some(state) => write!(formatter, "{}", state.name())?,
+            None => write!(formatter, "flow")?,
+        }
+        write!(formatter, " {}", (self.expires_ms + 500) / 1000)?;
+        for (set, word) in [(self.seen_reply, " seen"), (self.assured, " assured")] {
+            if set {
+                write!(formatter, "{word}")?;
+            }
+        }
+        if !self.internals.is_empty() {
+            write!(formatter, " ({})", self.internals)?;
+        }
+        Ok(())
+    }
+}
+
+/// After one packet: what it was, and the flows of its sequence.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Seen {
+    /// Whether the kernel's and Weir's agree. Where the kernel's router let no packet through to the rules, there
+    /// is no verdict to compare. A flow whose time comes just now may be there or not.
+    pub(crate) fn agrees(&self, weir: &Self) -> bool {
+        let verdicts = self.verdict.is_none() || self.verdict == weir.verdict;
+        let of = |seen: &Self| -> Vec<Entry> {
+            let mut entries: Vec<_> =
+                seen.entries.iter().filter(|entry| !entry.ends_now()).cloned().collect();
+            entries.sort_by_key(|entry| format!("{:?}", entry.original));
+            entries
+        };
+        let (kernel, weir) = if self.is_plain() && weir.is_plain() {
+            (self.entries.clone(), weir.entries.clone())
+        } else {
+            (of(self), of(weir))
+        };
+        verdicts && kernel.len() == weir.len() && kernel.iter().zip(&weir).all(|(a, b)| a.agrees(b))
+    }
+
+    /// At most one flow, not about to end.
+    fn is_plain(&self) -> bool {
+        match &self.entries[..] {
+            [] => true,
+            [entry] => !entry.ends_now(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Some(verdict) => write!(formatter, "{verdict:<12}")?,
+            None => write!(formatter, "{:<12}", "(not routed)")?,
+        }
+        if self.entries.is_empty() {
+            write!(formatter, " -")?;
+        }
+        for (number, entry) in self.entries.iter().enumerate() {
+            write!(formatter, "{}{entry}", if number == 0 { " " } else { " + " })?;
+        }
+        Ok(())
+    }
+}
