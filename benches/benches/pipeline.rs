@@ -25,10 +25,11 @@ fn packets() -> Throughput {
 fn whole_pipeline(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline/60 bytes, 1000 flows");
     group.throughput(packets());
-    for rules in [0, 3, 100] {
-        let mut engine = engine(udp_flows(FLOWS, 60), rules);
+    for (rules, tracked) in [(0, false), (3, false), (100, false), (3, true)] {
+        let mut engine = engine(udp_flows(FLOWS, 60), rules, tracked);
         let mut now_ns = 0;
-        group.bench_function(BenchmarkId::new("rules", rules), |b| {
+        let name = if tracked { "tracked, rules" } else { "rules" };
+        group.bench_function(BenchmarkId::new(name, rules), |b| {
             b.iter(|| {
                 now_ns += 1;
                 engine.poll(now_ns)
@@ -38,7 +39,7 @@ fn whole_pipeline(c: &mut Criterion) {
     group.finish();
     let mut group = c.benchmark_group("pipeline/1514 bytes, 1000 flows");
     group.throughput(packets());
-    let mut engine = engine(udp_flows(FLOWS, 1514), 3);
+    let mut engine = engine(udp_flows(FLOWS, 1514), 3, false);
     group.bench_function(BenchmarkId::new("rules", 3), |b| b.iter(|| engine.poll(1)));
     group.finish();
 }

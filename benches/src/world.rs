@@ -95,12 +95,12 @@ pub fn policy(rules: u32) -> Policy {
 }
 
 /// An engine that receives these packets by [`INGRESS`], a full batch at each poll, and sends
-/// them by [`EGRESS`].
+/// them by [`EGRESS`]; `always_track` with connection tracking.
 ///
 /// # Panics
 /// When the process is out of memory or file descriptors.
 #[must_use]
-pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32) -> Engine {
+pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engine {
     let (_, frames) = frames();
     let pool = FramePool::split(frames, 1).pop().expect("one pool");
     let mut engine = Engine::new(EngineConfig {
@@ -110,7 +110,7 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32) -> Engine {
         forwarding: Arc::new(Published::new(forwarding())),
         policy: Arc::new(Published::new(policy(rules))),
         conntrack: Conntrack::new(&ConntrackConfig::default()),
-        always_track: false,
+        always_track,
         resolver: Resolver::new().expect("a file descriptor"),
         pool,
     });
@@ -130,8 +130,8 @@ mod tests {
     /// A benchmark of dropped packets would be fast and wrong.
     #[test]
     fn every_packet_of_the_benchmark_is_forwarded() {
-        for rules in [0, 3, 100] {
-            let mut engine = engine(udp_flows(1000, 60), rules);
+        for (rules, tracked) in [(0, false), (3, false), (100, false), (3, true)] {
+            let mut engine = engine(udp_flows(1000, 60), rules, tracked);
             for turn in 0..200 {
                 let work = engine.poll(turn);
                 assert_eq!((work.packets, work.transmitted), (BATCH_MAX as u64, BATCH_MAX as u64));
@@ -140,6 +140,7 @@ mod tests {
             assert_eq!(counters.get(Counter::Transmitted), 200 * BATCH_MAX as u64);
             assert_eq!((counters.dropped_all(), counters.imbalance()), (0, 0));
             assert_eq!(engine.frames(), CHUNKS as usize);
+            assert_eq!(engine.conntrack().len(), if tracked { 1000 } else { 0 });
         }
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::command::{ListFormat, Selection};
 use crate::protocol::Listing;
 use crate::rule::{
-    InterfacePattern, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, TcpFlags,
+    InterfacePattern, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, TcpFlags, Words,
 };
 use crate::ruleset::{Chain, CounterTable, Counters};
 
@@ -210,7 +210,9 @@ fn address(condition: Option<&Negatable<Ipv4Net>>, numeric: bool) -> String {
 fn matches(text: &mut String, rule: &Rule, numeric: bool, names: &Names) {
     for extension in &rule.matches {
         let name = extension.name();
-        push(text, format_args!(" {name}"));
+        if extension.required_protocol().is_some() {
+            push(text, format_args!(" {name}"));
+        }
         let mut ports = |label, ports: &Negatable<PortRange>| {
             list_ports(text, label, ports, (!numeric).then_some((names, name)));
         };
@@ -224,7 +226,15 @@ fn matches(text: &mut String, rule: &Rule, numeric: bool, names: &Names) {
                 ports("spt", &udp.source_ports);
                 ports("dpt", &udp.destination_ports);
             }
+            Match::State(state) => list_conditions(text, state.words()),
+            Match::Conntrack(conntrack) => list_conditions(text, conntrack.words(numeric)),
         }
+    }
+}
+
+fn list_conditions(text: &mut String, conditions: impl Iterator<Item = Words>) {
+    for Words { negated, option, value } in conditions {
+        push(text, format_args!("{} {option} {value}", if negated { " !" } else { "" }));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::conntrack::Tracked;
+use crate::conntrack::{Tracked, Untrackable, Wanted};
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::respond::IcmpError;
@@ -88,8 +88,8 @@ pub struct Batch {
     pub ingress: [PortIndex; BATCH_MAX],
     /// What `parse` read.
     pub headers: [Headers; BATCH_MAX],
-    /// The hash of its flow, set by the first stage that wants it.
-    pub flow_hash: [u64; BATCH_MAX],
+    /// The flow that each is about, set by `name`.
+    pub wanted: [Result<Wanted, Untrackable>; BATCH_MAX],
     /// What connection tracking found out, set by `track`.
     pub tracked: [Tracked; BATCH_MAX],
     /// What becomes of each.
@@ -98,6 +98,8 @@ pub struct Batch {
     pub next_hop: [Ipv4Addr; BATCH_MAX],
     /// Largest IPv4 packet that this way takes, set by `route`.
     pub mtu: [u16; BATCH_MAX],
+    /// The datagram in reassembly whose first fragment this is.
+    datagram: [Option<u8>; BATCH_MAX],
     /// The ICMP error that answers a dropped packet, if any.
     pub answer: [Option<IcmpError>; BATCH_MAX],
 }
@@ -123,11 +125,12 @@ impl Batch {
             frames: [const { None }; BATCH_MAX],
             ingress: [port; BATCH_MAX],
             headers: [Headers::default(); BATCH_MAX],
-            flow_hash: [0; BATCH_MAX],
+            wanted: [Err(Untrackable::Malformed); BATCH_MAX],
             tracked: [Tracked::UNTRACKED; BATCH_MAX],
             verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
             next_hop: [Ipv4Addr::UNSPECIFIED; BATCH_MAX],
             mtu: [0; BATCH_MAX],
+            datagram: [None; BATCH_MAX],
             answer: [None; BATCH_MAX],
         }
     }
@@ -168,6 +171,7 @@ impl Batch {
         self.ingress[i] = ingress;
         self.verdict[i] = verdict;
         self.answer[i] = None;
+        self.datagram[i] = None;
         self.tracked[i] = Tracked::UNTRACKED;
         self.turn |= 1 << i;
         self.len += 1;
@@ -210,6 +214,31 @@ impl Batch {
         self.waiting |= 1 << i;
     }
 
+    /// Takes packet `i` away from the stages: its frame is elsewhere.
+    pub fn withdraw(&mut self, i: usize) {
+        self.turn &= !(1 << i);
+    }
+
+    /// Puts a whole datagram in the place of the fragment that completed it: the frame of its first fragment, and
+    /// where the others are.
+    pub fn bring_back(&mut self, i: usize, first: Frame, datagram: usize) {
+        self.frames[i] = Some(first);
+        self.datagram[i] = u8::try_from(datagram).ok();
+        self.turn |= 1 << i;
+    }
+
+    /// The datagram in reassembly whose first fragment packet `i` is.
+    #[must_use]
+    pub fn datagram(&self, i: usize) -> Option<usize> {
+        self.datagram[i].map(usize::from)
+    }
+
+    /// Puts all packets off but the first: they are decided about one after the other.
+    pub fn one_by_one(&mut self) {
+        self.waiting |= self.turn;
+        self.next_turn();
+    }
+
     /// Makes the first packet that was put off the only one that the stages look at; false if there is none.
     pub fn next_turn(&mut self) -> bool {
         self.turn = self.waiting & self.waiting.wrapping_neg();
@@ -234,6 +263,14 @@ impl Batch {
 /// Packets of a batch, by their places; see [`Batch::turn`].
 #[derive(Debug, Clone, Copy)]
 pub struct Turn(u64);
+
+impl Turn {
+    /// The packets whose bits are set.
+    #[must_use]
+    pub fn of(packets: u64) -> Self {
+        Self(packets)
+    }
+}
 
 impl Iterator for Turn {
     type Item = usize;

@@ -15,6 +15,7 @@ use crate::pipeline;
 use crate::policy::Policy;
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
+use crate::reassembly::Reassembly;
 use crate::respond::{IcmpError, Unreachable};
 use crate::route::{Forwarding, Resolver};
 use crate::stage::{Answers, Emitter, Way};
@@ -69,6 +70,7 @@ pub struct Engine {
     pool: FramePool,
     ports: PortSet,
     hold: Hold,
+    reassembly: Reassembly,
     reviewed_ns: u64,
     reviewed_epoch: u64,
     answers: Answers,
@@ -111,6 +113,7 @@ impl Engine {
             pool: config.pool,
             ports: PortSet::new(),
             hold: Hold::new(),
+            reassembly: Reassembly::new(),
             reviewed_ns: 0,
             reviewed_epoch: 0,
             now_ns: 0,
@@ -181,7 +184,7 @@ impl Engine {
     /// Frames that this engine can account for: in the pool, on their way home, lent, held.
     #[must_use]
     pub fn frames(&self) -> usize {
-        self.pool.available() + self.pool.returning() + self.ports.lent() + self.hold.len()
+        self.pool.available() + self.pool.returning() + self.ports.lent() + self.held()
     }
 
     /// One turn of the loop: adopt, receive, decide, transmit, recycle.
@@ -197,6 +200,15 @@ impl Engine {
         self.ports.recycle(&mut self.pool);
         if !self.hold.is_empty() {
             work.packets += self.review_hold(now_ns);
+        }
+        while let Some(datagram) = self.reassembly.expired(now_ns) {
+            while let Some((frame, ..)) = self.reassembly.take(datagram) {
+                if let Some(frame) = frame {
+                    self.counters.drop_one(DropReason::Reassembly);
+                    self.pool.put(frame);
+                    work.packets += 1;
+                }
+            }
         }
         for place in 0..self.ports.len() {
             let received = self.receive(place);
@@ -232,6 +244,10 @@ impl Engine {
         work
     }
 
+    fn held(&self) -> usize {
+        self.hold.len() + self.reassembly.frames()
+    }
+
     fn levels(&self) -> (usize, usize) {
         (self.pool.available(), self.ports.lent())
     }
@@ -239,7 +255,7 @@ impl Engine {
     /// Publishes the counters with their levels.
     pub fn publish(&mut self) {
         self.ports.gauge(&mut self.counters);
-        self.counters.set(Counter::Held, self.hold.len() as u64);
+        self.counters.set(Counter::Held, self.held() as u64);
         self.counters.set(Counter::FramesPool, self.pool.available() as u64);
         self.published.publish(&self.counters);
         self.levels = self.levels();
@@ -257,6 +273,10 @@ impl Engine {
         while let Some(held) = self.hold.pop() {
             self.counters.drop_one(DropReason::NeighbourUnresolved);
             self.pool.put(held.frame);
+        }
+        while let Some(frame) = self.reassembly.pop() {
+            self.counters.drop_one(DropReason::Reassembly);
+            self.pool.put(frame);
         }
         while let Some(packet) = self.inboxes.take(self.worker) {
             self.counters.add(Counter::HandedIn, 1);
@@ -297,6 +317,7 @@ impl Engine {
             resolver: &self.resolver,
             ports: &mut self.ports,
             hold: &mut self.hold,
+            reassembly: &mut self.reassembly,
             pool: &mut self.pool,
             counters: &mut self.counters,
             now_ns,
@@ -331,6 +352,7 @@ impl Engine {
             resolver: &self.resolver,
             ports: &mut self.ports,
             hold: &mut self.hold,
+            reassembly: &mut self.reassembly,
             pool: &mut self.pool,
             counters: &mut self.counters,
             now_ns,

@@ -140,6 +140,14 @@ impl FlowHash {
         }
     }
 
+    /// The same of source and destination, and of both ports, of IPv4 each in a word.
+    #[inline]
+    pub(crate) fn ports4(&self, addresses: u64, ports: u32, protocol: u8) -> u64 {
+        let from = (addresses >> 32) << 16 | u64::from(ports >> 16);
+        let to = (addresses & 0xffff_ffff) << 16 | u64::from(ports & 0xffff);
+        self.hash4(from, to, protocol)
+    }
+
     #[inline]
     fn hash4(&self, from: u64, to: u64, protocol: u8) -> u64 {
         let (low, high) = if from <= to { (from, to) } else { (to, from) };
@@ -188,15 +196,23 @@ mod tests {
             protocol in prop::sample::select(vec![1_u8, 6, 17, 58, 89]), seed: [u64; 4],
         ) {
             let hash = FlowHash::new(seed, 3);
+            #[expect(clippy::cast_possible_truncation, reason = "the upper 32 bits")]
             let address = |bits: u128| if six {
                 IpAddr::V6(bits.into())
             } else {
-                IpAddr::V4(Ipv4Addr::from_bits(bits.try_into().unwrap_or(bits as u32)))
+                IpAddr::V4(Ipv4Addr::from_bits((bits >> 96) as u32))
             };
             let there = Tuple {
                 source: address(source), destination: address(destination),
                 source_port, destination_port, protocol,
             };
+            if let (IpAddr::V4(source), IpAddr::V4(destination)) = (there.source, there.destination)
+                && protocol != 1 && protocol != 58
+            {
+                let addresses = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
+                let ports = u32::from(source_port) << 16 | u32::from(destination_port);
+                prop_assert_eq!(hash.ports4(addresses, ports, protocol), hash.flow(&there));
+            }
             if let Some(back) = there.inverted() {
                 prop_assert_eq!(hash.flow(&there), hash.flow(&back));
                 prop_assert!(hash.worker(&there) < 3);

@@ -10,8 +10,10 @@
 //! | [`engine`] | one worker's share of the firewall without thread, clock and devices; deterministic |
 //! | [`pipeline`], [`stage`] | the stages in order, one function each over a [`batch`] |
 //! | [`conntrack`] | which packets belong together, decided as netfilter does |
+//! | [`errand`] | what control threads see and delete of a worker's flows, one bounded piece at a time |
 //! | [`policy`] | rules, compiled; their counters |
 //! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
+//! | [`reassembly`] | fragments that wait for each other |
 //! | [`hold`] | packets that wait for the hardware address of their next hop |
 //! | [`handover`] | packets on their way to the worker of their flow |
 //! | [`respond`] | packets that Weir makes itself |
@@ -40,6 +42,7 @@ pub mod config;
 pub mod conntrack;
 pub mod daemon;
 pub mod engine;
+pub mod errand;
 pub mod frame;
 pub mod handover;
 pub mod hold;
@@ -49,6 +52,7 @@ pub mod policy;
 pub mod port;
 pub mod program;
 pub mod publish;
+pub mod reassembly;
 pub mod respond;
 pub mod route;
 pub mod stage;

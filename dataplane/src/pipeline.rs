@@ -1,7 +1,7 @@
 //! The stages in order.
 //!
 //! ```text
-//! receive -> parse -> hand_over -> track -> route -> decide -> confirm -> answer -> emit -> transmit
+//! receive -> parse -> name -> hand_over -> reassemble -> track -> route -> decide -> confirm -> answer -> emit -> transmit
 //!                        |           ^                           |                   |
 //!                        v           '---- put off: one by one --'                   +-> hold (next hop unknown)
 //!                  other worker's inbox                                              '-> drop, counted by reason
@@ -48,12 +48,22 @@ pub struct Decisions<'a> {
 /// Takes a batch through all stages; it is empty afterwards.
 pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter: &mut Emitter<'_>) {
     stage::parse(batch, emitter.forwarding);
-    if origin == Origin::Port && decisions.inboxes.workers() > 1 {
+    let hand_over = origin == Origin::Port && decisions.inboxes.workers() > 1;
+    if hand_over || decisions.tracks {
+        stage::name(batch, decisions.flow_hash);
+    }
+    if hand_over {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
+    }
+    if decisions.tracks {
+        stage::reassemble(batch, (decisions.flow_hash, decisions.worker), emitter);
+    }
+    if decisions.policy.inspects_flows() {
+        batch.one_by_one();
     }
     loop {
         if decisions.tracks {
-            stage::track(batch, decisions.conntrack);
+            stage::track(batch, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
         stage::decide(batch, decisions.policy, decisions.worker, decisions.conntrack);

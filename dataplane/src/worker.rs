@@ -19,6 +19,7 @@ use crossbeam_queue::ArrayQueue;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::engine::{Engine, Work};
+use crate::errand::{Errand, Task};
 use crate::frame::FramePool;
 use crate::idle::{Idle, IdleConfig, Step};
 use crate::port::{Port, PortIndex};
@@ -43,6 +44,8 @@ pub enum Order {
     Open(Box<dyn Port>),
     /// Close all queues of a port.
     Close(PortIndex),
+    /// Do something with the flows; it comes back by [`Worker::errand`].
+    Conntrack(Box<Errand>),
     /// End.
     Stop,
 }
@@ -63,6 +66,8 @@ pub enum State {
 #[derive(Debug)]
 struct Shared {
     orders: ArrayQueue<Order>,
+    /// The errand that is done. There is one.
+    errand: ArrayQueue<Box<Errand>>,
     orders_done: AtomicU64,
     state: AtomicU8,
     policy_epoch: AtomicU64,
@@ -74,6 +79,7 @@ impl std::fmt::Debug for Order {
         match self {
             Self::Open(queue) => write!(f, "Open({})", queue.index()),
             Self::Close(port) => write!(f, "Close({port})"),
+            Self::Conntrack(_) => f.write_str("Conntrack"),
             Self::Stop => f.write_str("Stop"),
         }
     }
@@ -101,6 +107,8 @@ pub struct Worker {
     /// How many orders are on the queue or done. Locked while one is put there, so that the number that an
     /// order is waited for by is its place on the queue.
     orders_given: Mutex<u64>,
+    /// The errand, unless the worker has it. Locked while it is under way: one at a time.
+    errand: Mutex<Option<Box<Errand>>>,
     thread: Mutex<Option<JoinHandle<FramePool>>>,
 }
 
@@ -123,6 +131,7 @@ impl Worker {
     pub fn start(config: WorkerConfig, engine: Engine) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             orders: ArrayQueue::new(ORDERS_MAX),
+            errand: ArrayQueue::new(1),
             orders_done: AtomicU64::new(0),
             state: AtomicU8::new(State::Polling as u8),
             policy_epoch: AtomicU64::new(0),
@@ -148,6 +157,7 @@ impl Worker {
             counters,
             latency,
             orders_given,
+            errand: Mutex::new(Some(Box::default())),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -217,6 +227,39 @@ impl Worker {
             }
             self.check_patience(start, patience)?;
         }
+    }
+
+    /// Has the worker do something with its flows, and shows `read` what came of it. Waits while another caller's
+    /// errand is under way.
+    ///
+    /// # Errors
+    /// As [`Worker::order`]. The errand may then still be carried out, and no other is until it was.
+    pub fn errand<R>(
+        &self,
+        task: Task,
+        patience: Duration,
+        read: impl FnOnce(&Errand) -> R,
+    ) -> Result<R, OrderError> {
+        let mut place = self.errand.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errand = match place.take().or_else(|| self.shared.errand.pop()) {
+            Some(errand) => errand,
+            None if self.state() == State::Stopped => return Err(OrderError::Stopped(self.id())),
+            // One that found no place among the orders is no more.
+            None if self.has_obeyed() => Box::default(),
+            None => return Err(OrderError::TimedOut(self.id())),
+        };
+        errand.set(task);
+        self.order(Order::Conntrack(errand), patience)?;
+        let errand = self.shared.errand.pop().ok_or(OrderError::Stopped(self.id()))?;
+        let result = read(&errand);
+        *place = Some(errand);
+        Ok(result)
+    }
+
+    /// Whether all orders given are carried out.
+    fn has_obeyed(&self) -> bool {
+        let given = *self.orders_given.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.orders_done.load(Ordering::Acquire) >= given
     }
 
     /// Puts an order on the queue; returns its place.
@@ -332,6 +375,12 @@ impl Turn {
                     engine.publish();
                 }
                 Order::Close(port) => engine.close(port),
+                Order::Conntrack(mut errand) => {
+                    let worker = u32::try_from(self.config.id).unwrap_or(u32::MAX);
+                    errand.carry_out(worker, engine.conntrack_mut());
+                    // There is room: nobody sends one before the last one is back.
+                    let _ = self.shared.errand.push(errand);
+                }
                 Order::Stop => {
                     self.shared.orders_done.fetch_add(1, Ordering::Release);
                     return true;

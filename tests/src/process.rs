@@ -112,6 +112,16 @@ impl Process {
         self.child.try_wait().map_err(Error::io(format!("ask after {}", self.name)))
     }
 
+    /// Waits for the process to end by itself, and returns how it did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] when it takes longer than `within` (it is ended then),
+    /// [`Error::Interrupted`] on Ctrl-C, [`Error::Io`] when the system cannot tell.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        wait_unless(&mut self.child, &self.name, within, interrupt::requested)
+    }
+
     /// Ends the process: SIGTERM, and SIGKILL where that is not followed within five seconds.
     /// Returns how it ended.
     ///

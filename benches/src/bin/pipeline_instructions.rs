@@ -24,6 +24,7 @@ use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::port::Port;
+use weir_dataplane::reassembly::Reassembly;
 use weir_dataplane::stage;
 use weir_tests::process::find_program;
 
@@ -63,6 +64,8 @@ enum Scenario {
     Parse,
     /// And hashed to a worker of four (which a single worker does not do).
     HandOver,
+    /// Parsed and tracked, flows confirmed.
+    Track,
     /// Parsed and routed.
     Route,
     /// And put before the rules.
@@ -71,10 +74,11 @@ enum Scenario {
     Engine,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario::Port,
     Scenario::Parse,
     Scenario::HandOver,
+    Scenario::Track,
     Scenario::Route,
     Scenario::Decide,
     Scenario::Engine,
@@ -93,6 +97,7 @@ struct Report {
     port: f64,
     parse: f64,
     hand_over: f64,
+    track: f64,
     route: f64,
     decide: f64,
     /// What the engine adds to the deciding stages: answers, rewriting, transmission, recycling, counters.
@@ -123,7 +128,7 @@ fn main() -> ExitCode {
 fn play(scenario: Scenario, polls: u64, options: &Options) {
     let traffic = udp_flows(FLOWS, options.bytes as usize);
     if scenario == Scenario::Engine {
-        let mut engine = engine(traffic, options.rules);
+        let mut engine = engine(traffic, options.rules, false);
         for now_ns in 0..polls {
             let work = engine.poll(now_ns);
             assert_eq!(work.transmitted, BATCH_MAX as u64, "packets are lost: {work:?}");
@@ -134,7 +139,8 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
     let (forwarding, policy) = (forwarding(), policy(options.rules));
     let hash = FlowHash::new([1, 2, 3, 4], 4);
-    let conntrack = Conntrack::new(&ConntrackConfig::default());
+    let mut conntrack = Conntrack::new(&ConntrackConfig::default());
+    let mut reassembly = Reassembly::new();
     let mut port = LoopPort::new(INGRESS, traffic);
     let mut batch = Box::new(Batch::new());
     for _ in 0..polls {
@@ -145,7 +151,16 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::parse(&mut batch, &forwarding);
         }
         if scenario == Scenario::HandOver {
+            stage::name(&mut batch, &hash);
             stage::hand_over(&mut batch, &hash, 0);
+        }
+        if scenario == Scenario::Track {
+            stage::name(&mut batch, &hash);
+            stage::track(&mut batch, &mut conntrack, &mut reassembly);
+            for tracked in &batch.tracked {
+                assert!(conntrack.confirm(tracked).is_ok(), "the table is full");
+            }
+            conntrack.end_batch();
         }
         if matches!(scenario, Scenario::Route | Scenario::Decide) {
             stage::route(&mut batch, &forwarding);
@@ -186,6 +201,7 @@ fn measure(options: &Options) -> Result<Report, String> {
         port: at(Scenario::Port),
         parse: at(Scenario::Parse) - at(Scenario::Port),
         hand_over: at(Scenario::HandOver) - at(Scenario::Parse),
+        track: at(Scenario::Track) - at(Scenario::Parse),
         route: at(Scenario::Route) - at(Scenario::Parse),
         decide: at(Scenario::Decide) - at(Scenario::Route),
         emit_and_engine: at(Scenario::Engine) - at(Scenario::Decide),
@@ -239,6 +255,7 @@ fn print(report: &Report, json: bool) {
         ("decide", report.decide),
         ("answer, emit, transmit, recycle, count", report.emit_and_engine),
         ("= Weir, one worker", report.weir),
+        ("track (when a rule asks for it)", report.track),
         ("hand over (with several workers)", report.hand_over),
         ("memory port, not in the sum", report.port),
     ];

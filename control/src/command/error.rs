@@ -132,8 +132,34 @@ pub enum ParseErrorKind {
     PortRange(#[from] PortRangeError),
     #[error("Only one `--{option}' allowed")]
     TcpOptionRepeated { option: &'static str },
-    #[error("udp: option \"--{option}\" can only be used once.")]
-    UdpOptionRepeated { option: &'static str },
+    #[error("Port range {first}-{last} is negative.")]
+    PortRangeNegative { first: u16, last: u16 },
+    #[error("{name}: option \"--{option}\" can only be used once.")]
+    OptionRepeated { name: &'static str, option: &'static str },
+    #[error("{name}: option \"--{option}\" cannot be inverted.")]
+    OptionNotNegatable { name: &'static str, option: &'static str },
+    #[error("{name}: Too many components for option \"--{option}\" (max: 2)")]
+    OptionComponents { name: &'static str, option: &'static str },
+    #[error(
+        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-4294967295)."
+    )]
+    OptionNumber { name: &'static str, option: &'static str, near: String, least: u32 },
+    #[error("{name}: Argument to \"--{option}\" has unexpected characters near \"{near}\".")]
+    OptionCharacters { name: &'static str, option: &'static str, near: String },
+    #[error(
+        "{name}: bad value for option \"--{option}\", neither a valid network mask nor valid CIDR (0-32)."
+    )]
+    OptionMask { name: &'static str, option: &'static str },
+    #[error("getaddrinfo: {reason}")]
+    HostName { reason: &'static str },
+    #[error("Bad {option} \"{list}\"")]
+    CtName { option: &'static str, list: String },
+    #[error("\"--state\" requires a list of states with no spaces, e.g. ESTABLISHED,RELATED")]
+    StateListEnds,
+    #[error("conntrack: Bad value for \"--ctdir\" option: \"{value}\"")]
+    CtDirection { value: String },
+    #[error(transparent)]
+    Incomplete(InvalidRule),
     #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
     TcpFlagsRepeated,
     #[error("--tcp-flags requires two args.")]
@@ -213,33 +239,73 @@ impl ParseErrorKind {
                 "unknown to iptables and to Weir; a typing error? Weir has -j {}",
                 TARGETS_ENFORCED.join(", ")
             ),
-            Self::Address(Ipv4NetError::Address(_)) => "an IPv4 address in digits is needed: Weir \
-                 asks no name server, since a rule must not depend on its answer"
-                .to_owned(),
-            Self::Address(Ipv4NetError::Mask(_)) => {
-                "a mask is 0 to 32, or dotted like 255.255.255.0".to_owned()
-            }
-            Self::UnknownOption { option } if PORT_OPTIONS.contains(&option.as_str()) => {
-                "ports belong to a protocol: write `-p tcp' or `-p udp' before it".to_owned()
-            }
-            Self::TcpPort { .. } | Self::UdpPort { .. } => {
-                "a port is 0 to 65535, a range FIRST:LAST, or a name from /etc/services".to_owned()
-            }
-            Self::TcpFlag { .. } => {
-                "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas".to_owned()
-            }
-            Self::BadArgument { after_negation: true, .. } => {
-                "`!' stands before the option: `! -s ADDRESS', not `-s ! ADDRESS'".to_owned()
-            }
-            Self::ListTooLong { .. } => "write it as several commands".to_owned(),
-            _ => return None,
+            _ => return self.remedy().map(str::to_owned),
         };
         Some(hint)
     }
+
+    /// What to write instead.
+    fn remedy(&self) -> Option<&'static str> {
+        let remedy = match self {
+            Self::Address(Ipv4NetError::Address(_)) | Self::HostName { .. } => {
+                "an IPv4 address in digits is needed: Weir \
+                 asks no name server, since a rule must not depend on its answer"
+            }
+            Self::Address(Ipv4NetError::Mask(_)) | Self::OptionMask { .. } => {
+                "a mask is 0 to 32, or dotted like 255.255.255.0"
+            }
+            Self::UnknownOption { option } => of_match(option)?,
+            Self::TcpPort { .. } | Self::UdpPort { .. } => {
+                "a port is 0 to 65535, a range FIRST:LAST, or a name from /etc/services"
+            }
+            Self::BadArgument { after_negation: true, .. } => {
+                "`!' stands before the option: `! -s ADDRESS', not `-s ! ADDRESS'"
+            }
+            Self::CtName { list, .. } if list == "!" => {
+                "`!' stands before the option: `! --state NEW', not `--state ! NEW'"
+            }
+            Self::CtName { option: "state", .. } | Self::StateListEnds => {
+                "states are INVALID NEW ESTABLISHED RELATED UNTRACKED, joined by commas"
+            }
+            Self::CtName { option: "ctstatus", .. } => {
+                "statuses are NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED, joined by commas"
+            }
+            Self::CtName { .. } => {
+                "states are INVALID NEW ESTABLISHED RELATED UNTRACKED SNAT DNAT, joined by commas"
+            }
+            Self::CtDirection { .. } => "a direction is ORIGINAL or REPLY",
+            Self::OptionNotNegatable { option: "ctdir", .. } => {
+                "the opposite of ORIGINAL is REPLY, without `!'"
+            }
+            Self::Incomplete(InvalidRule::StateMissing) => {
+                "say which: `-m state --state NEW,ESTABLISHED'"
+            }
+            Self::Incomplete(InvalidRule::ConntrackMissing) => {
+                "say what to look at: `-m conntrack --ctstate NEW,ESTABLISHED'"
+            }
+            Self::TcpFlag { .. } => {
+                "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas"
+            }
+            Self::ListTooLong { .. } => "write it as several commands",
+            _ => return None,
+        };
+        Some(remedy)
+    }
 }
 
-/// Long options that exist only after `-p`.
-const PORT_OPTIONS: [&str; 4] = ["--sport", "--dport", "--source-port", "--destination-port"];
+/// What must stand before an option that exists only with a match.
+fn of_match(option: &str) -> Option<&'static str> {
+    match option {
+        "--sport" | "--dport" | "--source-port" | "--destination-port" => {
+            Some("ports belong to a protocol: write `-p tcp' or `-p udp' before it")
+        }
+        "--state" => Some("states belong to a match: write `-m state' before it"),
+        "--ctstate" | "--ctstatus" => {
+            Some("connections belong to a match: write `-m conntrack' before it")
+        }
+        _ => None,
+    }
+}
 
 impl ParseError {
     fn place(&self) -> String {

@@ -2,7 +2,7 @@
 //! words that nobody knows, so that an operator can tell a typing error from a gap.
 
 /// Matches that Weir enforces.
-pub(super) const MATCHES_ENFORCED: [&str; 2] = ["tcp", "udp"];
+pub(super) const MATCHES_ENFORCED: [&str; 4] = ["tcp", "udp", "state", "conntrack"];
 
 /// Targets that Weir enforces.
 pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
@@ -20,7 +20,6 @@ const MATCHES: &[&str] = &[
     "connlabel",
     "connlimit",
     "connmark",
-    "conntrack",
     "cpu",
     "dccp",
     "devgroup",
@@ -66,7 +65,6 @@ const MATCHES: &[&str] = &[
     "set",
     "socket",
     "srh",
-    "state",
     "statistic",
     "string",
     "tcpmss",

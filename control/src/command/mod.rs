@@ -1,6 +1,7 @@
 //! iptables command lines: what they may say ([`Command`]) and how they are read ([`parse`]).
 
 mod error;
+mod extension;
 mod getopt;
 mod known;
 mod options;

@@ -1,5 +1,6 @@
 //! The options of iptables 1.8: names, letters, values, and with which commands they may stand.
 
+use super::extension::{ExtensionKey, Row};
 use super::getopt::{LongOption, ShortOption, Value};
 
 /// What an option means.
@@ -51,17 +52,6 @@ pub(super) enum Condition {
     InInterface,
     OutInterface,
     LineNumbers,
-}
-
-/// Options of the matches `tcp` and `udp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ExtensionKey {
-    SourcePorts,
-    DestinationPorts,
-    Syn,
-    TcpFlags,
-    /// `--tcp-option`, not enforced.
-    TcpOption,
 }
 
 impl Verb {
@@ -206,25 +196,10 @@ pub(super) const LONG: [LongOption<Key>; 37] = [
     long("ipv6", Value::None, Key::Ipv6),
 ];
 
-/// Long names that come with `-m tcp`; the first four with `-m udp` too.
-const EXTENSION: [(&str, Value, ExtensionKey); 7] = [
-    ("source-port", Value::Required, ExtensionKey::SourcePorts),
-    ("sport", Value::Required, ExtensionKey::SourcePorts),
-    ("destination-port", Value::Required, ExtensionKey::DestinationPorts),
-    ("dport", Value::Required, ExtensionKey::DestinationPorts),
-    ("syn", Value::None, ExtensionKey::Syn),
-    ("tcp-flags", Value::Required, ExtensionKey::TcpFlags),
-    ("tcp-option", Value::Required, ExtensionKey::TcpOption),
-];
-
-/// The long options of match number `instance`.
+/// The long options that match number `instance` adds.
 pub(super) fn extension_options(
     instance: usize,
-    is_tcp: bool,
+    rows: &'static [Row],
 ) -> impl Iterator<Item = LongOption<Key>> {
-    let count = if is_tcp { EXTENSION.len() } else { 4 };
-    EXTENSION
-        .iter()
-        .take(count)
-        .map(move |(name, value, key)| long(name, *value, Key::Extension(instance, *key)))
+    rows.iter().map(move |(name, value, key)| long(name, *value, Key::Extension(instance, *key)))
 }

@@ -4,6 +4,7 @@
 //! does not fit the command, so that of several errors the same one is reported.
 
 use super::error::{ParseError, ParseErrorKind};
+use super::extension::Given;
 use super::getopt::{Getopt, Item, Word};
 use super::options::{Condition, Key, LONG, SHORT, Verb};
 use super::refusal::{Refusal, locate};
@@ -181,16 +182,9 @@ impl<'a> Parser<'a> {
                 ParseErrorKind::NotEnforced { what: "option", name: name.to_owned() },
             )),
             Key::Extension(instance, key) => {
-                let negated = self.negation.is_some();
-                let given = value.unwrap_or(word);
-                self.specification.extension(
-                    instance,
-                    key,
-                    (word, given),
-                    negated,
-                    &mut self.getopt,
-                    self.names,
-                )
+                let (negated, names) = (self.negation.is_some(), self.names);
+                let given = Given { option: word, value: given, negated, names };
+                self.specification.extension(instance, key, &given, &mut self.getopt)
             }
             // Answered by the caller.
             Key::Help | Key::Version => Ok(()),
@@ -340,6 +334,7 @@ impl<'a> Parser<'a> {
         if let Some(word) = self.wait_interval.filter(|_| self.wait.is_none()) {
             return Err(Refusal::at(word, ParseErrorKind::WaitIntervalAlone));
         }
+        self.specification.finish()?;
         if let Some(word) = self.getopt.rest() {
             return Err(Refusal::at(word, ParseErrorKind::TrailingArguments));
         }

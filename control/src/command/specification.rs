@@ -1,14 +1,12 @@
 //! Reads the part of a command line that makes a rule.
 
 use super::error::ParseErrorKind;
+use super::extension::{Extension, ExtensionKey, Given};
 use super::getopt::{Getopt, LongOption, Word};
-use super::options::{Condition, ExtensionKey, Key, extension_options};
+use super::options::{Condition, Key, extension_options};
 use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, known};
-use crate::rule::{
-    Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags, TcpMatch,
-    UdpMatch, parse_number,
-};
+use crate::rule::{Ipv4Net, Names, Negatable, Protocol, Rule, Target, parse_number};
 
 /// The rule so far.
 #[derive(Debug, Default)]
@@ -25,21 +23,13 @@ pub(super) struct Specification<'a> {
     extensions: Vec<Extension<'a>>,
 }
 
-/// A match on the command line.
-#[derive(Debug)]
-struct Extension<'a> {
-    word: Word<'a>,
-    value: Match,
-    seen: Vec<ExtensionKey>,
-}
-
 impl<'a> Specification<'a> {
     /// `base` and the options of all matches. A name that several matches have means the newest
     /// one, shortened or not.
     pub(super) fn options(&self, base: &[LongOption<Key>]) -> Vec<LongOption<Key>> {
         let mut options = base.to_vec();
         for (instance, extension) in self.extensions.iter().enumerate().rev() {
-            for option in extension_options(instance, matches!(extension.value, Match::Tcp(_))) {
+            for option in extension_options(instance, extension.options()) {
                 if options.iter().all(|newer| newer.name != option.name) {
                     options.push(option);
                 }
@@ -50,17 +40,15 @@ impl<'a> Specification<'a> {
 
     /// `-m NAME`
     pub(super) fn load(&mut self, word: Word<'a>) -> Result<(), Refusal<'a>> {
-        let name = word.text.to_owned();
-        let value = match word.text {
-            "tcp" => Match::Tcp(TcpMatch::default()),
-            "udp" => Match::Udp(UdpMatch::default()),
-            other if known::is_match(other) => {
-                let kind = ParseErrorKind::NotEnforced { what: "match", name };
-                return Err(Refusal::at(word, kind));
-            }
-            _ => return Err(Refusal::at(word, ParseErrorKind::UnknownMatch { name })),
+        let Some(extension) = Extension::new(word.text, word) else {
+            let name = word.text.to_owned();
+            let kind = match known::is_match(word.text) {
+                true => ParseErrorKind::NotEnforced { what: "match", name },
+                false => ParseErrorKind::UnknownMatch { name },
+            };
+            return Err(Refusal::at(word, kind));
         };
-        self.extensions.push(Extension { word, value, seen: Vec::new() });
+        self.extensions.push(extension);
         Ok(())
     }
 
@@ -72,9 +60,9 @@ impl<'a> Specification<'a> {
         let Some(protocol) = self.protocol.filter(|_| word.text.starts_with("--")) else {
             return Err(unknown);
         };
-        let value = match protocol {
-            Protocol::TCP => Match::Tcp(TcpMatch::default()),
-            Protocol::UDP => Match::Udp(UdpMatch::default()),
+        let name = match protocol {
+            Protocol::TCP => "tcp",
+            Protocol::UDP => "udp",
             other => {
                 let Some(name) = known::implied_match(other.0, &word.text[2..]) else {
                     return Err(unknown);
@@ -84,13 +72,13 @@ impl<'a> Specification<'a> {
                 return Err(Refusal::at(word, kind));
             }
         };
-        let loaded = |extension: &Extension<'_>| extension.value.name() == value.name();
-        if self.implied || self.extensions.iter().any(loaded) {
+        let loaded = self.extensions.iter().any(|extension| extension.value.name() == name);
+        let extension = Extension::new(name, self.protocol_word.unwrap_or(word));
+        let Some(extension) = extension.filter(|_| !self.implied && !loaded) else {
             return Err(unknown);
-        }
+        };
         self.implied = true;
-        let word = self.protocol_word.unwrap_or(word);
-        self.extensions.push(Extension { word, value, seen: Vec::new() });
+        self.extensions.push(extension);
         Ok(())
     }
 
@@ -130,47 +118,23 @@ impl<'a> Specification<'a> {
         Ok(())
     }
 
-    /// An option of match number `instance`. `(word, given)` are the option and its value.
+    /// An option of match number `instance`.
     pub(super) fn extension(
         &mut self,
         instance: usize,
         key: ExtensionKey,
-        (word, given): (Word<'a>, Word<'a>),
-        negated: bool,
+        given: &Given<'a, '_>,
         getopt: &mut Getopt<'a>,
-        names: &Names,
     ) -> Result<(), Refusal<'a>> {
-        let Some(extension) = self.extensions.get_mut(instance) else { return Ok(()) };
-        let is_udp = matches!(extension.value, Match::Udp(_));
-        extension.refuse_repetition(key, word)?;
-        let Extension { value, .. } = extension;
-        match key {
-            ExtensionKey::SourcePorts | ExtensionKey::DestinationPorts => {
-                let ports = Negatable { value: parse_ports(given, is_udp, names)?, negated };
-                let source = key == ExtensionKey::SourcePorts;
-                match value {
-                    Match::Tcp(tcp) if source => tcp.source_ports = ports,
-                    Match::Tcp(tcp) => tcp.destination_ports = ports,
-                    Match::Udp(udp) if source => udp.source_ports = ports,
-                    Match::Udp(udp) => udp.destination_ports = ports,
-                }
-            }
-            ExtensionKey::Syn | ExtensionKey::TcpFlags => {
-                let flags = match key {
-                    ExtensionKey::Syn => TcpFlags::SYN,
-                    _ => parse_tcp_flags(word, given, getopt)?,
-                };
-                if let Match::Tcp(tcp) = value {
-                    tcp.flags = Negatable { value: flags, negated };
-                }
-            }
-            ExtensionKey::TcpOption => {
-                let name = "--tcp-option".to_owned();
-                let kind = ParseErrorKind::NotEnforced { what: "option", name };
-                return Err(Refusal::at(word, kind));
-            }
+        match self.extensions.get_mut(instance) {
+            Some(extension) => extension.read(key, given, getopt),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether each match has the options it needs.
+    pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
+        self.extensions.iter().try_for_each(Extension::finish)
     }
 
     /// All rules that the comma lists stand for, sources outside.
@@ -235,33 +199,6 @@ fn alternatives(
     Ok(nets)
 }
 
-impl Extension<'_> {
-    fn refuse_repetition<'w>(
-        &mut self,
-        key: ExtensionKey,
-        word: Word<'w>,
-    ) -> Result<(), Refusal<'w>> {
-        // --syn is a way to write --tcp-flags.
-        let slot = if key == ExtensionKey::Syn { ExtensionKey::TcpFlags } else { key };
-        if !self.seen.contains(&slot) {
-            self.seen.push(slot);
-            return Ok(());
-        }
-        let option = match slot {
-            ExtensionKey::SourcePorts => "source-port",
-            ExtensionKey::DestinationPorts => "destination-port",
-            _ => return Err(Refusal::at(word, ParseErrorKind::TcpFlagsRepeated)),
-        };
-        Err(Refusal::at(
-            word,
-            match self.value {
-                Match::Udp(_) => ParseErrorKind::UdpOptionRepeated { option },
-                Match::Tcp(_) => ParseErrorKind::TcpOptionRepeated { option },
-            },
-        ))
-    }
-}
-
 fn interface(
     word: Word<'_>,
     negated: bool,
@@ -292,80 +229,4 @@ fn parse_target(word: Word<'_>) -> Result<Target, Refusal<'_>> {
         _ => ParseErrorKind::UnknownTarget { name },
     };
     Err(Refusal::at(word, kind))
-}
-
-/// `PORT`, `FIRST:LAST`, `:LAST`, `FIRST:`; each a number or the name of a service.
-fn parse_ports<'a>(word: Word<'a>, is_udp: bool, names: &Names) -> Result<PortRange, Refusal<'a>> {
-    let Some((first, last)) = word.text.split_once(':') else {
-        return Ok(PortRange::one(parse_port(word, is_udp, names)?));
-    };
-    let end = Word { text: last, argument: word.argument, offset: word.offset + first.len() + 1 };
-    let first = match first {
-        "" => 0,
-        text => parse_port(Word { text, ..word }, is_udp, names)?,
-    };
-    let last = match last {
-        "" => u16::MAX,
-        _ => parse_port(end, is_udp, names)?,
-    };
-    PortRange::new(first, last).map_err(|error| Refusal::at(word, error))
-}
-
-/// The `tcp` match reads numbers as C does, hexadecimal and octal included, and wants services of
-/// TCP; the `udp` match reads decimal numbers, and takes the port of a service of any transport.
-fn parse_port<'a>(word: Word<'a>, is_udp: bool, names: &Names) -> Result<u16, Refusal<'a>> {
-    let text = word.text;
-    let number = if is_udp {
-        text.trim_start_matches(' ').parse().ok()
-    } else {
-        parse_number(text, u16::MAX.into()).and_then(|number| u16::try_from(number).ok())
-    };
-    let transport = if is_udp { None } else { Some("tcp") };
-    number.or_else(|| names.port(text, transport)).ok_or_else(|| {
-        let port = text.to_owned();
-        Refusal::at(
-            word,
-            if is_udp {
-                ParseErrorKind::UdpPort { port }
-            } else {
-                ParseErrorKind::TcpPort { port }
-            },
-        )
-    })
-}
-
-/// `MASK SET`: the option's value and the word after it.
-fn parse_tcp_flags<'a>(
-    option: Word<'a>,
-    mask: Word<'a>,
-    getopt: &mut Getopt<'a>,
-) -> Result<TcpFlags, Refusal<'a>> {
-    let second = getopt.take_if(|text| !text.starts_with('-') && text != "!");
-    let set = second.ok_or_else(|| Refusal::at(option, ParseErrorKind::TcpFlagsMissing))?;
-    let (mask_bits, set_bits) = (parse_flag_list(mask)?, parse_flag_list(set)?);
-    // Both come from names of the six flags, so this never fails.
-    Ok(TcpFlags::new(mask_bits, set_bits).unwrap_or_default())
-}
-
-fn parse_flag_list(list: Word<'_>) -> Result<u8, Refusal<'_>> {
-    let mut bits = 0;
-    let mut offset = list.offset;
-    for text in list.text.split(',') {
-        let word = Word { text, argument: list.argument, offset };
-        offset += text.len() + 1;
-        let flag = text.to_ascii_uppercase();
-        bits |= match flag.as_str() {
-            "" | "NONE" => 0,
-            "ALL" => 0x3f,
-            _ => {
-                let named = TcpFlags::NAMES.iter().find(|(name, _)| *name == flag);
-                let Some((_, bit)) = named else {
-                    let flag = text.to_owned();
-                    return Err(Refusal::at(word, ParseErrorKind::TcpFlag { flag }));
-                };
-                *bit
-            }
-        };
-    }
-    Ok(bits)
 }

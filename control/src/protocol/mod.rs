@@ -8,17 +8,25 @@
 //!
 //! A connection may carry any number of requests, one at a time. A change is answered when every
 //! worker enforces it ([`Reply::Done`]). Sizes are bounded in both directions
-//! ([`REQUEST_BYTES_MAX`], [`REPLY_BYTES_MAX`]); time and number of clients are bounded by the
-//! daemon. Both sides state [`PROTOCOL_VERSION`] in every message; the daemon answers a request
-//! of another version with [`Failure::Version`].
+//! ([`REQUEST_BYTES_MAX`], [`REPLY_BYTES_MAX`]); what may be longer, the table of tracked flows, goes
+//! by pages ([`ConntrackCursor`]). Time and number of clients are bounded by the daemon. Both sides
+//! state [`PROTOCOL_VERSION`] in every message; the daemon answers a request of another version with
+//! [`Failure::Version`].
 //!
 //! JSON rather than a compact form: these messages are rare, and a person with `socat` can read
 //! them.
 
+mod conntrack;
 mod message;
 mod stats;
 mod status;
 
+pub use conntrack::{
+    CONNTRACK_PAGE_MAX, CONNTRACK_WAIT_MS_MAX, ConntrackCount, ConntrackCounters, ConntrackCursor,
+    ConntrackDeleted, ConntrackEvents, ConntrackPage, ConntrackStats, EvictedCount, FilterError,
+    FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTcpState, FlowTuple, IpNet,
+    IpNetError, TupleFilter, WorkerFlows,
+};
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use stats::{
     DropCount, EventCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats,
@@ -33,7 +41,7 @@ use crate::ruleset::{CounterTable, RuleError, Ruleset};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The longest request in bytes, without its length.
 pub const REQUEST_BYTES_MAX: usize = 2 << 20;
@@ -98,6 +106,35 @@ pub enum RequestBody {
     Stats,
     /// Only the ports: [`Reply::Ports`].
     Ports,
+    /// Tracked flows, a page of them: [`Reply::ConntrackPage`].
+    ConntrackList {
+        /// Which.
+        filter: FlowFilter,
+        /// Where the page begins; `None` for the first.
+        cursor: Option<ConntrackCursor>,
+    },
+    /// How many flows there are: [`Reply::ConntrackCount`].
+    ConntrackCount,
+    /// Delete tracked flows, a page of them: [`Reply::ConntrackDeleted`]. The next packet of such
+    /// a flow is the first of a new one, or INVALID.
+    ConntrackDelete {
+        /// Which.
+        filter: FlowFilter,
+        /// Where the page begins; `None` for the first.
+        cursor: Option<ConntrackCursor>,
+        /// Whether the answer is to contain them.
+        show: bool,
+    },
+    /// What connection tracking has counted: [`Reply::ConntrackStats`].
+    ConntrackStats,
+    /// What has happened to flows since this request was made last on this connection:
+    /// [`Reply::ConntrackEvents`]. The first one begins to collect, and the end of the connection
+    /// ends it; while another connection does so, it is refused with [`Failure::Busy`].
+    ConntrackEvents {
+        /// How long to wait for the first event, in milliseconds; no longer than
+        /// [`CONNTRACK_WAIT_MS_MAX`].
+        wait_ms: u32,
+    },
 }
 
 /// What the daemon answers.
@@ -172,6 +209,16 @@ pub enum Reply {
     Stats(Box<Stats>),
     /// For [`RequestBody::Ports`].
     Ports(Vec<PortStatus>),
+    /// For [`RequestBody::ConntrackList`].
+    ConntrackPage(ConntrackPage),
+    /// For [`RequestBody::ConntrackCount`].
+    ConntrackCount(ConntrackCount),
+    /// For [`RequestBody::ConntrackDelete`].
+    ConntrackDeleted(ConntrackDeleted),
+    /// For [`RequestBody::ConntrackStats`].
+    ConntrackStats(ConntrackStats),
+    /// For [`RequestBody::ConntrackEvents`].
+    ConntrackEvents(ConntrackEvents),
 }
 
 /// The whole rule set with its counters, read at one moment.

@@ -128,18 +128,55 @@ fn parse_dotted(text: &str) -> Option<Ipv4Addr> {
 /// A number as C's `strtoul(…, 0)` reads it (leading blanks, `+`, `0x…`, `0…` octal), not above
 /// `max`. iptables reads every number of a rule this way.
 pub(crate) fn parse_number(text: &str, max: u32) -> Option<u32> {
+    let (number, "") = number_prefix(text)? else { return None };
+    number.filter(|number| *number <= max)
+}
+
+/// The number that `text` begins with, read in the same way, and what follows it. The number is
+/// `None` above 4294967295.
+pub(crate) fn number_prefix(text: &str) -> Option<(Option<u32>, &str)> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let text = text.strip_prefix('+').unwrap_or(text);
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hexadecimal) => (hexadecimal, 16),
-        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
-        None => (text, 10),
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match hexadecimal {
+        Some(digits) if digits.starts_with(|c: char| c.is_ascii_hexdigit()) => (digits, 16),
+        // The 0 itself is an octal digit, so that it is read where nothing follows.
+        _ if text.starts_with('0') => (text, 8),
+        _ => (text, 10),
     };
-    // from_str_radix would take a second sign.
-    if digits.starts_with(['+', '-']) {
-        return None;
+    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    // Only too large a number fails here.
+    (!digits.is_empty()).then(|| (u32::from_str_radix(digits, radix).ok(), rest))
+}
+
+/// An address and a mask as libxtables' table-driven options read them; each is `None` if it is
+/// wrong. The address is read as by `inet_aton`: the last of fewer than four parts fills the rest
+/// (`10.1` is 10.0.0.1, other than in `-s`).
+///
+/// The mask is a prefix length or four parts. Of other numbers, such as 33, iptables makes
+/// non-contiguous masks (0.0.0.33; before 1.8.11, /32); here they are wrong.
+pub(crate) fn parse_host_and_mask(
+    host: &str,
+    mask: Option<&str>,
+) -> (Option<Ipv4Addr>, Option<Ipv4Addr>) {
+    (parse_inet(host), mask.map_or(Some(Ipv4Addr::BROADCAST), parse_mask))
+}
+
+fn parse_inet(text: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<&str> = text.splitn(5, '.').collect();
+    let (last, octets) = parts.split_last().filter(|(_, octets)| octets.len() < 4)?;
+    let number = |part: &str, max| {
+        parse_number(part, max).filter(|_| part.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let mut address = 0;
+    let mut free = u32::BITS;
+    for octet in octets {
+        free -= 8;
+        address |= number(octet, 255)? << free;
     }
-    u32::from_str_radix(digits, radix).ok().filter(|number| *number <= max)
+    // At most three octets were taken, so at least one is free.
+    Some(Ipv4Addr::from_bits(address | number(last, u32::MAX >> (u32::BITS - free))?))
 }
 
 impl TryFrom<String> for Ipv4Net {
@@ -184,6 +221,36 @@ mod tests {
     }
 
     #[test]
+    fn reads_hosts_like_inet_aton() {
+        // From `iptables -A … -m conntrack --ctorigsrc …`.
+        for (text, printed) in [
+            ("1.2.3.4", "1.2.3.4"),
+            ("10", "0.0.0.10"),
+            ("1.2", "1.0.0.2"),
+            ("10.1.65535", "10.1.255.255"),
+            ("0x0a.010.0.1", "10.8.0.1"),
+            ("4294967295", "255.255.255.255"),
+        ] {
+            assert_eq!(parse_inet(text).map(|address| address.to_string()), Some(printed.into()));
+        }
+    }
+
+    #[test]
+    fn finds_where_a_number_ends() {
+        for (text, expected) in [
+            ("5 :6", Some((Some(5), " :6"))),
+            ("0x1fg", Some((Some(31), "g"))),
+            ("0x", Some((Some(0), "x"))),
+            ("08", Some((Some(0), "8"))),
+            ("4294967296:", Some((None, ":"))),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(number_prefix(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn refuses_what_iptables_refuses() {
         for text in ["256.1.1.1", "1.2.3.4.5", "1.2.3.", "1..3", ".1", "::1", "1.2.3.4 ", "", "a"] {
             assert_eq!(text.parse::<Ipv4Net>(), Err(Ipv4NetError::Address(text.into())));
@@ -191,6 +258,11 @@ mod tests {
         for mask in ["33", "255.0.0", "", "08", "0xff", "-1", "255.255.255.0.1", "255", "+-5"] {
             let text = format!("1.2.3.4/{mask}");
             assert_eq!(text.parse::<Ipv4Net>(), Err(Ipv4NetError::Mask(mask.into())));
+        }
+        for text in
+            ["1.2.3.4.5", "1.2.3.", "", "+1", " 1", "0x", "256.1", "1.16777216", "1.-1", "a"]
+        {
+            assert_eq!(parse_inet(text), None, "{text}");
         }
         let twice = "1.2.3.4/24/24".parse::<Ipv4Net>();
         assert_eq!(twice, Err(Ipv4NetError::Address("1.2.3.4/24".into())));

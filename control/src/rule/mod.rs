@@ -6,14 +6,22 @@
 //! are equal exactly when `iptables -C` would call them equal.
 
 mod address;
+mod conntrack;
+mod ctset;
 mod interface;
 mod names;
 mod protocol;
 mod save;
 mod transport;
 
-pub(crate) use address::parse_number;
 pub use address::{Ipv4Net, Ipv4NetError};
+pub(crate) use address::{number_prefix, parse_host_and_mask, parse_number};
+pub(crate) use conntrack::Words;
+pub use conntrack::{
+    ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
+    StateMatch, TupleTest,
+};
+pub use ctset::{CtBitsError, CtStates, CtStatuses};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
 pub use names::Names;
 pub use protocol::Protocol;
@@ -87,6 +95,10 @@ pub enum Match {
     Tcp(TcpMatch),
     /// `-m udp`
     Udp(UdpMatch),
+    /// `-m state`
+    State(StateMatch),
+    /// `-m conntrack`
+    Conntrack(ConntrackMatch),
 }
 
 impl Match {
@@ -95,6 +107,8 @@ impl Match {
         match self {
             Self::Tcp(_) => "tcp",
             Self::Udp(_) => "udp",
+            Self::State(_) => "state",
+            Self::Conntrack(_) => "conntrack",
         }
     }
 
@@ -105,6 +119,16 @@ impl Match {
         match self {
             Self::Tcp(_) => Some(Protocol::TCP),
             Self::Udp(_) => Some(Protocol::UDP),
+            Self::State(_) | Self::Conntrack(_) => None,
+        }
+    }
+
+    /// Checks what its type cannot express.
+    pub(crate) fn validate(&self) -> Result<(), InvalidRule> {
+        match self {
+            Self::Tcp(_) | Self::Udp(_) => Ok(()),
+            Self::State(state) => state.validate(),
+            Self::Conntrack(conntrack) => conntrack.validate(),
         }
     }
 }
@@ -151,6 +175,24 @@ pub enum InvalidRule {
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
+    /// `-m state` alone.
+    #[error("state: option \"--state\" must be specified")]
+    StateMissing,
+    /// `-m state --state SNAT`, which no command line can say.
+    #[error("state: SNAT and DNAT are states of `-m conntrack --ctstate' only")]
+    StateOfNat,
+    /// `-m conntrack` alone.
+    #[error("conntrack: At least one option is required")]
+    ConntrackMissing,
+    /// `--ctstate` of an empty set, which no command line can say.
+    #[error("conntrack: option \"--ctstate\" lists no state")]
+    NoStates,
+    /// `--ctproto 0`.
+    #[error("conntrack: rule would never match protocol")]
+    NeverMatchesConnection,
+    /// `! --ctproto 0`.
+    #[error("conntrack: condition would always match protocol")]
+    AlwaysMatchesConnection,
 }
 
 impl Rule {
@@ -167,6 +209,7 @@ impl Rule {
             return Err(InvalidRule::NeverMatchesProtocol);
         }
         for extension in &self.matches {
+            extension.validate()?;
             let Some(required) = extension.required_protocol() else { continue };
             if self.protocol != Some(Negatable::is(required)) {
                 return Err(InvalidRule::MatchNeedsProtocol { name: extension.name() });

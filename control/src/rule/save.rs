@@ -1,5 +1,6 @@
 //! A rule as the words of the command line that makes it: what `iptables -S` prints.
 
+use super::conntrack;
 use super::{Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags};
 
 impl Rule {
@@ -38,6 +39,8 @@ impl Rule {
                     words.ports("--sport", &udp.source_ports);
                     words.ports("--dport", &udp.destination_ports);
                 }
+                Match::State(state) => words.conditions(state.words()),
+                Match::Conntrack(conntrack) => words.conditions(conntrack.words(true)),
             }
         }
         words.0
@@ -70,13 +73,13 @@ impl Words {
         if *ports == Negatable::default() {
             return;
         }
-        let range = ports.value;
-        let value = if range.first() == range.last() {
-            range.first().to_string()
-        } else {
-            format!("{}:{}", range.first(), range.last())
-        };
-        self.option(name, Some(&Negatable { value, negated: ports.negated }));
+        self.option(name, Some(ports));
+    }
+
+    fn conditions(&mut self, conditions: impl Iterator<Item = conntrack::Words>) {
+        for conntrack::Words { negated, option, value } in conditions {
+            self.option(&format!("--{option}"), Some(&Negatable { value, negated }));
+        }
     }
 
     fn flags(&mut self, flags: &Negatable<TcpFlags>) {

@@ -53,6 +53,16 @@ impl PortRange {
     }
 }
 
+impl fmt::Display for PortRange {
+    /// `80`, or `80:443`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{}", self.first);
+        }
+        write!(f, "{}:{}", self.first, self.last)
+    }
+}
+
 impl Default for PortRange {
     fn default() -> Self {
         Self::ALL
@@ -182,6 +192,7 @@ pub struct UdpMatch {
     pub destination_ports: Negatable<PortRange>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// For `skip_serializing_if`.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use weir_control::rule::{
-    InterfacePattern, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Target,
-    TcpFlags, TcpMatch, UdpMatch,
+    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, InterfacePattern,
+    Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, StateMatch, Target, TcpFlags,
+    TcpMatch, TupleTest, UdpMatch,
 };
 
 fn negatable<T: std::fmt::Debug>(
@@ -37,13 +38,16 @@ fn interface() -> impl Strategy<Value = Option<Negatable<InterfacePattern>>> {
     prop::option::of(negatable(pattern))
 }
 
-fn ports() -> impl Strategy<Value = Negatable<PortRange>> {
+fn port_range() -> impl Strategy<Value = PortRange> {
     let known = prop::sample::select(vec![0, 1, 20, 21, 22, 25, 53, 80, 443, 514, 8080, 65535]);
     let port = prop_oneof![known, any::<u16>()];
     let range = (port.clone(), port.clone())
         .prop_map(|(a, b)| PortRange::new(a.min(b), a.max(b)).expect("ordered"));
-    let given = prop_oneof![port.prop_map(PortRange::one), range];
-    prop_oneof![1 => Just(Negatable::default()), 2 => negatable(given)]
+    prop_oneof![port.prop_map(PortRange::one), range]
+}
+
+fn ports() -> impl Strategy<Value = Negatable<PortRange>> {
+    prop_oneof![1 => Just(Negatable::default()), 2 => negatable(port_range())]
 }
 
 fn flags() -> impl Strategy<Value = Negatable<TcpFlags>> {
@@ -67,6 +71,72 @@ fn udp() -> impl Strategy<Value = Match> {
     })
 }
 
+fn states(known: &'static [(&'static str, CtStates)]) -> impl Strategy<Value = CtStates> {
+    prop::sample::subsequence(known, 1..=known.len()).prop_map(|chosen| {
+        chosen.iter().fold(CtStates::default(), |states, (_, state)| states | *state)
+    })
+}
+
+fn state() -> impl Strategy<Value = Match> {
+    // SNAT and DNAT, the last two, are not for -m state.
+    negatable(states(&CtStates::NAMES[..5])).prop_map(|states| Match::State(StateMatch { states }))
+}
+
+fn sometimes<T: std::fmt::Debug + Clone>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Option<Negatable<T>>> {
+    prop::option::weighted(0.3, negatable(value))
+}
+
+/// One side of a connection's tuple in a condition; bits outside of the mask included.
+fn tuple() -> impl Strategy<Value = TupleTest> {
+    let address = || {
+        let any = (prop_oneof![1 => Just(0), 4 => any::<u32>()], net())
+            .prop_map(|(address, net)| CtAddress::new(Ipv4Addr::from_bits(address), net.mask()));
+        sometimes(any)
+    };
+    let ports = || sometimes(port_range());
+    (address(), address(), ports(), ports()).prop_map(
+        |(source, destination, source_ports, destination_ports)| TupleTest {
+            source,
+            destination,
+            source_ports,
+            destination_ports,
+        },
+    )
+}
+
+fn conntrack() -> impl Strategy<Value = Match> {
+    let second = prop_oneof![0_u32..9, any::<u32>(), Just(u32::MAX)];
+    let expires = (second.clone(), second)
+        .prop_map(|(a, b)| ExpireRange::new(a.min(b), a.max(b)).expect("ordered"));
+    let statuses = (0_u8..0x10).prop_map(|bits| CtStatuses::from_bits(bits).expect("known"));
+    let way = prop_oneof![Just(CtDirection::Original), Just(CtDirection::Reply)];
+    let conditions = (
+        sometimes(states(&CtStates::NAMES)),
+        sometimes((1_u8..=255).prop_map(Protocol)),
+        (tuple(), tuple()),
+        sometimes(statuses),
+        sometimes(expires),
+        prop::option::weighted(0.3, way),
+    );
+    conditions
+        .prop_map(|(states, protocol, (original, reply), statuses, expires, direction)| {
+            ConntrackMatch { states, protocol, original, reply, statuses, expires, direction }
+        })
+        .prop_filter("a condition is needed", |conntrack| *conntrack != ConntrackMatch::default())
+        .prop_map(Match::Conntrack)
+}
+
+/// Matches for any protocol, each with its place among the others.
+fn connections() -> impl Strategy<Value = Vec<(Match, usize)>> {
+    let one = prop_oneof![state(), conntrack()];
+    prop_oneof![
+        1 => Just(Vec::new()),
+        1 => prop::collection::vec((one, 0_usize..4), 1..3),
+    ]
+}
+
 /// A protocol and matches that go with it.
 fn transport() -> impl Strategy<Value = (Option<Negatable<Protocol>>, Vec<Match>)> {
     let other = prop_oneof![Just(None), negatable((1_u8..=255).prop_map(Protocol)).prop_map(Some),];
@@ -82,7 +152,13 @@ fn transport() -> impl Strategy<Value = (Option<Negatable<Protocol>>, Vec<Match>
 /// Any rule that a command line can make.
 pub(crate) fn rule() -> impl Strategy<Value = Rule> {
     let target = prop::option::of(prop_oneof![Just(Target::Accept), Just(Target::Drop)]);
-    (transport(), address(), address(), interface(), interface(), target).prop_map(
+    let transport = (transport(), connections()).prop_map(|((protocol, mut matches), others)| {
+        for (other, place) in others {
+            matches.insert(place.min(matches.len()), other);
+        }
+        (protocol, matches)
+    });
+    (transport, address(), address(), interface(), interface(), target).prop_map(
         |((protocol, matches), source, destination, in_interface, out_interface, target)| Rule {
             protocol,
             source,
@@ -95,12 +171,25 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
-/// Whether iptables before 1.8.11 prints it without losing a `!`.
+/// The addresses that a rule wants of connections.
+pub(crate) fn connection_addresses(
+    conntrack: &mut ConntrackMatch,
+) -> impl Iterator<Item = &mut CtAddress> {
+    let ConntrackMatch { original, reply, .. } = conntrack;
+    let TupleTest { source: a, destination: b, .. } = original;
+    let TupleTest { source: c, destination: d, .. } = reply;
+    [a, b, c, d].into_iter().flatten().map(|condition| &mut condition.value)
+}
+
+/// Whether iptables before 1.8.11 prints it without losing a `!` or the mask of a connection's
+/// address, which had to be contiguous.
 pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
     let whole = Negatable::not(PortRange::ALL);
     rule.matches.iter().all(|extension| match extension {
         Match::Tcp(tcp) => tcp.source_ports != whole && tcp.destination_ports != whole,
         Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
+        Match::Conntrack(conntrack) => connection_addresses(&mut conntrack.clone())
+            .all(|address| address.net().prefix_len().is_some()),
         _ => true,
     })
 }
@@ -122,13 +211,21 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--dport" if liberty(8) => "--destination-port",
             "--dport" if liberty(9) => "--dpor",
             "-m" if liberty(10) => "--match",
+            "--state" if liberty(13) => "--stat",
+            "--ctorigsrcport" if liberty(14) => "--ctorigsrcp",
+            "--ctexpire" if liberty(15) => "--cte",
+            "NEW" if liberty(16) => "n",
+            "NEW,ESTABLISHED" if liberty(16) => "Est,NEW",
+            "ORIGINAL" if liberty(17) => "original",
             same => same,
         };
         words.push(other.to_owned());
     }
     // One match with options needs no -m: -p brings it.
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
-    let has_options = words.iter().any(|word| word.contains("port") || word == "--tcp-flags");
+    let transport = rule.matches.first().is_some_and(|first| first.required_protocol().is_some());
+    let has_options =
+        transport && words.iter().any(|word| word.contains("port") || word == "--tcp-flags");
     if let Some(index) = explicit.filter(|_| liberty(11) && rule.matches.len() == 1 && has_options)
     {
         words.drain(index..index + 2);

@@ -5,26 +5,26 @@ use weir_control::rule::Names;
 
 use crate::oracle;
 
-fn refused(arguments: &[String]) -> (u8, String) {
+pub(crate) fn refused(arguments: &[String]) -> (u8, String) {
     match parse(arguments, &Names::system()) {
         Err(error) => (error.kind.exit_status().code(), error.report()),
         Ok(parsed) => panic!("{arguments:?} is accepted: {parsed:?}"),
     }
 }
 
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
 /// The whole report, line by line.
 #[track_caller]
-fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
+pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
     let version = format!("iptables v1.8.11 (weir {})", env!("CARGO_PKG_VERSION"));
     let expected = report.join("\n").replace("VERSION", &version);
     assert_eq!(refused(&words(line)), (status.code(), expected));
 }
 
-const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
+pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
 
 #[test]
 fn a_typing_error_is_shown_where_it_is() {
@@ -43,13 +43,13 @@ fn a_typing_error_is_shown_where_it_is() {
 #[test]
 fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
     assert_report(
-        "-A FORWARD -m state --state NEW -j ACCEPT",
+        "-A FORWARD -m limit --limit 3/s -j ACCEPT",
         ExitStatus::ParameterProblem,
         &[
-            "VERSION: match `state' is known to iptables, but not yet enforced by Weir",
-            "  iptables -A FORWARD -m state --state NEW -j ACCEPT",
+            "VERSION: match `limit' is known to iptables, but not yet enforced by Weir",
+            "  iptables -A FORWARD -m limit --limit 3/s -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
-            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp and -j ACCEPT, DROP",
+            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp, state, conntrack and -j ACCEPT, DROP",
             TRY,
         ],
     );
@@ -60,14 +60,14 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "VERSION: Couldn't load match `stat':No such file or directory",
             "  iptables -A FORWARD -m stat",
             "                         ^^^^ argument 4, column 24",
-            "  unknown to iptables and to Weir; a typing error? Weir has -m tcp, udp",
+            "  unknown to iptables and to Weir; a typing error? Weir has -m tcp, udp, state, conntrack",
             TRY,
         ],
     );
     let kind = |line: &str| refused(&words(line)).1.lines().next().unwrap_or_default().to_owned();
     let enforced = "is known to iptables, but not yet enforced by Weir";
     for (line, what) in [
-        ("-A FORWARD -m conntrack --ctstate NEW", "match `conntrack'"),
+        ("-A FORWARD -m connlimit --connlimit-above 3", "match `connlimit'"),
         ("-A FORWARD -m string --string secret --algo bm", "match `string'"),
         ("-A FORWARD -m limit --limit 3/s", "match `limit'"),
         ("-A FORWARD -m recent --set", "match `recent'"),
@@ -166,7 +166,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 76] = [
+const WRONG: [&str; 78] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -230,6 +230,8 @@ const WRONG: [&str; 76] = [
     "-A FORWARD -p tcp --tcp-flags SYN ! -s 1.1.1.1",
     "-A FORWARD -p tcp --dport 80 --dport 81",
     "-A FORWARD -p udp --sport 1 --sport 2",
+    "-A FORWARD -p udp --sport 1:2:3",
+    "-A FORWARD -p udp --sport ::",
     "-A FORWARD -p udp --syn",
     "-A FORWARD ! -s 1.2.3.4,1.2.3.5",
     "-R FORWARD 1 -s 1.2.3.4,1.2.3.5",
@@ -251,7 +253,12 @@ fn the_words_are_those_of_iptables() {
         eprintln!("SKIPPED: {reason}");
         return;
     }
-    let lines: Vec<Vec<String>> = WRONG.iter().map(|line| words(line)).collect();
+    assert_words_of_iptables(&WRONG);
+}
+
+/// Every line is refused with the status and the words of the oracle.
+pub(crate) fn assert_words_of_iptables(wrong: &[&str]) {
+    let lines: Vec<Vec<String>> = wrong.iter().map(|line| words(line)).collect();
     for (line, theirs) in lines.iter().zip(oracle::run(&lines)) {
         let (status, report) = refused(line);
         let line = line.join(" ");

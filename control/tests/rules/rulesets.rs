@@ -3,7 +3,8 @@
 use weir_control::command::{ChainName, Command};
 use weir_control::protocol::{Listing, REPLY_BYTES_MAX, Reply, Response, write_message};
 use weir_control::rule::{
-    MATCHES_MAX, Match, Names, Negatable, PortRange, Rule, TcpFlags, TcpMatch,
+    ConntrackMatch, CtStates, MATCHES_MAX, Match, Names, Negatable, PortRange, Protocol, Rule,
+    StateMatch, TcpFlags, TcpMatch,
 };
 use weir_control::ruleset::{
     CounterTable, Counters, Outcome, Policy, RULES_MAX, RuleError, RuleId, Ruleset,
@@ -110,7 +111,20 @@ fn what_no_weirctl_sends_is_refused() {
     let tcp = Match::Tcp(TcpMatch::default());
     let bare = Rule { matches: vec![tcp.clone()], ..Rule::default() };
     let many = Rule { matches: vec![tcp; MATCHES_MAX + 1], ..Rule::default() };
-    for rule in [bare, many] {
+    let with = |extension| Rule { matches: vec![extension], ..Rule::default() };
+    let state = |states| with(Match::State(StateMatch { states: Negatable::is(states) }));
+    let conntrack = |conntrack| with(Match::Conntrack(conntrack));
+    let (states, protocol) = (Some(Negatable::default()), Some(Negatable::not(Protocol::ALL)));
+    let wrong = [
+        bare,
+        many,
+        state(CtStates::default()),
+        state(CtStates::NEW | CtStates::DNAT),
+        conntrack(ConntrackMatch::default()),
+        conntrack(ConntrackMatch { states, ..ConntrackMatch::default() }),
+        conntrack(ConntrackMatch { protocol, ..ConntrackMatch::default() }),
+    ];
+    for rule in wrong {
         let command =
             Command::Append { chain: ChainName::forward(), rules: vec![Rule::default(), rule] };
         assert!(matches!(set.apply(&command), Err(RuleError::InvalidRule { .. })));

@@ -1,5 +1,6 @@
 //! The binary from outside, with a daemon that has no packets.
 
+mod conntrack;
 mod daemon;
 
 use std::io::Read;
@@ -78,9 +79,9 @@ fn failures_have_the_status_of_iptables() {
     let run = |line: &str| weirctl(&daemon.socket(), line);
     let failed = |status, text: &str| (status, String::new(), format!("{text}\n"));
     assert_eq!(run("iptables -D FORWARD 9"), failed(1, "iptables: Index of deletion too big."));
-    let (status, stdout, stderr) = run("iptables -A FORWARD -m state --state NEW");
+    let (status, stdout, stderr) = run("iptables -A FORWARD -m limit --limit 3/s");
     assert_eq!((status, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("match `state' is known to iptables"), "{stderr}");
+    assert!(stderr.contains("match `limit' is known to iptables"), "{stderr}");
     assert_eq!(run("iptables -t nope -L").0, 3);
     // No daemon is needed to be told of a mistake.
     let nowhere = daemon.directory.path().join("nowhere");
@@ -257,7 +258,8 @@ fn pages_are_made() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let (status, _, stderr) = weirctl(nowhere, &format!("man {}", directory.path().display()));
     assert_eq!((status, stderr.as_str()), (0, ""));
-    for page in ["weirctl.1", "weirctl-iptables.1", "weirctl-status.1"] {
+    for page in ["weirctl.1", "weirctl-conntrack-list.1", "weirctl-iptables.1", "weirctl-status.1"]
+    {
         assert!(directory.path().join(page).exists(), "{page}");
     }
     let (status, _, stderr) = weirctl(nowhere, "man /nonexistent");

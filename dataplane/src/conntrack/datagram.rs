@@ -17,7 +17,7 @@ pub(super) fn begin(flow: &mut Flow, packet: &Packet<'_>, now: Time) -> bool {
         // Echo, timestamp, information, address mask; echo and node information.
         Kind::Icmp => return matches!(packet.l4, [8 | 13 | 15 | 17, ..]),
         Kind::Icmpv6 => return matches!(packet.l4, [128 | 139, ..]),
-        Kind::Tcp | Kind::Gre | Kind::Other => {}
+        Kind::Tcp | Kind::Gre | Kind::Other | Kind::Free => {}
     }
     true
 }
@@ -39,6 +39,6 @@ pub(super) fn follow(flow: &mut Flow, packet: &Packet<'_>, timeouts: &Timeouts, 
             timeouts.gre_stream
         }
         Kind::Gre => timeouts.gre,
-        Kind::Tcp | Kind::Other => timeouts.generic,
+        Kind::Tcp | Kind::Other | Kind::Free => timeouts.generic,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
-use super::view::FlowView;
+use super::view::{FlowId, FlowView};
 
 /// What happened to a flow (`NFCT_T_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum EventKind {
 pub struct FlowEvent {
     /// What happened.
     pub kind: EventKind,
+    /// Which flow.
+    pub id: FlowId,
     /// The flow afterwards; at its end as it was last.
     pub flow: FlowView,
 }

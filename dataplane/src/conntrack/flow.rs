@@ -138,6 +138,12 @@ impl Bits {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "fields that number something have 4 bits")]
+    fn index(self, field: Field) -> usize {
+        self.get(field) as usize
+    }
+
+    #[inline]
     fn put(&mut self, field: Field, value: u64) {
         debug_assert!(value < 1 << field.width);
         self.0 = self.0 & !field.mask() | value << field.shift & field.mask();
@@ -166,7 +172,7 @@ impl Bits {
 
     #[inline]
     pub(super) fn state(self) -> TcpState {
-        TcpState::from_index(self.get(Self::STATE) as usize)
+        TcpState::from_index(self.index(Self::STATE))
     }
 
     #[inline]
@@ -181,7 +187,7 @@ impl Bits {
 
     #[inline]
     pub(super) fn last_class(self) -> Class {
-        Class::from_index(self.get(Self::LAST_CLASS) as usize)
+        Class::from_index(self.index(Self::LAST_CLASS))
     }
 
     #[inline]
@@ -230,7 +236,7 @@ impl Bits {
 
     #[inline]
     pub(super) fn kind(self) -> Kind {
-        Kind::from_index(self.get(Self::KIND) as usize)
+        Kind::from_index(self.index(Self::KIND))
     }
 
     pub(super) fn set_kind(&mut self, kind: Kind) {
@@ -252,6 +258,18 @@ impl Bits {
 }
 
 impl Flow {
+    /// A place where no flow is: of a kind that no packet has.
+    pub(super) const FREE: Self = Self {
+        bits: Bits((Kind::Free as u64) << Bits::KIND.shift),
+        addresses: 0,
+        sides: [Side { end: 0, max_end: 0, max_win: 0, max_ack: 0 }; 2],
+        ports: 0,
+        last_end: 0,
+        last_ack: 0,
+        last_win: 0,
+        last_len: 0,
+    };
+
     /// A flow that nothing is known of but who.
     pub(super) fn new(key: Key, kind: Kind, protocol: u8) -> Self {
         let mut bits = Bits::default();

@@ -14,7 +14,10 @@
 //! |---|---|
 //! | [`packet`] | a datagram as connection tracking sees it |
 //! | [`tuple`] | what names a direction of a flow |
-//! | [`tracker`] | [`Conntrack`]: one worker's flows |
+//! | [`tracker`] | [`Conntrack`]: one worker's flows; what becomes of a packet |
+//! | [`room`] | how flows come into the table and leave it |
+//! | [`query`] | what others ask |
+//! | [`wanted`] | a tuple, ready to be compared with flows |
 //! | [`table`], [`flow`], [`wheel`], [`clock`] | where they are kept, what is kept, how they end |
 //! | [`pending`] | flows that this batch begins |
 //! | [`tcp`], [`datagram`] | protocols, as functions of flow, packet and time |
@@ -41,6 +44,8 @@ mod event;
 mod flow;
 mod packet;
 mod pending;
+mod query;
+mod room;
 mod settings;
 mod stats;
 mod table;
@@ -48,7 +53,11 @@ mod tcp;
 mod tracker;
 mod tuple;
 mod view;
+mod wanted;
 mod wheel;
+
+#[cfg(test)]
+mod tests;
 
 pub use event::{EventKind, EventQueue, FlowEvent};
 pub use packet::{Packet, Untrackable};
@@ -58,6 +67,7 @@ pub use tcp::TcpState;
 pub use tracker::{Conntrack, ConntrackConfig, FLOWS_MAX_LIMIT, Refused};
 pub use tuple::Tuple;
 pub use view::{FlowId, FlowView};
+pub use wanted::Wanted;
 
 pub(crate) use tuple::bits6;
 
@@ -135,8 +145,9 @@ pub(crate) enum FlowRef {
     /// It has none.
     #[default]
     None,
-    /// In the table.
-    Known(FlowId),
+    /// In the table, in this place. Only for as long as no other packet is tracked: a place does not say whose it is,
+    /// and the generation that would lies in another cache line.
+    Known(u32),
     /// Among those that this batch begins or ends.
     Batch(u8),
 }
@@ -151,6 +162,8 @@ enum Kind {
     Icmp = 3,
     Icmpv6 = 4,
     Gre = 5,
+    /// Of no packet: marks a place that is free.
+    Free = 7,
 }
 
 const GRE: u8 = 47;
@@ -176,6 +189,7 @@ impl Kind {
             3 => Self::Icmp,
             4 => Self::Icmpv6,
             5 => Self::Gre,
+            7 => Self::Free,
             _ => Self::Other,
         }
     }
@@ -183,7 +197,7 @@ impl Kind {
     /// Its IP protocol number, unless it stands for many.
     fn protocol(self) -> Option<u8> {
         match self {
-            Self::Other => None,
+            Self::Other | Self::Free => None,
             Self::Tcp => Some(IpProtocol::TCP.0),
             Self::Udp => Some(IpProtocol::UDP.0),
             Self::Icmp => Some(IpProtocol::ICMP.0),

@@ -24,12 +24,11 @@ const SCTP: u8 = 132;
 const GRE_VERSION: u8 = 7;
 const GRE_PPP: [u8; 2] = [0x88, 0x0b];
 
-/// A whole datagram that can be tracked.
+/// A whole datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Packet<'a> {
     pub(super) kind: Kind,
-    /// What names its flow.
-    pub(super) subject: Subject,
+    pub(super) protocol: u8,
     /// The transport header and all behind it.
     pub(super) l4: &'a [u8],
     pub(super) source: IpAddr,
@@ -70,42 +69,39 @@ impl<'a> Packet<'a> {
         let header_len = ip.header_len();
         let l4 = bytes.get(header_len..usize::from(ip.total_len()));
         let l4 = l4.ok_or(Untrackable::Malformed)?;
-        Self::new(ip.source().into(), ip.destination().into(), ip.protocol().0, l4)
+        Ok(Self::new(ip.source().into(), ip.destination().into(), ip.protocol().0, l4))
     }
 
-    /// As [`Packet::ipv4`], of what a parser has found already.
-    ///
-    /// # Errors
-    /// As [`Packet::ipv4`].
-    #[inline]
-    pub fn new(
-        source: IpAddr,
-        destination: IpAddr,
-        protocol: u8,
-        l4: &'a [u8],
-    ) -> Result<Self, Untrackable> {
-        let kind = Kind::of(protocol, source.is_ipv4());
-        let quoting = match kind {
-            Kind::Icmp => icmp_error(l4)?,
-            Kind::Icmpv6 => icmpv6_error(l4)?,
-            _ => false,
-        };
-        let subject = if quoting {
-            let quoted = quoted(source.is_ipv4(), l4).ok_or(Untrackable::Icmp)?;
-            Subject::Quoted(quoted.inverted().ok_or(Untrackable::Icmp)?)
-        } else {
-            let tuple = tuple(source, destination, protocol, kind, l4);
-            Subject::Own(tuple.ok_or(Untrackable::Malformed)?)
-        };
-        Ok(Self { kind, subject, l4, source, destination })
-    }
-
-    /// The tuple by whose hash its flow is found.
+    /// As [`Packet::ipv4`], of what a parser has found already. `l4` is everything behind the IP header.
     #[must_use]
     #[inline]
-    pub fn tuple(&self) -> &Tuple {
-        match &self.subject {
-            Subject::Own(tuple) | Subject::Quoted(tuple) => tuple,
+    pub fn new(source: IpAddr, destination: IpAddr, protocol: u8, l4: &'a [u8]) -> Self {
+        Self { kind: Kind::of(protocol, source.is_ipv4()), protocol, l4, source, destination }
+    }
+
+    /// Which flow it is about.
+    #[inline]
+    pub(super) fn subject(&self) -> Result<Subject, Untrackable> {
+        let quoting = match self.kind {
+            Kind::Icmp => icmp_error(self.l4)?,
+            Kind::Icmpv6 => icmpv6_error(self.l4)?,
+            _ => false,
+        };
+        if quoting {
+            let quoted = quoted(self.source.is_ipv4(), self.l4).ok_or(Untrackable::Icmp)?;
+            return Ok(Subject::Quoted(quoted.inverted().ok_or(Untrackable::Icmp)?));
+        }
+        let Self { kind, protocol, l4, source, destination } = *self;
+        let tuple = tuple(source, destination, protocol, kind, l4);
+        Ok(Subject::Own(tuple.ok_or(Untrackable::Malformed)?))
+    }
+
+    /// The tuple of the flow that it is about; of a packet that quotes another, the tuple of those that answer that
+    /// other one.
+    #[must_use]
+    pub fn tuple(&self) -> Option<Tuple> {
+        match self.subject().ok()? {
+            Subject::Own(tuple) | Subject::Quoted(tuple) => Some(tuple),
         }
     }
 
@@ -124,7 +120,7 @@ impl<'a> Packet<'a> {
             },
             Kind::Icmp => return checksum::checksum(self.l4) == 0,
             Kind::Icmpv6 => (IpProtocol::ICMPV6, self.l4),
-            Kind::Gre | Kind::Other => return true,
+            Kind::Gre | Kind::Other | Kind::Free => return true,
         };
         let Ok(len) = u16::try_from(covered.len()) else { return false };
         let pseudo = match (self.source, self.destination) {
@@ -173,7 +169,7 @@ fn tuple(
         }
         Kind::Gre => gre_key(l4)?,
         Kind::Other if protocol == SCTP => ports(l4)?,
-        Kind::Other => (0, 0),
+        Kind::Other | Kind::Free => (0, 0),
     };
     Some(Tuple { source, destination, source_port, destination_port, protocol })
 }

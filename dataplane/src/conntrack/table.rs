@@ -30,7 +30,8 @@ const FLOWS_PER_BUCKET: usize = 6;
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 struct Bucket {
-    tags: [u16; WAYS],
+    /// A tag of 16 bits for each place, four in a word; 0 where nothing is.
+    tags: [u64; WAYS / 4],
     flows: [u32; WAYS],
     /// How many flows went on to a later bucket because this one was full.
     passed: u32,
@@ -53,14 +54,6 @@ pub(super) struct Standing {
     pub(super) half_open: bool,
 }
 
-/// Where a flow stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) flow: u32,
-    bucket: u32,
-    way: u8,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -75,17 +68,20 @@ pub(super) struct Table {
 }
 
 impl Bucket {
-    /// Places that have this tag.
+    /// Places that have this tag, a bit each.
     #[inline]
     fn matching(&self, tag: u16) -> u8 {
-        let mut matching = 0;
-        for (way, own) in self.tags.iter().enumerate() {
-            matching |= u8::from(*own == tag) << way;
-        }
-        matching & self.used
+        let [low, high] = self.tags.map(|word| lanes_equal(word, tag));
+        low | high << 4
     }
 
-    fn mark(&mut self, way: u8, standing: Standing) {
+    fn set_tag(&mut self, way: usize, tag: u16) {
+        let shift = way % 4 * 16;
+        let word = &mut self.tags[way / 4];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    fn mark(&mut self, way: usize, standing: Standing) {
         let bit = 1 << way;
         let put = |mask: &mut u8, value: bool| *mask = *mask & !bit | if value { bit } else { 0 };
         put(&mut self.assured, standing.assured);
@@ -94,10 +90,26 @@ impl Bucket {
     }
 }
 
+/// Which of the four 16-bit lanes of a word are equal to `tag`, a bit each. All four at once: where a lane of the
+/// difference is zero, adding 0x7fff to it does not reach its highest bit; the multiplication brings the four bits
+/// together.
+#[inline]
+fn lanes_equal(word: u64, tag: u16) -> u8 {
+    const LOW: u64 = 0x7fff_7fff_7fff_7fff;
+    let difference = word ^ u64::from(tag) * 0x0001_0001_0001_0001;
+    let nonzero = ((difference & LOW) + LOW) | difference;
+    let zero = (!nonzero & !LOW) >> 15;
+    #[expect(clippy::cast_possible_truncation, reason = "masked to four bits")]
+    let together =
+        (zero.wrapping_mul((1 << 48) | (1 << 33) | (1 << 18) | (1 << 3)) >> 48 & 0xf) as u8;
+    together
+}
+
+/// The tag of a hash: 16 of its bits, but never 0.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "16 of its bits")]
 fn tag(hash: u64) -> u16 {
-    (hash >> 32) as u16
+    ((hash >> 32) as u16).max(1)
 }
 
 impl Table {
@@ -109,10 +121,9 @@ impl Table {
         for (aside, next) in asides.iter_mut().zip(1..) {
             aside.next = if next < flows_max { next } else { NIL };
         }
-        let mut flows = vec![Flow::default(); count];
+        let flows = vec![Flow::FREE; count];
         let mut buckets = vec![Bucket::default(); count / FLOWS_PER_BUCKET + 2];
         // Written to, so that no page is first touched by a packet.
-        flows.iter_mut().for_each(|flow| flow.last_len = 1);
         buckets.iter_mut().for_each(|bucket| bucket.spare = 1);
         Self {
             buckets: buckets.into(),
@@ -162,34 +173,38 @@ impl Table {
         crate::frame::prefetch(&self.buckets[self.home(hash)]);
     }
 
-    /// Asks for the flows that may have this hash to be brought near.
+    /// Asks for the flow that most likely has this hash to be brought near, and says which it is. [`NIL`]: none in the
+    /// bucket where it belongs.
     #[inline]
-    pub(super) fn prefetch_flow(&self, hash: u64) {
+    pub(super) fn prefetch_flow(&self, hash: u64) -> u32 {
         let bucket = &self.buckets[self.home(hash)];
         let matching = bucket.matching(tag(hash));
-        if matching != 0 {
-            let flow = bucket.flows[matching.trailing_zeros() as usize % WAYS];
-            crate::frame::prefetch(&self.flows[flow as usize]);
+        if matching == 0 {
+            return NIL;
         }
+        let flow = bucket.flows[matching.trailing_zeros() as usize % WAYS];
+        crate::frame::prefetch(&self.flows[flow as usize]);
+        flow
     }
 
     /// Finds the flow with this hash that `is_it` says yes to.
     #[inline]
-    pub(super) fn find(
-        &self,
-        hash: u64,
-        mut is_it: impl FnMut(&Flow, u32) -> bool,
-    ) -> Option<Found> {
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(&Flow, u32) -> bool) -> Option<u32> {
+        let found = self.search(hash, |flow| is_it(&self.flows[flow as usize], flow));
+        found.map(|(bucket, way)| self.buckets[bucket].flows[way])
+    }
+
+    /// The bucket, and the place in it, of the flow with this hash that `is_it` says yes to.
+    #[inline]
+    fn search(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
         let mut at = self.home(hash);
         loop {
             let bucket = &self.buckets[at];
             let mut matching = bucket.matching(tag(hash));
             while matching != 0 {
                 let way = matching.trailing_zeros() as usize % WAYS;
-                let flow = bucket.flows[way];
-                if is_it(&self.flows[flow as usize], flow) {
-                    let (bucket, way) = (narrow(at), narrow8(way));
-                    return Some(Found { flow, bucket, way });
+                if is_it(bucket.flows[way]) {
+                    return Some((at, way));
                 }
                 matching &= matching - 1;
             }
@@ -201,7 +216,7 @@ impl Table {
     }
 
     /// Puts a flow in; `None` if the table is full. The caller knows that it is not in there.
-    pub(super) fn insert(&mut self, hash: u64, flow: &Flow, standing: Standing) -> Option<Found> {
+    pub(super) fn insert(&mut self, hash: u64, flow: &Flow, standing: Standing) -> Option<u32> {
         let index = self.free;
         let aside = self.asides.get_mut(index as usize)?;
         self.free = aside.next;
@@ -214,44 +229,47 @@ impl Table {
         let bucket = &mut self.buckets[at];
         let way = bucket.used.trailing_ones() as usize % WAYS;
         bucket.used |= 1 << way;
-        bucket.tags[way] = tag(hash);
+        bucket.set_tag(way, tag(hash));
         bucket.flows[way] = index;
-        bucket.mark(narrow8(way), standing);
+        bucket.mark(way, standing);
         self.flows[index as usize] = *flow;
         self.len += 1;
         self.half_open += u32::from(standing.half_open);
-        Some(Found { flow: index, bucket: narrow(at), way: narrow8(way) })
+        Some(index)
     }
 
     /// Takes a flow out, and bumps its generation. It must not be linked into the wheel any more.
-    pub(super) fn remove(&mut self, hash: u64, found: Found) {
+    pub(super) fn remove(&mut self, hash: u64, flow: u32) {
+        let Some((found, way)) = self.search(hash, |other| other == flow) else { return };
         let mut at = self.home(hash);
-        while narrow(at) != found.bucket {
+        while at != found {
             self.buckets[at].passed -= 1;
             at = self.after(at);
         }
         let bucket = &mut self.buckets[at];
-        let bit = 1 << found.way;
+        let bit = 1 << way;
+        bucket.set_tag(way, 0);
         self.half_open -= u32::from(bucket.half_open & bit != 0);
         for mask in
             [&mut bucket.used, &mut bucket.assured, &mut bucket.closing, &mut bucket.half_open]
         {
             *mask &= !bit;
         }
-        self.flows[found.flow as usize] = Flow::default();
-        let aside = &mut self.asides[found.flow as usize];
+        self.flows[flow as usize] = Flow::FREE;
+        let aside = &mut self.asides[flow as usize];
         debug_assert!(!aside.linked, "the wheel would lead to a free place");
         let generation = aside.generation.wrapping_add(1);
         *aside = Aside { next: self.free, generation, ..Aside::default() };
-        self.free = found.flow;
+        self.free = flow;
         self.len -= 1;
     }
 
     /// Keeps what the bucket knows of a flow up to date.
-    pub(super) fn restand(&mut self, found: Found, standing: Standing) {
-        let bucket = &mut self.buckets[found.bucket as usize];
-        let was = bucket.half_open & 1 << found.way != 0;
-        bucket.mark(found.way, standing);
+    pub(super) fn restand(&mut self, hash: u64, flow: u32, standing: Standing) {
+        let Some((bucket, way)) = self.search(hash, |other| other == flow) else { return };
+        let bucket = &mut self.buckets[bucket];
+        let was = bucket.half_open & 1 << way != 0;
+        bucket.mark(way, standing);
         self.half_open = self.half_open + u32::from(standing.half_open) - u32::from(was);
     }
 
@@ -301,15 +319,6 @@ pub(super) enum Victim {
     Closing,
 }
 
-fn narrow(bucket: usize) -> u32 {
-    // There are fewer buckets than flows.
-    u32::try_from(bucket).unwrap_or(u32::MAX)
-}
-
-fn narrow8(way: usize) -> u8 {
-    u8::try_from(way).unwrap_or(u8::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -329,6 +338,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn equal_lanes_are_found(lanes: [u16; 4], tag: u16, same in 0_usize..5) {
+            let mut lanes = lanes;
+            if let Some(lane) = lanes.get_mut(same) {
+                *lane = tag;
+            }
+            let word = (0..4).map(|lane| u64::from(lanes[lane]) << (16 * lane)).sum();
+            let expected = (0..4).map(|lane| u8::from(lanes[lane] == tag) << lane).sum::<u8>();
+            prop_assert_eq!(lanes_equal(word, tag), expected);
+        }
+
         /// Against a map, with hashes so poor that buckets overflow far and wide, and around the end.
         #[test]
         fn the_table_holds_what_a_map_holds(
@@ -338,19 +358,19 @@ mod tests {
             let mut table = Table::new(24, false);
             let mut twin: HashMap<u64, (u32, bool)> = HashMap::new();
             for (name, insert, half_open) in steps {
-                let hash = (name % poor) << 20 | name % 2 << 33;
+                let hash = ((name % poor) << 20) | ((name % 2) << 33);
                 let found = table.find(hash, |flow, _| flow.addresses == name);
-                prop_assert_eq!(found.map(|found| found.flow), twin.get(&name).map(|(flow, _)| *flow));
+                prop_assert_eq!(found, twin.get(&name).map(|(flow, _)| *flow));
                 match found {
                     Some(found) if !insert => {
-                        let generation = table.asides[found.flow as usize].generation;
+                        let generation = table.asides[found as usize].generation;
                         table.remove(hash, found);
-                        prop_assert_eq!(table.asides[found.flow as usize].generation, generation + 1);
+                        prop_assert_eq!(table.asides[found as usize].generation, generation + 1);
                         twin.remove(&name);
                     }
                     Some(found) => {
-                        table.restand(found, Standing { half_open, ..PLAIN });
-                        twin.insert(name, (found.flow, half_open));
+                        table.restand(hash, found, Standing { half_open, ..PLAIN });
+                        twin.insert(name, (found, half_open));
                     }
                     None => {
                         let flow = Flow { addresses: name, ..Flow::default() };
@@ -359,7 +379,7 @@ mod tests {
                         prop_assert_eq!(inserted.is_none(), full);
                         prop_assert_eq!(full, twin.len() == 24);
                         if let Some(found) = inserted {
-                            twin.insert(name, (found.flow, half_open));
+                            twin.insert(name, (found, half_open));
                         }
                     }
                 }
@@ -368,7 +388,7 @@ mod tests {
                 prop_assert_eq!(table.half_open() as usize, half_open);
             }
             for (name, _) in twin {
-                let hash = (name % poor) << 20 | name % 2 << 33;
+                let hash = ((name % poor) << 20) | ((name % 2) << 33);
                 let found = table.find(hash, |flow, _| flow.addresses == name);
                 table.remove(hash, found.expect("it is in there"));
             }
@@ -382,7 +402,7 @@ mod tests {
         let stand = |assured, closing, half_open| Standing { assured, closing, half_open };
         let put = |table: &mut Table, name, standing| {
             let flow = Flow { addresses: name, ..Flow::default() };
-            table.insert(0, &flow, standing).expect("room").flow
+            table.insert(0, &flow, standing).expect("room")
         };
         let assured = put(&mut table, 1, stand(true, false, false));
         assert_eq!(table.victim(Search::Hash(0), 8), None, "never an assured one");

@@ -11,6 +11,7 @@
 //! socket, tables of the kernel), then the sockets and programs on all ports, then the workers, then
 //! "ready". Order of the end: programs first, so that no packet is on its way to a socket that is closing.
 
+mod conntrack;
 mod report;
 mod rules;
 mod server;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
+use conntrack::Events;
 use server::Server;
 use shared::{Shared, Slot, SlotState};
 use supervise::{hand_out, host_addresses};
@@ -120,7 +122,8 @@ impl Daemon {
         }
         let frames = opened.frames.len();
         let (mut ports, sockets): (Vec<_>, Vec<_>) = opened.ports.into_iter().unzip();
-        let workers = start_workers(&config, &rules, &mirror, opened.frames)
+        let events = Events::new(config.cores.len());
+        let workers = start_workers(&config, &rules, &mirror, &events, opened.frames)
             .and_then(|workers| {
                 for (port, sockets) in ports.iter().zip(sockets) {
                     hand_out(&workers, port, sockets, &bank, &opened.memory)?;
@@ -148,6 +151,7 @@ impl Daemon {
             rules: Mutex::new(rules),
             slots: Mutex::new(slots),
             workers,
+            events,
             forwarding: Arc::clone(mirror.forwarding()),
             frames,
             warnings: Mutex::default(),
@@ -218,6 +222,7 @@ fn start_workers(
     config: &Config,
     rules: &Rules,
     mirror: &Mirror,
+    events: &Events,
     frames: Vec<crate::frame::Frame>,
 ) -> Result<Vec<Worker>, DaemonError> {
     let count = config.cores.len();
@@ -227,7 +232,7 @@ fn start_workers(
     let keys = RandomState::new();
     let flow_hash = FlowHash::new([0, 1, 2, 3].map(|word: u64| keys.hash_one(word)), count);
     let pools = FramePool::split(frames, count);
-    let conntrack = ConntrackConfig {
+    let mut conntrack = ConntrackConfig {
         flows_max: ConntrackSettings::share(config.conntrack.flows_max, count),
         flows6_max: 0,
         half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
@@ -237,6 +242,7 @@ fn start_workers(
     };
     let mut workers = Vec::with_capacity(count);
     for ((id, pool), core) in pools.into_iter().enumerate().zip(&config.cores) {
+        conntrack.events = events.queue(id);
         let engine = Engine::new(EngineConfig {
             worker: id,
             flow_hash: flow_hash.clone(),

@@ -19,12 +19,16 @@ use weir_control::protocol::{
     Response, read_frame, write_message,
 };
 
+use super::conntrack::{self, Subscription};
 use super::report;
 use super::shared::Shared;
 use crate::config::ControlConfig;
 
 /// How long the listening thread waits before it looks whether to stop.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often events are looked for while a client waits for them.
+const EVENTS_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -206,10 +210,12 @@ impl Client {
             self.answer(Err(Failure::Other { reason }));
             return;
         }
+        let mut subscription = None;
         while !self.stop.load(Ordering::Relaxed) {
             let mut stream = Deadline::new(&self.stream, self.timeout);
             let result = match read_frame(&mut stream, REQUEST_BYTES_MAX) {
-                Ok(json) => Request::from_json(&json).and_then(|request| self.handle(request)),
+                Ok(json) => Request::from_json(&json)
+                    .and_then(|request| self.handle(request, &mut subscription)),
                 Err(MessageError::Closed | MessageError::TimedOut | MessageError::Truncated) => {
                     return;
                 }
@@ -239,7 +245,11 @@ impl Client {
         ))
     }
 
-    fn handle(&self, request: Request) -> Result<Reply, Failure> {
+    fn handle(
+        &self,
+        request: Request,
+        subscription: &mut Option<Subscription>,
+    ) -> Result<Reply, Failure> {
         match request.body {
             RequestBody::Iptables { command } => {
                 let mut rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,10 +258,36 @@ impl Client {
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),
+            RequestBody::ConntrackList { filter, cursor } => {
+                conntrack::list(&self.shared, filter, cursor)
+            }
+            RequestBody::ConntrackCount => conntrack::count(&self.shared),
+            RequestBody::ConntrackDelete { filter, cursor, show } => {
+                conntrack::delete(&self.shared, filter, cursor, show)
+            }
+            RequestBody::ConntrackStats => conntrack::stats(&self.shared),
+            RequestBody::ConntrackEvents { wait_ms } => {
+                let subscription = match subscription {
+                    Some(subscription) => subscription,
+                    None => subscription.insert(Subscription::new(&self.shared)?),
+                };
+                Ok(subscription.events(wait_ms, || self.rest()))
+            }
             _ => {
                 Err(Failure::Malformed { reason: "this daemon does not know that request".into() })
             }
         }
+    }
+
+    /// Waits for [`EVENTS_INTERVAL`]; false when it is the client, or the daemon, that has ended meanwhile.
+    fn rest(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let nanoseconds = i64::from(EVENTS_INTERVAL.subsec_nanos());
+        let timeout = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+        let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
+        // An error is answered by the next read or write.
+        let gone = poll(&mut fds, Some(&timeout)).is_ok() && !fds[0].revents().is_empty();
+        !gone && !self.stop.load(Ordering::Relaxed)
     }
 
     /// Sends an answer; false when the client cannot be reached any more.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::conntrack::Events;
 use super::rules::Rules;
 use crate::config::Config;
 use crate::port::PortIndex;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) rules: Mutex<Rules>,
     pub(crate) slots: Mutex<Vec<Slot>>,
     pub(crate) workers: Vec<Worker>,
+    pub(super) events: Events,
     pub(crate) forwarding: Arc<Published<Forwarding>>,
     pub(crate) frames: usize,
     pub(crate) warnings: Mutex<Vec<String>>,

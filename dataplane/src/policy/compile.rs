@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{InterfacePattern, Match, Negatable, PortRange, Rule, Target};
+use weir_control::rule::{InterfacePattern, Match, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::Policy;
@@ -89,11 +89,16 @@ impl Compiler {
             })?);
         }
         self.rules.extend(fresh);
-        let asks = |rule: &CompiledRule| {
-            rule.tests.iter().any(|test| matches!(test, MatchTest::Connection(_)))
+        let tests = || rules.iter().flat_map(|rule: &CompiledRule| rule.tests.iter());
+        let asked = || {
+            tests().filter_map(|test| match test {
+                MatchTest::Connection(test) => Some(test),
+                MatchTest::Transport(_) => None,
+            })
         };
         Ok(Policy {
-            tracks: rules.iter().any(asks),
+            tracks: asked().next().is_some(),
+            inspects_flows: asked().any(|test| test.flow.is_some()),
             rules: rules.into(),
             default: match chain.policy {
                 ruleset::Policy::Accept => Action::Accept,
@@ -132,8 +137,8 @@ impl Compiler {
         for extension in &rule.matches {
             tests.push(match extension {
                 Match::Tcp(tcp) => MatchTest::Transport(TransportTest {
-                    source: ports(tcp.source_ports),
-                    destination: ports(tcp.destination_ports),
+                    source: Ports::new(tcp.source_ports),
+                    destination: Ports::new(tcp.destination_ports),
                     flags: FlagsTest {
                         mask: tcp.flags.value.mask(),
                         set: tcp.flags.value.set(),
@@ -142,11 +147,13 @@ impl Compiler {
                     tcp: true,
                 }),
                 Match::Udp(udp) => MatchTest::Transport(TransportTest {
-                    source: ports(udp.source_ports),
-                    destination: ports(udp.destination_ports),
+                    source: Ports::new(udp.source_ports),
+                    destination: Ports::new(udp.destination_ports),
                     flags: FlagsTest::ANY,
                     tcp: false,
                 }),
+                Match::State(asked) => MatchTest::Connection(Box::new((*asked).into())),
+                Match::Conntrack(asked) => MatchTest::Connection(Box::new((*asked).into())),
                 other => return Err(other.name()),
             });
         }
@@ -157,8 +164,8 @@ impl Compiler {
             Some(other) => return Err(other.name()),
         };
         Ok(CompiledRule {
-            source: rule.source.map_or(AddressTest::ANY, address),
-            destination: rule.destination.map_or(AddressTest::ANY, address),
+            source: rule.source.map_or(AddressTest::ANY, AddressTest::new),
+            destination: rule.destination.map_or(AddressTest::ANY, AddressTest::new),
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
@@ -177,18 +184,6 @@ impl Compiler {
             mask | bit << index
         })
     }
-}
-
-fn address(net: Negatable<weir_control::rule::Ipv4Net>) -> AddressTest {
-    AddressTest {
-        network: net.value.address().into(),
-        mask: net.value.mask().into(),
-        negated: net.negated,
-    }
-}
-
-fn ports(range: Negatable<PortRange>) -> Ports {
-    Ports { first: range.value.first(), last: range.value.last(), negated: range.negated }
 }
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use weir_control::rule::{
+    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Negatable, StateMatch,
+};
+
 use super::rule::{AddressTest, Ports};
 use crate::conntrack::{Conntrack, CtState, Direction, FlowView, Tracked, Tuple};
 
@@ -24,38 +28,27 @@ impl Connection<'_> {
     }
 }
 
-/// The bit of a state in a rule's set of states.
-#[must_use]
-pub fn state_bit(state: CtState) -> u8 {
+/// A packet's state as rules name it. Those of address translation are never among them: Weir does none.
+fn named(state: CtState) -> CtStates {
     match state {
-        CtState::Invalid => 1,
-        CtState::New => 1 << 1,
-        CtState::Established => 1 << 2,
-        CtState::Related => 1 << 3,
-        CtState::Untracked => 1 << 4,
+        CtState::Invalid => CtStates::INVALID,
+        CtState::New => CtStates::NEW,
+        CtState::Established => CtStates::ESTABLISHED,
+        CtState::Related => CtStates::RELATED,
+        CtState::Untracked => CtStates::UNTRACKED,
     }
 }
 
-/// A test that may be inverted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Test<T> {
-    /// What is wanted.
-    pub value: T,
-    /// Whether it is what is not wanted.
-    pub negated: bool,
-}
-
-impl<T: Copy> Test<T> {
-    fn holds(test: Option<Self>, is: impl FnOnce(T) -> bool) -> bool {
-        test.is_none_or(|test| is(test.value) != test.negated)
-    }
+/// Whether a test holds, if there is one.
+fn holds<T: Copy>(test: Option<Negatable<T>>, is: impl FnOnce(T) -> bool) -> bool {
+    test.is_none_or(|test| is(test.value) != test.negated)
 }
 
 /// Everything that one `-m state` or `-m conntrack` asks for; all that is asked for must hold.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ConnectionTest {
-    /// A set of [`state_bit`]s.
-    pub(super) states: Option<Test<u8>>,
+    /// Which states will do.
+    pub(super) states: Option<Negatable<CtStates>>,
     /// All but the states; `None` if nothing else is asked for.
     pub(super) flow: Option<FlowTest>,
 }
@@ -63,24 +56,69 @@ pub(super) struct ConnectionTest {
 /// What is asked of the flow itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FlowTest {
-    pub(super) direction: Option<Test<Direction>>,
+    pub(super) direction: Option<Direction>,
     /// Source and destination of the original tuple, then of the reply.
     pub(super) addresses: [Option<AddressTest>; 4],
-    pub(super) protocol: Option<Test<u8>>,
+    pub(super) protocol: Option<Negatable<u8>>,
     /// Ports likewise.
     pub(super) ports: [Option<Ports>; 4],
-    pub(super) status: Option<Test<StatusSet>>,
+    /// Marks of which any will do.
+    pub(super) statuses: Option<Negatable<CtStatuses>>,
     /// Seconds left to live.
-    pub(super) expires_s: Option<Test<(u32, u32)>>,
+    pub(super) expires_s: Option<Negatable<(u32, u32)>>,
 }
 
-/// Which marks of a flow are asked for; any of them will do. The mark of an expected flow is not among them: Weir
-/// expects none, so a rule that asks for it alone holds for no flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct StatusSet {
-    pub(super) seen_reply: bool,
-    pub(super) assured: bool,
-    pub(super) confirmed: bool,
+/// The marks of a flow. That of an expected one is never among them: Weir expects none.
+fn statuses(view: &FlowView) -> CtStatuses {
+    let marks = [
+        (view.seen_reply, CtStatuses::SEEN_REPLY),
+        (view.assured, CtStatuses::ASSURED),
+        (view.confirmed, CtStatuses::CONFIRMED),
+    ];
+    let set = marks.into_iter().filter(|(set, _)| *set);
+    set.fold(CtStatuses::NONE, |all, (_, mark)| all | mark)
+}
+
+impl From<StateMatch> for ConnectionTest {
+    fn from(asked: StateMatch) -> Self {
+        Self { states: Some(asked.states), flow: None }
+    }
+}
+
+impl From<ConntrackMatch> for ConnectionTest {
+    fn from(asked: ConntrackMatch) -> Self {
+        let ConntrackMatch { original, reply, .. } = asked;
+        let address = |test: Option<Negatable<CtAddress>>| {
+            test.map(|Negatable { value, negated }| {
+                AddressTest::new(Negatable { value: value.net(), negated })
+            })
+        };
+        let flow = FlowTest {
+            direction: asked.direction.map(|direction| match direction {
+                CtDirection::Original => Direction::Original,
+                CtDirection::Reply => Direction::Reply,
+            }),
+            addresses: [original.source, original.destination, reply.source, reply.destination]
+                .map(address),
+            protocol: asked
+                .protocol
+                .map(|Negatable { value, negated }| Negatable { value: value.0, negated }),
+            ports: [
+                original.source_ports,
+                original.destination_ports,
+                reply.source_ports,
+                reply.destination_ports,
+            ]
+            .map(|test| test.map(Ports::new)),
+            statuses: asked.statuses,
+            expires_s: asked.expires.map(|Negatable { value, negated }| {
+                let (first, last) = value.range().into_inner();
+                Negatable { value: (first, last), negated }
+            }),
+        };
+        let states_alone = ConntrackMatch { states: asked.states, ..ConntrackMatch::default() };
+        Self { states: asked.states, flow: (asked != states_alone).then_some(flow) }
+    }
 }
 
 impl ConnectionTest {
@@ -88,7 +126,7 @@ impl ConnectionTest {
     /// fits, the rest is not looked at; where only something else is asked for, the test does not hold.
     pub(super) fn holds(&self, connection: &Connection<'_>) -> bool {
         let state = connection.tracked.state;
-        if !Test::holds(self.states, |states| states & state_bit(state) != 0) {
+        if !holds(self.states, |states| states.intersects(named(state))) {
             return false;
         }
         let Some(flow) = &self.flow else { return true };
@@ -105,24 +143,20 @@ impl FlowTest {
         let reply = &view.reply;
         let addresses = [source, destination, reply.source, reply.destination].map(ipv4);
         let ports = [source_port, destination_port, reply.source_port, reply.destination_port];
-        Test::holds(self.direction, |wanted| wanted == direction)
+        self.direction.is_none_or(|wanted| wanted == direction)
             && self
                 .addresses
                 .iter()
                 .zip(addresses)
                 .all(|(test, address)| test.is_none_or(|test| test.holds(address.to_bits())))
-            && Test::holds(self.protocol, |wanted| wanted == protocol)
+            && holds(self.protocol, |wanted| wanted == protocol)
             && self
                 .ports
                 .iter()
                 .zip(ports)
                 .all(|(test, port)| test.is_none_or(|test| test.holds(port)))
-            && Test::holds(self.status, |wanted| {
-                wanted.seen_reply && view.seen_reply
-                    || wanted.assured && view.assured
-                    || wanted.confirmed && view.confirmed
-            })
-            && Test::holds(self.expires_s, |(min, max)| {
+            && holds(self.statuses, |wanted| wanted.intersects(statuses(view)))
+            && holds(self.expires_s, |(min, max)| {
                 let left_s = view.expires_ms / 1000;
                 (u64::from(min)..=u64::from(max)).contains(&left_s)
             })

@@ -11,7 +11,7 @@ mod counters;
 mod rule;
 
 pub use compile::{CompileError, Compiler};
-pub use connection::{Connection, Test, state_bit};
+pub use connection::Connection;
 pub use counters::{Count, RuleCounters};
 pub use rule::{Action, Evaluation, Ports, TransportTest};
 
@@ -30,6 +30,7 @@ pub struct Policy {
     default: Action,
     default_counters: Arc<RuleCounters>,
     tracks: bool,
+    inspects_flows: bool,
 }
 
 /// A packet before the rules.
@@ -54,6 +55,7 @@ impl Policy {
             default: Action::Accept,
             default_counters: RuleCounters::new(workers),
             tracks: false,
+            inspects_flows: false,
         }
     }
 
@@ -73,6 +75,13 @@ impl Policy {
     #[must_use]
     pub fn tracks(&self) -> bool {
         self.tracks
+    }
+
+    /// Whether some rule asks for more of a flow than the state of the packet, which may change with the next
+    /// packet of the flow: then packets have to be decided about one after the other.
+    #[must_use]
+    pub fn inspects_flows(&self) -> bool {
+        self.inspects_flows
     }
 
     /// Decides about one packet, and counts it in every rule that it matches on worker `worker`.

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use weir_control::rule::{Ipv4Net, Negatable, PortRange};
+
 use super::Candidate;
 use super::connection::ConnectionTest;
 use super::counters::RuleCounters;
@@ -44,6 +46,11 @@ impl AddressTest {
     /// Holds for every address.
     pub(super) const ANY: Self = Self { network: 0, mask: 0, negated: false };
 
+    pub(super) fn new(net: Negatable<Ipv4Net>) -> Self {
+        let (network, mask) = (net.value.address().into(), net.value.mask().into());
+        Self { network, mask, negated: net.negated }
+    }
+
     pub(super) fn holds(self, address: u32) -> bool {
         (address & self.mask == self.network) != self.negated
     }
@@ -63,6 +70,10 @@ pub struct Ports {
 impl Ports {
     /// Holds for every port.
     pub const ANY: Self = Self { first: 0, last: u16::MAX, negated: false };
+
+    pub(super) fn new(range: Negatable<PortRange>) -> Self {
+        Self { first: range.value.first(), last: range.value.last(), negated: range.negated }
+    }
 
     pub(super) fn holds(self, port: u16) -> bool {
         (self.first <= port && port <= self.last) != self.negated

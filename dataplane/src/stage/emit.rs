@@ -7,6 +7,7 @@ use crate::frame::{Frame, FramePool};
 use crate::handover::{HandedOver, Inboxes};
 use crate::hold::{Held, Hold};
 use crate::port::{PortIndex, PortSet};
+use crate::reassembly::Reassembly;
 use crate::respond;
 use crate::route::{Forwarding, Resolver, Route};
 use crate::telemetry::{Counter, Counters};
@@ -28,6 +29,8 @@ pub struct Emitter<'a> {
     pub ports: &'a mut PortSet,
     /// Packets that wait for next hops.
     pub hold: &'a mut Hold,
+    /// Fragments that wait for each other.
+    pub reassembly: &'a mut Reassembly,
     /// Unused frames.
     pub pool: &'a mut FramePool,
     /// The worker's counters.
@@ -42,6 +45,10 @@ pub struct Emitter<'a> {
 pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
     for i in 0..batch.len() {
         let Some(mut frame) = batch.take(i) else { continue };
+        if let Some(datagram) = batch.datagram(i) {
+            emit_datagram(batch, i, (frame, datagram), emitter, inboxes);
+            continue;
+        }
         let ingress = batch.ingress[i];
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
@@ -65,6 +72,41 @@ pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
     }
     // Nothing is left to yield; this only resets the length.
     batch.drain().for_each(|frame| emitter.pool.put(frame));
+}
+
+/// All fragments of a datagram, in order, each as it came; what was decided of the whole holds for each.
+fn emit_datagram(
+    batch: &Batch,
+    i: usize,
+    (first, datagram): (Frame, usize),
+    emitter: &mut Emitter<'_>,
+    inboxes: &Inboxes,
+) {
+    let mut first = Some(first);
+    while let Some((frame, headers, ingress)) = emitter.reassembly.take(datagram) {
+        let Some(mut frame) = frame.or_else(|| first.take()) else { continue };
+        match batch.verdict[i] {
+            Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
+            Verdict::HandOver(worker) => {
+                match inboxes.send(worker, HandedOver { frame, ingress }) {
+                    Ok(()) => emitter.counters.add(Counter::HandedOut, 1),
+                    Err(back) => emitter.drop_frame(back.frame, DropReason::HandOverFull),
+                }
+            }
+            Verdict::Forward(port) => {
+                finish_l3(&mut frame, &headers);
+                let mtu = batch.mtu[i];
+                let way = Way { port, next_hop: batch.next_hop[i], ingress: Some(ingress) };
+                if headers.total_len <= mtu {
+                    emitter.send(frame, way);
+                } else if headers.dont_fragment {
+                    emitter.drop_frame(frame, DropReason::MtuExceeded);
+                } else {
+                    emitter.fragment(frame, &headers, mtu, way);
+                }
+            }
+        }
+    }
 }
 
 /// What a router changes in a packet (RFC 1812 5.2.1): the TTL. And what the sender's stack left to

@@ -1,4 +1,4 @@
-//! `hand_over`: packets whose flow lives on another worker are named for it.
+//! `hand_over`: packets whose flow lives on another worker are handed to it.
 //!
 //! An ICMP error belongs where the packet that it quotes belongs, else connection tracking could not relate the two.
 //! What has no flow, a fragment say, goes by its addresses.
@@ -6,7 +6,6 @@
 use crate::batch::Batch;
 use crate::conntrack::Tuple;
 use crate::handover::FlowHash;
-use crate::stage::track::packet;
 use crate::verdict::Verdict;
 
 /// Marks the packets that belong to a worker other than `here`.
@@ -15,17 +14,17 @@ pub fn hand_over(batch: &mut Batch, hash: &FlowHash, here: usize) {
         if !batch.is_open(i) {
             continue;
         }
-        let home = match packet(batch, i) {
-            Ok(packet) => hash.worker_of(hash.flow(packet.tuple())),
+        let home = match &batch.wanted[i] {
+            Ok(wanted) => hash.worker_of(wanted.hash()),
             Err(_) => {
                 let headers = &batch.headers[i];
-                hash.worker_of(hash.flow(&Tuple {
+                hash.worker(&Tuple {
                     source: headers.source.into(),
                     destination: headers.destination.into(),
                     source_port: 0,
                     destination_port: 0,
                     protocol: headers.protocol,
-                }))
+                })
             }
         };
         if home != here {

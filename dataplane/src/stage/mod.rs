@@ -9,7 +9,9 @@ mod confirm;
 mod decide;
 mod emit;
 mod hand_over;
+mod name;
 mod parse;
+mod reassemble;
 mod route;
 mod track;
 
@@ -18,6 +20,8 @@ pub use confirm::confirm;
 pub use decide::decide;
 pub use emit::{Emitter, Way, emit};
 pub use hand_over::hand_over;
+pub use name::name;
 pub use parse::parse;
+pub use reassemble::{drop_datagram, reassemble};
 pub use route::route;
 pub use track::track;

@@ -97,7 +97,7 @@ fn headers(bytes: &[u8], mac: MacAddr) -> Result<Headers, DropReason> {
 
 /// Reads ports and TCP flags. A header that is cut off leaves `transport` false: what that means is for
 /// the rules to say, as in the kernel.
-fn transport(protocol: IpProtocol, payload: &[u8], headers: &mut Headers) {
+pub(super) fn transport(protocol: IpProtocol, payload: &[u8], headers: &mut Headers) {
     let header_len = match protocol {
         IpProtocol::TCP => 20,
         IpProtocol::UDP => 8,

@@ -4,53 +4,57 @@
 //! is only a hint: each packet looks its flow up again, since an earlier one may have ended it. A packet whose flow is
 //! begun by an earlier one of this batch is put off until that one's fate is known.
 
-use crate::batch::{Batch, Piece};
-use crate::conntrack::{Conntrack, Packet, Untrackable};
-
-/// Packet `i` as connection tracking sees it.
-///
-/// # Errors
-/// [`Untrackable`]: no flow can be named, also because it is a fragment.
-#[inline]
-pub(super) fn packet(batch: &Batch, i: usize) -> Result<Packet<'_>, Untrackable> {
-    let headers = &batch.headers[i];
-    if headers.piece != Piece::Whole {
-        return Err(Untrackable::Malformed);
-    }
-    let l4 = batch.bytes(i).get(usize::from(headers.l4)..).ok_or(Untrackable::Malformed)?;
-    Packet::new(headers.source.into(), headers.destination.into(), headers.protocol, l4)
-}
+use crate::batch::{Batch, Turn};
+use crate::conntrack::{Conntrack, Packet};
+use crate::reassembly::Reassembly;
+use crate::stage::name::packet;
 
 /// Tracks every packet whose turn it is.
-pub fn track(batch: &mut Batch, conntrack: &mut Conntrack) {
+pub fn track(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+    if batch.turn().any(|i| batch.datagram(i).is_some()) {
+        track_datagrams(batch, conntrack, reassembly);
+    }
+    let mut looked_for = 0_u64;
     for i in batch.turn() {
-        if !batch.is_open(i) {
+        if !batch.is_open(i) || batch.datagram(i).is_some() {
             continue;
         }
-        if let Ok(packet) = packet(batch, i) {
-            let hash = conntrack.hash(packet.tuple());
-            conntrack.prefetch_bucket(&packet, hash);
-            batch.flow_hash[i] = hash;
+        match &batch.wanted[i] {
+            Ok(wanted) => {
+                conntrack.prefetch_bucket(wanted);
+                looked_for |= 1 << i;
+            }
+            Err(why) => batch.tracked[i] = conntrack.untrackable(*why),
         }
     }
-    for i in batch.turn() {
-        if let Ok(packet) = packet(batch, i)
-            && batch.is_open(i)
-        {
-            conntrack.prefetch_flow(&packet, batch.flow_hash[i]);
+    for i in Turn::of(looked_for) {
+        if let Ok(wanted) = &mut batch.wanted[i] {
+            conntrack.prefetch_flow(wanted);
         }
     }
-    for i in batch.turn() {
-        if !batch.is_open(i) {
-            continue;
-        }
-        let tracked = match packet(batch, i) {
-            Ok(packet) => conntrack.track_in_batch(&packet, batch.flow_hash[i]),
-            Err(why) => Some(conntrack.untrackable(why)),
-        };
-        match tracked {
+    for i in Turn::of(looked_for) {
+        let Ok(wanted) = &batch.wanted[i] else { continue };
+        match conntrack.track_in_batch(&packet(batch, i), wanted) {
             Some(tracked) => batch.tracked[i] = tracked,
             None => batch.put_off(i),
         }
+    }
+}
+
+/// Datagrams that came in fragments, put together for as long as they are looked at: each in a turn of its own.
+#[cold]
+fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+    let alone = batch.turn().count() == 1;
+    for i in batch.turn() {
+        let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
+        if !alone {
+            batch.put_off(i);
+            continue;
+        }
+        let headers = batch.headers[i];
+        let whole = reassembly.whole(datagram, batch.bytes(i));
+        let (source, destination) = (headers.source.into(), headers.destination.into());
+        let packet = Packet::new(source, destination, headers.protocol, whole);
+        batch.tracked[i] = conntrack.track(&packet);
     }
 }

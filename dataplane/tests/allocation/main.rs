@@ -10,9 +10,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
+use weir_control::protocol::FlowFilter;
 use weir_dataplane::batch::Batch;
-use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, EventQueue};
 use weir_dataplane::engine::{Engine, EngineConfig};
+use weir_dataplane::errand::{Errand, Task};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
 use weir_dataplane::policy::Policy;
@@ -132,6 +134,13 @@ fn network() -> Forwarding {
         .build()
 }
 
+/// A flow table whose events somebody wants and nobody takes.
+fn conntrack() -> Conntrack {
+    let events = Arc::new(EventQueue::new(64));
+    events.listen(true);
+    Conntrack::new(&ConntrackConfig { events: Some(events), ..ConntrackConfig::default() })
+}
+
 /// Engines of `workers` workers; the first receives these packets.
 fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
     let area = AreaConfig { chunk_bytes: 2048, chunks: 8192, huge_pages: false };
@@ -149,7 +158,7 @@ fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
                 inboxes: inboxes.clone(),
                 forwarding: Arc::clone(&forwarding),
                 policy: Arc::clone(&policy),
-                conntrack: Conntrack::new(&ConntrackConfig::default()),
+                conntrack: conntrack(),
                 always_track: true,
                 resolver: resolver.clone(),
                 pool,
@@ -235,6 +244,33 @@ fn packets_that_are_held_and_time_out() {
 fn packets_that_are_handed_over() {
     let packets = (0..100).map(|port| packet(BOB, port, 64, 9)).collect();
     assert_eq!(allocations(2, packets, |engine| counted(Counter::HandedIn)(engine)), 0);
+}
+
+#[test]
+fn flows_that_are_listed_and_deleted() {
+    let packets = (0..100).map(|port| packet(BOB, port, 64, 9)).collect();
+    let mut engines = engines(1, packets);
+    let engine = &mut engines[0];
+    let mut errand = Errand::default();
+    let filter = FlowFilter::default();
+    let (mut listed, mut deleted) = (0, 0);
+    let measured = allocation_counter::measure(|| {
+        for now_ns in (1..100).map(|round| round * 1_000_000) {
+            engine.poll(now_ns);
+            for (task, sum) in [
+                (Task::List { filter, from: 0 }, &mut listed),
+                (Task::Delete { filter, from: 0 }, &mut deleted),
+            ] {
+                errand.set(task);
+                errand.carry_out(0, engine.conntrack_mut());
+                *sum += errand.flows().len();
+            }
+            errand.set(Task::Report);
+            errand.carry_out(0, engine.conntrack_mut());
+        }
+    });
+    assert!(listed > 1_000 && deleted > 1_000, "{listed} listed, {deleted} deleted");
+    assert_eq!(measured.count_total, 0);
 }
 
 #[test]

@@ -12,6 +12,8 @@
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
+//! | `track` | connection tracking in the pipeline |
+//! | `fragments` | datagrams that are put together to be judged |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
 //! | `threads` | workers as they run |
@@ -22,6 +24,7 @@ mod chance;
 mod chaos;
 mod delta;
 mod forward;
+mod fragments;
 mod hold;
 mod oracle;
 mod packet;
@@ -30,6 +33,7 @@ mod refuse;
 mod rules;
 mod spec;
 mod threads;
+mod track;
 mod twin;
 mod words;
 mod world;

@@ -62,9 +62,21 @@ impl Packet {
 
     /// A TCP segment without options, with a correct checksum.
     pub(crate) fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8, data: &[u8]) -> Self {
+        Self::segment(from, to, flags, (1, 2), data)
+    }
+
+    /// As [`Packet::tcp`] with sequence and acknowledgment numbers.
+    pub(crate) fn segment(
+        from: (Ipv4Addr, u16),
+        to: (Ipv4Addr, u16),
+        flags: u8,
+        (seq, ack): (u32, u32),
+        data: &[u8],
+    ) -> Self {
         let mut packet = Self::new(from.0, to.0, 6);
         let mut segment = [from.1, to.1].map(u16::to_be_bytes).concat();
-        segment.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        segment.extend([seq, ack].map(u32::to_be_bytes).concat());
+        segment.extend_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         segment.extend_from_slice(data);
         let sum = !fold(pseudo(&packet, &segment) + sum(&segment));
         segment[16..18].copy_from_slice(&sum.to_be_bytes());

@@ -75,6 +75,11 @@ fn way(reason: DropReason) -> Way {
             w.rules(&["-A FORWARD -p tcp --dport 80 -j DROP"]);
             send(w, &Packet { payload: vec![0; 19], ..Packet::new(ALICE, BOB, 6) });
         }),
+        Reason::Reassembly => By(Sizes { always_track: true, ..ONE }, |w| {
+            send(w, &Packet { more_fragments: true, payload: vec![0; 8], ..ping() });
+            w.settle();
+            w.now_ns += 30_000_000_000;
+        }),
         Reason::FlowTableFull => By(Sizes { flows: 0, always_track: true, ..ONE }, |w| {
             send(w, &ping());
         }),

@@ -5,7 +5,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use weir_control::protocol::FlowFilter;
 use weir_dataplane::batch::Batch;
+use weir_dataplane::errand::Task;
 use weir_dataplane::frame::{Frame, FramePool};
 use weir_dataplane::idle::IdleConfig;
 use weir_dataplane::port::{MemoryPort, Port, PortIndex};
@@ -244,6 +246,82 @@ fn a_busy_worker_times_orders_out_and_obeys_again_afterwards() {
     }
     drop(guard);
     worker.order(Order::Close(WEST), PATIENCE).expect("carried out");
+    running.stop();
+}
+
+/// Sends errands through one worker's whole table; how many flows they came back with.
+fn errands(worker: &Worker, task: impl Fn(u32) -> Task) -> usize {
+    let mut flows = 0;
+    let mut from = Some(0);
+    while let Some(place) = from {
+        let came = worker.errand(task(place), PATIENCE, |errand| {
+            flows += errand.flows().len();
+            errand.next()
+        });
+        from = came.expect("carried out");
+    }
+    flows
+}
+
+#[test]
+fn flows_are_shown_and_deleted_under_traffic_and_no_packet_is_lost() {
+    let sizes = Sizes { chunks: 2048, inbox: 512, flows: 4096, always_track: true, ..Sizes::TWO };
+    let mut running = Running::start(sizes, USUAL);
+    let filter = FlowFilter::default();
+    let list = |from| Task::List { filter, from };
+    for n in 0..1000 {
+        running.inject(usize::from(n % 2), EAST, &udp(n));
+        if n % 10 == 0 {
+            // Two at the same time share the worker's one errand.
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| running.workers.iter().map(|w| errands(w, list)).sum::<usize>());
+                }
+            });
+        }
+    }
+    running.until("all have left", |running| running.counters().get(Counter::Transmitted) == 1000);
+    let sum = |task: &dyn Fn(u32) -> Task| -> usize {
+        running.workers.iter().map(|worker| errands(worker, task)).sum()
+    };
+    assert_eq!(sum(&list), 1000);
+    let tcp = FlowFilter { protocol: Some(6), ..filter };
+    assert_eq!(sum(&|from| Task::Delete { filter: tcp, from }), 0);
+    assert_eq!(sum(&|from| Task::Delete { filter, from }), 1000);
+    assert_eq!(sum(&list), 0);
+    for worker in &running.workers {
+        let report = worker.errand(Task::Report, PATIENCE, |errand| *errand.report());
+        let report = report.expect("carried out");
+        assert!(report.stats.insert > 300, "both workers had flows");
+        assert_eq!((report.flows, report.stats.insert), (0, report.stats.delete));
+    }
+    assert_eq!(running.left(WEST).len(), 1000);
+    running.stop();
+}
+
+#[test]
+fn an_errand_to_a_busy_worker_times_out_and_the_next_one_finds_it_again() {
+    let running = Running::start(Sizes { always_track: true, ..Sizes::ONE }, USUAL);
+    let lock = Arc::new(Mutex::new(()));
+    let worker = &running.workers[0];
+    let flows_max = |patience| worker.errand(Task::Report, patience, |e| e.report().flows_max);
+    assert_eq!(flows_max(PATIENCE), Ok(512));
+    for full in [false, true] {
+        let port = MemoryPort::new(WAN, running.world.wire(0, WAN), 16, 16);
+        let gate = Gate { port, lock: Arc::clone(&lock) };
+        let guard = lock.lock().expect("nobody panics");
+        worker.order(Order::Open(Box::new(gate)), PATIENCE).expect("carried out");
+        // It now hangs in `receive`. With the queue of orders full, the errand does not even get there.
+        for _ in 0..if full { 70 } else { 0 } {
+            let _ = worker.order(Order::Close(EAST), Duration::ZERO);
+        }
+        for _ in 0..3 {
+            assert_eq!(flows_max(Duration::ZERO), Err(OrderError::TimedOut(0)));
+        }
+        drop(guard);
+        worker.order(Order::Close(WAN), PATIENCE).expect("carried out");
+        running.until("all orders are done", |_| flows_max(PATIENCE).is_ok());
+    }
     running.stop();
 }
 

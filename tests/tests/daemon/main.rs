@@ -9,8 +9,10 @@
 
 mod bypass;
 mod config;
+mod conntrack;
 mod control;
 mod exit;
+mod flows;
 mod garbage;
 mod interfaces;
 mod link;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::conntrack::Conntrack;
+
 /// Controls a running weir firewall.
 #[derive(Debug, Parser)]
 #[command(name = "weirctl", version, arg_required_else_help = true)]
@@ -32,6 +34,11 @@ pub(crate) enum Subcommand {
         /// Repeat every so many seconds, with rates, until interrupted
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
         watch: Option<u32>,
+    },
+    /// List, count, delete or watch tracked flows, with the options and the output of conntrack(8)
+    Conntrack {
+        #[command(subcommand)]
+        what: Conntrack,
     },
     /// Change or list the rules: everything after this word is an iptables command line
     ///

@@ -37,6 +37,7 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --in-interface  -i NAME[+]            + at the end: all names that begin so
 [!] --out-interface -o NAME[+]
     --match         -m tcp | udp          implied by -p
+                    -m state | conntrack  of the connection that a packet belongs to
     --jump          -j ACCEPT | DROP      without it the rule only counts
   with tcp and udp:
 [!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
@@ -44,6 +45,16 @@ Rule-specification ([!] may stand before the options marked so):
   with tcp:
 [!] --tcp-flags MASK SET                  of FIN SYN RST PSH ACK URG, ALL, NONE
 [!] --syn                                 --tcp-flags FIN,SYN,RST,ACK SYN
+  with state:
+[!] --state STATE[,..]                    of INVALID NEW RELATED ESTABLISHED UNTRACKED
+  with conntrack:
+[!] --ctstate STATE[,..]                  as --state, and SNAT DNAT
+[!] --ctproto PROTO
+[!] --ctorigsrc, --ctorigdst, --ctreplsrc, --ctrepldst ADDRESS[/MASK]
+[!] --ctorigsrcport, --ctorigdstport, --ctreplsrcport, --ctrepldstport PORT[:PORT]
+[!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
+[!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
+    --ctdir ORIGINAL | REPLY
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

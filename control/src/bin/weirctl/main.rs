@@ -4,6 +4,7 @@
 //! `ln -s /usr/bin/weirctl /usr/local/sbin/iptables`.
 
 mod cli;
+mod conntrack;
 mod iptables;
 mod listing;
 mod output;
@@ -42,6 +43,10 @@ fn main() -> ExitCode {
         Subcommand::Status => status::run(socket, &mut output),
         Subcommand::Ports => status::run_ports(socket, &mut output),
         Subcommand::Stats { watch } => stats::run(socket, watch, &mut output),
+        Subcommand::Conntrack { what } => match conntrack::run(socket, &what, &mut output) {
+            Ok(status) => return status,
+            Err(failed) => Err(failed),
+        },
         Subcommand::Completions { shell } => pages::completions(shell, &mut output),
         Subcommand::Man { directory } => pages::man(directory.as_deref(), &mut output),
     };

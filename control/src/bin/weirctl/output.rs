@@ -53,6 +53,17 @@ impl Output {
         })
     }
 
+    /// Whether a reader is left, for those who have nothing to print for long.
+    pub(crate) fn check_reader(&self) -> Result<(), Failed> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        // If that cannot be said, the next output will tell.
+        let asked = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        let closed = asked.is_ok() && fds[0].revents().contains(PollFlags::ERR);
+        if closed { Err(Failed::PipeClosed) } else { Ok(()) }
+    }
+
     /// One JSON document on one line if there may be many of them, else indented.
     pub(crate) fn json(&mut self, value: &impl Serialize, one_line: bool) -> Result<(), Failed> {
         let text = match one_line {

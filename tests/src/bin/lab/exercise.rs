@@ -32,14 +32,22 @@ pub(crate) enum Step {
     Type(&'static str),
     /// Ping this address from a host; `{x}` as above.
     Ping { from: Host, to: &'static str, answered: bool },
-    /// Fetch Bob's page from Alice.
-    Page { loads: bool },
+    /// Fetch this host's page from the other one.
+    Page { of: Host, loads: bool },
+    /// Type a line at the firewall in the middle of a download by Alice, which goes on beside the
+    /// next steps.
+    TypeDuringDownload(&'static str),
+    /// See that download to its end.
+    DownloadEnds,
     /// Run a version of the trojan on Bob.
     Trojan { version: u8, leaks: bool },
+    /// The same, stopped, while Alice fetches Bob's page again and again.
+    TrojanAmongPages { version: u8 },
     /// Run a version of the trojan until it leaks to another address than its latest.
     TrojanElsewhere { version: u8 },
-    /// Look at a counter of the chain FORWARD.
-    Counter { of: Counter, expected: Expected },
+    /// Look at a counter of the chain FORWARD: it must say exactly what was lost, that is, how many
+    /// packets were seen to leave and not to arrive since the exercise began.
+    Counter(Counter),
 }
 
 /// One of the chain's packet counters.
@@ -51,17 +59,7 @@ pub(crate) enum Counter {
     Policy,
 }
 
-/// What a counter must say. "What was lost" are the packets that were seen to leave and not to
-/// arrive, since the exercise began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// Exactly what was lost.
-    Lost,
-    /// What was lost, or more: others run into it too, such as repeated SYN-ACKs of an earlier try.
-    LostOrMore,
-}
-
-const LOST_BY_RULE_1: Step = Step::Counter { of: Counter::Rule(1), expected: Expected::Lost };
+const LOST_BY_RULE_1: Step = Step::Counter(Counter::Rule(1));
 
 /// All of them, in the order they are played.
 pub(crate) const EXERCISES: &[Exercise] = &[
@@ -74,7 +72,7 @@ pub(crate) const EXERCISES: &[Exercise] = &[
         steps: &[
             Step::Ping { from: Host::Alice, to: "192.168.0.2", answered: true },
             Step::Ping { from: Host::Bob, to: "10.0.0.2", answered: true },
-            Step::Page { loads: true },
+            Step::Page { of: Host::Bob, loads: true },
         ],
     },
     Exercise {
@@ -106,7 +104,7 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Type("iptables -A FORWARD -d 10.0.0.0/255.255.255.0 -j DROP"),
             Step::Trojan { version: 1, leaks: false },
             LOST_BY_RULE_1,
-            Step::Page { loads: false },
+            Step::Page { of: Host::Bob, loads: false },
         ],
     },
     Exercise {
@@ -118,7 +116,7 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Type("iptables -A FORWARD -p tcp --sport 1337 --dport 7331 -j DROP"),
             Step::Trojan { version: 1, leaks: false },
             LOST_BY_RULE_1,
-            Step::Page { loads: true },
+            Step::Page { of: Host::Bob, loads: true },
         ],
     },
     Exercise {
@@ -129,7 +127,7 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Type("iptables -A FORWARD -p tcp --sport 1337 --dport 7331 -j DROP"),
             Step::Trojan { version: 2, leaks: true },
             LOST_BY_RULE_1,
-            Step::Page { loads: true },
+            Step::Page { of: Host::Bob, loads: true },
         ],
     },
     Exercise {
@@ -141,8 +139,8 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Type("iptables -P FORWARD DROP"),
             Step::Type("iptables -A FORWARD -p tcp --sport 80 --dport 80 -j ACCEPT"),
             Step::Trojan { version: 2, leaks: false },
-            Step::Counter { of: Counter::Policy, expected: Expected::LostOrMore },
-            Step::Page { loads: false },
+            Step::Counter(Counter::Policy),
+            Step::Page { of: Host::Bob, loads: false },
         ],
     },
     Exercise {
@@ -154,7 +152,7 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Type("iptables -A FORWARD -p tcp --tcp-flags ALL SYN -j DROP"),
             Step::Trojan { version: 2, leaks: false },
             LOST_BY_RULE_1,
-            Step::Page { loads: false },
+            Step::Page { of: Host::Bob, loads: false },
         ],
     },
     Exercise {
@@ -166,20 +164,67 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Type("iptables -A FORWARD -p tcp -s 192.168.0.2 --tcp-flags ALL SYN -j DROP"),
             Step::Trojan { version: 2, leaks: false },
             LOST_BY_RULE_1,
-            Step::Page { loads: true },
+            Step::Page { of: Host::Bob, loads: true },
         ],
     },
     Exercise {
         name: "mal3",
-        title: "Next chapter: SYN-ACK",
+        title: "SYN-ACK",
         story: "The third version sends SYN-ACK, as every server does when it is called. No rule \
                 that looks at one packet alone can tell the two apart: that takes memory of what \
-                went before. To be continued.",
+                went before.",
         steps: &[
             Step::Type("iptables -A FORWARD -p tcp -s 192.168.0.2 --tcp-flags ALL SYN -j DROP"),
             Step::Trojan { version: 3, leaks: true },
             LOST_BY_RULE_1,
-            Step::Page { loads: true },
+            Step::Page { of: Host::Bob, loads: true },
+        ],
+    },
+    Exercise {
+        name: "state",
+        title: "Remember connections",
+        story: "The fourth version only spells the secret otherwise. But what it sends answers \
+                nobody: it belongs to no connection and opens none. A firewall that remembers \
+                connections calls that INVALID. Alice keeps on reading all the while, and a \
+                download that began before the rule goes on.",
+        steps: &[
+            Step::Trojan { version: 4, leaks: true },
+            Step::TypeDuringDownload("iptables -A FORWARD -m state --state INVALID -j DROP"),
+            Step::TrojanAmongPages { version: 3 },
+            Step::TrojanAmongPages { version: 4 },
+            Step::DownloadEnds,
+            LOST_BY_RULE_1,
+        ],
+    },
+    Exercise {
+        name: "conntrack",
+        title: "The modern spelling",
+        story: "The match state is called conntrack today, and does the same.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP"),
+            Step::TrojanAmongPages { version: 3 },
+            Step::TrojanAmongPages { version: 4 },
+            LOST_BY_RULE_1,
+        ],
+    },
+    Exercise {
+        name: "who-may-call",
+        title: "Who may call whom",
+        story: "Alice has put up a copy of the page, and Bob can fetch it. Then a firewall as \
+                most are: who is in a conversation may go on, Alice may begin one, and nobody \
+                else. The trojan is stopped whatever it sends.",
+        steps: &[
+            Step::Page { of: Host::Alice, loads: true },
+            Step::Type("iptables -A FORWARD -m state --state ESTABLISHED,RELATED -j ACCEPT"),
+            Step::Type("iptables -A FORWARD -s 10.0.0.0/24 -m state --state NEW -j ACCEPT"),
+            Step::Type("iptables -A FORWARD -j DROP"),
+            Step::Page { of: Host::Bob, loads: true },
+            Step::Ping { from: Host::Alice, to: "192.168.0.2", answered: true },
+            Step::Ping { from: Host::Bob, to: "10.0.0.2", answered: false },
+            Step::Trojan { version: 2, leaks: false },
+            Step::Trojan { version: 4, leaks: false },
+            Step::Counter(Counter::Rule(3)),
+            Step::Page { of: Host::Alice, loads: false },
         ],
     },
 ];
@@ -197,14 +242,41 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_counts_right() {
+        let checks = |step: &Step| match step {
+            Step::Type(_) | Step::TypeDuringDownload(_) => 0,
+            Step::TrojanAmongPages { .. } => 2,
+            _ => 1,
+        };
+        let all: usize = EXERCISES.iter().flat_map(|exercise| exercise.steps).map(checks).sum();
+        let readme = std::fs::read_to_string(weir_tests::repository().join("README.md"));
+        let sentence = format!("The lab is {} exercises, {all} checks", EXERCISES.len());
+        assert!(readme.expect("the README").contains(&sentence), "README.md: {sentence}");
+    }
+
+    #[test]
+    fn a_download_ends_where_it_began() {
+        for exercise in EXERCISES {
+            let begun = |step: &&Step| matches!(step, Step::TypeDuringDownload(_));
+            let ended = |step: &&Step| matches!(step, Step::DownloadEnds);
+            let count =
+                |wanted: &dyn Fn(&&Step) -> bool| exercise.steps.iter().filter(wanted).count();
+            assert_eq!(count(&begun), count(&ended), "{}", exercise.name);
+        }
+    }
+
+    #[test]
     fn an_address_is_named_only_after_the_trojan_chose_one() {
         for exercise in EXERCISES {
             let uses = |step: &Step| match step {
-                Step::Type(text) | Step::Ping { to: text, .. } => text.contains("{x}"),
+                Step::Type(text) | Step::TypeDuringDownload(text) | Step::Ping { to: text, .. } => {
+                    text.contains("{x}")
+                }
                 Step::TrojanElsewhere { .. } => true,
-                Step::Page { .. } | Step::Trojan { .. } | Step::Counter { .. } => false,
+                _ => false,
             };
-            let chosen = |step: &Step| matches!(step, Step::Trojan { .. });
+            let chosen =
+                |step: &Step| matches!(step, Step::Trojan { .. } | Step::TrojanAmongPages { .. });
             if let Some(first_use) = exercise.steps.iter().position(uses) {
                 assert!(exercise.steps[..first_use].iter().any(chosen), "{}", exercise.name);
             }

@@ -1,32 +1,21 @@
 //! Plays an exercise: does each step for real, and holds what it saw against what it should see.
 
-use std::fs;
+mod page;
+mod trojan;
+
 use std::process::Output;
 use std::time::Duration;
 
 use serde::Serialize;
 use weir_tests::console::{Console, Tone};
-use weir_tests::sniff::{Leak, PYTHON};
-use weir_tests::{Error, Result, interrupt, lab_files, process};
+use weir_tests::{Error, Result, interrupt, process};
 
-use crate::exercise::{Counter, Exercise, Expected, Host, Step};
+use crate::exercise::{Counter, Exercise, Host, Step};
+use crate::play::page::Download;
 use crate::setup::Lab;
 
 /// How long a line at the firewall may take.
 const RULE_MAX: Duration = Duration::from_secs(20);
-
-/// How long a run of the trojan may take: Python and scapy to start, and one second to wait.
-const TROJAN_MAX: Duration = Duration::from_secs(60);
-
-/// How long the browser waits for a page, in seconds.
-const PAGE_S: &str = "3";
-
-/// The exit status of curl when nothing came in time.
-const CURL_TIMED_OUT: i32 = 28;
-
-/// How often the trojan is run until it has sent at all (its own clock may end it before, on a
-/// machine under load), and until it has chosen another address (1 in 252 it does not).
-const RUNS_MAX: u32 = 5;
 
 /// One thing tried, with what should and what did happen.
 #[derive(Clone, Debug, Serialize)]
@@ -66,12 +55,6 @@ impl Played {
     }
 }
 
-/// What a trojan's run came to.
-struct Run {
-    sent: Vec<Leak>,
-    leaked: Vec<Leak>,
-}
-
 /// Plays one exercise after another in a lab.
 pub(crate) struct Player<'a> {
     lab: &'a mut Lab,
@@ -80,12 +63,14 @@ pub(crate) struct Player<'a> {
     target: Option<String>,
     /// Packets that left and did not arrive since the exercise began.
     lost: u64,
+    /// A download that goes on beside the steps.
+    download: Option<Download>,
 }
 
 impl<'a> Player<'a> {
     /// A player in this lab.
     pub(crate) fn new(lab: &'a mut Lab, console: &'a Console) -> Self {
-        Self { lab, console, target: None, lost: 0 }
+        Self { lab, console, target: None, lost: 0, download: None }
     }
 
     /// Plays an exercise, from no rules to no rules.
@@ -99,7 +84,7 @@ impl<'a> Player<'a> {
         let mut checks = Vec::new();
         for step in exercise.steps {
             interrupt::check()?;
-            if let Some(check) = self.step(*step)? {
+            for check in self.step(*step)? {
                 self.show(&check);
                 checks.push(check);
             }
@@ -117,15 +102,21 @@ impl<'a> Player<'a> {
     }
 
     /// Does one step. A line that was typed and taken is not a check of its own.
-    fn step(&mut self, step: Step) -> Result<Option<Check>> {
-        match step {
-            Step::Type(line) => self.type_line(line),
-            Step::Ping { from, to, answered } => self.ping(from, to, answered).map(Some),
-            Step::Page { loads } => self.page(loads).map(Some),
-            Step::Trojan { version, leaks } => self.trojan(version, leaks).map(Some),
-            Step::TrojanElsewhere { version } => self.trojan_elsewhere(version).map(Some),
-            Step::Counter { of, expected } => self.counter(of, expected).map(Some),
-        }
+    fn step(&mut self, step: Step) -> Result<Vec<Check>> {
+        let check = match step {
+            Step::Type(line) => return Ok(self.type_line(line)?.into_iter().collect()),
+            Step::TypeDuringDownload(line) => {
+                return Ok(self.type_during_download(line)?.into_iter().collect());
+            }
+            Step::TrojanAmongPages { version } => return self.trojan_among_pages(version),
+            Step::DownloadEnds => self.download_ends(),
+            Step::Ping { from, to, answered } => self.ping(from, to, answered),
+            Step::Page { of, loads } => self.page(of, loads),
+            Step::Trojan { version, leaks } => self.trojan(version, leaks),
+            Step::TrojanElsewhere { version } => self.trojan_elsewhere(version),
+            Step::Counter(of) => self.counter(of),
+        };
+        check.map(|check| vec![check])
     }
 
     fn type_line(&self, line: &str) -> Result<Option<Check>> {
@@ -174,116 +165,25 @@ impl<'a> Player<'a> {
         })
     }
 
-    fn page(&self, loads: bool) -> Result<Check> {
-        let did = "curl http://192.168.0.2/".to_owned();
-        self.say(prompt(Host::Alice), &did);
-        let mut command = self.lab.alice.command("curl");
-        command.args(["--silent", "--show-error", "--max-time", PAGE_S, "http://192.168.0.2/"]);
-        let output =
-            self.console.working("waiting for the page", || process::output(command, RULE_MAX))?;
-        let file = lab_files().join("www/index.html");
-        let page = fs::read(&file).map_err(Error::io(format!("read {}", file.display())))?;
-        let loaded = output.status.success() && output.stdout == page;
-        let saw = if loaded {
-            format!("the page of his cat, {} bytes", page.len())
-        } else if output.status.success() {
-            format!("another page, {} bytes", output.stdout.len())
-        } else {
-            errors_of(&output)
-        };
-        let brief = |yes| if yes { "page" } else { "no page" }.to_owned();
-        Ok(Check {
-            did,
-            expected: if loads { "the page loads" } else { "the page does not load" }.to_owned(),
-            saw,
-            expected_brief: brief(loads),
-            saw_brief: brief(loaded),
-            // A page that arrives damaged is neither; nor is an answer that says no: what is
-            // dropped is dropped in silence.
-            ok: if loads { loaded } else { output.status.code() == Some(CURL_TIMED_OUT) },
-        })
-    }
-
-    fn trojan(&mut self, version: u8, leaks: bool) -> Result<Check> {
-        let run = self.run_trojan(version)?;
-        let expected = if leaks { "it leaks" } else { "it leaves Bob, and does not arrive" };
-        let ok = !run.sent.is_empty() && run.leaked == if leaks { &run.sent[..] } else { &[] };
-        Ok(leak_check(version, expected, leaks, &run, ok))
-    }
-
-    fn trojan_elsewhere(&mut self, version: u8) -> Result<Check> {
-        let blocked = self.target.clone().unwrap_or_default();
-        for _ in 0..RUNS_MAX {
-            let run = self.run_trojan(version)?;
-            let same = run.sent.iter().any(|packet| packet.destination == blocked);
-            if same && run.leaked.is_empty() {
-                self.note(&format!("It chose {blocked} again, and was stopped. Once more."));
-                continue;
-            }
-            let expected = format!("it leaks to another address than {blocked}");
-            let ok = !run.sent.is_empty() && !same && run.leaked == run.sent;
-            return Ok(leak_check(version, &expected, true, &run, ok));
-        }
-        Err(Error::Unmet(format!("the trojan chose {blocked} {RUNS_MAX} times in a row")))
-    }
-
-    /// Runs the trojan on Bob until it has sent something; what it sent, and what of it leaked.
-    fn run_trojan(&mut self, version: u8) -> Result<Run> {
-        for _ in 0..RUNS_MAX {
-            // What is left from before is not this run's.
-            self.sniffed(Host::Bob)?;
-            self.sniffed(Host::Alice)?;
-            self.say(prompt(Host::Bob), &format!("python3 mal{version}.py"));
-            let mut command = self.lab.bob.command(PYTHON);
-            command.arg(lab_files().join(format!("mal{version}.py")));
-            let output =
-                self.console.working("the trojan runs", || process::output(command, TROJAN_MAX))?;
-            if !output.status.success() {
-                return Err(Error::Command {
-                    command: format!("python3 mal{version}.py"),
-                    status: output.status,
-                    output: errors_of(&output),
-                });
-            }
-            let run = Run { sent: self.sniffed(Host::Bob)?, leaked: self.sniffed(Host::Alice)? };
-            if let Some(packet) = run.sent.first() {
-                self.target = Some(packet.destination.clone());
-                self.lost += (run.sent.len() as u64).saturating_sub(run.leaked.len() as u64);
-                return Ok(run);
-            }
-            self.note("It gave up before it had sent anything. Once more.");
-        }
-        Err(Error::Unmet(format!("mal{version}.py sent nothing in {RUNS_MAX} runs")))
-    }
-
-    fn counter(&self, of: Counter, expected: Expected) -> Result<Check> {
+    fn counter(&self, of: Counter) -> Result<Check> {
         let did = "iptables -L FORWARD -n -v -x".to_owned();
         self.say("firewall#", &did);
         let listing = process::run(self.lab.at_firewall(&did), RULE_MAX)?;
-        let packets = packets_of(&listing, of).ok_or_else(|| unreadable(&did, &listing))?;
         let lost = self.lost;
         let name = match of {
             Counter::Rule(number) => format!("rule {number} counts"),
             Counter::Policy => "the policy counts".to_owned(),
         };
-        let (ok, more) = match expected {
-            Expected::Lost => (packets == lost, ""),
-            Expected::LostOrMore => (lost > 0 && packets >= lost, " or more"),
-        };
+        // A rule that was refused counts nothing.
+        let packets = packets_of(&listing, of);
         Ok(Check {
             did,
-            expected: format!("{name} what was lost: {}{more}", in_packets(lost)),
-            saw: in_packets(packets),
-            expected_brief: format!("{lost}{} dropped", if more.is_empty() { "" } else { "+" }),
-            saw_brief: format!("{packets} dropped"),
-            ok,
+            expected: format!("{name} what was lost: {}", in_packets(lost)),
+            saw: packets.map_or("no such rule".to_owned(), in_packets),
+            expected_brief: format!("{lost} dropped"),
+            saw_brief: packets.map_or("no rule".to_owned(), |packets| format!("{packets} dropped")),
+            ok: packets == Some(lost),
         })
-    }
-
-    /// The trojan's packets that a host's sniffer saw since the last call.
-    fn sniffed(&mut self, host: Host) -> Result<Vec<Leak>> {
-        let (sniffer, namespace) = self.lab.sniffer(host);
-        sniffer.packets(namespace)
     }
 
     /// Runs a line of words on a host.
@@ -325,28 +225,6 @@ fn prompt(host: Host) -> &'static str {
     match host {
         Host::Alice => "alice$",
         Host::Bob => "bob#",
-    }
-}
-
-/// What a run of the trojan came to, as a check.
-fn leak_check(version: u8, expected: &str, leaks: bool, run: &Run, ok: bool) -> Check {
-    let describe = |packet: &Leak| {
-        let Leak { destination, source_port, destination_port, flags, .. } = packet;
-        format!("{destination}, port {source_port} to {destination_port}, [{flags}]")
-    };
-    let saw = match (run.leaked.first(), run.sent.first()) {
-        (Some(packet), _) => format!("leaked to {}", describe(packet)),
-        (None, Some(packet)) => format!("sent to {}, did not arrive", describe(packet)),
-        (None, None) => "nothing sent".to_owned(),
-    };
-    let brief = |yes| if yes { "leak" } else { "no leak" }.to_owned();
-    Check {
-        did: format!("python3 mal{version}.py"),
-        expected: expected.to_owned(),
-        saw,
-        expected_brief: brief(leaks),
-        saw_brief: brief(!run.leaked.is_empty()),
-        ok,
     }
 }
 

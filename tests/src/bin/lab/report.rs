@@ -35,36 +35,7 @@ impl Report {
     /// Prints the table, and a closing line.
     pub(crate) fn print(&self, console: &Console) {
         console.heading("What it came to");
-        let joined = |checks: &[Check], brief: fn(&Check) -> &str| {
-            checks.iter().map(brief).collect::<Vec<_>>().join(", ")
-        };
-        let rows: Vec<[String; 3]> = self
-            .exercises
-            .iter()
-            .map(|exercise| {
-                let expected = joined(&exercise.checks, |check| &check.expected_brief);
-                let saw = joined(&exercise.checks, |check| &check.saw_brief);
-                [exercise.title.clone(), expected, saw]
-            })
-            .collect();
-        let titles = ["Exercise", "Expected", "Saw"].map(str::to_owned);
-        let widths = [0, 1, 2].map(|column| {
-            let cells = rows.iter().chain([&titles]).map(|row| row[column].chars().count());
-            cells.max().unwrap_or_default()
-        });
-        let rule = widths.map(|width| "─".repeat(width));
-        for row in [&titles, &rule] {
-            let text = cells(row, widths);
-            console.line(&console.paint(Tone::Dim, &format!("   {}", text.trim_end())));
-        }
-        for (row, exercise) in rows.iter().zip(&self.exercises) {
-            let mark = if exercise.ok {
-                console.paint(Tone::Good, "ok")
-            } else {
-                console.paint(Tone::Bad, "FAILED")
-            };
-            console.line(&format!("   {}  {mark}", cells(row, widths)));
-        }
+        self.print_table(console);
         let tone = if self.ok() { Tone::Good } else { Tone::Bad };
         let line = format!(
             "{} of {} checks as expected, on the engine {}",
@@ -75,10 +46,95 @@ impl Report {
         console.line("");
         console.line(&format!("   {}", console.paint(tone, &line)));
     }
+
+    /// A row an exercise; what does not fit into a line goes on in the next.
+    fn print_table(&self, console: &Console) {
+        let folded = |checks: &[Check], brief: fn(&Check) -> &str| {
+            fold(&checks.iter().map(brief).collect::<Vec<_>>(), CELL_CHARS)
+        };
+        let rows: Vec<Row> = self
+            .exercises
+            .iter()
+            .map(|exercise| {
+                let expected = folded(&exercise.checks, |check| &check.expected_brief);
+                let saw = folded(&exercise.checks, |check| &check.saw_brief);
+                [vec![exercise.title.clone()], expected, saw]
+            })
+            .collect();
+        let titles = ["Exercise", "Expected", "Saw"].map(|title| vec![title.to_owned()]);
+        let widths = [0, 1, 2].map(|column| {
+            let cells = rows.iter().chain([&titles]).flat_map(|row| &row[column]);
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        });
+        let rule = widths.map(|width| vec!["─".repeat(width)]);
+        for line in lines(&titles, widths).iter().chain(&lines(&rule, widths)) {
+            console.line(&console.paint(Tone::Dim, &format!("   {}", line.trim_end())));
+        }
+        for (row, exercise) in rows.iter().zip(&self.exercises) {
+            let mark = if exercise.ok {
+                console.paint(Tone::Good, "ok")
+            } else {
+                console.paint(Tone::Bad, "FAILED")
+            };
+            for (index, line) in lines(row, widths).iter().enumerate() {
+                let text = if index == 0 { format!("{line}  {mark}") } else { line.clone() };
+                console.line(&format!("   {}", text.trim_end()));
+            }
+        }
+    }
 }
 
-/// The cells of a row, padded.
-fn cells(row: &[String; 3], widths: [usize; 3]) -> String {
-    let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-    padded.collect::<Vec<_>>().join("  ")
+/// How wide a cell may be, in characters: two of them and the longest title fit into a heading.
+const CELL_CHARS: usize = 31;
+
+/// The lines of the three cells of a row.
+type Row = [Vec<String>; 3];
+
+/// Items divided by commas, in lines of at most `width` characters where the items allow it.
+fn fold(items: &[&str], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let comma = if index + 1 < items.len() { "," } else { "" };
+        match lines.last_mut() {
+            Some(line)
+                if line.chars().count() + 1 + item.chars().count() + comma.len() <= width =>
+            {
+                line.push_str(&format!(" {item}{comma}"));
+            }
+            _ => lines.push(format!("{item}{comma}")),
+        }
+    }
+    lines
+}
+
+/// The lines of a row, its cells padded.
+fn lines(row: &Row, widths: [usize; 3]) -> Vec<String> {
+    let height = row.iter().map(Vec::len).max().unwrap_or_default();
+    let line = |index: usize| {
+        let padded = row.iter().zip(widths).map(|(cell, width)| {
+            let text = cell.get(index).map_or("", String::as_str);
+            format!("{text:<width$}")
+        });
+        padded.collect::<Vec<_>>().join("  ")
+    };
+    (0..height).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_folded_between_checks() {
+        assert_eq!(fold(&["no leak", "page", "2 dropped"], 14), ["no leak, page,", "2 dropped"]);
+        assert_eq!(fold(&["no leak", "page"], 13), ["no leak, page"]);
+        assert_eq!(fold(&["no leak", "page"], 3), ["no leak,", "page"]);
+        assert!(fold(&[], 10).is_empty());
+    }
+
+    #[test]
+    fn a_row_is_as_high_as_its_highest_cell() {
+        let row = ["a", "b c", "d"].map(|cell| cell.split(' ').map(str::to_owned).collect());
+        assert_eq!(lines(&row, [2, 1, 1]), ["a   b  d", "    c   "]);
+    }
 }

@@ -11,7 +11,8 @@
 //!
 //! Alice's subnet stands for the whole world: her machine answers for every address of it but the
 //! firewall's own, by local routes. So what the trojan sends anywhere arrives where the sniffer is.
-//! With engine `weir` the kernel's own forwarding is off in the firewall: only Weir forwards.
+//! A copy of Bob's page is at Alice's, port 8000, for Bob to try. With engine `weir` the kernel's own
+//! forwarding is off in the firewall: only Weir forwards.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,6 +44,16 @@ const WORLD: [&str; 7] = [
     "10.0.0.128/25",
 ];
 
+/// A long file on Bob's server, beside the page.
+pub(crate) const DIARY: &str = "diary.txt";
+
+/// How long it is, at least, in bytes.
+const DIARY_LEN: usize = 4 << 20;
+
+/// What Alice's kernel keeps for a reader who is slow, in bytes: at least, at first, at most. It is
+/// much less than the diary: while she has only its beginning, its end has not passed the firewall.
+const ALICES_BUFFERS: &str = "4096 131072 1048576";
+
 /// What forwards the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
@@ -55,7 +66,7 @@ pub(crate) enum Engine {
 /// A standing lab. Dropping it removes everything, in the order of the fields.
 pub(crate) struct Lab {
     engine: Option<Daemon>,
-    web: Process,
+    webs: [Process; 2],
     alice_sniffer: Sniffer,
     bob_sniffer: Sniffer,
     pub(crate) alice: Namespace,
@@ -87,9 +98,17 @@ impl Lab {
             Some(binaries) => Some(start_weir(binaries, &firewall, &folder)?),
             None => link_iptables(&process::find_program("iptables"), &folder).map(|()| None)?,
         };
-        // The server asks the resolver for its own name. While Bob has no route to any resolver
+        alice.set("net/ipv4/tcp_rmem", ALICES_BUFFERS)?;
+        // A page that a rule swallows fails for good. Otherwise Bob's SYN-ACKs would be repeated for
+        // half a minute, and fall into later exercises, where rules count them.
+        bob.set("net/ipv4/tcp_synack_retries", "0")?;
+        // A server asks the resolver for its own name. While its host has no route to any resolver
         // that fails at once; later it would time out.
-        let web = start_web(&bob, &folder)?;
+        let www = write_pages(&folder)?;
+        let webs = [
+            start_web(&bob, "80", &www, &folder.path("bob.web"))?,
+            start_web(&alice, "8000", &www, &folder.path("alice.web"))?,
+        ];
         alice.add_default_route("10.0.0.1")?;
         bob.add_default_route("192.168.0.1")?;
 
@@ -98,7 +117,7 @@ impl Lab {
         };
         let alice_sniffer = sniffer(&alice, Direction::Incoming, [10, 0, 0, 1], "alice.sniff")?;
         let bob_sniffer = sniffer(&bob, Direction::Outgoing, [192, 168, 0, 1], "bob.sniff")?;
-        Ok(Self { engine, web, alice_sniffer, bob_sniffer, alice, firewall, bob, folder })
+        Ok(Self { engine, webs, alice_sniffer, bob_sniffer, alice, firewall, bob, folder })
     }
 
     /// The namespace of a host.
@@ -143,7 +162,7 @@ impl Lab {
         if let Some(weir) = &mut self.engine {
             weir.keep();
         }
-        self.web.keep();
+        self.webs.iter_mut().for_each(Process::keep);
         self.alice.keep();
         self.firewall.keep();
         self.bob.keep();
@@ -165,9 +184,11 @@ impl Lab {
             format!("  ip netns exec {firewall} env {socket}PATH={}:$PATH bash", bin.display()),
             "On the firewall, rules as in the exercises:".to_owned(),
             "  iptables -A FORWARD -p tcp -s 192.168.0.2 --tcp-flags ALL SYN -j DROP".to_owned(),
+            "  iptables -A FORWARD -m state --state INVALID -j DROP".to_owned(),
             "  iptables -L FORWARD -n -v     iptables -F     iptables -P FORWARD ACCEPT".to_owned(),
-            "On Bob, the trojan (mal1.py to mal4.py):".to_owned(),
+            "On Bob, the trojan (mal1.py to mal4.py), and a call to Alice:".to_owned(),
             format!("  {PYTHON} {files}/mal1.py"),
+            "  curl http://10.0.0.2:8000/".to_owned(),
             "On Alice, what leaks (end it with Ctrl-C), and the page:".to_owned(),
             format!("  {PYTHON} {files}/sniff.py eth0 incoming"),
             "  curl http://192.168.0.2/".to_owned(),
@@ -198,15 +219,25 @@ fn link_iptables(target: &Option<PathBuf>, folder: &Folder) -> Result<()> {
         .map_err(Error::io("link iptables"))
 }
 
-/// Starts Bob's web server, and waits until it listens.
-fn start_web(bob: &Namespace, folder: &Folder) -> Result<Process> {
+/// Puts what is on the web into a folder: Bob's page, and a diary long enough to be still on its way
+/// when a rule is typed.
+fn write_pages(folder: &Folder) -> Result<PathBuf> {
     let www = folder.path("www");
+    let day = |day| format!("Day {day:>7}: tuna, sleep, the red dot, sleep.\n");
+    let days = DIARY_LEN.div_ceil(day(1).len());
+    let diary: String = (1..=days).map(day).collect();
     fs::create_dir(&www)
         .and_then(|()| fs::copy(lab_files().join("www/index.html"), www.join("index.html")))
-        .map_err(Error::io("put Bob's page in place"))?;
-    let mut command = bob.command(PYTHON);
-    command.args(["-u", "-m", "http.server", "80", "--directory"]).arg(&www);
-    let mut web = Process::spawn("Bob's web server", command, &folder.path("web.log"))?;
+        .and_then(|_| fs::write(www.join(DIARY), diary))
+        .map_err(Error::io("put Bob's pages in place"))?;
+    Ok(www)
+}
+
+/// Starts a web server, and waits until it listens.
+fn start_web(host: &Namespace, port: &str, www: &Path, log: &Path) -> Result<Process> {
+    let mut command = host.command(PYTHON);
+    command.args(["-u", "-m", "http.server", port, "--directory"]).arg(www);
+    let mut web = Process::spawn(&format!("the web server in {}", host.name()), command, log)?;
     web.wait_for_line("Serving HTTP", Duration::from_secs(30))?;
     Ok(web)
 }

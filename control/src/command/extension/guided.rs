@@ -1,0 +1,169 @@
+//! Values that libxtables reads for its extensions from a table of options (libxtables/xtoptions.c),
+//! and lists of names.
+
+use std::net::Ipv6Addr;
+use std::ops::BitOr;
+
+use super::super::error::ParseErrorKind;
+use super::super::getopt::Word;
+use super::super::refusal::Refusal;
+use crate::rule::{CtAddress, ExpireRange, Names, PortRange, number_prefix, parse_host_and_mask};
+
+/// The value of an option.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Argument<'a> {
+    /// Of which match.
+    pub(super) name: &'static str,
+    /// Without dashes.
+    pub(super) option: &'static str,
+    pub(super) word: Word<'a>,
+}
+
+impl<'a> Argument<'a> {
+    /// `PORT`, `FIRST:LAST`, `:LAST`, `FIRST:`. No port at all is port 0.
+    pub(super) fn ports(self, names: &Names) -> Result<PortRange, Refusal<'a>> {
+        let mut bounds = [0, u16::MAX];
+        let (mut offset, mut least) = (0, 0);
+        for (index, text) in self.word.text.split(':').enumerate() {
+            let Some(bound) = bounds.get_mut(index) else { return Err(self.too_many()) };
+            let word = Word { text, offset: self.word.offset + offset, ..self.word };
+            offset += text.len() + 1;
+            if text.is_empty() {
+                continue;
+            }
+            let port = parse_port(word, names)?;
+            if port < least {
+                let kind = ParseErrorKind::PortRangeNegative { first: least, last: port };
+                return Err(Refusal::at(self.word, kind));
+            }
+            (*bound, least) = (port, port);
+        }
+        let [first, last] = bounds;
+        let last = if self.word.text.contains(':') { last } else { first };
+        PortRange::new(first, last).map_err(|error| Refusal::at(self.word, error))
+    }
+
+    /// `N`, `FIRST:LAST`, `:LAST`, `FIRST:`, in 32 bits. No number at all is 0.
+    pub(super) fn numbers(self) -> Result<ExpireRange, Refusal<'a>> {
+        let (mut bounds, mut count, mut least) = ([0, u32::MAX], 0, 0);
+        let mut rest = self.word.text;
+        loop {
+            let Some(bound) = bounds.get_mut(count) else { return Err(self.too_many()) };
+            count += 1;
+            if !rest.is_empty() && !rest.starts_with(':') {
+                (*bound, rest) = self.number(rest, least)?;
+                least = *bound;
+            }
+            match rest.strip_prefix(':') {
+                Some(next) => rest = next,
+                None => break,
+            }
+        }
+        let [first, last] = bounds;
+        let last = if count == 1 { first } else { last };
+        // Each bound was read as not below the one before.
+        ExpireRange::new(first, last)
+            .map_err(|_| Refusal::at(self.word, self.bad_number(self.word.text, first)))
+    }
+
+    /// The number at the beginning of `text`, not below `least`, and what follows it.
+    fn number(self, text: &'a str, least: u32) -> Result<(u32, &'a str), Refusal<'a>> {
+        let place = |text: &'a str| {
+            let offset = self.word.offset + self.word.text.len() - text.len();
+            Word { text, offset, ..self.word }
+        };
+        let read = number_prefix(text);
+        let in_range =
+            |(number, rest): (Option<u32>, _)| Some((number.filter(|n| *n >= least)?, rest));
+        let Some((number, rest)) = read.and_then(in_range) else {
+            return Err(Refusal::at(place(text), self.bad_number(text, least)));
+        };
+        if !rest.is_empty() && !rest.starts_with(':') {
+            let (name, option, near) = (self.name, self.option, rest.to_owned());
+            let kind = ParseErrorKind::OptionCharacters { name, option, near };
+            return Err(Refusal::at(place(rest), kind));
+        }
+        Ok((number, rest))
+    }
+
+    fn bad_number(self, near: &str, least: u32) -> ParseErrorKind {
+        let (name, option, near) = (self.name, self.option, near.to_owned());
+        ParseErrorKind::OptionNumber { name, option, near, least }
+    }
+
+    fn too_many(self) -> Refusal<'a> {
+        let (name, option) = (self.name, self.option);
+        Refusal::at(self.word, ParseErrorKind::OptionComponents { name, option })
+    }
+
+    /// `ADDRESS[/MASK]`. Names of hosts are refused.
+    pub(super) fn address(self) -> Result<CtAddress, Refusal<'a>> {
+        let (host, mask) = match self.word.text.split_once('/') {
+            Some((host, mask)) => (host, Some(mask)),
+            None => (self.word.text, None),
+        };
+        // Where a part is empty there is nothing to point at but the whole.
+        let part = |text: &'a str, offset| match text {
+            "" => self.word,
+            _ => Word { text, offset: self.word.offset + offset, ..self.word },
+        };
+        match parse_host_and_mask(host, mask) {
+            (Some(address), Some(mask)) => Ok(CtAddress::new(address, mask)),
+            (Some(_), None) => {
+                let (name, option) = (self.name, self.option);
+                let word = part(mask.unwrap_or_default(), host.len() + 1);
+                Err(Refusal::at(word, ParseErrorKind::OptionMask { name, option }))
+            }
+            (None, _) => {
+                let reason = match host.parse::<Ipv6Addr>() {
+                    Ok(_) => "Address family for hostname not supported",
+                    Err(_) => "Name or service not known",
+                };
+                Err(Refusal::at(part(host, 0), ParseErrorKind::HostName { reason }))
+            }
+        }
+    }
+}
+
+/// A decimal number, or the name of a service of any transport.
+fn parse_port<'a>(word: Word<'a>, names: &Names) -> Result<u16, Refusal<'a>> {
+    let number = word.text.trim_start_matches(' ').parse().ok();
+    number.or_else(|| names.port(word.text, None)).ok_or_else(|| {
+        let port = word.text.to_owned();
+        Refusal::at(word, ParseErrorKind::UdpPort { port })
+    })
+}
+
+/// An item of a list that is no name.
+#[derive(Debug)]
+pub(super) struct UnknownItem<'a> {
+    pub(super) word: Word<'a>,
+    /// The item and what follows it, which is what iptables prints.
+    pub(super) list: String,
+}
+
+/// The values of names that stand in a list with commas. A name may be shortened to any beginning
+/// that is not empty (the first that fits is meant), and capitals do not count.
+pub(super) fn listed<'a, T: Default + BitOr<Output = T>>(
+    list: Word<'a>,
+    known: impl IntoIterator<Item = (&'static str, T), IntoIter: Clone>,
+) -> Result<T, UnknownItem<'a>> {
+    let known = known.into_iter();
+    let (mut value, mut offset) = (T::default(), 0);
+    for text in list.text.split(',') {
+        let begins = |name: &str| {
+            let beginning = name.get(..text.len());
+            !text.is_empty() && beginning.is_some_and(|name| name.eq_ignore_ascii_case(text))
+        };
+        let Some((_, named)) = known.clone().find(|(name, _)| begins(name)) else {
+            let word = match text {
+                "" => list,
+                _ => Word { text, offset: list.offset + offset, ..list },
+            };
+            return Err(UnknownItem { word, list: list.text[offset..].to_owned() });
+        };
+        value = value | named;
+        offset += text.len() + 1;
+    }
+    Ok(value)
+}

@@ -1,0 +1,320 @@
+//! What the `state` and `conntrack` matches look at: a packet's connection, as tracking sees it.
+//!
+//! The words are those of extensions/libxt_conntrack.c of iptables (revision 3), the meaning is
+//! that of net/netfilter/xt_conntrack.c:
+//!
+//! * A packet has exactly one state. `states` holds if it is one of those named, or with `!` if
+//!   it is none of them.
+//! * A packet without a connection (INVALID, UNTRACKED) is decided by `states` alone: if that
+//!   condition holds, the *whole* match is true and the other conditions are not looked at; a
+//!   match without `--ctstate` is false.
+//! * With a connection, all conditions must hold.
+//! * Protocol, addresses and ports are compared with the connection's tuples, not with the packet.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::parse_host_and_mask;
+use super::transport::is_default;
+use super::{CtStates, CtStatuses, InvalidRule, Ipv4Net, Negatable, PortRange, Protocol};
+
+/// An address of a connection with a mask, contiguous or not. Unlike in [`Ipv4Net`], bits outside
+/// the mask are kept, since iptables keeps them: they mean nothing, but `-S` prints them and `-C`
+/// compares them. [`Self::net`] is what a packet is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CtAddress {
+    address: Ipv4Addr,
+    mask: Ipv4Addr,
+}
+
+/// A text that is no [`CtAddress`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}' is no IPv4 address with or without a mask")]
+pub struct CtAddressError(String);
+
+impl CtAddress {
+    /// `address`, of which the bits in `mask` count.
+    pub fn new(address: Ipv4Addr, mask: Ipv4Addr) -> Self {
+        Self { address, mask }
+    }
+
+    /// The addresses that are meant.
+    pub fn net(self) -> Ipv4Net {
+        Ipv4Net::new(self.address, self.mask)
+    }
+
+    /// As in a listing without `-n`, in which iptables calls every network that begins with
+    /// 0.0.0.0 `anywhere`, whatever its mask.
+    fn to_listing(self, numeric: bool) -> String {
+        if !numeric && self.address.is_unspecified() {
+            return "anywhere".to_owned();
+        }
+        self.to_string()
+    }
+}
+
+impl fmt::Display for CtAddress {
+    /// As after `--ctorigsrc`: a single address without `/32`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.net().prefix_len() {
+            Some(32) => write!(f, "{}", self.address),
+            Some(length) => write!(f, "{}/{length}", self.address),
+            None => write!(f, "{}/{}", self.address, self.mask),
+        }
+    }
+}
+
+impl TryFrom<String> for CtAddress {
+    type Error = CtAddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (host, mask) = match text.split_once('/') {
+            Some((host, mask)) => (host, Some(mask)),
+            None => (text.as_str(), None),
+        };
+        match parse_host_and_mask(host, mask) {
+            (Some(address), Some(mask)) => Ok(Self { address, mask }),
+            _ => Err(CtAddressError(text)),
+        }
+    }
+}
+
+impl From<CtAddress> for String {
+    fn from(address: CtAddress) -> Self {
+        address.to_string()
+    }
+}
+
+/// Seconds from `first` to `last`, both included; `first <= last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(u32, u32)", into = "(u32, u32)")]
+pub struct ExpireRange {
+    first: u32,
+    last: u32,
+}
+
+/// The first second is after the last.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{first}:{last} is no range of seconds (min > max)")]
+pub struct ExpireRangeError {
+    first: u32,
+    last: u32,
+}
+
+impl ExpireRange {
+    /// Seconds `first..=last`.
+    ///
+    /// # Errors
+    /// If `first > last`, which iptables refuses since 1.8.11.
+    pub fn new(first: u32, last: u32) -> Result<Self, ExpireRangeError> {
+        if first > last { Err(ExpireRangeError { first, last }) } else { Ok(Self { first, last }) }
+    }
+
+    /// The seconds, to compare with what is left of a connection's life, rounded down.
+    pub fn range(self) -> RangeInclusive<u32> {
+        self.first..=self.last
+    }
+}
+
+impl fmt::Display for ExpireRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{}", self.first);
+        }
+        write!(f, "{}:{}", self.first, self.last)
+    }
+}
+
+impl TryFrom<(u32, u32)> for ExpireRange {
+    type Error = ExpireRangeError;
+
+    fn try_from((first, last): (u32, u32)) -> Result<Self, Self::Error> {
+        Self::new(first, last)
+    }
+}
+
+impl From<ExpireRange> for (u32, u32) {
+    fn from(range: ExpireRange) -> Self {
+        (range.first, range.last)
+    }
+}
+
+/// Which way a packet goes, seen from its connection's first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CtDirection {
+    /// As the first packet.
+    Original,
+    /// Back.
+    Reply,
+}
+
+impl CtDirection {
+    /// The word after `--ctdir`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Original => "ORIGINAL",
+            Self::Reply => "REPLY",
+        }
+    }
+}
+
+/// The `state` match. Its default lists no state, and no rule may hold it ([`super::Rule::validate`]).
+///
+/// To iptables it is the `conntrack` match with `--ctstate` under another name, and a rule with one
+/// is not equal to a rule with the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateMatch {
+    /// `--state`; neither [`CtStates::SNAT`] nor [`CtStates::DNAT`].
+    #[serde(skip_serializing_if = "is_default")]
+    pub states: Negatable<CtStates>,
+}
+
+/// What `-m conntrack` wants of one of a connection's two tuples. The kernel does not ask whether
+/// the protocol has ports: it compares what tracking keeps in their place, which for ICMP is the
+/// query's identifier as source, its type and code (high and low byte) as destination, and for
+/// protocols that tracking knows nothing of, 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TupleTest {
+    /// `--ctorigsrc`, `--ctreplsrc`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Negatable<CtAddress>>,
+    /// `--ctorigdst`, `--ctrepldst`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Negatable<CtAddress>>,
+    /// `--ctorigsrcport`, `--ctreplsrcport`; 0:65535 is kept, as iptables keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ports: Option<Negatable<PortRange>>,
+    /// `--ctorigdstport`, `--ctrepldstport`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_ports: Option<Negatable<PortRange>>,
+}
+
+/// The `conntrack` match. Its default has no condition, and no rule may hold it
+/// ([`super::Rule::validate`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConntrackMatch {
+    /// `--ctstate`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<Negatable<CtStates>>,
+    /// `--ctproto`; never [`Protocol::ALL`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Negatable<Protocol>>,
+    /// The tuple of the connection's first packet.
+    #[serde(skip_serializing_if = "is_default")]
+    pub original: TupleTest,
+    /// The tuple of its answers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reply: TupleTest,
+    /// `--ctstatus`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<Negatable<CtStatuses>>,
+    /// `--ctexpire`: what is left of the connection's life. For the first packet, whose connection
+    /// is not confirmed yet, the kernel reads 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Negatable<ExpireRange>>,
+    /// `--ctdir`; it takes no `!`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<CtDirection>,
+}
+
+/// One condition in words: `!` or not, the option without dashes, its value.
+pub(crate) struct Words {
+    pub(crate) negated: bool,
+    pub(crate) option: &'static str,
+    pub(crate) value: String,
+}
+
+fn words<T>(
+    option: &'static str,
+    condition: Option<Negatable<T>>,
+    print: impl Fn(T) -> String,
+) -> Option<Words> {
+    condition.map(|Negatable { value, negated }| Words { negated, option, value: print(value) })
+}
+
+impl StateMatch {
+    /// Its condition.
+    pub(crate) fn words(&self) -> impl Iterator<Item = Words> {
+        words("state", Some(self.states), |states| states.to_string()).into_iter()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidRule> {
+        if self.states.value.is_empty() {
+            return Err(InvalidRule::StateMissing);
+        }
+        if self.states.value.intersects(CtStates::SNAT | CtStates::DNAT) {
+            return Err(InvalidRule::StateOfNat);
+        }
+        Ok(())
+    }
+}
+
+impl ConntrackMatch {
+    /// Its conditions in iptables' order.
+    pub(crate) fn words(&self, numeric: bool) -> impl Iterator<Item = Words> {
+        let address = |address: CtAddress| address.to_listing(numeric);
+        let ports = |ports: PortRange| ports.to_string();
+        let Self { original, reply, .. } = self;
+        let conditions = [
+            words("ctstate", self.states, |states| states.to_string()),
+            words("ctproto", self.protocol, |protocol| protocol.0.to_string()),
+            words("ctorigsrc", original.source, address),
+            words("ctorigdst", original.destination, address),
+            words("ctreplsrc", reply.source, address),
+            words("ctrepldst", reply.destination, address),
+            words("ctorigsrcport", original.source_ports, ports),
+            words("ctorigdstport", original.destination_ports, ports),
+            words("ctreplsrcport", reply.source_ports, ports),
+            words("ctrepldstport", reply.destination_ports, ports),
+            words("ctstatus", self.statuses, |statuses| statuses.to_string()),
+            words("ctexpire", self.expires, |expires| expires.to_string()),
+            words("ctdir", self.direction.map(Negatable::is), |way| way.name().to_owned()),
+        ];
+        conditions.into_iter().flatten()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidRule> {
+        if *self == Self::default() {
+            return Err(InvalidRule::ConntrackMissing);
+        }
+        if self.states.is_some_and(|states| states.value.is_empty()) {
+            return Err(InvalidRule::NoStates);
+        }
+        match self.protocol {
+            Some(Negatable { value: Protocol::ALL, negated: false }) => {
+                Err(InvalidRule::NeverMatchesConnection)
+            }
+            Some(Negatable { value: Protocol::ALL, negated: true }) => {
+                Err(InvalidRule::AlwaysMatchesConnection)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_what_is_outside_the_mask() {
+        let read = |text: &str| CtAddress::try_from(text.to_owned());
+        let address = read("1.2.3.4/24").expect("an address");
+        assert_eq!(address.to_string(), "1.2.3.4/24");
+        assert_eq!(address.net(), "1.2.3.0/24".parse().expect("a net"));
+        assert_ne!(Ok(address), read("1.2.3.0/24"));
+        assert_eq!(read("1.2.3.4/32"), read("1.2.3.4"));
+        assert_eq!(read("0.0.0.0/8").expect("a net").to_listing(false), "anywhere");
+        for text in ["", "/8", "1.2.3.4/", "1.2.3.4/33", "x", "1.2.3.4/8/8"] {
+            assert_eq!(read(text), Err(CtAddressError(text.to_owned())));
+        }
+    }
+}

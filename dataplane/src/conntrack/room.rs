@@ -1,0 +1,178 @@
+//! How flows come into the table, and how they leave it: confirmed, expired, deleted, or giving way.
+
+use super::clock::{Ticks, Time};
+use super::event::{EventKind, FlowEvent};
+use super::flow::{Bits, Flow};
+use super::pending::Fate;
+use super::table::{Search, Standing, Victim};
+use super::tcp::TcpState;
+use super::tracker::{Conntrack, Family, Refused};
+use super::view::{self, FlowId};
+use super::{FlowRef, Kind, Tracked};
+
+/// Buckets that are looked through for a flow that may give way (`NF_CT_EVICTION_RANGE`).
+const EVICTION_RANGE: usize = 8;
+
+/// As [`EVICTION_RANGE`], for a half-open one: with a small limit there are few of them.
+const HALF_OPEN_RANGE: usize = 64;
+
+impl Conntrack {
+    /// Puts the flow that a packet begins into the table, now that the packet was accepted. Does nothing for packets of
+    /// known flows, and of none.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no room, and the packet is to be dropped.
+    pub fn confirm(&mut self, tracked: &Tracked) -> Result<(), Refused> {
+        let FlowRef::Batch(at) = tracked.flow else { return Ok(()) };
+        let Some(entry) = self.pending.get(at).copied() else { return Ok(()) };
+        if entry.fate != Fate::New {
+            return Ok(());
+        }
+        let family = usize::from(entry.addresses6.is_some());
+        let standing = standing(&entry.flow);
+        self.make_room(family, entry.hash, standing).inspect_err(|_| {
+            self.stats.insert_failed += 1;
+            self.stats.drop += 1;
+        })?;
+        let mut flow = entry.flow;
+        let deadline = self.now.after(entry.timeout);
+        flow.bits.set_deadline(deadline);
+        let Family { table, wheel } = &mut self.families[family];
+        let Some(found) = table.insert(entry.hash, &flow, standing) else {
+            return Err(Refused::TableFull);
+        };
+        if let Some(addresses6) = entry.addresses6 {
+            table.addresses6[found as usize] = addresses6;
+        }
+        let aside = &mut table.asides[found as usize];
+        (aside.retrans, aside.last_scale, aside.last_flags) =
+            (entry.aside.retrans, entry.aside.last_scale, entry.aside.last_flags);
+        wheel.link(&mut table.asides, found, deadline);
+        self.stats.insert += 1;
+        let id = self.id(family, found);
+        if let Some(entry) = self.pending.get_mut(at) {
+            entry.fate = Fate::Confirmed(id);
+        }
+        self.note(EventKind::New, family, found);
+        Ok(())
+    }
+
+    /// Looks at up to `budget` flows whose time may have come, and removes those whose time has. Returns how many it
+    /// looked at.
+    pub fn expire(&mut self, budget: u32) -> u32 {
+        let mut looked = 0;
+        for family in 0..self.families.len() {
+            while looked < budget {
+                let Family { table, wheel } = &mut self.families[family];
+                let Some(flow) = wheel.next_due(&mut table.asides, self.now) else { break };
+                looked += 1;
+                let deadline = table.flows[flow as usize].bits.deadline();
+                if deadline.is_over(self.now) {
+                    self.stats.expired += 1;
+                    self.remove_place(family, flow);
+                } else {
+                    wheel.link(&mut table.asides, flow, deadline);
+                }
+            }
+        }
+        looked
+    }
+
+    /// Deletes a flow on request; false if it lives no more.
+    pub fn remove(&mut self, id: FlowId) -> bool {
+        let Some((family, flow)) = self.place(id) else { return false };
+        self.stats.delete += 1;
+        self.remove_place(family, flow);
+        true
+    }
+
+    /// Makes sure that a flow can be put in.
+    pub(super) fn make_room(
+        &mut self,
+        family: usize,
+        hash: u64,
+        standing: Standing,
+    ) -> Result<(), Refused> {
+        let table = &self.families[family].table;
+        if standing.half_open && table.half_open() >= self.half_open_max {
+            let victim = table.victim(Search::HalfOpen(hash), HALF_OPEN_RANGE);
+            let (victim, flow) = victim.ok_or(Refused::HalfOpenFull)?;
+            self.give_way(family, victim, flow);
+            return Ok(());
+        }
+        if table.is_full() {
+            let victim = table.victim(Search::Hash(hash), EVICTION_RANGE);
+            let (victim, flow) = victim.ok_or(Refused::TableFull)?;
+            self.give_way(family, victim, flow);
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_way(&mut self, family: usize, victim: Victim, flow: u32) {
+        self.stats.early_drop += 1;
+        match victim {
+            Victim::HalfOpen => self.stats.early_drop_half_open += 1,
+            Victim::Closing => self.stats.early_drop_closing += 1,
+            Victim::Unassured => {}
+        }
+        self.remove_place(family, flow);
+    }
+
+    /// Removes the flow in a place.
+    pub(super) fn remove_place(&mut self, family: usize, flow: u32) {
+        let table = &self.families[family].table;
+        let tuple = view::tuple(&table.flows[flow as usize], table.addresses6.get(flow as usize));
+        let hash = self.hash.flow(&tuple);
+        self.remove_found(family, hash, flow);
+    }
+
+    pub(super) fn remove_found(&mut self, family: usize, hash: u64, found: u32) {
+        self.note(EventKind::Destroy, family, found);
+        let Family { table, wheel } = &mut self.families[family];
+        wheel.unlink(&mut table.asides, found);
+        table.remove(hash, found);
+    }
+
+    /// Tells the table and listeners what has become of a flow.
+    #[cold]
+    pub(super) fn restand(&mut self, family: usize, hash: u64, found: u32, before: Bits) {
+        let table = &mut self.families[family].table;
+        let flow = table.flows[found as usize];
+        table.restand(hash, found, standing(&flow));
+        let told = [Bits::SEEN_REPLY, Bits::ASSURED];
+        let changed = told.iter().any(|field| flow.bits.has(*field) != before.has(*field))
+            || flow.bits.state() != before.state();
+        if changed {
+            self.note(EventKind::Update, family, found);
+        }
+    }
+
+    /// Moves a flow in the wheel if its life became shorter, and so short that the wheel would look too late.
+    #[inline]
+    pub(super) fn move_nearer(&mut self, family: usize, found: u32, before: Time, life: Ticks) {
+        let deadline = self.now.after(life);
+        if deadline.since(before) >= 0 {
+            return;
+        }
+        let Family { table, wheel } = &mut self.families[family];
+        wheel.unlink(&mut table.asides, found);
+        wheel.link(&mut table.asides, found, deadline);
+    }
+
+    #[inline]
+    pub(super) fn note(&self, kind: EventKind, family: usize, flow: u32) {
+        if let Some(events) = self.events.as_ref().filter(|_| self.watched) {
+            let id = self.id(family, flow);
+            events.put(FlowEvent { kind, id, flow: self.view_place(family, flow) });
+        }
+    }
+}
+
+/// Who gives way first when the table is full.
+fn standing(flow: &Flow) -> Standing {
+    let assured = flow.bits.has(Bits::ASSURED);
+    let state = flow.bits.state();
+    let tcp = flow.bits.kind() == Kind::Tcp;
+    let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2);
+    Standing { assured, closing: assured && tcp && state.is_closing(), half_open: tcp && opening }
+}

@@ -1,0 +1,291 @@
+//! Reassembly: fragments wait for each other, so that a datagram is tracked and judged as a whole.
+//!
+//! Only the first fragment has ports, and a checksum covers all of them. Netfilter therefore puts datagrams together
+//! before it tracks them (`nf_defrag_ipv4`, before everything else on the way in), lets the rules see the whole, and
+//! cuts it up again on the way out along the old seams. Here the frames are kept as they came: the whole exists only
+//! for as long as connection tracking looks at it, and if the rules accept it the fragments leave as they were, in the
+//! order of their offsets.
+//!
+//! ```text
+//!   fragment ──► held by (source, destination, protocol, identification)
+//!                   ├─ complete ──► one packet of the batch, the first fragment's frame in front
+//!                   ├─ overlap ───► all of it dropped (RFC 8200 4.5 says so of IPv6, and Linux of IPv4, too)
+//!                   └─ 30 s, or no room ──► dropped
+//! ```
+//!
+//! Bounds: [`DATAGRAMS_MAX`] datagrams of [`PIECES_MAX`] fragments each, [`FRAMES_MAX`] frames in all, for each worker;
+//! where there is no room the oldest datagram gives way.
+
+use std::net::Ipv4Addr;
+
+use crate::batch::{Headers, Piece};
+use crate::frame::Frame;
+use crate::port::PortIndex;
+
+/// Datagrams that a worker puts together at a time.
+pub const DATAGRAMS_MAX: usize = 64;
+
+/// Fragments of a datagram: 64 KiB over links of 1,500 bytes are 45.
+pub const PIECES_MAX: usize = 64;
+
+/// Frames that wait in a worker's reassembly.
+pub const FRAMES_MAX: usize = 256;
+
+/// How long a datagram may take to arrive (`net.ipv4.ipfrag_time`).
+pub const PATIENCE_NS: u64 = 30_000_000_000;
+
+/// The longest IPv4 datagram.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+
+/// What the fragments of a datagram have in common (RFC 791 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name {
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    identification: u16,
+}
+
+/// A fragment.
+#[derive(Debug)]
+pub struct Fragment {
+    /// Its frame.
+    pub frame: Frame,
+    /// Its own headers.
+    pub headers: Headers,
+    /// Where it came in.
+    pub ingress: PortIndex,
+}
+
+/// A fragment in its place. The frame of a complete datagram's first fragment is in the batch.
+#[derive(Debug)]
+struct Placed {
+    frame: Option<Frame>,
+    headers: Headers,
+    ingress: PortIndex,
+    /// Bytes of the datagram's payload that it carries: from, to.
+    from: usize,
+    to: usize,
+    last: bool,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    name: Name,
+    since_ns: u64,
+    /// By offset.
+    pieces: Vec<Placed>,
+    /// A complete one belongs to a packet of the batch.
+    complete: bool,
+}
+
+/// What came of a fragment.
+#[derive(Debug)]
+pub enum Added {
+    /// It waits.
+    Held,
+    /// It is a copy of one that waits, or longer than a datagram can be: drop it.
+    Useless(Fragment),
+    /// It completes this datagram.
+    Complete(usize),
+    /// It overlaps another fragment of this datagram: drop both.
+    Overlaps(usize, Fragment),
+}
+
+/// A worker's incomplete datagrams. All memory is allocated at its start.
+#[derive(Debug)]
+pub struct Reassembly {
+    datagrams: Vec<Datagram>,
+    frames: usize,
+    /// The payload of the datagram that was put together last.
+    whole: Vec<u8>,
+}
+
+impl Default for Reassembly {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reassembly {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        let name = Name {
+            source: Ipv4Addr::UNSPECIFIED,
+            destination: Ipv4Addr::UNSPECIFIED,
+            protocol: 0,
+            identification: 0,
+        };
+        let datagram = |_| Datagram {
+            name,
+            since_ns: 0,
+            pieces: Vec::with_capacity(PIECES_MAX),
+            complete: false,
+        };
+        Self {
+            datagrams: (0..DATAGRAMS_MAX).map(datagram).collect(),
+            frames: 0,
+            whole: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+        }
+    }
+
+    /// Frames that wait here.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// A datagram that should give way before `needed` more frames and another datagram find room; `None` if there is
+    /// room.
+    #[must_use]
+    pub fn crowded(&self) -> Option<usize> {
+        let free = self.datagrams.iter().any(|datagram| datagram.pieces.is_empty());
+        if free && self.frames < FRAMES_MAX { None } else { self.oldest() }
+    }
+
+    /// The datagram that has waited longest, if it has waited too long.
+    #[must_use]
+    pub fn expired(&self, now_ns: u64) -> Option<usize> {
+        if self.frames == 0 {
+            return None;
+        }
+        let too_long =
+            |at: &usize| now_ns.saturating_sub(self.datagrams[*at].since_ns) >= PATIENCE_NS;
+        self.oldest().filter(too_long)
+    }
+
+    fn oldest(&self) -> Option<usize> {
+        let waiting = self
+            .datagrams
+            .iter()
+            .enumerate()
+            .filter(|(_, datagram)| !datagram.pieces.is_empty() && !datagram.complete);
+        waiting.min_by_key(|(_, datagram)| datagram.since_ns).map(|(at, _)| at)
+    }
+
+    /// Takes a fragment in. There is room for it: [`Reassembly::crowded`] was asked before.
+    pub fn add(&mut self, fragment: Fragment, now_ns: u64) -> Added {
+        let Some((name, from, to, last)) = place(&fragment) else {
+            return Added::Useless(fragment);
+        };
+        let same = |datagram: &Datagram| {
+            datagram.name == name && !datagram.pieces.is_empty() && !datagram.complete
+        };
+        let found = self.datagrams.iter().position(same);
+        let free = || self.datagrams.iter().position(|datagram| datagram.pieces.is_empty());
+        let Some(at) = found.or_else(free) else { return Added::Useless(fragment) };
+        let datagram = &mut self.datagrams[at];
+        if datagram.pieces.is_empty() {
+            (datagram.name, datagram.since_ns) = (name, now_ns);
+        }
+        let place = datagram.pieces.partition_point(|piece| piece.from < from);
+        let before = place.checked_sub(1).and_then(|before| datagram.pieces.get(before));
+        let after = datagram.pieces.get(place);
+        let covered = |piece: &Placed| piece.from <= from && to <= piece.to;
+        if before.is_some_and(covered) || after.is_some_and(covered) {
+            return Added::Useless(fragment);
+        }
+        let overlaps = before.is_some_and(|piece| piece.to > from || piece.last)
+            || after.is_some_and(|piece| to > piece.from || last);
+        if overlaps || datagram.pieces.len() == PIECES_MAX {
+            return Added::Overlaps(at, fragment);
+        }
+        let Fragment { frame, headers, ingress } = fragment;
+        let piece = Placed { frame: Some(frame), headers, ingress, from, to, last };
+        datagram.pieces.insert(place, piece);
+        self.frames += 1;
+        let mut end = 0;
+        for piece in &datagram.pieces {
+            if piece.from != end {
+                return Added::Held;
+            }
+            end = piece.to;
+        }
+        if !datagram.pieces.last().is_some_and(|piece| piece.last) {
+            return Added::Held;
+        }
+        datagram.complete = true;
+        Added::Complete(at)
+    }
+
+    /// The payload of a datagram, as one; of a complete one whose first frame is `first`.
+    pub fn whole(&mut self, at: usize, first: &[u8]) -> &[u8] {
+        self.whole.clear();
+        for piece in &self.datagrams[at].pieces {
+            let bytes = piece.frame.as_ref().map_or(first, Frame::bytes);
+            let range = usize::from(piece.headers.l4)..;
+            let payload = bytes.get(range).unwrap_or_default();
+            // A frame is cut to its packet, but be sure.
+            self.whole.extend_from_slice(&payload[..payload.len().min(piece.to - piece.from)]);
+        }
+        &self.whole
+    }
+
+    /// Takes the first fragment's frame of a complete datagram, with its headers.
+    pub fn take_first(&mut self, at: usize) -> Option<(Frame, Headers, PortIndex)> {
+        let piece = self.datagrams[at].pieces.first_mut()?;
+        let frame = piece.frame.take()?;
+        self.frames -= 1;
+        Some((frame, piece.headers, piece.ingress))
+    }
+
+    /// Bytes of a complete datagram, IPv4 header counted.
+    #[must_use]
+    pub fn total_len(&self, at: usize) -> u16 {
+        let pieces = &self.datagrams[at].pieces;
+        let header = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
+        let payload = pieces.last().map_or(0, |last| last.to);
+        u16::try_from(usize::from(header) + payload).unwrap_or(u16::MAX)
+    }
+
+    /// Takes the next fragment of a datagram out, in order; its frame unless that was taken before. With the last one
+    /// the datagram is gone.
+    pub fn take(&mut self, at: usize) -> Option<(Option<Frame>, Headers, PortIndex)> {
+        let datagram = &mut self.datagrams[at];
+        if datagram.pieces.is_empty() {
+            datagram.complete = false;
+            return None;
+        }
+        let piece = datagram.pieces.remove(0);
+        self.frames -= usize::from(piece.frame.is_some());
+        Some((piece.frame, piece.headers, piece.ingress))
+    }
+
+    /// Takes out any frame: for the end.
+    pub fn pop(&mut self) -> Option<Frame> {
+        let at = self.datagrams.iter().position(|datagram| !datagram.pieces.is_empty())?;
+        loop {
+            let (frame, ..) = self.take(at)?;
+            if frame.is_some() {
+                return frame;
+            }
+        }
+    }
+}
+
+/// Name and place of a fragment; `None` if it would reach beyond the longest datagram, or is empty, or not the last and
+/// not a multiple of eight bytes (`ip_frag_queue`).
+fn place(fragment: &Fragment) -> Option<(Name, usize, usize, bool)> {
+    let headers = &fragment.headers;
+    let ip = fragment.frame.bytes().get(usize::from(headers.l3)..)?;
+    let identification = u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]);
+    let more = ip.get(6)? & 0x20 != 0;
+    let from = match headers.piece {
+        Piece::Whole => return None,
+        Piece::First => 0,
+        Piece::Later(offset) => usize::from(offset) * 8,
+    };
+    let len = usize::from(headers.total_len - (headers.l4 - headers.l3));
+    let to = from + len;
+    if len == 0 || to > DATAGRAM_BYTES_MAX - 20 || more && !len.is_multiple_of(8) {
+        return None;
+    }
+    let name = Name {
+        source: headers.source,
+        destination: headers.destination,
+        protocol: headers.protocol,
+        identification,
+    };
+    Some((name, from, to, !more))
+}

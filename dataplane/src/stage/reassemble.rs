@@ -1,0 +1,69 @@
+//! `reassemble`: fragments leave the batch until their datagram is complete, and come back as one packet.
+
+use crate::batch::{Batch, Piece};
+use crate::conntrack::Packet;
+use crate::handover::FlowHash;
+use crate::reassembly::{Added, Fragment};
+use crate::stage::Emitter;
+use crate::stage::parse::transport;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::IpProtocol;
+
+/// Takes in every fragment whose turn it is. A datagram that is complete stands in the place of the fragment that
+/// completed it, or goes to the worker of its flow.
+pub fn reassemble(batch: &mut Batch, (hash, here): (&FlowHash, usize), emitter: &mut Emitter<'_>) {
+    for i in batch.turn() {
+        if !batch.is_open(i) || batch.headers[i].piece == Piece::Whole {
+            continue;
+        }
+        if let Some(oldest) = emitter.reassembly.crowded() {
+            drop_datagram(oldest, emitter);
+        }
+        let Some(frame) = batch.take(i) else { continue };
+        batch.withdraw(i);
+        let (headers, ingress) = (batch.headers[i], batch.ingress[i]);
+        match emitter.reassembly.add(Fragment { frame, headers, ingress }, emitter.now_ns) {
+            Added::Held => {}
+            Added::Useless(fragment) => emitter.drop_frame(fragment.frame, DropReason::Reassembly),
+            Added::Overlaps(datagram, fragment) => {
+                emitter.drop_frame(fragment.frame, DropReason::Reassembly);
+                drop_datagram(datagram, emitter);
+            }
+            Added::Complete(datagram) => come_back(batch, i, datagram, (hash, here), emitter),
+        }
+    }
+}
+
+/// Drops all that has arrived of a datagram.
+pub fn drop_datagram(datagram: usize, emitter: &mut Emitter<'_>) {
+    while let Some((frame, ..)) = emitter.reassembly.take(datagram) {
+        if let Some(frame) = frame {
+            emitter.drop_frame(frame, DropReason::Reassembly);
+        }
+    }
+}
+
+fn come_back(
+    batch: &mut Batch,
+    i: usize,
+    datagram: usize,
+    (hash, here): (&FlowHash, usize),
+    emitter: &mut Emitter<'_>,
+) {
+    let reassembly = &mut *emitter.reassembly;
+    let total_len = reassembly.total_len(datagram);
+    let Some((frame, mut headers, ingress)) = reassembly.take_first(datagram) else { return };
+    let whole = reassembly.whole(datagram, frame.bytes());
+    // Each fragment is compared with the next link by itself when it leaves.
+    (headers.piece, headers.total_len, headers.dont_fragment) = (Piece::Whole, total_len, false);
+    transport(IpProtocol(headers.protocol), whole, &mut headers);
+    let (source, destination) = (headers.source.into(), headers.destination.into());
+    let tuple = Packet::new(source, destination, headers.protocol, whole).tuple();
+    let home = tuple.map_or(here, |tuple| hash.worker(&tuple));
+    batch.bring_back(i, frame, datagram);
+    batch.headers[i] = headers;
+    batch.ingress[i] = ingress;
+    if home != here {
+        batch.verdict[i] = Verdict::HandOver(home);
+    }
+}
