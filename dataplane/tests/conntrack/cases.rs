@@ -1,10 +1,10 @@
-//! Sequences written by hand, one for each special case, with what the kernel says to them: `cases.txt`.
+//! Sequences written by hand, one for each special case, with what the kernel says to them: `cases/`.
 
 use crate::chance::Chance;
 use crate::grid::{EAST, WEST};
 use crate::play::{Course, DEFAULTS};
 use crate::seen::{Seen, Verdict};
-use crate::shot::{Body, Checksum, Ends, Event, Sequence, Shot, Side, Tcp};
+use crate::shot::{Body, Checksum, Ends, Event, Header, Sequence, Shot, Side, Tcp};
 
 /// One case: packets, and what is expected of each.
 pub(crate) struct Case {
@@ -17,7 +17,8 @@ pub(crate) struct Case {
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    for line in include_str!("cases.txt").lines() {
+    let texts = [include_str!("cases/tcp.txt"), include_str!("cases/others.txt")];
+    for line in texts.iter().flat_map(|text| text.lines()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             [] | ["//", ..] => {}
@@ -87,7 +88,12 @@ impl Case {
                 code: u8::try_from(small("code").unwrap_or(1)).ok()?,
                 quoted: Box::new(self.quoted(value("of")?, has("turned"))?),
                 bytes: usize::from(small("bytes").unwrap_or(8)),
-                fragment: has("fragment"),
+                header: match () {
+                    () if has("fragment") => Header::Fragment,
+                    () if has("first") => Header::First,
+                    () if has("options") => Header::Options(3),
+                    () => Header::Plain,
+                },
                 bad_checksum: has("badsum"),
             },
             ["protocol", number, ..] => Body::Other {
@@ -102,7 +108,7 @@ impl Case {
             () if has("land") => Ends::Land,
             () => Ends::Hosts,
         };
-        Some(Shot { from, ends, body, dropped: has("DROPPED") })
+        Some(Shot { from, ends, header: Header::Plain, body, dropped: has("DROPPED") })
     }
 
     /// The packet of this number, counted from 1; or as if the other side had sent it.
@@ -133,7 +139,8 @@ fn tcp(from: Side, words: &[&str]) -> Option<Tcp> {
     let numbers: Vec<&&str> = words[1..].iter().take_while(is_number).collect();
     let (seq, len) = numbers.first()?.split_once('+').unwrap_or((numbers.first()?, "0"));
     let ack = numbers.get(1);
-    let relative = |text: &str, base: u32| text.parse().ok().map(|far| base.wrapping_add_signed(far));
+    let relative =
+        |text: &str, base: u32| text.parse().ok().map(|far| base.wrapping_add_signed(far));
     let value = |name: &str| {
         let found = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found.and_then(|text| text.parse::<u32>().ok())
@@ -167,7 +174,7 @@ fn tcp(from: Side, words: &[&str]) -> Option<Tcp> {
 
 /// State and direction; entries without what only the kernel tells.
 fn plain(seen: &Seen) -> String {
-    let verdict = seen.verdict.map_or("(not routed)".into(), |verdict| {
+    let verdict = seen.verdict.map_or("(never came)".into(), |verdict| {
         Verdict { seen_reply: false, assured: false, confirmed: true, ..verdict }.to_string()
     });
     let mut text = verdict;
@@ -193,6 +200,7 @@ fn meets(kernel: &Seen, expected: &str) -> bool {
     said.len() == expected.len()
         && said.iter().zip(&expected).all(|(said, expected)| {
             let near = number(said).zip(number(expected));
-            said == expected || near.is_some_and(|(said, expected)| said <= expected && said + 2 >= expected)
+            said == expected
+                || near.is_some_and(|(said, expected)| said <= expected && said + 2 >= expected)
         })
 }
