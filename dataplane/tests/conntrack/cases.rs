@@ -17,7 +17,11 @@ pub(crate) struct Case {
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    let texts = [include_str!("cases/tcp.txt"), include_str!("cases/others.txt")];
+    let texts = [
+        include_str!("cases/tcp.txt"),
+        include_str!("cases/window.txt"),
+        include_str!("cases/others.txt"),
+    ];
     for line in texts.iter().flat_map(|text| text.lines()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
@@ -157,6 +161,10 @@ fn tcp(from: Side, words: &[&str]) -> Option<Tcp> {
         options.extend([5, 10]);
         options.extend(other.wrapping_add(right - 1).to_be_bytes());
         options.extend(other.wrapping_add(right).to_be_bytes());
+    }
+    if let Some(hex) = words.iter().find_map(|word| word.strip_prefix("opt=")) {
+        let byte = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+        options.extend((0..hex.len()).step_by(2).map_while(byte));
     }
     Some(Tcp {
         ports: [40_000, 80],

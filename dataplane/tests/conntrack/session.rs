@@ -280,9 +280,14 @@ impl Session<'_> {
         let mut segment = self.segment(side, ACK, 0);
         let blocks = 1 + self.chance.below(3);
         let mut option = vec![1, 1, 5, u8::try_from(2 + 8 * blocks).expect("small")];
+        let sent = self.ends[side.other() as usize].next;
         for _ in 0..blocks {
-            let left = expected.wrapping_add(u32::from(self.chance.word() % 3000));
-            let right = left.wrapping_add(u32::from(self.chance.word() % 2000));
+            let mut left = expected.wrapping_add(u32::from(self.chance.word() % 3000));
+            let mut right = left.wrapping_add(u32::from(self.chance.word() % 2000));
+            if self.chance.percent(60) {
+                // Of what the other side has sent.
+                (left, right) = (sent.wrapping_sub(u32::from(self.chance.byte())), sent);
+            }
             option.extend([left, right].map(u32::to_be_bytes).concat());
         }
         let room = 40 - segment.options.len();
