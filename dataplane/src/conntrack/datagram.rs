@@ -8,18 +8,28 @@ use super::settings::Timeouts;
 use super::{Kind, Step};
 
 /// Younger than this, an answered UDP flow may be a single question and its answer.
-const STREAM_AGE: Ticks = Ticks::from_seconds(2);
+pub(super) const STREAM_AGE: Ticks = Ticks::from_seconds(2);
 
 /// Prepares a new flow; false if this packet cannot begin one. Of ICMP only queries can.
 pub(super) fn begin(flow: &mut Flow, packet: &Packet<'_>, now: Time) -> bool {
     match flow.bits.kind() {
         Kind::Udp => flow.last_end = now.after(STREAM_AGE).bits(),
-        // Echo, timestamp, information, address mask; echo and node information.
-        Kind::Icmp => return matches!(packet.l4, [8 | 13 | 15 | 17, ..]),
-        Kind::Icmpv6 => return matches!(packet.l4, [128 | 139, ..]),
+        kind @ (Kind::Icmp | Kind::Icmpv6) => {
+            return packet.l4.first().is_some_and(|icmp_type| is_query(kind, *icmp_type));
+        }
         Kind::Tcp | Kind::Gre | Kind::Other => {}
     }
     true
+}
+
+/// Whether an ICMP message of this type asks for an answer: echo, timestamp, information, address mask; echo and node
+/// information.
+pub(super) fn is_query(kind: Kind, icmp_type: u8) -> bool {
+    match kind {
+        Kind::Icmp => matches!(icmp_type, 8 | 13 | 15 | 17),
+        Kind::Icmpv6 => matches!(icmp_type, 128 | 139),
+        Kind::Tcp | Kind::Udp | Kind::Gre | Kind::Other => false,
+    }
 }
 
 /// Takes a packet of the flow in.

@@ -71,9 +71,9 @@ pub enum Refused {
 
 /// The flows of one address family.
 #[derive(Debug)]
-struct Family {
-    table: Table,
-    wheel: Wheel,
+pub(super) struct Family {
+    pub(super) table: Table,
+    pub(super) wheel: Wheel,
 }
 
 /// One worker's flows. Time is set once for all packets of a poll.
@@ -83,18 +83,18 @@ pub struct Conntrack {
     timeouts: Timeouts,
     hash: FlowHash,
     /// IPv4, IPv6.
-    families: [Family; 2],
-    half_open_max: u32,
-    now: Time,
+    pub(super) families: [Family; 2],
+    pub(super) half_open_max: u32,
+    pub(super) now: Time,
     pending: Pending,
-    stats: Stats,
+    pub(super) stats: Stats,
     events: Option<Arc<EventQueue>>,
     /// Whether somebody listens, as of the last [`Conntrack::set_time`].
     watched: bool,
 }
 
 /// A packet's tuple and its answer's, ready for comparison.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     tuple: &'a Tuple,
     hash: u64,
     kind: Kind,
@@ -104,7 +104,7 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     #[inline]
-    fn new(tuple: &'a Tuple, kind: Kind, hash: u64) -> Option<Self> {
+    pub(super) fn new(tuple: &'a Tuple, kind: Kind, hash: u64) -> Option<Self> {
         let back = tuple.inverted()?;
         Some(Self { tuple, hash, kind, there: Key::new(tuple), back: Key::new(&back) })
     }
@@ -410,7 +410,7 @@ impl Conntrack {
     }
 
     #[inline]
-    fn find_wanted(&self, wanted: &Wanted<'_>) -> Option<(Found, Direction)> {
+    pub(super) fn find_wanted(&self, wanted: &Wanted<'_>) -> Option<(Found, Direction)> {
         let table = &self.families[family_of(wanted.tuple.source)].table;
         let mut direction = Direction::Original;
         let found = table.find(wanted.hash, |flow, place| {
@@ -606,7 +606,12 @@ impl Conntrack {
     }
 
     /// Makes sure that a flow can be put in.
-    fn make_room(&mut self, family: usize, hash: u64, standing: Standing) -> Result<(), Refused> {
+    pub(super) fn make_room(
+        &mut self,
+        family: usize,
+        hash: u64,
+        standing: Standing,
+    ) -> Result<(), Refused> {
         let table = &self.families[family].table;
         if standing.half_open && table.half_open() >= self.half_open_max {
             let victim = table.victim(Search::HalfOpen(hash), HALF_OPEN_RANGE);
@@ -650,7 +655,7 @@ impl Conntrack {
     }
 
     #[inline]
-    fn note(&self, kind: EventKind, family: usize, flow: u32) {
+    pub(super) fn note(&self, kind: EventKind, family: usize, flow: u32) {
         if let Some(events) = self.events.as_ref().filter(|_| self.watched) {
             events.put(FlowEvent { kind, flow: self.view_place(family, flow) });
         }
@@ -675,7 +680,7 @@ impl Conntrack {
         u32::try_from(first).unwrap_or(u32::MAX) + flow
     }
 
-    fn split(&self, place: u32) -> (usize, u32) {
+    pub(super) fn split(&self, place: u32) -> (usize, u32) {
         let first = u32::try_from(self.families[0].table.flows.len()).unwrap_or(u32::MAX);
         if place < first { (0, place) } else { (1, place - first) }
     }
@@ -690,12 +695,12 @@ impl Conntrack {
 }
 
 #[inline]
-fn family_of(address: IpAddr) -> usize {
+pub(super) fn family_of(address: IpAddr) -> usize {
     usize::from(address.is_ipv6())
 }
 
 /// Who gives way first when the table is full.
-fn standing(flow: &Flow) -> Standing {
+pub(super) fn standing(flow: &Flow) -> Standing {
     let assured = flow.bits.has(Bits::ASSURED);
     let state = flow.bits.state();
     let tcp = flow.bits.kind() == Kind::Tcp;
