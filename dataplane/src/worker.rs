@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::engine::{Engine, Work};
-use crate::frame::FramePool;
+use crate::engine::{Engine, Remains, Work};
 use crate::idle::{Idle, IdleConfig, Step};
 use crate::port::{Port, PortIndex};
 use crate::telemetry::{Counter, LatencyRecorder, PublishedCounters};
@@ -101,7 +100,7 @@ pub struct Worker {
     /// How many orders are on the queue or done. Locked while one is put there, so that the number that an
     /// order is waited for by is its place on the queue.
     orders_given: Mutex<u64>,
-    thread: Mutex<Option<JoinHandle<FramePool>>>,
+    thread: Mutex<Option<JoinHandle<Remains>>>,
 }
 
 /// A worker did not carry out an order in time.
@@ -248,10 +247,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops the thread and takes over its frames; `None` if the thread had panicked, was stopped before,
+    /// Stops the thread and takes over its frames and flows; `None` if the thread had panicked, was stopped before,
     /// or does not take the order within `patience`.
     #[must_use]
-    pub fn stop(&self, patience: Duration) -> Option<FramePool> {
+    pub fn stop(&self, patience: Duration) -> Option<Remains> {
         match self.order(Order::Stop, patience) {
             Err(OrderError::TimedOut(_)) => return None,
             // One that has stopped already needs no order.
@@ -281,7 +280,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn run(self, mut engine: Engine) -> FramePool {
+    fn run(self, mut engine: Engine) -> Remains {
         if let Some(core) = self.config.core {
             let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
             self.shared.pinned.store(pinned, Ordering::Relaxed);

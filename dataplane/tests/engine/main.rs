@@ -13,6 +13,7 @@
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
+//! | `snapshot` | flows that go on in another process |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
 //! | `threads` | workers as they run |
@@ -29,6 +30,7 @@ mod packet;
 mod reasons;
 mod refuse;
 mod rules;
+mod snapshot;
 mod spec;
 mod threads;
 mod track;

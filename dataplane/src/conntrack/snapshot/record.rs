@@ -273,7 +273,6 @@ fn known<T>(number: u8, count: usize, from_index: fn(usize) -> T) -> Option<T> {
 }
 
 /// The tuple, and the addresses of IPv6.
-#[expect(clippy::type_complexity, reason = "read in one place")]
 fn who(
     family: u8,
     protocol: u8,
