@@ -6,12 +6,13 @@
 //!                          └ not right: NAME.refused, empty tables, a warning
 //! ```
 //!
-//! A snapshot is true for one start. It is removed as soon as that start has succeeded, and not kept under another name:
-//! what it says is outdated by the first packet, and after a crash it would bring back connections that have ended long
-//! ago, open to whoever takes over their addresses. A start that fails before leaves it for the next one.
+//! A snapshot is true for one start. It is removed as soon as that start has succeeded, and not kept under another
+//! name: what it says is outdated by the first packet, and after a crash it would bring back connections that have
+//! ended long ago, open to whoever takes over their addresses. A start that fails before leaves it for the next one.
 //!
-//! What is wrong with a snapshot does not keep the daemon from starting: connections are cut then, as by a start without
-//! one, and that is less than no firewall. It is not lost either, but stands aside for whoever wants to know why.
+//! What is wrong with a snapshot does not keep the daemon from starting: connections are cut then, as by a start
+//! without one, and that is less than no firewall. It is not lost either, but stands aside for whoever wants to know
+//! why.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

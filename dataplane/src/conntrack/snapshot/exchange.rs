@@ -20,8 +20,8 @@ pub enum NotImported {
 }
 
 impl Conntrack {
-    /// Hands out the living flows in `count` places from `from` on, as [`Conntrack::scan`] does. Returns the place to go
-    /// on at; `None` at the end.
+    /// Hands out the living flows in `count` places from `from` on, as [`Conntrack::scan`] does. Returns the place to
+    /// go on at; `None` at the end.
     pub fn export(&self, from: u32, count: u32, each: &mut dyn FnMut(FlowRecord)) -> Option<u32> {
         let end = self.places();
         let until = from.saturating_add(count).min(end);

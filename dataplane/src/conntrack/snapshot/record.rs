@@ -22,9 +22,9 @@
 //!   80  destination 16
 //! ```
 //!
-//! Numbers are little-endian, addresses in the order of the wire. Moments of the old process' clock stand there as spans
-//! of time from the snapshot on. What no flow of the tracker can look like is refused: a record is checked for what the
-//! tracker relies on, and more.
+//! Numbers are little-endian, addresses in the order of the wire. Moments of the old process' clock stand there as
+//! spans of time from the snapshot on. What no flow of the tracker can look like is refused: a record is checked for
+//! what the tracker relies on, and more.
 
 use super::super::clock::{TICK_NS, Ticks, Time};
 use super::super::datagram::{STREAM_AGE, is_query};

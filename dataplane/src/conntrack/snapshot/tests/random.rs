@@ -124,7 +124,9 @@ proptest! {
     }
 
     #[test]
-    fn nonsense_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..600), depth in 0_usize..4, flows in 0_u64..7) {
+    fn nonsense_is_refused(
+        bytes in prop::collection::vec(any::<u8>(), 0..600), depth in 0_usize..4, flows in 0_u64..7,
+    ) {
         let right = [MAGIC.to_vec(), VERSION.to_le_bytes().to_vec(), flows.to_le_bytes().to_vec()].concat();
         let start = right[..[0, 8, 12, 20][depth]].to_vec();
         let (outcome, records) = taken(&[start, bytes].concat());
