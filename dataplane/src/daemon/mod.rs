@@ -10,7 +10,7 @@
 //! Order of the start: what can fail without touching anything comes first (configuration, control
 //! socket, tables of the kernel), then the sockets and programs on all ports, then the workers, then
 //! "ready". Order of the end: programs first, so that no packet is on its way to a socket that is closing;
-//! then the workers, and last their flows go into a file ([`flows`]).
+//! then the workers, and last their flows go into a file (`flows.rs`).
 
 mod flows;
 mod report;

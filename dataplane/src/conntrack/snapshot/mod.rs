@@ -5,13 +5,13 @@
 //!    8  version       4  of this format
 //!   12  flows         8  how many
 //!   20  taken         8  ms since 1970
-//!   28  flows        96  each: see [`record`]
+//!   28  flows        96  each: see `record`
 //!    …  checksum      4  CRC-32 of all before it
 //! ```
 //!
 //! Numbers are little-endian. A snapshot is either taken whole or not at all: it is read twice, and no flow is handed
 //! out before the first time has come to a checksum that is right, and has found every flow possible. Memory is bounded
-//! by a block of [`BLOCK_RECORDS`] flows, however many there are, and whatever number the file claims.
+//! by a block of 682 flows, however many there are, and whatever number the file claims.
 //!
 //! **The checksum** is against accidents: it finds every damage of up to 32 bits in a row, every two bits anywhere in a
 //! file of up to 512 MB, and all but one in four milliards of others; what it lets through has still to be a possible
@@ -23,8 +23,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`record`] | one flow as bytes, and what is no flow |
-//! | [`exchange`] | [`Conntrack::export`], [`Conntrack::import`] |
+//! | `record` | one flow as bytes, and what is no flow |
+//! | `exchange` | [`Conntrack::export`], [`Conntrack::import`] |
 
 mod exchange;
 mod record;
