@@ -13,7 +13,7 @@ use af_xdp::{AreaConfig, BusyPoll, ModeChoice};
 use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
-pub use conntrack::ConntrackSettings;
+pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
 
 use crate::idle::IdleConfig;
 use crate::port::PORTS_MAX;

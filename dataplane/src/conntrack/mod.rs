@@ -22,6 +22,7 @@
 //! | [`pending`] | flows that this batch begins |
 //! | [`tcp`], [`datagram`] | protocols, as functions of flow, packet and time |
 //! | [`settings`] | netfilter's knobs |
+//! | [`snapshot`] | a table's flows as a file, for the next process |
 //! | [`view`], [`stats`], [`event`] | what others may see |
 //!
 //! # Differences from netfilter, all on purpose
@@ -47,6 +48,7 @@ mod pending;
 mod query;
 mod room;
 mod settings;
+pub mod snapshot;
 mod stats;
 mod table;
 mod tcp;

@@ -118,6 +118,11 @@ impl Conntrack {
         }
     }
 
+    /// Sets where events go.
+    pub fn set_events(&mut self, events: Option<Arc<EventQueue>>) {
+        self.events = events;
+    }
+
     /// Sets the time for all that follows. It must not go back.
     #[inline]
     pub fn set_time(&mut self, now_ns: u64) {

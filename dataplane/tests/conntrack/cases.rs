@@ -133,7 +133,8 @@ fn tcp(from: Side, words: &[&str]) -> Option<Tcp> {
     let numbers: Vec<&&str> = words[1..].iter().take_while(is_number).collect();
     let (seq, len) = numbers.first()?.split_once('+').unwrap_or((numbers.first()?, "0"));
     let ack = numbers.get(1);
-    let relative = |text: &str, base: u32| text.parse().ok().map(|far| base.wrapping_add_signed(far));
+    let relative =
+        |text: &str, base: u32| text.parse().ok().map(|far| base.wrapping_add_signed(far));
     let value = |name: &str| {
         let found = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found.and_then(|text| text.parse::<u32>().ok())
@@ -193,6 +194,7 @@ fn meets(kernel: &Seen, expected: &str) -> bool {
     said.len() == expected.len()
         && said.iter().zip(&expected).all(|(said, expected)| {
             let near = number(said).zip(number(expected));
-            said == expected || near.is_some_and(|(said, expected)| said <= expected && said + 2 >= expected)
+            said == expected
+                || near.is_some_and(|(said, expected)| said <= expected && said + 2 >= expected)
         })
 }

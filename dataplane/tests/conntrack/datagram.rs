@@ -5,7 +5,8 @@ use crate::shot::{Body, Checksum, Ends, Event, Sequence, Shot, Side};
 
 fn udp(ports: [u16; 2], chance: &mut Chance) -> Body {
     let len = chance.one_of(&[0, 1, 2, 100, 999]);
-    let claimed = chance.percent(10).then(|| chance.one_of(&[0, 7, 8, 8 + len / 2, 9 + len, 65_535]));
+    let claimed =
+        chance.percent(10).then(|| chance.one_of(&[0, 7, 8, 8 + len / 2, 9 + len, 65_535]));
     let checksum = match chance.below(10) {
         0 => Checksum::Bad,
         1 => Checksum::Absent,
@@ -63,7 +64,8 @@ pub(crate) fn queries(name: String, chance: &mut Chance) -> Sequence {
 
 /// Protocols without ports. Not of SCTP, DCCP and UDP-Lite: see the module `conntrack` for what differs.
 pub(crate) fn others(name: String, chance: &mut Chance) -> Sequence {
-    let protocol = chance.one_of(&[0, 2, 4, 41, 47, 47, 47, 47, 50, 51, 58, 89, 103, 112, 115, 253, 255]);
+    let protocol =
+        chance.one_of(&[0, 2, 4, 41, 47, 47, 47, 47, 50, 51, 58, 89, 103, 112, 115, 253, 255]);
     let mut events = Vec::new();
     for _ in 0..2 + chance.below(5) {
         let len = chance.one_of(&[0, 1, 4, 7, 8, 30]);

@@ -73,7 +73,8 @@ pub(crate) fn grid() -> Vec<Sequence> {
                     let [east, west] = next;
                     events.push(event((Side::West, ACK, west, east)));
                     events.push(event((Side::East, ACK, east, west)));
-                    let syn_ack = segment(side.other(), SYN | ACK, 0x1234_5678, seq.wrapping_add(1));
+                    let syn_ack =
+                        segment(side.other(), SYN | ACK, 0x1234_5678, seq.wrapping_add(1));
                     events.push(Event::Shot(syn_ack));
                     events.push(event((side, RST, next[side as usize], 0)));
                     let name = format!("grid: {state}, {side:?}");

@@ -23,10 +23,10 @@
 //! Environment: `WEIR_CONNTRACK_SEQUENCES` random sequences (default 3000), `WEIR_CONNTRACK_SEED`, the first seed.
 //! Needs root, unshare, ip, python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
 
+mod cases;
 #[allow(dead_code, reason = "shared with another test")]
 #[path = "../engine/chance.rs"]
 mod chance;
-mod cases;
 mod datagram;
 mod generate;
 mod grid;
@@ -64,8 +64,23 @@ fn unmet() -> Option<String> {
         &["unshare", "-n", "true"],
         &["ip", "-V"],
         &["python3", "--version"],
-        &["unshare", "-n", "iptables-legacy", "-t", "mangle", "-A", "FORWARD", "-m", "conntrack",
-            "--ctstate", "NEW", "-j", "TEE", "--gateway", "10.9.0.1"],
+        &[
+            "unshare",
+            "-n",
+            "iptables-legacy",
+            "-t",
+            "mangle",
+            "-A",
+            "FORWARD",
+            "-m",
+            "conntrack",
+            "--ctstate",
+            "NEW",
+            "-j",
+            "TEE",
+            "--gateway",
+            "10.9.0.1",
+        ],
     ];
     let missing = needs.iter().find(|words| !works(words))?;
     Some(format!("`{}` does not work here", missing.join(" ")))

@@ -59,8 +59,9 @@ pub(crate) struct Entry {
 impl Entry {
     /// Whether both may say the same flow at nearly the same time.
     fn agrees(&self, other: &Self) -> bool {
-        let plain =
-            |entry: &Self| (entry.original, entry.reply, entry.tcp_state, entry.seen_reply, entry.assured);
+        let plain = |entry: &Self| {
+            (entry.original, entry.reply, entry.tcp_state, entry.seen_reply, entry.assured)
+        };
         plain(self) == plain(other) && self.expires_ms.abs_diff(other.expires_ms) <= TOLERANCE_MS
     }
 

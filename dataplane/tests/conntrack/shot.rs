@@ -168,8 +168,7 @@ impl Shot {
     fn addresses(&self, place: u32) -> (Ipv4Addr, Ipv4Addr) {
         let (here, there) = (self.from.address(place), self.from.other().address(place));
         // Beyond all places, on the same side.
-        let stranger =
-            |side: Side| Ipv4Addr::from_bits(side.address(place).to_bits() + (1 << 21));
+        let stranger = |side: Side| Ipv4Addr::from_bits(side.address(place).to_bits() + (1 << 21));
         match self.ends {
             Ends::Hosts => (here, there),
             Ends::Stranger => (stranger(self.from), there),

@@ -18,8 +18,7 @@ impl Weir {
     pub(crate) fn new(changed: &[(&str, u32)], lies: bool) -> Self {
         let mut settings = Settings::default();
         changed.iter().for_each(|(name, value)| set(&mut settings, name, *value));
-        let config =
-            ConntrackConfig { settings, flows_max: 32_768, ..ConntrackConfig::default() };
+        let config = ConntrackConfig { settings, flows_max: 32_768, ..ConntrackConfig::default() };
         Self { conntrack: Conntrack::new(&config), lies }
     }
 
