@@ -12,18 +12,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`packet`] | a datagram as connection tracking sees it |
-//! | [`tuple`] | what names a direction of a flow |
-//! | [`tracker`] | [`Conntrack`]: one worker's flows; what becomes of a packet |
-//! | [`room`] | how flows come into the table and leave it |
-//! | [`query`] | what others ask |
-//! | [`wanted`] | a tuple, ready to be compared with flows |
-//! | [`table`], [`flow`], [`wheel`], [`clock`] | where they are kept, what is kept, how they end |
-//! | [`pending`] | flows that this batch begins |
-//! | [`tcp`], [`datagram`] | protocols, as functions of flow, packet and time |
-//! | [`settings`] | netfilter's knobs |
-//! | [`snapshot`] | a table's flows as a file, for the next process |
-//! | [`view`], [`stats`], [`event`] | what others may see |
+//! | `packet` | a datagram as connection tracking sees it |
+//! | `tuple` | what names a direction of a flow |
+//! | `tracker` | [`Conntrack`]: one worker's flows; what becomes of a packet |
+//! | `room` | how flows come into the table and leave it |
+//! | `query` | what others ask |
+//! | `wanted` | a tuple, ready to be compared with flows |
+//! | `table`, `flow`, `wheel`, `clock` | where they are kept, what is kept, how they end |
+//! | `pending` | flows that this batch begins |
+//! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
+//! | `settings` | netfilter's knobs |
+//! | `snapshot` | a table's flows as a file, for the next process |
+//! | `view`, `stats`, `event` | what others may see |
 //!
 //! # Differences from netfilter, all on purpose
 //!
