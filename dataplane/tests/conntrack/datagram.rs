@@ -9,6 +9,7 @@ fn udp(ports: [u16; 2], chance: &mut Chance) -> Body {
     let checksum = match chance.below(10) {
         0 => Checksum::Bad,
         1 => Checksum::Absent,
+        2 | 3 => Checksum::OfAll,
         _ => Checksum::Good,
     };
     Body::Udp { ports, len, claimed, checksum }

@@ -46,7 +46,7 @@ def device(name, network):
     setting(f"ipv6/conf/{name}/disable_ipv6", "1")
     for name_of_setting in ("rp_filter", "send_redirects"):
         setting(f"ipv4/conf/{name}/{name_of_setting}", "0")
-    run("ip", "link", "set", name, "up", "txqueuelen", str(QUEUE))
+    run("ip", "link", "set", name, "up", "txqueuelen", str(QUEUE), "mtu", "9000")
     run("ip", "route", "add", network, "dev", name)
     return tun
 

@@ -105,6 +105,6 @@ fn numbers(side: Side, next: [u32; 2]) -> Vec<(u32, u32)> {
     // Each with the other as it should be, and the worst of both.
     let mut numbers: Vec<(u32, u32)> = seqs.iter().map(|seq| (*seq, ack)).collect();
     numbers.extend(acks[1..].iter().map(|ack| (seq, *ack)));
-    numbers.extend([(seq + 1, ack + 1), (seq - 1, 0), (0, 0)]);
+    numbers.extend([(seq + 1, ack + 1), (seq - 1, 0), (0, 0), (0, seq), (seq, seq - 1)]);
     numbers
 }

@@ -32,6 +32,7 @@ pub(crate) fn differences(pair: &mut Pair, sequences: &[Sequence]) -> Option<Str
     for (kind, found) in &kinds {
         let _ = writeln!(text, "{:>6} x {kind}", found.len());
     }
+    eprintln!("{text}They are being shortened...");
     text += "\nThe shortest of each kind, kernel's answers behind \"=\":\n\n";
     let mut kinds: Vec<_> = kinds.into_values().collect();
     kinds.sort_by_key(|found| std::cmp::Reverse(found.len()));

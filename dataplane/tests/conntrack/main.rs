@@ -26,6 +26,7 @@
 #[allow(dead_code, reason = "shared with another test")]
 #[path = "../engine/chance.rs"]
 mod chance;
+mod cases;
 mod datagram;
 mod generate;
 mod grid;
@@ -46,7 +47,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::play::Pair;
-use crate::shot::Sequence;
+use crate::shot::{Event, Sequence};
 
 fn unmet() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
@@ -109,6 +110,75 @@ fn random_sequences_mean_to_weir_what_they_mean_to_the_kernel() {
 fn every_state_and_segment() {
     let Some(mut pair) = pair() else { return };
     assert_same(&mut pair, &grid::grid());
+}
+
+/// Settings that a part of the sequences is played under.
+const OTHERWISE: &[&[(&str, u32)]] = &[
+    &[("tcp_loose", 0)],
+    &[("tcp_be_liberal", 1)],
+    &[("tcp_ignore_invalid_rst", 1)],
+    &[("tcp_max_retrans", 1)],
+    &[("tcp_max_retrans", 0), ("tcp_loose", 0), ("tcp_be_liberal", 1)],
+    &[("checksum", 0)],
+    &[
+        ("tcp_timeout_syn_sent", 210),
+        ("tcp_timeout_syn_recv", 220),
+        ("tcp_timeout_established", 1230),
+        ("tcp_timeout_fin_wait", 240),
+        ("tcp_timeout_close_wait", 250),
+        ("tcp_timeout_last_ack", 260),
+        ("tcp_timeout_time_wait", 270),
+        ("tcp_timeout_close", 280),
+        ("tcp_timeout_max_retrans", 235),
+        ("tcp_timeout_unacknowledged", 245),
+        ("udp_timeout", 100),
+        ("udp_timeout_stream", 110),
+        ("gre_timeout", 120),
+        ("gre_timeout_stream", 130),
+        ("icmp_timeout", 140),
+        ("generic_timeout", 150),
+    ],
+    &[
+        ("tcp_timeout_established", 100),
+        ("tcp_timeout_close", 500),
+        ("tcp_timeout_max_retrans", 50),
+        ("tcp_timeout_unacknowledged", 1000),
+    ],
+];
+
+#[test]
+fn settings_mean_what_they_mean_to_the_kernel() {
+    let Some(mut pair) = pair() else { return };
+    let mut sequences = drawn(10);
+    for sequence in &mut sequences {
+        sequence.events.retain(|event| *event != Event::Pause);
+    }
+    sequences.extend(grid::grid().into_iter().step_by(7));
+    for settings in OTHERWISE {
+        eprintln!("{settings:?}");
+        pair.set(settings);
+        assert_same(&mut pair, &sequences);
+    }
+}
+
+#[test]
+fn cases_written_by_hand() {
+    let Some(mut pair) = pair() else { return };
+    let mut cases = cases::cases();
+    cases.sort_by_key(|case| case.settings.clone());
+    let mut unexpected = String::new();
+    for group in cases.chunk_by(|one, other| one.settings == other.settings) {
+        pair.set(&group[0].settings);
+        let sequences: Vec<Sequence> = group.iter().map(|case| case.sequence.clone()).collect();
+        for (case, course) in group.iter().zip(pair.play(&sequences)) {
+            let lines = case.unexpected(&course);
+            if course.differs || !lines.is_empty() {
+                unexpected += &script::report(&case.sequence, &course);
+                lines.iter().for_each(|line| unexpected += &format!("  the kernel: {line}\n"));
+            }
+        }
+    }
+    assert!(unexpected.is_empty(), "{unexpected}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::weir::Weir;
 const PAUSE: Duration = Duration::from_secs(4);
 
 /// Sequences at once: their entries are read after each step.
-const TOGETHER: usize = 2000;
+const TOGETHER: usize = 5000;
 
 /// Settings, by the kernel's names, with its defaults.
 pub(crate) const DEFAULTS: &[(&str, u32)] = &[

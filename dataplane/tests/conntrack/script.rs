@@ -115,6 +115,7 @@ pub(crate) fn shot(shot: &Shot, bases: Bases) -> String {
             let claimed = claimed.map_or(String::new(), |len| format!(" claims {len}"));
             let sum = match checksum {
                 Checksum::Good => "",
+                Checksum::OfAll => " sum of all",
                 Checksum::Bad => " badsum",
                 Checksum::Absent => " nosum",
             };
@@ -179,4 +180,14 @@ pub(crate) fn kind(shot: &Shot, kernel: &Seen, weir: &Seen) -> String {
         Seen { verdict: seen.verdict, entries }.to_string()
     };
     format!("{what}: kernel {}, Weir {}", short(kernel), short(weir))
+}
+
+/// Flags by their letters.
+pub(crate) fn flags_of(text: &str) -> Option<u8> {
+    if text == "none" {
+        return Some(0);
+    }
+    text.chars().try_fold(0, |flags, letter| {
+        FLAGS.iter().find(|(_, name)| *name == letter).map(|(bit, _)| flags | bit)
+    })
 }

@@ -102,6 +102,8 @@ pub(crate) enum Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checksum {
     Good,
+    /// Of all bytes, whatever the length field says.
+    OfAll,
     Bad,
     Absent,
 }
@@ -194,6 +196,7 @@ impl Shot {
                 };
                 let sum = match checksum {
                     Checksum::Good => good,
+                    Checksum::OfAll => transport_checksum(source, destination, 17, &bytes),
                     Checksum::Bad => spoilt(good),
                     Checksum::Absent => 0,
                 };

@@ -276,7 +276,8 @@ fn reset(
         // Not exactly where it should be: its receiver may challenge it, so the connection stays.
         next = before;
     }
-    let answers_ignored = flow.bits.has(Bits::SEEN_REPLY) && last == Class::Syn
+    let by_other = flow.bits.last_direction() != direction;
+    let answers_ignored = flow.bits.has(Bits::SEEN_REPLY) && last == Class::Syn && by_other
         || !flow.bits.has(Bits::ASSURED) && last == Class::Ack;
     if answers_ignored && segment.ack == flow.last_end {
         return Decision::Skip(next);
