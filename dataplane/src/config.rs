@@ -4,6 +4,7 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod memory;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

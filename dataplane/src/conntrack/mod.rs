@@ -34,7 +34,8 @@
 //!   flow that is not closing never gives way; the new packet is dropped then (`flow_table_full`).
 //! * **Half-open connections** have a limit of their own ([`ConntrackConfig::half_open_max`]), above which they
 //!   displace each other.
-//! * **SCTP and DCCP** are tracked by addresses (SCTP: and ports) with the generic timeout, without their states.
+//! * **SCTP and UDP-Lite** are tracked with the generic timeout (SCTP by ports, too), without their states and checks.
+//!   The kernel tracks both; DCCP it knows no more.
 //! * **No helpers, no expectations, no NAT, no zones, no accounting.** RELATED are ICMP errors only.
 //! * A flow is kept in one place for both directions, so `found`, `search_restart` and `clash_resolve` stay 0.
 //! * Timeouts are at most [`TIMEOUT_S_MAX`] seconds.

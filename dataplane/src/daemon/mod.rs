@@ -65,6 +65,9 @@ pub enum DaemonError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// There is no memory for the tables that the configuration asks for.
+    #[error("not enough memory: {0}")]
+    Memory(String),
     /// A thread or descriptor is not to be had.
     #[error("the system gives no {what}: {source}")]
     System {
@@ -106,6 +109,9 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]; nothing is left behind then.
     pub fn start(config: Config) -> Result<Self, DaemonError> {
+        if let Some(trouble) = config.memory_trouble() {
+            return Err(DaemonError::Memory(trouble));
+        }
         let server = Server::bind(&config.control)?;
         let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;
         let host = host_addresses(&mirror.forwarding().current());
