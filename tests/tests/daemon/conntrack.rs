@@ -297,7 +297,7 @@ fn many_flows_are_listed_and_flushed_and_no_packet_is_lost() {
             let to = bob.local_addr().expect("an address");
             let mut number = 0;
             while !done.load(Ordering::Relaxed) {
-                link::send(&alice, to, number..number + 1, 100, Duration::from_micros(300));
+                link::send(&alice, to, number..number + 1, 100, Duration::from_micros(500));
                 number += 1;
             }
             number
@@ -329,7 +329,8 @@ fn many_flows_are_listed_and_flushed_and_no_packet_is_lost() {
     });
     let mut arrived = arrived;
     arrived.extend(link::drain(&bob));
-    assert_eq!(arrived, link::once_each(0..sent), "no packet is lost");
+    let lost: Vec<u32> = (0..sent).filter(|number| arrived.get(number) != Some(&1)).collect();
+    assert!(lost.is_empty(), "of {sent} were lost or doubled: {lost:?}");
     let left: u64 =
         daemon.ctl("conntrack count").expect("a count").trim().parse().expect("a number");
     assert!(left < 10, "{left} flows are left");
