@@ -1,10 +1,10 @@
-//! Sequences written by hand, one for each special case, with what the kernel says to them: `cases.txt`.
+//! Sequences written by hand, one for each special case, with what the kernel says to them: `cases/`.
 
 use crate::chance::Chance;
 use crate::grid::{EAST, WEST};
 use crate::play::{Course, DEFAULTS};
 use crate::seen::{Seen, Verdict};
-use crate::shot::{Body, Checksum, Ends, Event, Sequence, Shot, Side, Tcp};
+use crate::shot::{Body, Checksum, Ends, Event, Header, Sequence, Shot, Side, Tcp};
 
 /// One case: packets, and what is expected of each.
 pub(crate) struct Case {
@@ -17,7 +17,8 @@ pub(crate) struct Case {
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    for line in include_str!("cases.txt").lines() {
+    let texts = [include_str!("cases/tcp.txt"), include_str!("cases/others.txt")];
+    for line in texts.iter().flat_map(|text| text.lines()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             [] | ["//", ..] => {}
@@ -87,7 +88,12 @@ impl Case {
                 code: u8::try_from(small("code").unwrap_or(1)).ok()?,
                 quoted: Box::new(self.quoted(value("of")?, has("turned"))?),
                 bytes: usize::from(small("bytes").unwrap_or(8)),
-                fragment: has("fragment"),
+                header: match () {
+                    () if has("fragment") => Header::Fragment,
+                    () if has("first") => Header::First,
+                    () if has("options") => Header::Options(3),
+                    () => Header::Plain,
+                },
                 bad_checksum: has("badsum"),
             },
             ["protocol", number, ..] => Body::Other {
@@ -102,7 +108,7 @@ impl Case {
             () if has("land") => Ends::Land,
             () => Ends::Hosts,
         };
-        Some(Shot { from, ends, body, dropped: has("DROPPED") })
+        Some(Shot { from, ends, header: Header::Plain, body, dropped: has("DROPPED") })
     }
 
     /// The packet of this number, counted from 1; or as if the other side had sent it.
@@ -168,7 +174,7 @@ fn tcp(from: Side, words: &[&str]) -> Option<Tcp> {
 
 /// State and direction; entries without what only the kernel tells.
 fn plain(seen: &Seen) -> String {
-    let verdict = seen.verdict.map_or("(not routed)".into(), |verdict| {
+    let verdict = seen.verdict.map_or("(never came)".into(), |verdict| {
         Verdict { seen_reply: false, assured: false, confirmed: true, ..verdict }.to_string()
     });
     let mut text = verdict;

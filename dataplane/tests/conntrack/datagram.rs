@@ -1,7 +1,7 @@
 //! UDP, ICMP and the protocols that are tracked by addresses only.
 
 use crate::chance::Chance;
-use crate::shot::{Body, Checksum, Ends, Event, Sequence, Shot, Side};
+use crate::shot::{Body, Checksum, Ends, Event, Header, Sequence, Shot, Side};
 
 fn udp(ports: [u16; 2], chance: &mut Chance) -> Body {
     let len = chance.one_of(&[0, 1, 2, 100, 999]);
@@ -102,7 +102,14 @@ pub(crate) fn error_about(about: &Shot, chance: &mut Chance) -> Shot {
         code: chance.byte() % 16,
         quoted: Box::new(quoted),
         bytes: chance.one_of(&[0, 4, 7, 8, 8, 8, 8, 28, 100]),
-        fragment: chance.percent(5),
+        header: match chance.below(20) {
+            0 => Header::Fragment,
+            1 => Header::First,
+            2 => Header::Options(chance.byte() % 11),
+            3 => Header::VersionLength(chance.byte()),
+            4 => Header::VersionLength(0x40 | chance.byte() % 16),
+            _ => Header::Plain,
+        },
         bad_checksum: chance.percent(5),
     };
     let ends = match chance.below(20) {
@@ -111,5 +118,5 @@ pub(crate) fn error_about(about: &Shot, chance: &mut Chance) -> Shot {
         17..19 => Ends::ToStranger,
         _ => Ends::Land,
     };
-    Shot { from, ends, body, dropped: false }
+    Shot { from, ends, header: Header::Plain, body, dropped: false }
 }

@@ -14,6 +14,7 @@ Times are CLOCK_MONOTONIC in ns: just before the packet was sent, just before th
 
 import fcntl
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -24,6 +25,7 @@ NAMES = ["east", "west", "copy"]
 NETWORKS = ["10.64.0.0/10", "10.128.0.0/10", "10.9.0.0/16"]
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 QUEUE = 10000
+LATEST_MS = 5000
 NETLINK_NETFILTER, GET, DELETE = 12, 0x101, 0x102
 REQUEST, ACK, DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -51,10 +53,29 @@ def device(name, network):
     return tun
 
 
+def drain(tuns, out):
+    """Reads what has come out. Returns how many packets."""
+    found, read = 0, os.read
+    for number, tun in enumerate(tuns):
+        while True:
+            try:
+                packet = read(tun, 65536)
+            except BlockingIOError:
+                break
+            out.append(number)
+            out += packet[1:6]
+            found += 1
+    return found
+
+
 def packets(body, tuns):
-    """Sends all, then reads what came out: the kernel forwards within the write."""
+    """Sends all, and reads until as many have come out: mostly the kernel forwards within the write, but
+    if it is busy, later."""
     times, out, at = bytearray(), bytearray(), 0
-    clock, write, read = time.monotonic_ns, os.write, os.read
+    clock, write = time.monotonic_ns, os.write
+    waiting = select.poll()
+    for tun in tuns:
+        waiting.register(tun, select.POLLIN)
     while at < len(body):
         sent = 0
         while at < len(body) and sent < QUEUE // 2:
@@ -66,14 +87,9 @@ def packets(body, tuns):
                 sys.exit(f"not sent: {error}: {bytes(body[at + 3 : at + 3 + length]).hex()}")
             at += 3 + length
             sent += 1
-        for number, tun in enumerate(tuns):
-            while True:
-                try:
-                    packet = read(tun, 65536)
-                except BlockingIOError:
-                    break
-                out.append(number)
-                out += packet[1:6]
+        sent -= drain(tuns, out)
+        while sent > 0 and waiting.poll(LATEST_MS):
+            sent -= drain(tuns, out)
     return bytes(times + out)
 
 

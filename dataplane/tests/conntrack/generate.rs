@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::datagram::{datagrams, others, queries};
-use crate::mutate::{some_dropped, spoilt, with_errors, with_pause};
+use crate::mutate::{some_dropped, spoilt, with_errors, with_options, with_pause};
 use crate::session::session;
 use crate::shot::Sequence;
 
@@ -25,8 +25,11 @@ pub(crate) fn draw(seed: u64) -> Sequence {
             with_errors(sequence, chance)
         }
     };
-    if kind >= 70 && kind < 94 && chance.percent(40) {
+    if (70..94).contains(&kind) && chance.percent(40) {
         sequence = with_errors(sequence, chance);
+    }
+    if chance.percent(3) {
+        sequence = with_options(sequence, chance);
     }
     if chance.percent(15) {
         sequence = some_dropped(sequence, chance);

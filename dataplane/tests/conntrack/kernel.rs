@@ -85,7 +85,7 @@ impl Kernel {
         self.ask(b'f', &[]);
     }
 
-    /// When each packet was sent, and what it was to the rules: `None` if it did not reach them. Packets must
+    /// When each packet was sent, and what it was to the rules: `None` if it never came out. Packets must
     /// be numbered by their identifications, from 0.
     pub(crate) fn play(&mut self, packets: &[Sent]) -> Vec<(u64, Option<Verdict>)> {
         let mut body = Vec::new();

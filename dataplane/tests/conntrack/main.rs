@@ -13,7 +13,7 @@
 //! | `shot` | packets and sequences of them |
 //! | `session` `mutate` `datagram` `generate` | random sequences from seeds |
 //! | `grid` | every TCP state x segment x direction x edge of the window |
-//! | `cases` `cases.txt` | written by hand, with what is expected |
+//! | `cases` `cases/*.txt` | written by hand, with what is expected |
 //! | `kernel` `driver.py` `weir` | both ends |
 //! | `play` `seen` `judge` `script` | side by side; what is compared; what is told |
 //!

@@ -4,7 +4,7 @@
 use crate::chance::Chance;
 use crate::datagram::error_about;
 use crate::session::segments;
-use crate::shot::{ACK, Body, Event, FIN, RST, SYN, Sequence, Side, Tcp, URG};
+use crate::shot::{ACK, Body, Event, FIN, Header, RST, SYN, Sequence, Side, Tcp, URG};
 
 /// Numbers that mean something to one side of this conversation: where its segments begin and end, what the other
 /// has acknowledged, and allowed.
@@ -93,6 +93,18 @@ pub(crate) fn spoilt(mut sequence: Sequence, chance: &mut Chance) -> Sequence {
         {
             let [own, others] = [shot.from, shot.from.other()].map(|side| &edges[side as usize]);
             spoil(tcp, chance, own, others);
+        }
+    }
+    sequence
+}
+
+/// Gives some of the packets IPv4 options.
+pub(crate) fn with_options(mut sequence: Sequence, chance: &mut Chance) -> Sequence {
+    for event in &mut sequence.events {
+        if let Event::Shot(shot) = event
+            && chance.percent(30)
+        {
+            shot.header = Header::Options(1 + chance.byte() % 10);
         }
     }
     sequence

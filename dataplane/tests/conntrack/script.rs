@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use crate::play::Course;
 use crate::seen::{Entry, Seen};
-use crate::shot::{Body, Checksum, Ends, Event, Sequence, Shot, Side, Tcp};
+use crate::shot::{Body, Checksum, Ends, Event, Header, Sequence, Shot, Side, Tcp};
 
 const FLAGS: [(u8, char); 8] = [
     (0x02, 'S'),
@@ -125,11 +125,13 @@ pub(crate) fn shot(shot: &Shot, bases: Bases) -> String {
             let sum = if *bad_checksum { " badsum" } else { "" };
             format!("icmp {kind}/{code} id={id:#x} len={len}{sum}")
         }
-        Body::Error { kind, code, quoted, bytes, fragment, bad_checksum } => {
-            let fragment = if *fragment { " fragment" } else { "" };
+        Body::Error { kind, code, quoted, bytes, header, bad_checksum } => {
             let sum = if *bad_checksum { " badsum" } else { "" };
             let quoted = self::shot(quoted, bases);
-            format!("error {kind}/{code}{sum} quotes {bytes} bytes of{fragment} [{quoted}]")
+            format!(
+                "error {kind}/{code}{sum} quotes {bytes} bytes of{} [{quoted}]",
+                unusual(*header)
+            )
         }
         Body::Other { protocol, bytes } => format!("protocol {protocol} {bytes:02x?}"),
     };
@@ -139,9 +141,17 @@ pub(crate) fn shot(shot: &Shot, bases: Bases) -> String {
         Ends::ToStranger => " to a stranger",
         Ends::Land => " from its destination",
     };
+    text += &unusual(shot.header);
     let dropped = if shot.dropped { " DROPPED" } else { "" };
     let _ = write!(text, "{ends}{dropped}");
     format!("{} {text}", ['>', '<'][shot.from as usize])
+}
+
+fn unusual(header: Header) -> String {
+    match header {
+        Header::Plain => String::new(),
+        other => format!(" {other:?}"),
+    }
 }
 
 /// A sequence, and what both said to it.

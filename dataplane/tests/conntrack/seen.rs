@@ -97,31 +97,17 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Whether the kernel's and Weir's agree. Where the kernel's router let no packet through to the rules, there
-    /// is no verdict to compare. A flow whose time comes just now may be there or not.
+    /// Whether the kernel's and Weir's agree. A flow whose time comes just now may be there or not.
     pub(crate) fn agrees(&self, weir: &Self) -> bool {
-        let verdicts = self.verdict.is_none() || self.verdict == weir.verdict;
-        let of = |seen: &Self| -> Vec<Entry> {
-            let mut entries: Vec<_> =
-                seen.entries.iter().filter(|entry| !entry.ends_now()).cloned().collect();
-            entries.sort_by_key(|entry| format!("{:?}", entry.original));
-            entries
+        let covers = |one: &[Entry], other: &[Entry]| {
+            one.iter().all(|entry| {
+                let same = other.iter().find(|candidate| candidate.original == entry.original);
+                same.map_or(entry.ends_now(), |same| entry.agrees(same))
+            })
         };
-        let (kernel, weir) = if self.is_plain() && weir.is_plain() {
-            (self.entries.clone(), weir.entries.clone())
-        } else {
-            (of(self), of(weir))
-        };
-        verdicts && kernel.len() == weir.len() && kernel.iter().zip(&weir).all(|(a, b)| a.agrees(b))
-    }
-
-    /// At most one flow, not about to end.
-    fn is_plain(&self) -> bool {
-        match &self.entries[..] {
-            [] => true,
-            [entry] => !entry.ends_now(),
-            _ => false,
-        }
+        self.verdict == weir.verdict
+            && covers(&self.entries, &weir.entries)
+            && covers(&weir.entries, &self.entries)
     }
 }
 
@@ -129,7 +115,7 @@ impl fmt::Display for Seen {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
             Some(verdict) => write!(formatter, "{verdict:<12}")?,
-            None => write!(formatter, "{:<12}", "(not routed)")?,
+            None => write!(formatter, "{:<12}", "(never came)")?,
         }
         if self.entries.is_empty() {
             write!(formatter, " -")?;

@@ -90,7 +90,7 @@ pub(crate) enum Body {
         quoted: Box<Shot>,
         /// Bytes of the quoted packet's payload.
         bytes: usize,
-        fragment: bool,
+        header: Header,
         bad_checksum: bool,
     },
     Other {
@@ -121,11 +121,38 @@ pub(crate) enum Ends {
     Land,
 }
 
+/// What is unusual about an IPv4 header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Header {
+    Plain,
+    /// It has options, of so many words.
+    Options(u8),
+    /// It is a fragment from the middle; only to be quoted.
+    Fragment,
+    /// It is a first fragment; only to be quoted.
+    First,
+    /// Version and length are these; only to be quoted.
+    VersionLength(u8),
+}
+
+impl Header {
+    fn change(self, packet: &mut Packet) {
+        match self {
+            Self::Plain => {}
+            Self::Options(words) => packet.options = vec![1; 4 * usize::from(words)],
+            Self::Fragment => packet.offset = 4,
+            Self::First => packet.more_fragments = true,
+            Self::VersionLength(byte) => packet.version_ihl = Some(byte),
+        }
+    }
+}
+
 /// One packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shot {
     pub(crate) from: Side,
     pub(crate) ends: Ends,
+    pub(crate) header: Header,
     pub(crate) body: Body,
     /// A rule drops it.
     pub(crate) dropped: bool,
@@ -158,7 +185,7 @@ impl Sequence {
 
 impl Shot {
     pub(crate) fn new(from: Side, body: Body) -> Self {
-        Self { from, ends: Ends::Hosts, body, dropped: false }
+        Self { from, ends: Ends::Hosts, header: Header::Plain, body, dropped: false }
     }
 
     pub(crate) fn tcp(from: Side, segment: Tcp) -> Self {
@@ -210,9 +237,9 @@ impl Shot {
                 bytes.truncate(if *len == u16::MAX { 4 } else { bytes.len() });
                 (1, icmp_checked(bytes, *bad_checksum))
             }
-            Body::Error { kind, code, quoted, bytes: count, fragment, bad_checksum } => {
+            Body::Error { kind, code, quoted, bytes: count, header, bad_checksum } => {
                 let mut inner = quoted.packet(place);
-                inner.offset = u16::from(*fragment) * 4;
+                header.change(&mut inner);
                 let mut bytes = vec![*kind, *code, 0, 0, 0, 0, 0, 0];
                 bytes.extend(inner.bytes().iter().take(20 + count));
                 (1, icmp_checked(bytes, *bad_checksum))
@@ -221,6 +248,7 @@ impl Shot {
         };
         let mut packet = Packet::new(source, destination, protocol);
         packet.payload = payload;
+        self.header.change(&mut packet);
         packet.ttl = if self.dropped { DROPPED_TTL } else { 64 };
         packet
     }
