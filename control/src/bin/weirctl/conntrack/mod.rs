@@ -185,7 +185,20 @@ fn list(
         Ok(next)
     })?;
     tell(output, &format!("{shown} flow entries have been shown."));
+    if shown == 0 && !output.json && tracks_nothing(client) {
+        tell(
+            output,
+            "nothing is tracked: no rule asks for it (-m state, -m conntrack), nor does the configuration \
+             (conntrack.track = \"always\")",
+        );
+    }
     Ok(())
+}
+
+/// Whether the daemon says that it tracks nothing. Only for a hint, so any other answer will do for a no.
+fn tracks_nothing(client: &mut Connection<'_>) -> bool {
+    let reply = client.request(RequestBody::Status);
+    matches!(reply, Ok(Reply::Status(status)) if !status.tracking)
 }
 
 /// Deletes what meets the filter; `show` prints it.
