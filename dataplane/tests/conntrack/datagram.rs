@@ -107,7 +107,7 @@ pub(crate) fn error_about(about: &Shot, chance: &mut Chance) -> Shot {
             1 => Header::First,
             2 => Header::Options(chance.byte() % 11),
             3 => Header::VersionLength(chance.byte()),
-            4 => Header::VersionLength(0x40 | (chance.byte() % 16)),
+            4 => Header::VersionLength(0x40 | (chance.byte() & 15)),
             _ => Header::Plain,
         },
         bad_checksum: chance.percent(5),

@@ -46,6 +46,8 @@ mod weir;
 use std::process::Command;
 use std::time::Instant;
 
+use weir_dataplane::conntrack::TcpState;
+
 use crate::play::Pair;
 use crate::shot::{Event, Sequence};
 
@@ -119,6 +121,13 @@ fn assert_same(pair: &mut Pair, sequences: &[Sequence]) {
 fn random_sequences_mean_to_weir_what_they_mean_to_the_kernel() {
     let Some(mut pair) = pair() else { return };
     assert_same(&mut pair, &drawn(100));
+    let packets = ["INVALID", "NEW", "ESTABLISHED", "RELATED"].map(|name| format!("packet {name}"));
+    let states = TcpState::ALL[1..].iter().map(|state| state.name().to_owned());
+    let unreached: Vec<String> = states
+        .chain(packets)
+        .filter(|name| !pair.work.reached.contains_key(name.as_str()))
+        .collect();
+    assert_eq!(unreached, [""; 0], "the sequences are too tame");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Plays sequences through both, thousands at once in lockstep: the first packet of each, all entries, the second
 //! of each...
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kernel::{Kernel, Sent};
@@ -48,13 +49,26 @@ pub(crate) struct Course {
 }
 
 /// How much was done.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Work {
     pub(crate) sequences: usize,
     pub(crate) packets: usize,
     /// Packets whose state was compared, and entries.
     pub(crate) states: usize,
     pub(crate) entries: usize,
+    /// How often the kernel named each state: of packets, of TCP connections.
+    pub(crate) reached: BTreeMap<&'static str, usize>,
+}
+
+impl Work {
+    fn count(&mut self, kernel: &Seen) {
+        self.packets += 1;
+        self.states += usize::from(kernel.verdict.is_some());
+        self.entries += kernel.entries.len().max(1);
+        let tcp = kernel.entries.iter().filter_map(|entry| Some(entry.tcp_state?.name()));
+        let packets = kernel.verdict.iter().map(|verdict| verdict.name());
+        tcp.chain(packets).for_each(|name| *self.reached.entry(name).or_default() += 1);
+    }
 }
 
 /// Both ends under the same settings.
@@ -155,12 +169,10 @@ impl Pair {
         for (place, mut pair) in places.iter().copied().zip(seen) {
             pair.0.entries = std::mem::take(&mut kernels[place]);
             pair.1.entries = std::mem::take(&mut weirs[place]);
-            self.work.states += usize::from(pair.0.verdict.is_some());
-            self.work.entries += pair.0.entries.len().max(1);
+            self.work.count(&pair.0);
             courses[place].differs = !pair.0.agrees(&pair.1);
             courses[place].seen.push(pair);
         }
-        self.work.packets += packets.len();
         packets.len()
     }
 }

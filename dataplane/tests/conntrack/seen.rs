@@ -18,6 +18,18 @@ pub(crate) struct Verdict {
     pub(crate) confirmed: bool,
 }
 
+impl Verdict {
+    pub(crate) fn name(&self) -> &'static str {
+        match self.state {
+            CtState::Invalid => "packet INVALID",
+            CtState::Untracked => "packet UNTRACKED",
+            CtState::New => "packet NEW",
+            CtState::Established => "packet ESTABLISHED",
+            CtState::Related => "packet RELATED",
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
