@@ -25,7 +25,7 @@ fn fill(conntrack: &mut Conntrack, flows: u32) {
         let udp = [a, b, 0, 53, 0, 8, 0, 0];
         let (source, destination) = (Ipv4Addr::new(10, 0, c, d), Ipv4Addr::new(192, 168, 0, 2));
         let packet = Packet::new(source.into(), destination.into(), 17, &udp);
-        let tracked = conntrack.track(&packet.expect("a datagram"));
+        let tracked = conntrack.track(&packet);
         // A full bucket's neighbour may be full too; nobody gives way here who matters.
         let _ = conntrack.confirm(&tracked);
     }

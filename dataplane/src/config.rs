@@ -4,6 +4,7 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod memory;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use af_xdp::{AreaConfig, BusyPoll, ModeChoice};
 use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
-pub use conntrack::ConntrackSettings;
+pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
 
 use crate::idle::IdleConfig;
 use crate::port::PORTS_MAX;

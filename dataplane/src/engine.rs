@@ -42,7 +42,7 @@ pub struct EngineConfig {
     pub forwarding: Arc<Published<Forwarding>>,
     /// The rules.
     pub policy: Arc<Published<Policy>>,
-    /// This worker's flows.
+    /// This worker's flows. Where there are some already, packets are tracked from the first on.
     pub conntrack: Conntrack,
     /// Whether packets are tracked although no rule asks for it.
     pub always_track: bool,
@@ -62,7 +62,7 @@ pub struct Engine {
     pub(crate) policy: Reader<Policy>,
     conntrack: Conntrack,
     /// Set by the first policy that asks for it, and then for good: a flow that was not watched for a while would be
-    /// taken for out of its window.
+    /// taken for out of its window. Set from the start where there are flows from the start, for the same reason.
     tracks: bool,
     /// Whether flows wait to be removed whose time has come.
     overdue: bool,
@@ -81,6 +81,15 @@ pub struct Engine {
     levels: (usize, usize),
     published: Arc<PublishedCounters>,
     batch: Box<Batch>,
+}
+
+/// What is left of an engine that has ended.
+#[derive(Debug)]
+pub struct Remains {
+    /// All of its frames.
+    pub pool: FramePool,
+    /// Its flows, as of its last poll.
+    pub conntrack: Conntrack,
 }
 
 /// What a poll did.
@@ -106,8 +115,8 @@ impl Engine {
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
             policy: config.policy.reader(),
+            tracks: config.always_track || !config.conntrack.is_empty(),
             conntrack: config.conntrack,
-            tracks: config.always_track,
             overdue: false,
             resolver: config.resolver,
             pool: config.pool,
@@ -262,9 +271,9 @@ impl Engine {
     }
 
     /// Ends the engine: ports are closed, held packets dropped; the pool with all of its frames is given
-    /// back.
+    /// back, and the flows.
     #[must_use]
-    pub fn shut_down(mut self) -> FramePool {
+    pub fn shut_down(mut self) -> Remains {
         for index in (0..crate::port::PORTS_MAX).filter_map(PortIndex::new) {
             self.ports.close(index, &mut self.pool, &mut self.counters, self.now_ns);
         }
@@ -285,7 +294,7 @@ impl Engine {
         }
         self.pool.collect_returns();
         self.publish();
-        self.pool
+        Remains { pool: self.pool, conntrack: self.conntrack }
     }
 
     fn receive(&mut self, place: usize) -> u64 {

@@ -196,7 +196,6 @@ mod tests {
             protocol in prop::sample::select(vec![1_u8, 6, 17, 58, 89]), seed: [u64; 4],
         ) {
             let hash = FlowHash::new(seed, 3);
-            #[expect(clippy::cast_possible_truncation, reason = "the upper 32 bits")]
             let address = |bits: u128| if six {
                 IpAddr::V6(bits.into())
             } else {

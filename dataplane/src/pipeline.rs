@@ -1,10 +1,16 @@
 //! The stages in order.
 //!
 //! ```text
-//! receive -> parse -> name -> hand_over -> reassemble -> track -> route -> decide -> confirm -> answer -> emit -> transmit
-//!                        |           ^                           |                   |
-//!                        v           '---- put off: one by one --'                   +-> hold (next hop unknown)
-//!                  other worker's inbox                                              '-> drop, counted by reason
+//! receive -> parse -> name -> hand_over -> reassemble
+//!                              |
+//!                              v                  .---- put off: one by one ----.
+//!                        other worker's inbox     v                             |
+//!                                               track -> route -> decide -> confirm
+//!                                                                               |
+//!                 transmit <- emit <- answer <----------------------------------'
+//!                              |
+//!                              +-> hold (next hop unknown)
+//!                              '-> drop, counted by reason
 //! ```
 //!
 //! The order is netfilter's: `track` moves the state of a flow before the rules see the packet, `confirm` puts a new

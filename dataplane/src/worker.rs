@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::engine::{Engine, Work};
+use crate::engine::{Engine, Remains, Work};
 use crate::errand::{Errand, Task};
-use crate::frame::FramePool;
 use crate::idle::{Idle, IdleConfig, Step};
 use crate::port::{Port, PortIndex};
 use crate::telemetry::{Counter, LatencyRecorder, PublishedCounters};
@@ -109,7 +108,7 @@ pub struct Worker {
     orders_given: Mutex<u64>,
     /// The errand, unless the worker has it. Locked while it is under way: one at a time.
     errand: Mutex<Option<Box<Errand>>>,
-    thread: Mutex<Option<JoinHandle<FramePool>>>,
+    thread: Mutex<Option<JoinHandle<Remains>>>,
 }
 
 /// A worker did not carry out an order in time.
@@ -291,10 +290,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops the thread and takes over its frames; `None` if the thread had panicked, was stopped before,
+    /// Stops the thread and takes over its frames and flows; `None` if the thread had panicked, was stopped before,
     /// or does not take the order within `patience`.
     #[must_use]
-    pub fn stop(&self, patience: Duration) -> Option<FramePool> {
+    pub fn stop(&self, patience: Duration) -> Option<Remains> {
         match self.order(Order::Stop, patience) {
             Err(OrderError::TimedOut(_)) => return None,
             // One that has stopped already needs no order.
@@ -324,7 +323,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn run(self, mut engine: Engine) -> FramePool {
+    fn run(self, mut engine: Engine) -> Remains {
         if let Some(core) = self.config.core {
             let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
             self.shared.pinned.store(pinned, Ordering::Relaxed);

@@ -27,6 +27,9 @@ pub struct Status {
     pub policy_epoch: u64,
     /// Rules in all chains.
     pub rules: u64,
+    /// Whether packets are tracked: some rule has asked for it, or the configuration does.
+    #[serde(default)]
+    pub tracking: bool,
     /// Where the frames are.
     pub frames: FrameStatus,
     /// What an operator should know now, worst first; empty if all is well.

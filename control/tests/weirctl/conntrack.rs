@@ -254,6 +254,48 @@ fn broken_pages_end_the_listing() {
     assert!(stderr.contains("the daemon's answer cannot be read"), "{stderr}");
 }
 
+/// What a reader who pauses finds: the daemon has hung up on the silent client meanwhile.
+#[test]
+fn a_daemon_that_hangs_up_between_two_pages_is_asked_on() {
+    let one_a_connection = |answer: fn(u32) -> Reply, connections_max: u32| {
+        let mut connection = 0;
+        Daemon::with(move |stream| {
+            connection += 1;
+            let _ = read_frame(stream, REQUEST_BYTES_MAX);
+            if connection <= connections_max {
+                let response = Response::new(Ok(answer(connection)));
+                let _ = write_message(stream, &response, REPLY_BYTES_MAX);
+            }
+        })
+    };
+    let page = |connection: u32| {
+        let next = ConntrackCursor { worker: 0, slot: connection };
+        let (flows, next) = (vec![flow(connection - 1)], (connection < 3).then_some(next));
+        Reply::ConntrackPage(ConntrackPage { flows, next })
+    };
+    let daemon = one_a_connection(page, 3);
+    let listed = weirctl(&daemon.socket(), "conntrack list");
+    assert_eq!(listed, shown(0, &LINES, "3 flow entries have been shown."));
+    // One that has gone for good is not asked for ever.
+    let daemon = one_a_connection(page, 2);
+    let (status, stdout, stderr) = weirctl(&daemon.socket(), "conntrack list");
+    assert_eq!((status, stdout), (1, LINES[..2].concat()));
+    assert!(stderr.contains("the daemon closed the connection"), "{stderr}");
+    // Events of the time in between are nobody's; that is told.
+    let event = |connection: u32| {
+        let event = FlowEvent { event: FlowEventKind::New, flow: flow(connection - 1) };
+        Reply::ConntrackEvents(ConntrackEvents { events: vec![event], lost: 0 })
+    };
+    let daemon = one_a_connection(event, 2);
+    let (status, stdout, stderr) = weirctl(&daemon.socket(), "conntrack events");
+    assert_eq!((status, stdout.lines().count()), (1, 2));
+    let told = "weirctl: events were lost: they were not read until the daemon hung up\n";
+    assert!(stderr.starts_with(told), "{stderr}");
+    let daemon = one_a_connection(event, 2);
+    let (_, json, _) = weirctl(&daemon.socket(), "--json conntrack events");
+    assert_eq!(json.lines().nth(1), Some("{\"lost\":null}"));
+}
+
 #[test]
 fn a_daemon_of_version_1_is_named() {
     let old = Daemon::with(|stream| {

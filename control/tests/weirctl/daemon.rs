@@ -127,6 +127,7 @@ pub(crate) fn status() -> Status {
         policy_epoch: 3,
         rules: 12,
         frames: FrameStatus { capacity: 8_192, pool: 4_000, lent: 4_180, held: 2, in_flight: 10 },
+        tracking: false,
         warnings: vec!["one core is shared".to_owned()],
     }
 }

@@ -1,12 +1,15 @@
 //! `[conntrack]`: netfilter's knobs under their names, and the sizes of the flow table.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 
 use super::{ConfigError, range, refuse};
 use crate::conntrack::{FLOWS_MAX_LIMIT, Settings, TIMEOUT_S_MAX, TcpState};
 
 /// Connection tracking as configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackSettings {
     /// Whether packets are tracked although no rule asks for it.
     pub always_track: bool,
@@ -16,6 +19,8 @@ pub struct ConntrackSettings {
     pub half_open_max: u32,
     /// Netfilter's knobs.
     pub settings: Settings,
+    /// Where flows stand between an orderly end and the next start; `None`: nowhere.
+    pub snapshot: Option<PathBuf>,
 }
 
 impl ConntrackSettings {
@@ -33,6 +38,7 @@ pub(super) struct FileConntrack {
     track: Option<String>,
     flows_max: Option<i64>,
     half_open_max: Option<i64>,
+    snapshot: Option<PathBuf>,
     checksum: Option<bool>,
     tcp_loose: Option<bool>,
     tcp_be_liberal: Option<bool>,
@@ -76,7 +82,9 @@ impl FileConntrack {
             Some(value) => range("conntrack.half_open_max", value, 1, flows_max.into())?,
             None => flows_max / 2,
         };
-        Ok(ConntrackSettings { always_track, flows_max, half_open_max, settings: self.settings()? })
+        let snapshot = self.snapshot.as_deref().map(snapshot).transpose()?;
+        let settings = self.settings()?;
+        Ok(ConntrackSettings { always_track, flows_max, half_open_max, settings, snapshot })
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
@@ -130,7 +138,74 @@ impl FileConntrack {
     }
 }
 
+/// The ending of a snapshot's name while it is written.
+pub const SNAPSHOT_SUFFIX_NEW: &str = ".new";
+
+/// The ending of a snapshot's name that was refused.
+pub const SNAPSHOT_SUFFIX_REFUSED: &str = ".refused";
+
+/// Longest name of a file (NAME_MAX in linux/limits.h), and longest path, with its final zero (PATH_MAX).
+const NAME_BYTES_MAX: usize = 255;
+const PATH_BYTES_MAX: usize = 4096;
+
+fn snapshot(path: &Path) -> Result<PathBuf, ConfigError> {
+    let bytes = path.as_os_str().as_bytes();
+    let name_max = NAME_BYTES_MAX - SNAPSHOT_SUFFIX_REFUSED.len();
+    let path_max = PATH_BYTES_MAX - 1 - SNAPSHOT_SUFFIX_REFUSED.len();
+    let names_a_file = path.file_name().is_some_and(|name| {
+        // `file_name` overlooks a slash, or a dot, at the end.
+        name.len() <= name_max && bytes.ends_with(name.as_bytes())
+    });
+    if path.is_absolute() && names_a_file && bytes.len() <= path_max && !bytes.contains(&0) {
+        return Ok(path.to_owned());
+    }
+    let allowed = format!("the absolute path of a file, whose name has at most {name_max} bytes");
+    refuse("conntrack.snapshot", format!("{:?}", path.display().to_string()), allowed)
+}
+
 fn seconds(name: &str, given: Option<i64>, default: u32) -> Result<u32, ConfigError> {
     let Some(value) = given else { return Ok(default) };
     range(&format!("conntrack.{name}_s"), value, 1, TIMEOUT_S_MAX.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot_of(value: &str) -> Result<Option<PathBuf>, String> {
+        let file: FileConntrack = toml::from_str(&format!("snapshot = {value}")).expect("TOML");
+        file.check().map(|settings| settings.snapshot).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_snapshot_has_an_absolute_path_to_a_file() {
+        assert_eq!(FileConntrack::default().check().expect("right").snapshot, None);
+        let longest = format!("/{}", "n".repeat(247));
+        for good in ["/var/lib/weir/flows.snapshot", "/f", "/a/../b", "/a b/é", &longest] {
+            let path = snapshot_of(&format!("\"{good}\"")).expect(good);
+            assert!(path.is_some_and(|path| path.is_absolute()));
+        }
+        let too_long = format!("{longest}n");
+        let too_deep = format!("{}/f", "/folder".repeat(600));
+        for bad in [
+            "",
+            "flows",
+            "./flows",
+            "../flows",
+            "/",
+            "/a/",
+            "/a/.",
+            "/a/..",
+            r"/a\u0000b",
+            &too_long,
+            &too_deep,
+        ] {
+            let error = snapshot_of(&format!("\"{bad}\"")).expect_err(bad);
+            for word in ["conntrack.snapshot", "absolute path", "247 bytes"] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+        let number: Result<FileConntrack, _> = toml::from_str("snapshot = 1");
+        assert!(number.is_err());
+    }
 }

@@ -8,18 +8,28 @@ use super::settings::Timeouts;
 use super::{Kind, Step};
 
 /// Younger than this, an answered UDP flow may be a single question and its answer.
-const STREAM_AGE: Ticks = Ticks::from_seconds(2);
+pub(super) const STREAM_AGE: Ticks = Ticks::from_seconds(2);
 
 /// Prepares a new flow; false if this packet cannot begin one. Of ICMP only queries can.
 pub(super) fn begin(flow: &mut Flow, packet: &Packet<'_>, now: Time) -> bool {
     match flow.bits.kind() {
         Kind::Udp => flow.last_end = now.after(STREAM_AGE).bits(),
-        // Echo, timestamp, information, address mask; echo and node information.
-        Kind::Icmp => return matches!(packet.l4, [8 | 13 | 15 | 17, ..]),
-        Kind::Icmpv6 => return matches!(packet.l4, [128 | 139, ..]),
+        kind @ (Kind::Icmp | Kind::Icmpv6) => {
+            return packet.l4.first().is_some_and(|icmp_type| is_query(kind, *icmp_type));
+        }
         Kind::Tcp | Kind::Gre | Kind::Other | Kind::Free => {}
     }
     true
+}
+
+/// Whether an ICMP message of this type asks for an answer: echo, timestamp, information, address mask; echo and node
+/// information.
+pub(super) fn is_query(kind: Kind, icmp_type: u8) -> bool {
+    match kind {
+        Kind::Icmp => matches!(icmp_type, 8 | 13 | 15 | 17),
+        Kind::Icmpv6 => matches!(icmp_type, 128 | 139),
+        Kind::Tcp | Kind::Udp | Kind::Gre | Kind::Other | Kind::Free => false,
+    }
 }
 
 /// Takes a packet of the flow in.
@@ -27,7 +37,8 @@ pub(super) fn follow(flow: &mut Flow, packet: &Packet<'_>, timeouts: &Timeouts, 
     let answered = flow.bits.has(Bits::SEEN_REPLY);
     Step::Live(match flow.bits.kind() {
         Kind::Udp if udp_datagram(packet.l4).is_none() => return Step::Invalid,
-        Kind::Udp if answered && now.since(Time::from_bits(flow.last_end)) > 0 => {
+        // Once a stream, always one: the moment itself would come round again after 24 days.
+        Kind::Udp if answered && (flow.bits.has(Bits::ASSURED) || is_old(flow, now)) => {
             flow.bits.set(Bits::ASSURED, true);
             timeouts.udp_stream
         }
@@ -41,4 +52,9 @@ pub(super) fn follow(flow: &mut Flow, packet: &Packet<'_>, timeouts: &Timeouts, 
         Kind::Gre => timeouts.gre,
         Kind::Tcp | Kind::Other | Kind::Free => timeouts.generic,
     })
+}
+
+/// Whether a UDP flow is older than a question and its answer.
+fn is_old(flow: &Flow, now: Time) -> bool {
+    now.since(Time::from_bits(flow.last_end)) > 0
 }

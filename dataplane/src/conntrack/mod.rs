@@ -12,17 +12,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`packet`] | a datagram as connection tracking sees it |
-//! | [`tuple`] | what names a direction of a flow |
-//! | [`tracker`] | [`Conntrack`]: one worker's flows; what becomes of a packet |
-//! | [`room`] | how flows come into the table and leave it |
-//! | [`query`] | what others ask |
-//! | [`wanted`] | a tuple, ready to be compared with flows |
-//! | [`table`], [`flow`], [`wheel`], [`clock`] | where they are kept, what is kept, how they end |
-//! | [`pending`] | flows that this batch begins |
-//! | [`tcp`], [`datagram`] | protocols, as functions of flow, packet and time |
-//! | [`settings`] | netfilter's knobs |
-//! | [`view`], [`stats`], [`event`] | what others may see |
+//! | `packet` | a datagram as connection tracking sees it |
+//! | `tuple` | what names a direction of a flow |
+//! | `tracker` | [`Conntrack`]: one worker's flows; what becomes of a packet |
+//! | `room` | how flows come into the table and leave it |
+//! | `query` | what others ask |
+//! | `wanted` | a tuple, ready to be compared with flows |
+//! | `table`, `flow`, `wheel`, `clock` | where they are kept, what is kept, how they end |
+//! | `pending` | flows that this batch begins |
+//! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
+//! | `settings` | netfilter's knobs |
+//! | `snapshot` | a table's flows as a file, for the next process |
+//! | `view`, `stats`, `event` | what others may see |
 //!
 //! # Differences from netfilter, all on purpose
 //!
@@ -33,7 +34,8 @@
 //!   flow that is not closing never gives way; the new packet is dropped then (`flow_table_full`).
 //! * **Half-open connections** have a limit of their own ([`ConntrackConfig::half_open_max`]), above which they
 //!   displace each other.
-//! * **SCTP and DCCP** are tracked by addresses (SCTP: and ports) with the generic timeout, without their states.
+//! * **SCTP and UDP-Lite** are tracked with the generic timeout (SCTP by ports, too), without their states and checks.
+//!   The kernel tracks both; DCCP it knows no more.
 //! * **No helpers, no expectations, no NAT, no zones, no accounting.** RELATED are ICMP errors only.
 //! * A flow is kept in one place for both directions, so `found`, `search_restart` and `clash_resolve` stay 0.
 //! * Timeouts are at most [`TIMEOUT_S_MAX`] seconds.
@@ -47,6 +49,7 @@ mod pending;
 mod query;
 mod room;
 mod settings;
+pub mod snapshot;
 mod stats;
 mod table;
 mod tcp;

@@ -19,7 +19,7 @@ const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
 const ICMP_TYPE_MAX: u8 = 18;
 const ICMP_EXT_ECHO: [u8; 2] = [42, 43];
 
-const SCTP: u8 = 132;
+pub(super) const SCTP: u8 = 132;
 
 const GRE_VERSION: u8 = 7;
 const GRE_PPP: [u8; 2] = [0x88, 0x0b];

@@ -2,7 +2,7 @@
 
 use super::clock::{Ticks, Time};
 use super::event::{EventKind, FlowEvent};
-use super::flow::{Bits, Flow};
+use super::flow::{Aside, Bits, Flow};
 use super::pending::Fate;
 use super::table::{Search, Standing, Victim};
 use super::tcp::TcpState;
@@ -34,27 +34,41 @@ impl Conntrack {
             self.stats.insert_failed += 1;
             self.stats.drop += 1;
         })?;
-        let mut flow = entry.flow;
-        let deadline = self.now.after(entry.timeout);
-        flow.bits.set_deadline(deadline);
-        let Family { table, wheel } = &mut self.families[family];
-        let Some(found) = table.insert(entry.hash, &flow, standing) else {
-            return Err(Refused::TableFull);
-        };
-        if let Some(addresses6) = entry.addresses6 {
-            table.addresses6[found as usize] = addresses6;
-        }
-        let aside = &mut table.asides[found as usize];
-        (aside.retrans, aside.last_scale, aside.last_flags) =
-            (entry.aside.retrans, entry.aside.last_scale, entry.aside.last_flags);
-        wheel.link(&mut table.asides, found, deadline);
-        self.stats.insert += 1;
-        let id = self.id(family, found);
+        let id =
+            self.put_in(entry.hash, &entry.flow, entry.aside, entry.addresses6, entry.timeout)?;
         if let Some(entry) = self.pending.get_mut(at) {
             entry.fate = Fate::Confirmed(id);
         }
-        self.note(EventKind::New, family, found);
         Ok(())
+    }
+
+    /// Puts a flow in that lives for so long from now on.
+    pub(super) fn put_in(
+        &mut self,
+        hash: u64,
+        flow: &Flow,
+        known: Aside,
+        addresses6: Option<[u128; 2]>,
+        life: Ticks,
+    ) -> Result<FlowId, Refused> {
+        let family = usize::from(addresses6.is_some());
+        let deadline = self.now.after(life);
+        let mut flow = *flow;
+        flow.bits.set_deadline(deadline);
+        let Family { table, wheel } = &mut self.families[family];
+        let place = table.insert(hash, &flow, standing(&flow)).ok_or(Refused::TableFull)?;
+        if let (Some(own), Some(addresses6)) =
+            (table.addresses6.get_mut(place as usize), addresses6)
+        {
+            *own = addresses6;
+        }
+        let aside = &mut table.asides[place as usize];
+        (aside.retrans, aside.last_scale, aside.last_flags) =
+            (known.retrans, known.last_scale, known.last_flags);
+        wheel.link(&mut table.asides, place, deadline);
+        self.stats.insert += 1;
+        self.note(EventKind::New, family, place);
+        Ok(self.id(family, place))
     }
 
     /// Looks at up to `budget` flows whose time may have come, and removes those whose time has. Returns how many it
@@ -169,7 +183,7 @@ impl Conntrack {
 }
 
 /// Who gives way first when the table is full.
-fn standing(flow: &Flow) -> Standing {
+pub(super) fn standing(flow: &Flow) -> Standing {
     let assured = flow.bits.has(Bits::ASSURED);
     let state = flow.bits.state();
     let tcp = flow.bits.kind() == Kind::Tcp;

@@ -11,7 +11,7 @@ pub const TIMEOUT_S_MAX: u32 = 1_000_000;
 /// All settings of connection tracking. Timeouts are in seconds, 1 to [`TIMEOUT_S_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// `tcp_timeout_*`, by state; see [`Settings::tcp_timeout`].
+    /// `tcp_timeout_*`, by state; see [`Settings::tcp_timeout_s`].
     pub tcp_timeouts_s: [u32; TcpState::COUNT],
     /// `tcp_timeout_max_retrans`: at most this long after [`Settings::tcp_max_retrans`] equal segments, or with
     /// a window of zero.

@@ -96,13 +96,11 @@ impl Bucket {
 #[inline]
 fn lanes_equal(word: u64, tag: u16) -> u8 {
     const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-    let difference = word ^ u64::from(tag) * 0x0001_0001_0001_0001;
+    let difference = word ^ (u64::from(tag) * 0x0001_0001_0001_0001);
     let nonzero = ((difference & LOW) + LOW) | difference;
     let zero = (!nonzero & !LOW) >> 15;
-    #[expect(clippy::cast_possible_truncation, reason = "masked to four bits")]
-    let together =
-        (zero.wrapping_mul((1 << 48) | (1 << 33) | (1 << 18) | (1 << 3)) >> 48 & 0xf) as u8;
-    together
+    let gathered = zero.wrapping_mul((1 << 48) | (1 << 33) | (1 << 18) | (1 << 3));
+    (gathered >> 48 & 0xf) as u8
 }
 
 /// The tag of a hash: 16 of its bits, but never 0.

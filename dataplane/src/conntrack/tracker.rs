@@ -18,7 +18,7 @@ use super::{CtState, Direction, FlowRef, Kind, Step, Tracked, datagram};
 use crate::handover::FlowHash;
 
 /// Most flows of one worker and family: ids of places have 31 bits, and both families share them.
-pub const FLOWS_MAX_LIMIT: u32 = 1 << 29;
+pub const FLOWS_MAX_LIMIT: u32 = 1 << 26;
 
 /// What a worker's connection tracking is made of.
 #[derive(Debug, Clone)]
@@ -116,6 +116,11 @@ impl Conntrack {
             events: config.events.clone(),
             watched: false,
         }
+    }
+
+    /// Sets where events go.
+    pub fn set_events(&mut self, events: Option<Arc<EventQueue>>) {
+        self.events = events;
     }
 
     /// Sets the time for all that follows. It must not go back.

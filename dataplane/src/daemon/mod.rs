@@ -9,9 +9,11 @@
 //!
 //! Order of the start: what can fail without touching anything comes first (configuration, control
 //! socket, tables of the kernel), then the sockets and programs on all ports, then the workers, then
-//! "ready". Order of the end: programs first, so that no packet is on its way to a socket that is closing.
+//! "ready". Order of the end: programs first, so that no packet is on its way to a socket that is closing;
+//! then the workers, and last their flows go into a file (`flows.rs`).
 
 mod conntrack;
+mod flows;
 mod report;
 mod rules;
 mod server;
@@ -63,6 +65,9 @@ pub enum DaemonError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// There is no memory for the tables that the configuration asks for.
+    #[error("not enough memory: {0}")]
+    Memory(String),
     /// A thread or descriptor is not to be had.
     #[error("the system gives no {what}: {source}")]
     System {
@@ -104,6 +109,9 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]; nothing is left behind then.
     pub fn start(config: Config) -> Result<Self, DaemonError> {
+        if let Some(trouble) = config.memory_trouble() {
+            return Err(DaemonError::Memory(trouble));
+        }
         let server = Server::bind(&config.control)?;
         let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;
         let host = host_addresses(&mirror.forwarding().current());
@@ -116,6 +124,8 @@ impl Daemon {
             ports: config.interfaces.len(),
         };
         let rules = Rules::new(config.cores.len(), config.interfaces.clone(), config.policy);
+        // Before anything stands still: with many flows this takes a while.
+        let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
         for (rung, why) in &opened.refused {
             tracing::info!("{rung} is not possible here: {why}");
@@ -123,14 +133,15 @@ impl Daemon {
         let frames = opened.frames.len();
         let (mut ports, sockets): (Vec<_>, Vec<_>) = opened.ports.into_iter().unzip();
         let events = Events::new(config.cores.len());
-        let workers = start_workers(&config, &rules, &mirror, &events, opened.frames)
-            .and_then(|workers| {
-                for (port, sockets) in ports.iter().zip(sockets) {
-                    hand_out(&workers, port, sockets, &bank, &opened.memory)?;
-                }
-                Ok(workers)
-            })
-            .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
+        let workers =
+            start_workers(&config, &rules, &mirror, &events, opened.frames, (flow_hash, tables))
+                .and_then(|workers| {
+                    for (port, sockets) in ports.iter().zip(sockets) {
+                        hand_out(&workers, port, sockets, &bank, &opened.memory)?;
+                    }
+                    Ok(workers)
+                })
+                .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
         let mut slots = Vec::new();
         for port in ports {
             tracing::info!(
@@ -167,6 +178,7 @@ impl Daemon {
         let mut daemon =
             Self { shared, bank, memory, rung, mirror, server, host, troubles: Vec::new() };
         daemon.look_at_links();
+        restored.conclude().into_iter().for_each(|warning| daemon.warn(warning));
         Ok(daemon)
     }
 
@@ -209,13 +221,40 @@ impl Daemon {
                 port.close();
             }
         }
+        let mut tables = Vec::new();
         for worker in &shared.workers {
-            if worker.stop(ORDER_PATIENCE).is_none() {
-                tracing::error!("worker {} did not stop in order", worker.id());
+            match worker.stop(ORDER_PATIENCE) {
+                Some(remains) => tables.push(remains.conntrack),
+                None => tracing::error!("worker {} did not stop in order", worker.id()),
             }
         }
         drop(mirror);
+        // Also after the death of one worker: nobody but their owner has touched the others' flows.
+        if let Some(path) =
+            shared.config.conntrack.snapshot.as_deref().filter(|_| !tables.is_empty())
+        {
+            flows::keep(path, &tables);
+        }
     }
+}
+
+/// The hash of all flows, and a table for each worker, with the flows of the last snapshot.
+fn begin_flows(config: &Config) -> (FlowHash, Vec<Conntrack>, flows::Restored) {
+    let count = config.cores.len();
+    // Whoever knows the seed can choose flows that all meet on one worker: it is drawn anew at each start.
+    let keys = RandomState::new();
+    let flow_hash = FlowHash::new([0, 1, 2, 3].map(|word: u64| keys.hash_one(word)), count);
+    let conntrack = ConntrackConfig {
+        flows_max: ConntrackSettings::share(config.conntrack.flows_max, count),
+        flows6_max: 0,
+        half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
+        settings: config.conntrack.settings,
+        flow_hash: flow_hash.clone(),
+        events: None,
+    };
+    let path = config.conntrack.snapshot.as_deref();
+    let (tables, restored) = flows::tables(&conntrack, count, path, config.on_exit);
+    (flow_hash, tables, restored)
 }
 
 fn start_workers(
@@ -224,32 +263,23 @@ fn start_workers(
     mirror: &Mirror,
     events: &Events,
     frames: Vec<crate::frame::Frame>,
+    (flow_hash, tables): (FlowHash, Vec<Conntrack>),
 ) -> Result<Vec<Worker>, DaemonError> {
     let count = config.cores.len();
     let inboxes = Inboxes::new(count, INBOX_PACKETS_MAX)
         .map_err(|source| DaemonError::System { what: "eventfd", source })?;
-    // Whoever knows the seed can choose flows that all meet on one worker: it is drawn anew at each start.
-    let keys = RandomState::new();
-    let flow_hash = FlowHash::new([0, 1, 2, 3].map(|word: u64| keys.hash_one(word)), count);
     let pools = FramePool::split(frames, count);
-    let mut conntrack = ConntrackConfig {
-        flows_max: ConntrackSettings::share(config.conntrack.flows_max, count),
-        flows6_max: 0,
-        half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
-        settings: config.conntrack.settings,
-        flow_hash: flow_hash.clone(),
-        events: None,
-    };
     let mut workers = Vec::with_capacity(count);
-    for ((id, pool), core) in pools.into_iter().enumerate().zip(&config.cores) {
-        conntrack.events = events.queue(id);
+    let shares = pools.into_iter().zip(tables).zip(&config.cores);
+    for (id, ((pool, mut conntrack), core)) in shares.enumerate() {
+        conntrack.set_events(events.queue(id));
         let engine = Engine::new(EngineConfig {
             worker: id,
             flow_hash: flow_hash.clone(),
             inboxes: inboxes.clone(),
             forwarding: Arc::clone(mirror.forwarding()),
             policy: Arc::clone(rules.policy()),
-            conntrack: Conntrack::new(&conntrack),
+            conntrack,
             always_track: config.conntrack.always_track,
             resolver: mirror.resolver(),
             pool,

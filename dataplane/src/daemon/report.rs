@@ -20,9 +20,9 @@ use crate::worker::{State, Worker};
 
 /// How the daemon is.
 pub(crate) fn status(shared: &Shared) -> Status {
-    let (rules, policy_epoch) = {
+    let (rules, policy_epoch, tracked) = {
         let rules = shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        (rules.len() as u64, rules.policy().epoch())
+        (rules.len() as u64, rules.policy().epoch(), rules.have_tracked())
     };
     let counters = shared.workers.iter().map(|worker| worker.counters().read());
     let level = |sum: &Counters, counter| sum.get(counter);
@@ -42,6 +42,7 @@ pub(crate) fn status(shared: &Shared) -> Status {
         ports: ports(shared),
         policy_epoch,
         rules,
+        tracking: tracked || shared.config.conntrack.always_track,
         frames: FrameStatus {
             capacity,
             pool,

@@ -23,6 +23,8 @@ pub struct Rules {
     compiler: Compiler,
     policy: Arc<Published<Policy>>,
     retired: Retired<Policy>,
+    /// Whether any policy so far asked for connection tracking: workers track from then on.
+    tracked: bool,
 }
 
 impl Rules {
@@ -38,13 +40,19 @@ impl Rules {
         let mut compiler = Compiler::new(workers, port_names);
         let policy = compiler.compile(&ruleset).expect("an empty rule set can be compiled");
         let policy = Arc::new(Published::new(policy));
-        Self { ruleset, compiler, policy, retired: Retired::default() }
+        Self { ruleset, compiler, policy, retired: Retired::default(), tracked: false }
     }
 
     /// Where workers find the policy.
     #[must_use]
     pub fn policy(&self) -> &Arc<Published<Policy>> {
         &self.policy
+    }
+
+    /// Whether some rule has asked for connection tracking since the start.
+    #[must_use]
+    pub fn have_tracked(&self) -> bool {
+        self.tracked
     }
 
     /// Rules in all chains.
@@ -81,6 +89,7 @@ impl Rules {
                 .compiler
                 .compile(&candidate)
                 .map_err(|error| Failure::Other { reason: error.to_string() })?;
+            self.tracked |= policy.tracks();
             let (published, old) = self.policy.publish(policy);
             self.retired.push(old);
             epoch = published;

@@ -55,7 +55,7 @@ impl Daemon {
     }
 
     /// Tells the operator, once: in the log, and in `weirctl status` as long as there is room.
-    fn warn(&self, what: String) {
+    pub(super) fn warn(&self, what: String) {
         /// Warnings kept for `weirctl status`.
         const WARNINGS_MAX: usize = 32;
         let mut warnings = self.shared.warnings();

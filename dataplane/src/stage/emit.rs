@@ -52,12 +52,7 @@ pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
         let ingress = batch.ingress[i];
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
-            Verdict::HandOver(worker) => {
-                match inboxes.send(worker, HandedOver { frame, ingress }) {
-                    Ok(()) => emitter.counters.add(Counter::HandedOut, 1),
-                    Err(back) => emitter.drop_frame(back.frame, DropReason::HandOverFull),
-                }
-            }
+            Verdict::HandOver(worker) => emitter.hand_over(frame, ingress, worker, inboxes),
             Verdict::Forward(port) => {
                 let headers = &batch.headers[i];
                 finish_l3(&mut frame, headers);
@@ -87,12 +82,7 @@ fn emit_datagram(
         let Some(mut frame) = frame.or_else(|| first.take()) else { continue };
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
-            Verdict::HandOver(worker) => {
-                match inboxes.send(worker, HandedOver { frame, ingress }) {
-                    Ok(()) => emitter.counters.add(Counter::HandedOut, 1),
-                    Err(back) => emitter.drop_frame(back.frame, DropReason::HandOverFull),
-                }
-            }
+            Verdict::HandOver(worker) => emitter.hand_over(frame, ingress, worker, inboxes),
             Verdict::Forward(port) => {
                 finish_l3(&mut frame, &headers);
                 let mtu = batch.mtu[i];
@@ -135,6 +125,14 @@ impl Emitter<'_> {
     pub fn drop_frame(&mut self, frame: Frame, reason: DropReason) {
         self.counters.drop_one(reason);
         self.pool.put(frame);
+    }
+
+    /// Gives a packet to the worker of its flow, as it came.
+    fn hand_over(&mut self, frame: Frame, ingress: PortIndex, worker: usize, inboxes: &Inboxes) {
+        match inboxes.send(worker, HandedOver { frame, ingress }) {
+            Ok(()) => self.counters.add(Counter::HandedOut, 1),
+            Err(back) => self.drop_frame(back.frame, DropReason::HandOverFull),
+        }
     }
 
     /// Sends a packet that is complete but for its Ethernet header, or holds it until its next hop is

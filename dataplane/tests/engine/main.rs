@@ -14,6 +14,7 @@
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
+//! | `snapshot` | flows that go on in another process |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
 //! | `threads` | workers as they run |
@@ -31,6 +32,7 @@ mod packet;
 mod reasons;
 mod refuse;
 mod rules;
+mod snapshot;
 mod spec;
 mod threads;
 mod track;

@@ -85,7 +85,7 @@ impl Running {
         let memory = Arc::clone(&self.world.memory);
         let pools: Vec<_> = self.workers.into_iter().map(|worker| worker.stop(PATIENCE)).collect();
         let mut pools: Vec<FramePool> =
-            pools.into_iter().map(|pool| pool.expect("no panic")).collect();
+            pools.into_iter().map(|remains| remains.expect("no panic").pool).collect();
         pools.iter_mut().for_each(FramePool::collect_returns);
         assert_eq!(pools.iter().map(FramePool::available).sum::<usize>(), chunks);
         drop((pools, self.world));
@@ -345,7 +345,8 @@ fn stop_one_after_the_other(running: Running) {
     let Running { world, workers } = running;
     let memory = Arc::clone(&world.memory);
     let pools: Vec<_> = workers.into_iter().map(|worker| worker.stop(PATIENCE)).collect();
-    let mut pools: Vec<FramePool> = pools.into_iter().map(|pool| pool.expect("no panic")).collect();
+    let mut pools: Vec<FramePool> =
+        pools.into_iter().map(|remains| remains.expect("no panic").pool).collect();
     let chunks = world.sizes.chunks as usize;
     for (worker, pool) in pools.iter_mut().enumerate() {
         while let Some(packet) = world.inboxes.take(worker) {

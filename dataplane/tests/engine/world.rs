@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
 use weir_control::ruleset::{Counters as RuleCount, RuleId, Ruleset};
-use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
+use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
@@ -113,6 +113,8 @@ pub(crate) struct Sizes {
     pub(crate) half_open: u32,
     /// Whether packets are tracked although no rule asks for it.
     pub(crate) always_track: bool,
+    /// Of the hash that finds a flow's worker.
+    pub(crate) seed: u64,
 }
 
 impl Sizes {
@@ -126,16 +128,24 @@ impl Sizes {
         flows: 512,
         half_open: 512,
         always_track: false,
+        seed: 1,
     };
     pub(crate) const TWO: Self = Self { workers: 2, ..Self::ONE };
 
-    fn conntrack(self, flow_hash: &FlowHash) -> ConntrackConfig {
-        ConntrackConfig {
+    pub(crate) fn flow_hash(self) -> FlowHash {
+        FlowHash::new([self.seed, 2, 3, 4], self.workers)
+    }
+
+    /// A table for each worker.
+    pub(crate) fn tables(self, settings: Settings) -> Vec<Conntrack> {
+        let config = ConntrackConfig {
             flows_max: self.flows,
             half_open_max: self.half_open,
-            flow_hash: flow_hash.clone(),
+            settings,
+            flow_hash: self.flow_hash(),
             ..ConntrackConfig::default()
-        }
+        };
+        (0..self.workers).map(|_| Conntrack::new(&config)).collect()
     }
 }
 
@@ -175,26 +185,32 @@ impl World {
     }
 
     pub(crate) fn over(sizes: Sizes, forwarding: Forwarding) -> Self {
+        Self::with(sizes, forwarding, sizes.tables(Settings::default()))
+    }
+
+    /// With flows that are known already, in a table for each worker.
+    pub(crate) fn with(sizes: Sizes, forwarding: Forwarding, tables: Vec<Conntrack>) -> Self {
         let area = AreaConfig { chunk_bytes: 2048, chunks: sizes.chunks, huge_pages: false };
         let (memory, frames) = Memory::new(Area::new(&area).expect("memory"));
         let inboxes = Inboxes::new(sizes.workers, sizes.inbox).expect("file descriptors");
         let forwarding = Arc::new(Published::new(forwarding));
         let policy = Arc::new(Published::new(Policy::accept_all(sizes.workers)));
         let resolver = Resolver::new().expect("a file descriptor");
-        let flow_hash = FlowHash::new([1, 2, 3, 4], sizes.workers);
+        let flow_hash = sizes.flow_hash();
         let wires: Vec<Vec<Wire>> =
             (0..sizes.workers).map(|_| PORTS.map(|_| Wire::default()).into()).collect();
         let engines: Vec<_> = FramePool::split(frames, sizes.workers)
             .into_iter()
+            .zip(tables)
             .enumerate()
-            .map(|(worker, pool)| {
+            .map(|(worker, (pool, conntrack))| {
                 Engine::new(EngineConfig {
                     worker,
                     flow_hash: flow_hash.clone(),
                     inboxes: inboxes.clone(),
                     forwarding: Arc::clone(&forwarding),
                     policy: Arc::clone(&policy),
-                    conntrack: Conntrack::new(&sizes.conntrack(&flow_hash)),
+                    conntrack,
                     always_track: sizes.always_track,
                     resolver: resolver.clone(),
                     pool,
@@ -365,7 +381,8 @@ impl World {
     /// Ends all engines; every frame must be back.
     pub(crate) fn shut_down(mut self) {
         let engines: Vec<Engine> = self.engines.iter_mut().filter_map(Option::take).collect();
-        let mut pools: Vec<FramePool> = engines.into_iter().map(Engine::shut_down).collect();
+        let mut pools: Vec<FramePool> =
+            engines.into_iter().map(|engine| engine.shut_down().pool).collect();
         pools.iter_mut().for_each(FramePool::collect_returns);
         let free: usize = pools.iter().map(FramePool::available).sum();
         assert_eq!(free, self.sizes.chunks as usize, "frames after the end");

@@ -44,6 +44,11 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("mode = \"route\"", "[control]\nclients_max = 0", &["control.clients_max", "0"]),
     ("mode = \"route\"", "[control]\ntimeout_ms = 1", &["control.timeout_ms", "1", "60000"]),
     ("mode = \"route\"", "[control]\nsocket = \"\"", &["control.socket"]),
+    (
+        "mode = \"route\"",
+        "[conntrack]\nsnapshot = \"flows\"",
+        &["conntrack.snapshot", "\"flows\"", "absolute path"],
+    ),
     ("mode = \"route\"", "[control]\nsocket = 5", &["line", "string"]),
     ("mode = \"route\"", "[extra]\na = 1", &["extra", "unknown field"]),
 ];

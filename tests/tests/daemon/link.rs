@@ -10,10 +10,17 @@ use weir_tests::netns::Namespace;
 
 use crate::town::SOON;
 
-/// A UDP socket in a namespace. Its receive buffer holds some hundreds of small datagrams.
+/// What a socket holds that nobody has read yet, in bytes: some thousands of small datagrams, so that a reader
+/// who is kept waiting by other tests loses none.
+const RECEIVE_BYTES: usize = 8 << 20;
+
+/// A UDP socket in a namespace.
 pub(crate) fn socket(namespace: &Namespace, address: &str) -> UdpSocket {
     let _inside = namespace.enter().expect("inside");
     let socket = UdpSocket::bind(address).expect("a socket");
+    // Root may exceed what the system allows others.
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BYTES)
+        .expect("a buffer");
     socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     socket
 }

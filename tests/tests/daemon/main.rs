@@ -18,6 +18,7 @@ mod interfaces;
 mod link;
 mod live;
 mod probe;
+mod restart;
 mod router;
 mod rules;
 mod town;

@@ -22,6 +22,13 @@ const RULES: [&str; 3] = [
     "-A FORWARD -p udp --dport 9 -j ACCEPT",
 ];
 
+/// Three rules that ask for connection tracking; the last one accepts the traffic, which nobody answers.
+const STATE_RULES: [&str; 3] = [
+    "-A FORWARD -m state --state INVALID -j DROP",
+    "-A FORWARD -m state --state ESTABLISHED,RELATED -j ACCEPT",
+    "-A FORWARD -m state --state NEW -j ACCEPT",
+];
+
 /// Something that forwards from f0 to f1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -30,6 +37,8 @@ pub(crate) enum Contender {
     Weir,
     /// `weir run` with three stateless rules.
     WeirRules,
+    /// `weir run` with three rules that ask for connection tracking.
+    WeirState,
     /// The bare AF_XDP loop.
     L2fwd,
     /// The bare loop, completing checksums (in user space).
@@ -38,6 +47,8 @@ pub(crate) enum Contender {
     Kernel,
     /// The kernel with the same three rules in iptables.
     KernelRules,
+    /// The kernel with the same rules that ask for connection tracking.
+    KernelState,
 }
 
 impl fmt::Display for Contender {
@@ -45,10 +56,12 @@ impl fmt::Display for Contender {
         f.write_str(match self {
             Self::Weir => "weir",
             Self::WeirRules => "weir-rules",
+            Self::WeirState => "weir-state",
             Self::L2fwd => "l2fwd",
             Self::L2fwdChecksums => "l2fwd-checksums",
             Self::Kernel => "kernel",
             Self::KernelRules => "kernel-rules",
+            Self::KernelState => "kernel-state",
         })
     }
 }
@@ -79,10 +92,12 @@ impl Contender {
         match self {
             Self::Weir => weir(bench, topology, folder, &[]).map(Running::Weir),
             Self::WeirRules => weir(bench, topology, folder, &RULES).map(Running::Weir),
+            Self::WeirState => weir(bench, topology, folder, &STATE_RULES).map(Running::Weir),
             Self::L2fwd => l2fwd(bench, topology, folder, false).map(Running::L2fwd),
             Self::L2fwdChecksums => l2fwd(bench, topology, folder, true).map(Running::L2fwd),
             Self::Kernel => kernel(topology, &[]),
             Self::KernelRules => kernel(topology, &RULES),
+            Self::KernelState => kernel(topology, &STATE_RULES),
         }
     }
 }

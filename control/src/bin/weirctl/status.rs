@@ -48,6 +48,8 @@ fn describe(status: &Status, output: &Output) -> String {
     text.push_str(&format!("mode {mode}, host {host}, on exit {on_exit}, from {config_path}\n"));
     let (rules, epoch) = (grouped(status.rules), status.policy_epoch);
     text.push_str(&format!("{rules} rules, policy epoch {epoch}, {}\n", adoption(status)));
+    let tracking = if status.tracking { "on" } else { "off, until a rule asks for it" };
+    text.push_str(&format!("connection tracking {tracking}\n"));
     let frames = status.frames;
     text.push_str(&format!(
         "{} frames: {} free, {} lent to the kernel, {} held, {} in flight\n",

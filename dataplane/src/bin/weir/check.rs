@@ -39,6 +39,7 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
     match Config::load(path) {
         Ok(config) => {
             report.problems.extend(missing_capabilities());
+            report.problems.extend(config.memory_trouble());
             let socket = &config.control.socket;
             if UnixStream::connect(socket).is_ok() {
                 let answers =

@@ -67,7 +67,7 @@ pub(in super::super) fn follow(
             let liberal = settings.tcp_be_liberal;
             match window::fit(flow, &mut aside.retrans, segment, direction, class, liberal) {
                 Fit::Fits => next,
-                Fit::Ignored => return Outcome::Pass,
+                Fit::Ignored | Fit::Overshoots => return Outcome::Pass,
                 Fit::Invalid => {
                     return refuse(flow, direction, class, timeouts, now);
                 }

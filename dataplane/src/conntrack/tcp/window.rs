@@ -28,6 +28,8 @@ pub(super) enum Fit {
     Fits,
     /// It passes and moves nothing.
     Ignored,
+    /// It is a little beyond the window: it passes, and is remembered.
+    Overshoots,
     /// It is part of no connection.
     Invalid,
 }
@@ -138,36 +140,40 @@ pub(super) fn fit(
     if segment.has(RST) && seq == 0 && state == TcpState::SynSent {
         (seq, end) = (sender.end, sender.end); // It answers a SYN (RFC 9293 3.10.7.1).
     }
+    let moved = Moved { seq, end, ack, sack, class, direction };
+    let fit = judge(sender, receiver, &moved);
+    if fit == Fit::Fits {
+        advance(flow, retrans, segment, &moved);
+        return fit;
+    }
+    if fit == Fit::Overshoots {
+        flow.sides[direction as usize].end = end;
+        flow.bits.add_flags(direction, SideFlags::DATA_UNACKNOWLEDGED);
+    }
+    let tolerant = liberal || flow.bits.flags(direction).has(SideFlags::BE_LIBERAL);
+    if tolerant { Fit::Fits } else { fit }
+}
+
+/// The four conditions.
+#[inline]
+fn judge(sender: &Side, receiver: &Side, moved: &Moved) -> Fit {
+    let Moved { seq, end, sack, .. } = *moved;
     let ack_floor = receiver.end.wrapping_sub(sender.max_win.max(ACK_WINDOW_MIN)).wrapping_sub(1);
     let seq_floor = sender.end.wrapping_sub(receiver.max_win).wrapping_sub(1);
-    let unfit = if !is_before(seq, sender.max_end.wrapping_add(1)) {
+    if !is_before(seq, sender.max_end.wrapping_add(1)) {
         let overshoot = end.wrapping_sub(sender.max_end).wrapping_add(1);
         let acceptable = receiver.max_win != 0
             && is_after(end, seq_floor)
             && is_after(sack, ack_floor)
             && overshoot <= receiver.max_win
             && is_before(sack, receiver.end.wrapping_add(1));
-        if acceptable {
-            sender.end = end;
-            flow.bits.add_flags(direction, SideFlags::DATA_UNACKNOWLEDGED);
-            Some(Fit::Ignored)
-        } else {
-            Some(Fit::Invalid)
-        }
-    } else if !is_before(sack, receiver.end.wrapping_add(1)) {
-        Some(Fit::Invalid)
-    } else if (receiver.max_win != 0 && !is_after(end, seq_floor)) || !is_after(sack, ack_floor) {
-        Some(Fit::Ignored)
-    } else {
-        None
-    };
-    if let Some(unfit) = unfit {
-        let tolerant = liberal || flow.bits.flags(direction).has(SideFlags::BE_LIBERAL);
-        return if tolerant { Fit::Fits } else { unfit };
+        return if acceptable { Fit::Overshoots } else { Fit::Invalid };
     }
-    let moved = Moved { seq, end, ack, sack, class, direction };
-    advance(flow, retrans, segment, &moved);
-    Fit::Fits
+    if !is_before(sack, receiver.end.wrapping_add(1)) {
+        return Fit::Invalid;
+    }
+    let old_data = receiver.max_win != 0 && !is_after(end, seq_floor);
+    if old_data || !is_after(sack, ack_floor) { Fit::Ignored } else { Fit::Fits }
 }
 
 /// A segment's numbers as they are to be taken.

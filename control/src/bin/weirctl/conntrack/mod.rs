@@ -85,7 +85,7 @@ pub(crate) fn run(
             "delete wants to be told which flows (see --help); to delete all, say `weirctl conntrack flush`",
         ));
     }
-    let client = &mut Client::connect(socket)?;
+    let client = &mut Connection { socket, client: Client::connect(socket)? };
     match what {
         Conntrack::List { .. } => list(client, filter, output)?,
         Conntrack::Count => count(client, output)?,
@@ -103,10 +103,35 @@ fn misused(reason: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// The daemon hangs up on clients that are silent for long, and we are while nobody reads what we
+/// print: who lists into a pager comes back to another connection.
+struct Connection<'a> {
+    socket: Option<&'a Path>,
+    client: Client,
+}
+
+impl Connection<'_> {
+    /// Asks, once more if the daemon has hung up meanwhile.
+    fn request(&mut self, body: RequestBody) -> Result<Reply, ClientError> {
+        self.request_or_resume(body).map(|(reply, _)| reply)
+    }
+
+    /// As [`Self::request`], and whether it took another connection.
+    fn request_or_resume(&mut self, body: RequestBody) -> Result<(Reply, bool), ClientError> {
+        match self.client.request(body.clone()) {
+            Err(ClientError::Disconnected) => {
+                self.client = Client::connect(self.socket)?;
+                Ok((self.client.request(body)?, true))
+            }
+            result => Ok((result?, false)),
+        }
+    }
+}
+
 /// Asks for every page in turn: `request` makes the request for the page at a cursor, `take` deals
 /// with the answer and says where the next page begins.
 fn pages(
-    client: &mut Client,
+    client: &mut Connection<'_>,
     request: impl Fn(Option<ConntrackCursor>) -> RequestBody,
     mut take: impl FnMut(Reply) -> Result<Option<ConntrackCursor>, Failed>,
 ) -> Result<(), Failed> {
@@ -144,7 +169,11 @@ fn tell(output: &Output, what: &str) {
     }
 }
 
-fn list(client: &mut Client, filter: FlowFilter, output: &mut Output) -> Result<(), Failed> {
+fn list(
+    client: &mut Connection<'_>,
+    filter: FlowFilter,
+    output: &mut Output,
+) -> Result<(), Failed> {
     let mut shown = 0;
     let request = |cursor| RequestBody::ConntrackList { filter, cursor };
     pages(client, request, |reply| {
@@ -156,12 +185,25 @@ fn list(client: &mut Client, filter: FlowFilter, output: &mut Output) -> Result<
         Ok(next)
     })?;
     tell(output, &format!("{shown} flow entries have been shown."));
+    if shown == 0 && !output.json && tracks_nothing(client) {
+        tell(
+            output,
+            "nothing is tracked: no rule asks for it (-m state, -m conntrack), nor does the configuration \
+             (conntrack.track = \"always\")",
+        );
+    }
     Ok(())
+}
+
+/// Whether the daemon says that it tracks nothing. Only for a hint, so any other answer will do for a no.
+fn tracks_nothing(client: &mut Connection<'_>) -> bool {
+    let reply = client.request(RequestBody::Status);
+    matches!(reply, Ok(Reply::Status(status)) if !status.tracking)
 }
 
 /// Deletes what meets the filter; `show` prints it.
 fn remove(
-    client: &mut Client,
+    client: &mut Connection<'_>,
     filter: FlowFilter,
     show: bool,
     output: &mut Output,
@@ -180,7 +222,7 @@ fn remove(
 }
 
 fn delete(
-    client: &mut Client,
+    client: &mut Connection<'_>,
     filter: FlowFilter,
     output: &mut Output,
 ) -> Result<ExitCode, Failed> {
@@ -189,7 +231,7 @@ fn delete(
     Ok(if deleted == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn flush(client: &mut Client, output: &mut Output) -> Result<(), Failed> {
+fn flush(client: &mut Connection<'_>, output: &mut Output) -> Result<(), Failed> {
     let deleted = remove(client, FlowFilter::default(), false, output)?;
     if output.json {
         return output.json(&json!({ "deleted": deleted }), true);
@@ -199,7 +241,7 @@ fn flush(client: &mut Client, output: &mut Output) -> Result<(), Failed> {
     Ok(())
 }
 
-fn count(client: &mut Client, output: &mut Output) -> Result<(), Failed> {
+fn count(client: &mut Connection<'_>, output: &mut Output) -> Result<(), Failed> {
     let Reply::ConntrackCount(count) = client.request(RequestBody::ConntrackCount)? else {
         return Err(ClientError::UnexpectedReply.into());
     };
@@ -210,7 +252,7 @@ fn count(client: &mut Client, output: &mut Output) -> Result<(), Failed> {
     }
 }
 
-fn stats(client: &mut Client, output: &mut Output) -> Result<(), Failed> {
+fn stats(client: &mut Connection<'_>, output: &mut Output) -> Result<(), Failed> {
     let Reply::ConntrackStats(stats) = client.request(RequestBody::ConntrackStats)? else {
         return Err(ClientError::UnexpectedReply.into());
     };
@@ -222,7 +264,7 @@ fn stats(client: &mut Client, output: &mut Output) -> Result<(), Failed> {
 }
 
 fn events(
-    client: &mut Client,
+    client: &mut Connection<'_>,
     filter: FlowFilter,
     mask: &[Kind],
     output: &mut Output,
@@ -236,7 +278,13 @@ fn events(
         mask.is_empty() || mask.contains(&Kind::All) || mask.contains(&kind)
     };
     loop {
-        let reply = client.request(RequestBody::ConntrackEvents { wait_ms: WAIT_MS })?;
+        let request = RequestBody::ConntrackEvents { wait_ms: WAIT_MS };
+        let (reply, resumed) = client.request_or_resume(request)?;
+        if resumed && output.json {
+            output.json(&json!({ "lost": null }), true)?;
+        } else if resumed {
+            tell(output, "events were lost: they were not read until the daemon hung up");
+        }
         let Reply::ConntrackEvents(ConntrackEvents { events, lost }) = reply else {
             return Err(ClientError::UnexpectedReply.into());
         };
