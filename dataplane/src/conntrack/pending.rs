@@ -76,8 +76,8 @@ impl Pending {
         false
     }
 
-    /// Adds a flow; `None` if a whole batch has begun one each already.
-    pub(super) fn push(&mut self, entry: Entry) -> Option<u8> {
+    /// Adds a flow, and says where; `None` if a whole batch has begun one each already.
+    pub(super) fn push(&mut self, entry: Entry) -> Option<(u8, &mut Entry)> {
         if self.entries.len() == BATCH_MAX {
             return None;
         }
@@ -85,7 +85,14 @@ impl Pending {
         let head = &mut self.heads[Self::head(entry.hash)];
         self.entries.push(Entry { next: *head, ..entry });
         *head = at;
-        Some(at)
+        self.entries.last_mut().map(|entry| (at, entry))
+    }
+
+    /// Takes back what was added last.
+    pub(super) fn pop(&mut self) {
+        if let Some(entry) = self.entries.pop() {
+            self.heads[Self::head(entry.hash)] = entry.next;
+        }
     }
 
     pub(super) fn get(&self, at: u8) -> Option<&Entry> {

@@ -53,10 +53,9 @@ impl Conntrack {
     ) -> Result<FlowId, Refused> {
         let family = usize::from(addresses6.is_some());
         let deadline = self.now.after(life);
-        let mut flow = *flow;
-        flow.bits.set_deadline(deadline);
         let Family { table, wheel } = &mut self.families[family];
-        let place = table.insert(hash, &flow, standing(&flow)).ok_or(Refused::TableFull)?;
+        let place = table.insert(hash, flow, standing(flow)).ok_or(Refused::TableFull)?;
+        table.flows[place as usize].bits.set_deadline(deadline);
         if let (Some(own), Some(addresses6)) =
             (table.addresses6.get_mut(place as usize), addresses6)
         {

@@ -323,7 +323,7 @@ impl Conntrack {
         let mut entry = Entry::new(flow, hash, Fate::Ended);
         entry.addresses6 = addresses6;
         self.remove_found(family, hash, found);
-        let flow = self.pending.push(entry).map_or(FlowRef::None, FlowRef::Batch);
+        let flow = self.pending.push(entry).map_or(FlowRef::None, |(at, _)| FlowRef::Batch(at));
         Tracked { state, direction, flow }
     }
 
@@ -332,8 +332,10 @@ impl Conntrack {
         if self.settings.checksum && !packet.checksum_ok() {
             return self.invalid();
         }
+        // Put there first and filled in there: a copy of what was just written in pieces would have to wait for it.
         let mut entry = Entry::new(wanted.begin(), wanted.hash, Fate::New);
         entry.addresses6 = wanted.ipv6.then(|| [packet.source, packet.destination].map(bits6));
+        let Some((at, entry)) = self.pending.push(entry) else { return self.invalid() };
         let step = match wanted.kind {
             Kind::Tcp => match Segment::read(packet.l4) {
                 Some(segment) if tcp::begin(&mut entry.flow, &segment, &self.settings) => {
@@ -348,9 +350,12 @@ impl Conntrack {
             }
             _ => Step::Invalid,
         };
-        let Step::Live(timeout) = step else { return self.invalid() };
+        let Step::Live(timeout) = step else {
+            self.pending.pop();
+            return self.invalid();
+        };
         entry.timeout = timeout;
-        let flow = self.pending.push(entry).map_or(FlowRef::None, FlowRef::Batch);
+        let flow = FlowRef::Batch(at);
         Tracked { state: CtState::New, direction: Direction::Original, flow }
     }
 
