@@ -82,8 +82,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The timeout of a TCP state, in seconds. The kernel has one name for SYN_SENT and SYN_SENT2 each, but
-    /// exports only the first: setting it here sets both, as long as both are equal.
+    /// The timeout of a TCP state, in seconds. The kernel exports none for SYN_SENT2: it stays 120.
     #[must_use]
     pub fn tcp_timeout_s(&self, state: TcpState) -> u32 {
         self.tcp_timeouts_s[state as usize]
