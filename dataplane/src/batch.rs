@@ -53,6 +53,8 @@ pub struct Headers {
     pub piece: Piece,
     /// Don't fragment.
     pub dont_fragment: bool,
+    /// Of a datagram that came in fragments, total length of the largest; else 0.
+    pub largest_fragment: u16,
 }
 
 impl Default for Headers {
@@ -71,6 +73,7 @@ impl Default for Headers {
             transport: false,
             piece: Piece::Whole,
             dont_fragment: false,
+            largest_fragment: 0,
         }
     }
 }

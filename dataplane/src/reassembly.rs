@@ -21,6 +21,7 @@ use std::net::Ipv4Addr;
 use crate::batch::{Headers, Piece};
 use crate::frame::Frame;
 use crate::port::PortIndex;
+use crate::wire::Ipv4;
 
 /// Datagrams that a worker puts together at a time.
 pub const DATAGRAMS_MAX: usize = 64;
@@ -136,12 +137,20 @@ impl Reassembly {
         self.frames
     }
 
-    /// A datagram that should give way before `needed` more frames and another datagram find room; `None` if there is
-    /// room.
+    /// A datagram that has to give way before this fragment finds room: the oldest, but not its own.
     #[must_use]
-    pub fn crowded(&self) -> Option<usize> {
-        let free = self.datagrams.iter().any(|datagram| datagram.pieces.is_empty());
-        if free && self.frames < FRAMES_MAX { None } else { self.oldest() }
+    pub fn crowded(&self, fragment: &Fragment) -> Option<usize> {
+        let own = place(fragment).and_then(|(name, ..)| self.waiting(name));
+        let free =
+            own.is_some() || self.datagrams.iter().any(|datagram| datagram.pieces.is_empty());
+        if free && self.frames < FRAMES_MAX { None } else { self.oldest(own) }
+    }
+
+    /// The incomplete datagram of this name.
+    fn waiting(&self, name: Name) -> Option<usize> {
+        self.datagrams.iter().position(|datagram| {
+            datagram.name == name && !datagram.pieces.is_empty() && !datagram.complete
+        })
     }
 
     /// The datagram that has waited longest, if it has waited too long.
@@ -152,15 +161,13 @@ impl Reassembly {
         }
         let too_long =
             |at: &usize| now_ns.saturating_sub(self.datagrams[*at].since_ns) >= PATIENCE_NS;
-        self.oldest().filter(too_long)
+        self.oldest(None).filter(too_long)
     }
 
-    fn oldest(&self) -> Option<usize> {
-        let waiting = self
-            .datagrams
-            .iter()
-            .enumerate()
-            .filter(|(_, datagram)| !datagram.pieces.is_empty() && !datagram.complete);
+    fn oldest(&self, but: Option<usize>) -> Option<usize> {
+        let waiting = self.datagrams.iter().enumerate().filter(|(at, datagram)| {
+            !datagram.pieces.is_empty() && !datagram.complete && Some(*at) != but
+        });
         waiting.min_by_key(|(_, datagram)| datagram.since_ns).map(|(at, _)| at)
     }
 
@@ -169,10 +176,7 @@ impl Reassembly {
         let Some((name, from, to, last)) = place(&fragment) else {
             return Added::Useless(fragment);
         };
-        let same = |datagram: &Datagram| {
-            datagram.name == name && !datagram.pieces.is_empty() && !datagram.complete
-        };
-        let found = self.datagrams.iter().position(same);
+        let found = self.waiting(name);
         let free = || self.datagrams.iter().position(|datagram| datagram.pieces.is_empty());
         let Some(at) = found.or_else(free) else { return Added::Useless(fragment) };
         let datagram = &mut self.datagrams[at];
@@ -230,13 +234,33 @@ impl Reassembly {
         Some((frame, piece.headers, piece.ingress))
     }
 
-    /// Bytes of a complete datagram, IPv4 header counted.
+    /// Bytes of a complete datagram, IPv4 header counted; `None` if they are more than a datagram can have.
     #[must_use]
-    pub fn total_len(&self, at: usize) -> u16 {
+    pub fn total_len(&self, at: usize) -> Option<u16> {
         let pieces = &self.datagrams[at].pieces;
         let header = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
         let payload = pieces.last().map_or(0, |last| last.to);
-        u16::try_from(usize::from(header) + payload).unwrap_or(u16::MAX)
+        u16::try_from(usize::from(header) + payload).ok()
+    }
+
+    /// The largest fragment of a datagram: its total length, and whether it must not be cut further.
+    #[must_use]
+    pub fn largest(&self, at: usize) -> (u16, bool) {
+        let sizes = self.datagrams[at].pieces.iter().map(|piece| &piece.headers);
+        sizes.map(|headers| (headers.total_len, headers.dont_fragment)).max().unwrap_or_default()
+    }
+
+    /// Gives all fragments of a datagram the time to live of the first: it is the whole that is forwarded.
+    pub fn level_ttl(&mut self, at: usize) {
+        let pieces = &mut self.datagrams[at].pieces;
+        let Some(ttl) = pieces.first().map(|first| first.headers.ttl) else { return };
+        for Placed { frame, headers, .. } in pieces {
+            let bytes = frame.as_mut().map_or(&mut [][..], Frame::bytes_mut);
+            let packet = bytes.get_mut(usize::from(headers.l3)..).unwrap_or_default();
+            if let Ok(mut packet) = Ipv4::new_checked(packet) {
+                packet.set_ttl(ttl);
+            }
+        }
     }
 
     /// Takes the next fragment of a datagram out, in order; its frame unless that was taken before. With the last one
@@ -265,7 +289,7 @@ impl Reassembly {
 }
 
 /// Name and place of a fragment; `None` if it would reach beyond the longest datagram, or is empty, or not the last and
-/// not a multiple of eight bytes (`ip_frag_queue`).
+/// not a multiple of eight bytes (RFC 791 3.2).
 fn place(fragment: &Fragment) -> Option<(Name, usize, usize, bool)> {
     let headers = &fragment.headers;
     let ip = fragment.frame.bytes().get(usize::from(headers.l3)..)?;

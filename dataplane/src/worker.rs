@@ -240,11 +240,13 @@ impl Worker {
         read: impl FnOnce(&Errand) -> R,
     ) -> Result<R, OrderError> {
         let mut place = self.errand.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked before the look into the queue: an errand that comes back in between is not taken for lost.
+        let none_under_way = self.has_obeyed();
         let mut errand = match place.take().or_else(|| self.shared.errand.pop()) {
             Some(errand) => errand,
             None if self.state() == State::Stopped => return Err(OrderError::Stopped(self.id())),
             // One that found no place among the orders is no more.
-            None if self.has_obeyed() => Box::default(),
+            None if none_under_way => Box::default(),
             None => return Err(OrderError::TimedOut(self.id())),
         };
         errand.set(task);

@@ -62,6 +62,9 @@ pub(super) struct FileConntrack {
     generic_timeout_s: Option<i64>,
 }
 
+/// `half_open_max` is at least this part of `flows_max`.
+const HALF_OPEN_SHARE_MIN: u32 = 32;
+
 /// As the kernel's default on a machine with more than 4 GB of memory.
 const FLOWS_MAX: u32 = 262_144;
 
@@ -79,7 +82,11 @@ impl FileConntrack {
             None => FLOWS_MAX,
         };
         let half_open_max = match self.half_open_max {
-            Some(value) => range("conntrack.half_open_max", value, 1, flows_max.into())?,
+            // Victims are looked for in 64 buckets; with fewer than this, often none would be found.
+            Some(value) => {
+                let min = flows_max.div_ceil(HALF_OPEN_SHARE_MIN);
+                range("conntrack.half_open_max", value, min.into(), flows_max.into())?
+            }
             None => flows_max / 2,
         };
         let snapshot = self.snapshot.as_deref().map(snapshot).transpose()?;

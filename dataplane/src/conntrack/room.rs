@@ -187,5 +187,9 @@ pub(super) fn standing(flow: &Flow) -> Standing {
     let state = flow.bits.state();
     let tcp = flow.bits.kind() == Kind::Tcp;
     let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2);
-    Standing { assured, closing: assured && tcp && state.is_closing(), half_open: tcp && opening }
+    Standing {
+        assured,
+        closing: assured && tcp && state.is_closing(),
+        half_open: tcp && opening && !assured,
+    }
 }

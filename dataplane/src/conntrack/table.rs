@@ -196,7 +196,8 @@ impl Table {
     #[inline]
     fn search(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
         let mut at = self.home(hash);
-        loop {
+        // Once around at most: every bucket may have been passed by somebody, though none is full now.
+        for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
             let mut matching = bucket.matching(tag(hash));
             while matching != 0 {
@@ -211,6 +212,7 @@ impl Table {
             }
             at = self.after(at);
         }
+        None
     }
 
     /// Puts a flow in; `None` if the table is full. The caller knows that it is not in there.
@@ -278,7 +280,7 @@ impl Table {
             Search::Hash(hash) | Search::HalfOpen(hash) => self.home(hash),
         };
         let only_half_open = matches!(from, Search::HalfOpen(_));
-        let mut second = None;
+        let (mut second, mut third) = (None, None);
         for _ in 0..range.min(self.buckets.len()) {
             let bucket = &self.buckets[at];
             let pick = |mask: u8| bucket.flows[mask.trailing_zeros() as usize % WAYS];
@@ -287,16 +289,16 @@ impl Table {
                 return Some((Victim::HalfOpen, pick(half_open)));
             }
             let unassured = bucket.used & !bucket.assured;
-            if !only_half_open && unassured != 0 {
-                return Some((Victim::Unassured, pick(unassured)));
+            if !only_half_open && unassured != 0 && second.is_none() {
+                second = Some((Victim::Unassured, pick(unassured)));
             }
             let closing = bucket.used & bucket.closing;
-            if !only_half_open && closing != 0 && second.is_none() {
-                second = Some((Victim::Closing, pick(closing)));
+            if !only_half_open && closing != 0 && third.is_none() {
+                third = Some((Victim::Closing, pick(closing)));
             }
             at = self.after(at);
         }
-        second
+        second.or(third)
     }
 }
 
@@ -356,7 +358,7 @@ mod tests {
             let mut table = Table::new(24, false);
             let mut twin: HashMap<u64, (u32, bool)> = HashMap::new();
             for (name, insert, half_open) in steps {
-                let hash = ((name % poor) << 20) | ((name % 2) << 33);
+                let hash = ((name % poor) << 30) & 0xffff_ffff | ((name % 2) << 33);
                 let found = table.find(hash, |flow, _| flow.addresses == name);
                 prop_assert_eq!(found, twin.get(&name).map(|(flow, _)| *flow));
                 match found {
@@ -386,12 +388,28 @@ mod tests {
                 prop_assert_eq!(table.half_open() as usize, half_open);
             }
             for (name, _) in twin {
-                let hash = ((name % poor) << 20) | ((name % 2) << 33);
+                let hash = ((name % poor) << 30) & 0xffff_ffff | ((name % 2) << 33);
                 let found = table.find(hash, |flow, _| flow.addresses == name);
                 table.remove(hash, found.expect("it is in there"));
             }
             prop_assert!(table.buckets.iter().all(|bucket| bucket.passed == 0 && bucket.used == 0));
         }
+    }
+
+    #[test]
+    fn a_search_ends_although_every_bucket_was_passed() {
+        let mut table = Table::new(16, false);
+        let buckets = table.buckets.len() as u64;
+        let hash = |bucket: u64| (bucket << 32).div_ceil(buckets);
+        let flow = Flow::default();
+        for bucket in 0..buckets {
+            let natives: Vec<u32> =
+                (0..8).map(|_| table.insert(hash(bucket), &flow, PLAIN).expect("room")).collect();
+            table.insert(hash(bucket), &flow, PLAIN).expect("room");
+            natives.into_iter().for_each(|native| table.remove(hash(bucket), native));
+        }
+        assert!(table.buckets.iter().all(|bucket| bucket.passed > 0), "{:?}", table.buckets);
+        assert_eq!(table.find(0, |_, _| false), None);
     }
 
     #[test]
@@ -409,7 +427,10 @@ mod tests {
         let unassured = put(&mut table, 3, PLAIN);
         assert_eq!(table.victim(Search::Hash(0), 8), Some((Victim::Unassured, unassured)));
         assert_eq!(table.victim(Search::HalfOpen(0), 8), None);
-        let half_open = put(&mut table, 4, stand(false, false, true));
+        // Wherever it stands: two buckets further on.
+        let flow = Flow { addresses: 4, ..Flow::default() };
+        let half_open = table.insert(0x8000_0000, &flow, stand(false, false, true)).expect("room");
+        assert_eq!(table.victim(Search::Hash(0), 1), Some((Victim::Unassured, unassured)));
         assert_eq!(table.victim(Search::Hash(0), 8), Some((Victim::HalfOpen, half_open)));
         assert_ne!(assured, half_open);
     }

@@ -212,6 +212,7 @@ mod tests {
         transport: false,
         piece: crate::batch::Piece::Whole,
         dont_fragment: false,
+        largest_fragment: 0,
     };
 
     fn drop_udp() -> Rule {

@@ -16,13 +16,13 @@ pub fn reassemble(batch: &mut Batch, (hash, here): (&FlowHash, usize), emitter: 
         if !batch.is_open(i) || batch.headers[i].piece == Piece::Whole {
             continue;
         }
-        if let Some(oldest) = emitter.reassembly.crowded() {
-            drop_datagram(oldest, emitter);
-        }
         let Some(frame) = batch.take(i) else { continue };
         batch.withdraw(i);
-        let (headers, ingress) = (batch.headers[i], batch.ingress[i]);
-        match emitter.reassembly.add(Fragment { frame, headers, ingress }, emitter.now_ns) {
+        let fragment = Fragment { frame, headers: batch.headers[i], ingress: batch.ingress[i] };
+        if let Some(oldest) = emitter.reassembly.crowded(&fragment) {
+            drop_datagram(oldest, emitter);
+        }
+        match emitter.reassembly.add(fragment, emitter.now_ns) {
             Added::Held => {}
             Added::Useless(fragment) => emitter.drop_frame(fragment.frame, DropReason::Reassembly),
             Added::Overlaps(datagram, fragment) => {
@@ -50,12 +50,17 @@ fn come_back(
     (hash, here): (&FlowHash, usize),
     emitter: &mut Emitter<'_>,
 ) {
+    let Some(total_len) = emitter.reassembly.total_len(datagram) else {
+        return drop_datagram(datagram, emitter);
+    };
     let reassembly = &mut *emitter.reassembly;
-    let total_len = reassembly.total_len(datagram);
+    reassembly.level_ttl(datagram);
+    let (largest, dont_fragment) = reassembly.largest(datagram);
     let Some((frame, mut headers, ingress)) = reassembly.take_first(datagram) else { return };
     let whole = reassembly.whole(datagram, frame.bytes());
-    // Each fragment is compared with the next link by itself when it leaves.
-    (headers.piece, headers.total_len, headers.dont_fragment) = (Piece::Whole, total_len, false);
+    // As `ip_frag_reasm`: what must not be cut is what came uncut, and it is compared with the next link.
+    (headers.piece, headers.total_len) = (Piece::Whole, total_len);
+    (headers.largest_fragment, headers.dont_fragment) = (largest, dont_fragment);
     transport(IpProtocol(headers.protocol), whole, &mut headers);
     let (source, destination) = (headers.source.into(), headers.destination.into());
     let tuple = Packet::new(source, destination, headers.protocol, whole).tuple();

@@ -73,7 +73,11 @@ fn way(headers: &Headers, forwarding: &Forwarding) -> Way {
     };
     let mtu = mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
     let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-    if headers.total_len > mtu && headers.dont_fragment {
+    let size = match headers.largest_fragment {
+        0 => headers.total_len,
+        largest => largest,
+    };
+    if size > mtu && headers.dont_fragment {
         return Way::end(DropReason::MtuExceeded, Some(IcmpError::FragmentationNeeded { mtu }));
     }
     Way { verdict: Verdict::Forward(port), next_hop, mtu, answer: None }

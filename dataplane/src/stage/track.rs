@@ -41,16 +41,20 @@ pub fn track(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reas
     }
 }
 
-/// Datagrams that came in fragments, put together for as long as they are looked at: each in a turn of its own.
+/// A datagram that came in fragments is put together for as long as it is looked at, in a turn of its own. What
+/// arrived after it waits, so that the packets of its flow are tracked in their order.
 #[cold]
 fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
     let alone = batch.turn().count() == 1;
+    let mut waits = false;
+    for i in batch.turn() {
+        waits |= batch.datagram(i).is_some() && !alone;
+        if waits {
+            batch.put_off(i);
+        }
+    }
     for i in batch.turn() {
         let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
-        if !alone {
-            batch.put_off(i);
-            continue;
-        }
         let headers = batch.headers[i];
         let whole = reassembly.whole(datagram, batch.bytes(i));
         let (source, destination) = (headers.source.into(), headers.destination.into());

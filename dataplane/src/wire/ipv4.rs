@@ -285,13 +285,18 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
     #[inline]
     pub fn decrement_ttl(&mut self) -> Option<u8> {
         let ttl = self.ttl().checked_sub(1).filter(|left| *left > 0)?;
+        self.set_ttl(ttl);
+        Some(ttl)
+    }
+
+    /// Sets the time to live, and updates the header checksum (RFC 1624).
+    pub fn set_ttl(&mut self, ttl: u8) {
         let bytes = self.bytes.as_mut();
         let old = read_u16(bytes, field::TTL_PROTOCOL);
         bytes[field::TTL] = ttl;
         let new = read_u16(bytes, field::TTL_PROTOCOL);
         let updated = checksum::replace_u16(read_u16(bytes, field::CHECKSUM), old, new);
         write_u16(bytes, field::CHECKSUM, updated);
-        Some(ttl)
     }
 
     /// Sets the type of service. The checksum is for [`Self::fill_checksum`].

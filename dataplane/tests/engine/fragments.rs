@@ -188,3 +188,68 @@ fn fragments_are_cut_further_for_a_smaller_link() {
     assert_eq!(payload, whole.payload);
     world.shut_down();
 }
+
+#[test]
+fn a_crowd_of_datagrams_never_costs_the_one_that_is_just_being_completed() {
+    let mut world = World::new(TRACKED);
+    for place in [0, 1, 2] {
+        for identification in 0..64 {
+            send(&mut world, &pieces(1000 + identification, identification)[place]);
+        }
+        world.settle();
+    }
+    assert_eq!(world.left().len(), 64 * 3, "all of them were complete");
+    assert_eq!(world.counters().dropped(DropReason::Reassembly), 0);
+    world.shut_down();
+}
+
+#[test]
+fn the_whole_has_one_time_to_live_and_one_answer_when_it_is_too_large() {
+    let mut world = World::new(TRACKED);
+    let mut uneven = pieces(1000, 7);
+    uneven[1].ttl = 1;
+    uneven[2].ttl = 0;
+    uneven.iter().for_each(|piece| send(&mut world, piece));
+    world.settle();
+    assert_eq!(world.left_by_port(), routed(&pieces(1000, 7)));
+    // Towards Carol 600 bytes are the most. What came uncut in 620 is not to be cut.
+    let whole = Packet::udp((ALICE, 1), (CAROL, 2), &[5; 792]);
+    for (offset, more, range) in [(0, true, 0..600), (75, false, 600..800)] {
+        let payload = whole.payload[range].to_vec();
+        let piece = Packet { offset, more_fragments: more, payload, ..whole.clone() };
+        send(&mut world, &Packet { dont_fragment: true, ..piece });
+    }
+    world.settle();
+    assert_eq!(world.counters().dropped(DropReason::MtuExceeded), 2, "none of it goes on");
+    let left = world.left_by_port();
+    assert_eq!(left.len(), 1);
+    let (port, answer) = &left[0];
+    assert_eq!((*port, &answer[34..36]), (EAST, &[3, 4][..]), "fragmentation needed");
+    world.shut_down();
+}
+
+#[test]
+fn what_arrives_after_a_datagram_is_tracked_after_it() {
+    use crate::packet::{ACK, FIN, SYN};
+    let mut world = World::new(TRACKED);
+    let (client, server) = ((ALICE, 40_000), (BOB, 80));
+    for packet in [
+        Packet::segment(client, server, SYN, (100, 0), b""),
+        Packet::segment(server, client, SYN | ACK, (500, 101), b""),
+        Packet::segment(client, server, ACK, (101, 501), b""),
+    ] {
+        world.inject_packet(0, if packet.source == ALICE { EAST } else { WEST }, &packet);
+        world.settle();
+    }
+    let data = Packet::segment(client, server, ACK, (101, 501), &[7; 60]);
+    for (offset, more, range) in [(0, true, 0..40), (5, false, 40..80)] {
+        let payload = data.payload[range].to_vec();
+        send(&mut world, &Packet { offset, more_fragments: more, payload, ..data.clone() });
+    }
+    send(&mut world, &Packet::segment(client, server, FIN | ACK, (161, 501), b""));
+    world.settle();
+    let mut states = Vec::new();
+    world.engine(0).conntrack().scan(0, u32::MAX, &mut |_, flow| states.push(flow.tcp_state));
+    assert_eq!(states, [Some(weir_dataplane::conntrack::TcpState::FinWait)]);
+    world.shut_down();
+}
