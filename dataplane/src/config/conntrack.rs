@@ -215,4 +215,29 @@ mod tests {
         let number: Result<FileConntrack, _> = toml::from_str("snapshot = 1");
         assert!(number.is_err());
     }
+
+    #[test]
+    fn every_number_has_a_range_that_is_named() {
+        for (text, words) in [
+            ("track = \"never\"", ["conntrack.track", "\"never\"", "`always`"]),
+            ("flows_max = 1023", ["conntrack.flows_max", "1023", "1024"]),
+            ("half_open_max = 8191", ["conntrack.half_open_max", "8191", "8192"]),
+            ("half_open_max = 262145", ["conntrack.half_open_max", "262145", "262144"]),
+            ("tcp_max_retrans = 256", ["conntrack.tcp_max_retrans", "256", "255"]),
+            ("udp_timeout_s = 0", ["conntrack.udp_timeout_s", "0", "1000000"]),
+            (
+                "tcp_timeout_close_s = 1000001",
+                ["conntrack.tcp_timeout_close_s", "1000001", "1000000"],
+            ),
+        ] {
+            let file: FileConntrack = toml::from_str(text).expect("TOML");
+            let error = file.check().map(|_| ()).expect_err(text).to_string();
+            for word in words {
+                assert!(error.contains(word), "{word:?} is missing: {error}");
+            }
+        }
+        for right in ["half_open_max = 8192", "flows_max = 1024\nhalf_open_max = 32"] {
+            toml::from_str::<FileConntrack>(right).expect("TOML").check().expect(right);
+        }
+    }
 }
