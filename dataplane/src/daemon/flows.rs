@@ -12,7 +12,8 @@
 //!
 //! What is wrong with a snapshot does not keep the daemon from starting: connections are cut then, as by a start
 //! without one, and that is less than no firewall. It is not lost either, but stands aside for whoever wants to know
-//! why.
+//! why. Only regular files are moved, replaced or removed: a device, a pipe or a link stays where it is, and no snapshot
+//! is kept then.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -195,12 +196,9 @@ fn open(path: &Path) -> Result<Option<File>, RefusedFile> {
 /// Moves a snapshot aside that was refused; the warning.
 fn set_aside(path: &Path, why: &RefusedFile) -> String {
     let aside = beside(path, REFUSED);
-    let is_folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-    let moved = if is_folder {
-        Err(io::Error::from(io::ErrorKind::IsADirectory))
-    } else {
-        fs::rename(path, &aside)
-    };
+    let moved = replaceable(path)
+        .and_then(|()| replaceable(&aside))
+        .and_then(|()| fs::rename(path, &aside));
     let where_now = match moved {
         Ok(()) => format!("it is kept as {}", aside.display()),
         Err(error) => format!("it stays where it is ({error})"),
@@ -233,6 +231,8 @@ pub(super) fn keep(path: &Path, tables: &[Conntrack]) {
 fn save(path: &Path, tables: &[Conntrack]) -> io::Result<u64> {
     let new = beside(path, NEW);
     let tables: Vec<&Conntrack> = tables.iter().collect();
+    replaceable(path)?;
+    replaceable(&new)?;
     let write = || {
         // Left behind by one that was killed while it wrote.
         match fs::remove_file(&new) {
@@ -250,6 +250,17 @@ fn save(path: &Path, tables: &[Conntrack]) -> io::Result<u64> {
         // Half a snapshot is none.
         let _ = fs::remove_file(&new);
     })
+}
+
+/// A name that a file of ours may take, or be taken away from: nothing stands there, or a regular file. Anything else, a
+/// device above all, is what others reach by this name.
+fn replaceable(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The file of this name with an ending more.

@@ -121,14 +121,26 @@ fn what_others_could_have_written_is_not_read() {
     }
     write(0o644);
     assert_eq!(start(&path), (3, vec![]), "read by all, written by one");
-    fs::remove_file(folder.path().join("flows.refused")).expect("there");
-    symlink("/dev/zero", &path).expect("a link");
-    refused(&["no regular file"], &["flows.refused"]);
+    // Whatever is no regular file is used by others: it is neither moved, nor replaced at the end.
+    let stays = || {
+        let kind = || fs::symlink_metadata(&path).expect("there").file_type();
+        let before = kind();
+        refused(&["no regular file", "stays where it is"], &["flows", "flows.refused"]);
+        let error = save(&path, &filled(3)).expect_err("in the way").to_string();
+        assert!(error.contains("no regular file"), "{error}");
+        assert_eq!(names(folder.path()), ["flows", "flows.refused"]);
+        assert_eq!(kind(), before);
+    };
+    let target = tempfile::NamedTempFile::new().expect("a file");
+    symlink(target.path(), &path).expect("a link");
+    stays();
+    fs::remove_file(&path).expect("a link");
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
         .expect("a pipe");
-    refused(&["no regular file"], &["flows.refused"]);
+    stays();
+    fs::remove_file(&path).expect("a pipe");
     fs::create_dir(&path).expect("a folder");
-    refused(&["no regular file", "stays where it is"], &["flows", "flows.refused"]);
+    stays();
     fs::remove_dir(&path).expect("empty");
     if !rustix::process::geteuid().is_root() {
         println!("SKIPPED: a file of another user: only root can make one");
