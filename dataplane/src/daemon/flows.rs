@@ -12,8 +12,8 @@
 //!
 //! What is wrong with a snapshot does not keep the daemon from starting: connections are cut then, as by a start
 //! without one, and that is less than no firewall. It is not lost either, but stands aside for whoever wants to know
-//! why. Only regular files are moved, replaced or removed: a device, a pipe or a link stays where it is, and no snapshot
-//! is kept then.
+//! why. Only regular files are moved, replaced or removed: a device, a pipe or a link stays where it is, and no
+//! snapshot is kept then.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -252,8 +252,8 @@ fn save(path: &Path, tables: &[Conntrack]) -> io::Result<u64> {
     })
 }
 
-/// A name that a file of ours may take, or be taken away from: nothing stands there, or a regular file. Anything else, a
-/// device above all, is what others reach by this name.
+/// A name that a file of ours may take, or be taken away from: nothing stands there, or a regular file. Anything else,
+/// a device above all, is what others reach by this name.
 fn replaceable(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
