@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use weir_control::protocol::{FlowEntry, FlowFilter, FlowPart, FlowTcpState, FlowTuple};
+use weir_control::protocol::{FlowEntry, FlowFilter, FlowPart, FlowTuple};
 
-use crate::conntrack::{Conntrack, FlowId, FlowView, Stats, TcpState, Tuple};
+use crate::conntrack::{Conntrack, FlowId, FlowView, Stats, Tuple};
 use crate::wire::IpProtocol;
 
 /// Places of the flow table that an errand looks at: some 10 us if no flow is meant, 20 us if all are.
@@ -152,7 +152,7 @@ pub fn entry(worker: u32, id: FlowId, view: &FlowView) -> FlowEntry {
         slot: id.place,
         generation: id.generation,
         protocol: view.original.protocol,
-        tcp_state: view.tcp_state.map(tcp_state),
+        tcp_state: view.tcp_state,
         timeout_s: u32::try_from(view.expires_ms / 1_000).unwrap_or(u32::MAX),
         original: tuple(&view.original),
         reply: tuple(&view.reply),
@@ -176,21 +176,6 @@ fn tuple(tuple: &Tuple) -> FlowTuple {
         _ => FlowPart::None,
     };
     FlowTuple { source, destination, part }
-}
-
-fn tcp_state(state: TcpState) -> FlowTcpState {
-    match state {
-        TcpState::None => FlowTcpState::None,
-        TcpState::SynSent => FlowTcpState::SynSent,
-        TcpState::SynRecv => FlowTcpState::SynRecv,
-        TcpState::Established => FlowTcpState::Established,
-        TcpState::FinWait => FlowTcpState::FinWait,
-        TcpState::CloseWait => FlowTcpState::CloseWait,
-        TcpState::LastAck => FlowTcpState::LastAck,
-        TcpState::TimeWait => FlowTcpState::TimeWait,
-        TcpState::Close => FlowTcpState::Close,
-        TcpState::SynSent2 => FlowTcpState::SynSent2,
-    }
 }
 
 #[cfg(test)]
@@ -293,9 +278,6 @@ mod tests {
         assert_eq!(tuple(47, "1.1.1.1"), keys);
         for (protocol, source) in [(89, "1.1.1.1"), (58, "1.1.1.1"), (1, "::1"), (136, "1.1.1.1")] {
             assert_eq!(tuple(protocol, source), FlowPart::None);
-        }
-        for state in TcpState::ALL {
-            assert_eq!(tcp_state(state).name(), state.name());
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use weir_control::protocol::{
     ConntrackCount, ConntrackCounters, ConntrackCursor, ConntrackDeleted, ConntrackEvents,
     ConntrackPage, ConntrackStats, Failure, FlowEntry, FlowEvent, FlowEventKind, FlowFilter,
-    FlowPart, FlowTcpState, FlowTuple, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
-    RequestBody, Response, WorkerFlows, read_frame, write_message,
+    FlowPart, FlowTuple, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response,
+    TcpState, WorkerFlows, read_frame, write_message,
 };
 
 use super::daemon::Daemon;
@@ -39,7 +39,7 @@ fn flow(slot: u32) -> FlowEntry {
         slot,
         generation: 1,
         protocol,
-        tcp_state: (protocol == 6).then_some(FlowTcpState::Established),
+        tcp_state: (protocol == 6).then_some(TcpState::Established),
         timeout_s: 29,
         original: tuple(client, server, there),
         reply: tuple(server, client, back),

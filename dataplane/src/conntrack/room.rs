@@ -5,7 +5,7 @@ use super::event::{EventKind, FlowEvent};
 use super::flow::{Aside, Bits, Flow};
 use super::pending::Fate;
 use super::table::{Search, Standing, Victim};
-use super::tcp::TcpState;
+use super::tcp::{TcpState, is_closing};
 use super::tracker::{Conntrack, Family, Refused};
 use super::view::{self, FlowId};
 use super::{FlowRef, Kind, Tracked};
@@ -189,7 +189,7 @@ pub(super) fn standing(flow: &Flow) -> Standing {
     let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2);
     Standing {
         assured,
-        closing: assured && tcp && state.is_closing(),
+        closing: assured && tcp && is_closing(state),
         half_open: tcp && opening && !assured,
     }
 }

@@ -198,8 +198,8 @@ fn requests_that_cannot_be_meant_are_refused_with_the_reason() {
     assert_conserved(&mut daemon);
 }
 
-const FILTERED: Option<weir_control::protocol::FlowTcpState> =
-    Some(weir_control::protocol::FlowTcpState::Established);
+const FILTERED: Option<weir_control::protocol::TcpState> =
+    Some(weir_control::protocol::TcpState::Established);
 
 #[test]
 fn statistics_count_what_happens() {

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::flow::{FlowEntry, FlowPart, FlowTcpState, FlowTuple};
+use super::TcpState;
+use super::flow::{FlowEntry, FlowPart, FlowTuple};
 
 const TCP: u8 = 6;
 /// ICMP, IGMP and others that are known to have no ports.
@@ -30,7 +31,7 @@ pub struct FlowFilter {
     pub reply: TupleFilter,
     /// TCP state; only TCP has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_state: Option<FlowTcpState>,
+    pub tcp_state: Option<TcpState>,
     /// Whether it has to be assured, or has not to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assured: Option<bool>,
@@ -280,7 +281,7 @@ mod tests {
             slot: 2,
             generation: 3,
             protocol: TCP,
-            tcp_state: Some(FlowTcpState::Established),
+            tcp_state: Some(TcpState::Established),
             timeout_s: 431_999,
             original: tuple([10, 0, 0, 2], [192, 168, 0, 2], (40_000, 80)),
             reply: tuple([192, 168, 0, 2], [10, 0, 0, 2], (80, 40_000)),
@@ -309,7 +310,7 @@ mod tests {
             (reply(to("10.0.0.2")), reply(to("fd00::/8"))),
             (reply(sport(80)), reply(sport(81))),
             (reply(dport(40_000)), reply(dport(1))),
-            (state(FlowTcpState::Established), state(FlowTcpState::SynSent)),
+            (state(TcpState::Established), state(TcpState::SynSent)),
             (
                 FlowFilter { assured: Some(true), ..empty },
                 FlowFilter { assured: Some(false), ..empty },
@@ -357,7 +358,7 @@ mod tests {
         let original = TupleFilter { source: Some(net("10.0.0.1")), ..TupleFilter::default() };
         let reply = TupleFilter { source: Some(net("fd00::1")), ..TupleFilter::default() };
         let port = TupleFilter { source_port: Some(80), ..TupleFilter::default() };
-        let established = Some(FlowTcpState::Established);
+        let established = Some(TcpState::Established);
         for (filter, error) in [
             (FlowFilter { original, reply, ..empty }, FilterError::Families),
             (FlowFilter { protocol: Some(1), reply: port, ..empty }, FilterError::NoPorts(1)),

@@ -12,6 +12,7 @@
 
 mod filter;
 mod flow;
+mod tcp_state;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,7 +21,8 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 pub use filter::{FilterError, FlowFilter, IpNet, IpNetError, TupleFilter};
-pub use flow::{FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTcpState, FlowTuple};
+pub use flow::{FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTuple};
+pub use tcp_state::TcpState;
 
 /// Flows of a page, or events of a batch, at most. A page may have fewer, or none, and not be the
 /// last.
@@ -210,7 +212,7 @@ mod tests {
             slot: u32::MAX,
             generation: u32::MAX,
             protocol: u8::MAX,
-            tcp_state: Some(FlowTcpState::Established),
+            tcp_state: Some(TcpState::Established),
             timeout_s: u32::MAX,
             original: tuple,
             reply: tuple,

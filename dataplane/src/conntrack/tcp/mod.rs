@@ -9,7 +9,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`state`] | states, classes of segments, and the table of both |
+//! | [`state`] | classes of segments, and from which state they lead where |
 //! | [`segment`] | what is read from a TCP header, and which headers cannot be |
 //! | [`window`] | whether a segment lies where it may, and what it then moves |
 //! | [`track`] | the whole: a segment of a flow, in order |
@@ -19,8 +19,8 @@ mod state;
 mod track;
 mod window;
 
-pub use state::TcpState;
+pub use weir_control::protocol::TcpState;
 
 pub(super) use segment::Segment;
-pub(super) use state::Class;
+pub(super) use state::{Class, is_closing};
 pub(super) use track::{begin, follow};

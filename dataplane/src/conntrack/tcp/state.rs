@@ -1,85 +1,15 @@
-//! States, classes of segments, and which class leads where.
+//! Classes of segments, and from which state they lead where.
+
+use weir_control::protocol::TcpState;
 
 use super::super::Direction;
 
-/// The state of a TCP connection, as netfilter names them (`enum tcp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum TcpState {
-    /// No segment has been taken in yet.
-    None = 0,
-    /// A SYN was seen.
-    SynSent = 1,
-    /// The SYN was answered by a SYN and ACK.
-    SynRecv = 2,
-    /// The handshake is over.
-    Established = 3,
-    /// One side has sent its FIN.
-    FinWait = 4,
-    /// The FIN was acknowledged.
-    CloseWait = 5,
-    /// Both sides have sent their FIN.
-    LastAck = 6,
-    /// The last FIN was acknowledged.
-    TimeWait = 7,
-    /// A reset was seen.
-    Close = 8,
-    /// Both sides have sent a SYN: a simultaneous open (RFC 9293 3.5).
-    SynSent2 = 9,
-}
-
-impl TcpState {
-    /// How many there are.
-    pub const COUNT: usize = 10;
-
-    /// All states, in the kernel's order.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::None,
-        Self::SynSent,
-        Self::SynRecv,
-        Self::Established,
-        Self::FinWait,
-        Self::CloseWait,
-        Self::LastAck,
-        Self::TimeWait,
-        Self::Close,
-        Self::SynSent2,
-    ];
-
-    /// The name that conntrack(8) prints.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::SynSent => "SYN_SENT",
-            Self::SynRecv => "SYN_RECV",
-            Self::Established => "ESTABLISHED",
-            Self::FinWait => "FIN_WAIT",
-            Self::CloseWait => "CLOSE_WAIT",
-            Self::LastAck => "LAST_ACK",
-            Self::TimeWait => "TIME_WAIT",
-            Self::Close => "CLOSE",
-            Self::SynSent2 => "SYN_SENT2",
-        }
-    }
-
-    /// The state of this number; [`TcpState::None`] for numbers that are none.
-    #[must_use]
-    #[inline]
-    pub fn from_index(index: usize) -> Self {
-        Self::ALL.get(index).copied().unwrap_or(Self::None)
-    }
-
-    /// Whether the connection is on its way out, so that it may give way when the table is full
-    /// (`tcp_can_early_drop`).
-    #[must_use]
-    #[inline]
-    pub fn is_closing(self) -> bool {
-        matches!(
-            self,
-            Self::FinWait | Self::CloseWait | Self::LastAck | Self::TimeWait | Self::Close
-        )
-    }
+/// Whether a connection of this state is on its way out, so that it may give way when the table is full
+/// (`tcp_can_early_drop`).
+#[inline]
+pub(in super::super) fn is_closing(state: TcpState) -> bool {
+    use TcpState::{Close, CloseWait, FinWait, LastAck, TimeWait};
+    matches!(state, FinWait | CloseWait | LastAck | TimeWait | Close)
 }
 
 /// What kind of segment it is to the state table (`get_conntrack_index`).

@@ -3,8 +3,9 @@
 use super::super::flow::{Aside, Bits, Flow, SideFlags};
 use super::super::settings::{Settings, Timeouts};
 use super::super::{Direction, Step as Outcome};
+use super::TcpState;
 use super::segment::Segment;
-use super::state::{self, Class, Step, TcpState};
+use super::state::{self, Class, Step};
 use super::window::{self, Fit, is_after, take_options};
 use crate::conntrack::clock::{Ticks, Time};
 
@@ -253,7 +254,7 @@ fn reset(
     before: TcpState,
 ) -> Decision {
     let mut next = TcpState::Close;
-    if before.is_closing() {
+    if state::is_closing(before) {
         // The ends may have begun anew with the same ports; what we know is of before.
         return Decision::Skip(next);
     }

@@ -15,8 +15,9 @@
 
 use super::super::Direction;
 use super::super::flow::{Bits, Flow, Side, SideFlags};
+use super::TcpState;
 use super::segment::{ACK, RST, SYN, Segment};
-use super::state::{Class, TcpState};
+use super::state::Class;
 
 /// How far behind an acknowledgment may be, at least (`MAXACKWINCONST`).
 const ACK_WINDOW_MIN: u32 = 66_000;

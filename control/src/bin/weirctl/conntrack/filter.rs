@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use weir_control::protocol::{FilterError, FlowFilter, FlowTcpState, IpNet, TupleFilter};
+use weir_control::protocol::{FilterError, FlowFilter, IpNet, TcpState, TupleFilter};
 use weir_control::rule::{Names, Protocol};
 
 /// Which flows are meant: those that meet all options given.
@@ -47,7 +47,7 @@ pub(crate) struct FilterArgs {
 
     /// TCP state, such as ESTABLISHED; other protocols have none
     #[arg(long, value_name = "STATE", value_parser = tcp_state)]
-    state: Option<FlowTcpState>,
+    state: Option<TcpState>,
 
     /// Only flows that are kept when the table is full
     #[arg(long)]
@@ -99,10 +99,10 @@ fn protocol(text: &str) -> Result<u8, String> {
     }
 }
 
-fn tcp_state(text: &str) -> Result<FlowTcpState, String> {
-    let names = FlowTcpState::ALL.map(FlowTcpState::name);
-    let known = FlowTcpState::ALL.into_iter().find(|state| state.name() == text);
+fn tcp_state(text: &str) -> Result<TcpState, String> {
+    let names = TcpState::ALL.map(TcpState::name);
+    let known = TcpState::ALL.into_iter().find(|state| state.name() == text);
     // The name it had before 2.6.31, which conntrack(8) takes too.
-    let known = known.or_else(|| (text == "LISTEN").then_some(FlowTcpState::SynSent2));
+    let known = known.or_else(|| (text == "LISTEN").then_some(TcpState::SynSent2));
     known.ok_or_else(|| format!("the states are {}", names.join(", ")))
 }

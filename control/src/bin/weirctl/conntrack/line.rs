@@ -121,7 +121,7 @@ pub(crate) fn counters(counters: &ConntrackCounters) -> String {
 mod tests {
     use std::net::IpAddr;
 
-    use weir_control::protocol::{EvictedCount, FlowTcpState};
+    use weir_control::protocol::{EvictedCount, TcpState};
 
     use super::*;
 
@@ -153,7 +153,7 @@ mod tests {
 
     fn tcp() -> FlowEntry {
         FlowEntry {
-            tcp_state: Some(FlowTcpState::Established),
+            tcp_state: Some(TcpState::Established),
             timeout_s: 431_999,
             seen_reply: true,
             assured: true,
@@ -172,7 +172,7 @@ mod tests {
             ),
             (
                 FlowEntry {
-                    tcp_state: Some(FlowTcpState::SynSent),
+                    tcp_state: Some(TcpState::SynSent),
                     timeout_s: 119,
                     ..flow(6, me, me, ports(53_680, 81))
                 },
@@ -180,7 +180,7 @@ mod tests {
             ),
             (
                 FlowEntry {
-                    tcp_state: Some(FlowTcpState::SynSent2),
+                    tcp_state: Some(TcpState::SynSent2),
                     timeout_s: 99,
                     ..flow(6, "1.1.1.1", "2.2.2.2", ports(1, 2))
                 },
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn events_are_told_as_by_the_kernels_tool() {
-        let closing = FlowEntry { tcp_state: Some(FlowTcpState::TimeWait), timeout_s: 0, ..tcp() };
+        let closing = FlowEntry { tcp_state: Some(TcpState::TimeWait), timeout_s: 0, ..tcp() };
         for (kind, flow, line) in [
             (
                 FlowEventKind::New,
