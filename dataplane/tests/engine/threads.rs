@@ -138,7 +138,10 @@ fn a_thousand_changes_of_rules_under_traffic_lose_nothing_and_are_never_half_see
         sent += 16;
         running.until("all are through", |running| {
             let counters = running.counters();
-            counters.get(Counter::Transmitted) + counters.dropped_all() == sent
+            let ended = counters.get(Counter::Transmitted) + counters.dropped_all();
+            // Whoever hands a packet over says so at the end of its poll; the other may be done by then.
+            let handed = [Counter::HandedOut, Counter::HandedIn].map(|side| counters.get(side));
+            ended == sent && handed[0] == handed[1]
         });
         let counters = running.counters();
         // Nothing but a rule has ended one; the default policy has met none.
@@ -152,7 +155,6 @@ fn a_thousand_changes_of_rules_under_traffic_lose_nothing_and_are_never_half_see
     }
     let counters = running.counters();
     assert!(counters.get(Counter::HandedOut) > 1000, "packets were handed over");
-    assert_eq!(counters.get(Counter::HandedOut), counters.get(Counter::HandedIn));
     running.stop();
 }
 
