@@ -68,8 +68,9 @@ fn rules(c: &mut Criterion) {
             b.iter(|| {
                 let headers = black_box(&headers);
                 let connection = Connection::UNTRACKED;
-                policy
-                    .decide(0, &Candidate { headers, ingress: INGRESS, egress: EGRESS, connection })
+                let (packet, link): (&[u8], &[u8]) = (&[], &[]);
+                let (ingress, egress) = (INGRESS, EGRESS);
+                policy.decide(0, &Candidate { headers, ingress, egress, packet, link, connection })
             });
         });
     }

@@ -8,9 +8,7 @@ use std::fmt::Write;
 
 use crate::command::{ListFormat, Selection};
 use crate::protocol::Listing;
-use crate::rule::{
-    InterfacePattern, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, TcpFlags, Words,
-};
+use crate::rule::{InterfacePattern, Ipv4Net, ListedLine, Names, Negatable, Protocol, Rule};
 use crate::ruleset::{Chain, CounterTable, Counters};
 
 /// What `-S` prints: for each chain its policy, then the rules, as command lines. With one rule
@@ -208,69 +206,8 @@ fn address(condition: Option<&Negatable<Ipv4Net>>, numeric: bool) -> String {
 }
 
 fn matches(text: &mut String, rule: &Rule, numeric: bool, names: &Names) {
-    for extension in &rule.matches {
-        let name = extension.name();
-        if extension.required_protocol().is_some() {
-            push(text, format_args!(" {name}"));
-        }
-        let mut ports = |label, ports: &Negatable<PortRange>| {
-            list_ports(text, label, ports, (!numeric).then_some((names, name)));
-        };
-        match extension {
-            Match::Tcp(tcp) => {
-                ports("spt", &tcp.source_ports);
-                ports("dpt", &tcp.destination_ports);
-                list_flags(text, &tcp.flags, numeric);
-            }
-            Match::Udp(udp) => {
-                ports("spt", &udp.source_ports);
-                ports("dpt", &udp.destination_ports);
-            }
-            Match::State(state) => list_conditions(text, state.words()),
-            Match::Conntrack(conntrack) => list_conditions(text, conntrack.words(numeric)),
-        }
-    }
-}
-
-fn list_conditions(text: &mut String, conditions: impl Iterator<Item = Words>) {
-    for Words { negated, option, value } in conditions {
-        push(text, format_args!("{} {option} {value}", if negated { " !" } else { "" }));
-    }
-}
-
-fn list_ports(
-    text: &mut String,
-    label: &str,
-    ports: &Negatable<PortRange>,
-    lookup: Option<(&Names, &str)>,
-) {
-    if *ports == Negatable::default() {
-        return;
-    }
-    let named = |port: u16| {
-        let name = lookup.and_then(|(names, transport)| names.service(port, transport));
-        name.map_or_else(|| port.to_string(), str::to_owned)
-    };
-    let (not, range) = (mark(ports.negated, ""), ports.value);
-    if range.first() == range.last() {
-        push(text, format_args!(" {label}:{not}{}", named(range.first())));
-    } else {
-        let (first, last) = (named(range.first()), named(range.last()));
-        push(text, format_args!(" {label}s:{not}{first}:{last}"));
-    }
-}
-
-fn list_flags(text: &mut String, flags: &Negatable<TcpFlags>, numeric: bool) {
-    let (not, mask, set) = (mark(flags.negated, ""), flags.value.mask(), flags.value.set());
-    if mask == 0 && !flags.negated {
-        return;
-    }
-    if numeric {
-        push(text, format_args!(" flags:{not}0x{mask:02X}/0x{set:02X}"));
-    } else {
-        let (mask, set) = (TcpFlags::names(mask), TcpFlags::names(set));
-        push(text, format_args!(" flags:{not}{mask}/{set}"));
-    }
+    let mut line = ListedLine { text, numeric, names };
+    rule.matches.iter().for_each(|extension| extension.extension().list(&mut line));
 }
 
 #[cfg(test)]

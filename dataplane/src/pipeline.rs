@@ -72,7 +72,8 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
             stage::track(batch, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        stage::decide(batch, decisions.policy, decisions.worker, decisions.conntrack);
+        let Decisions { policy, worker, .. } = decisions;
+        stage::decide(batch, policy, worker, decisions.conntrack, emitter.reassembly);
         stage::confirm(batch, decisions.conntrack);
         decisions.conntrack.end_batch();
         if !batch.next_turn() {

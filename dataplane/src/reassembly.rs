@@ -93,12 +93,33 @@ pub enum Added {
     Overlaps(usize, Fragment),
 }
 
+/// A datagram that came in fragments, as one packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole<'a> {
+    bytes: &'a [u8],
+    header_len: usize,
+}
+
+impl<'a> Whole<'a> {
+    /// From the IPv4 header on.
+    #[must_use]
+    pub fn packet(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// What the IPv4 header is about.
+    #[must_use]
+    pub fn payload(self) -> &'a [u8] {
+        self.bytes.get(self.header_len..).unwrap_or_default()
+    }
+}
+
 /// A worker's incomplete datagrams. All memory is allocated at its start.
 #[derive(Debug)]
 pub struct Reassembly {
     datagrams: Vec<Datagram>,
     frames: usize,
-    /// The payload of the datagram that was put together last.
+    /// The datagram that was put together last.
     whole: Vec<u8>,
 }
 
@@ -213,17 +234,29 @@ impl Reassembly {
         Added::Complete(at)
     }
 
-    /// The payload of a datagram, as one; of a complete one whose first frame is `first`.
-    pub fn whole(&mut self, at: usize, first: &[u8]) -> &[u8] {
+    /// A datagram as one packet; of a complete one whose first frame is `first`. Its header is that of the first
+    /// fragment, of a packet that never was cut.
+    pub fn whole(&mut self, at: usize, first: &[u8]) -> Whole<'_> {
         self.whole.clear();
-        for piece in &self.datagrams[at].pieces {
+        let pieces = &self.datagrams[at].pieces;
+        for (n, piece) in pieces.iter().enumerate() {
             let bytes = piece.frame.as_ref().map_or(first, Frame::bytes);
-            let range = usize::from(piece.headers.l4)..;
-            let payload = bytes.get(range).unwrap_or_default();
+            let Headers { l3, l4, .. } = piece.headers;
+            if n == 0 {
+                self.whole.extend_from_slice(bytes.get(l3.into()..l4.into()).unwrap_or_default());
+            }
+            let payload = bytes.get(usize::from(l4)..).unwrap_or_default();
             // A frame is cut to its packet, but be sure.
             self.whole.extend_from_slice(&payload[..payload.len().min(piece.to - piece.from)]);
         }
-        &self.whole
+        let header_len = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
+        let total_len = self.whole.len();
+        if let Ok(mut packet) = Ipv4::new_quoted(&mut self.whole[..]) {
+            let _ = packet.set_total_len(u16::try_from(total_len).unwrap_or(u16::MAX));
+            packet.set_fragment(0, false);
+            packet.fill_checksum();
+        }
+        Whole { bytes: &self.whole, header_len: header_len.into() }
     }
 
     /// Takes the first fragment's frame of a complete datagram, with its headers.

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::parse_host_and_mask;
 use super::transport::is_default;
-use super::{CtStates, CtStatuses, InvalidRule, Ipv4Net, Negatable, PortRange, Protocol};
+use super::{
+    CtStates, CtStatuses, Extension, InvalidRule, Ipv4Net, ListedLine, Negatable, PortRange,
+    Protocol, SavedWords,
+};
 
 /// An address of a connection with a mask, contiguous or not. Unlike in [`Ipv4Net`], bits outside
 /// the mask are kept, since iptables keeps them: they mean nothing, but `-S` prints them and `-C`
@@ -226,27 +229,41 @@ pub struct ConntrackMatch {
 }
 
 /// One condition in words: `!` or not, the option without dashes, its value.
-pub(crate) struct Words {
-    pub(crate) negated: bool,
-    pub(crate) option: &'static str,
-    pub(crate) value: String,
-}
+type Words = (&'static str, Negatable<String>);
 
 fn words<T>(
     option: &'static str,
     condition: Option<Negatable<T>>,
     print: impl Fn(T) -> String,
 ) -> Option<Words> {
-    condition.map(|Negatable { value, negated }| Words { negated, option, value: print(value) })
+    let Negatable { value, negated } = condition?;
+    Some((option, Negatable { value: print(value), negated }))
+}
+
+fn save(conditions: impl IntoIterator<Item = Words>, words: &mut SavedWords) {
+    for (option, condition) in conditions {
+        words.option(&format!("--{option}"), &condition);
+    }
+}
+
+fn list(conditions: impl IntoIterator<Item = Words>, line: &mut ListedLine<'_>) {
+    for (option, Negatable { value, negated }) in conditions {
+        line.push(format_args!("{} {option} {value}", if negated { " !" } else { "" }));
+    }
 }
 
 impl StateMatch {
-    /// Its condition.
-    pub(crate) fn words(&self) -> impl Iterator<Item = Words> {
-        words("state", Some(self.states), |states| states.to_string()).into_iter()
+    fn conditions(&self) -> Option<Words> {
+        words("state", Some(self.states), |states| states.to_string())
+    }
+}
+
+impl Extension for StateMatch {
+    fn name(&self) -> &'static str {
+        "state"
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidRule> {
+    fn validate(&self) -> Result<(), InvalidRule> {
         if self.states.value.is_empty() {
             return Err(InvalidRule::StateMissing);
         }
@@ -255,11 +272,19 @@ impl StateMatch {
         }
         Ok(())
     }
+
+    fn save(&self, words: &mut SavedWords) {
+        save(self.conditions(), words);
+    }
+
+    fn list(&self, line: &mut ListedLine<'_>) {
+        list(self.conditions(), line);
+    }
 }
 
 impl ConntrackMatch {
     /// Its conditions in iptables' order.
-    pub(crate) fn words(&self, numeric: bool) -> impl Iterator<Item = Words> {
+    fn conditions(&self, numeric: bool) -> impl Iterator<Item = Words> {
         let address = |address: CtAddress| address.to_listing(numeric);
         let ports = |ports: PortRange| ports.to_string();
         let Self { original, reply, .. } = self;
@@ -280,8 +305,14 @@ impl ConntrackMatch {
         ];
         conditions.into_iter().flatten()
     }
+}
 
-    pub(super) fn validate(&self) -> Result<(), InvalidRule> {
+impl Extension for ConntrackMatch {
+    fn name(&self) -> &'static str {
+        "conntrack"
+    }
+
+    fn validate(&self) -> Result<(), InvalidRule> {
         if *self == Self::default() {
             return Err(InvalidRule::ConntrackMissing);
         }
@@ -297,6 +328,14 @@ impl ConntrackMatch {
             }
             _ => Ok(()),
         }
+    }
+
+    fn save(&self, words: &mut SavedWords) {
+        save(self.conditions(true), words);
+    }
+
+    fn list(&self, line: &mut ListedLine<'_>) {
+        list(self.conditions(line.numeric), line);
     }
 }
 

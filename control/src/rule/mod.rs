@@ -8,6 +8,7 @@
 mod address;
 mod conntrack;
 mod ctset;
+mod extension;
 mod interface;
 mod names;
 mod protocol;
@@ -16,12 +17,12 @@ mod transport;
 
 pub use address::{Ipv4Net, Ipv4NetError};
 pub(crate) use address::{number_prefix, parse_host_and_mask, parse_number};
-pub(crate) use conntrack::Words;
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
     StateMatch, TupleTest,
 };
 pub use ctset::{CtBitsError, CtStates, CtStatuses};
+pub(crate) use extension::{Extension, ListedLine, SavedWords};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
 pub use names::Names;
 pub use protocol::Protocol;
@@ -102,34 +103,31 @@ pub enum Match {
 }
 
 impl Match {
+    /// What all matches have in common.
+    pub(crate) fn extension(&self) -> &dyn Extension {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Udp(udp) => udp,
+            Self::State(state) => state,
+            Self::Conntrack(conntrack) => conntrack,
+        }
+    }
+
     /// The word after `-m`.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Tcp(_) => "tcp",
-            Self::Udp(_) => "udp",
-            Self::State(_) => "state",
-            Self::Conntrack(_) => "conntrack",
-        }
+        self.extension().name()
     }
 
     /// The protocol that the rule must select with `-p`, without `!`. The kernel refuses the
     /// rule otherwise (`xt_check_match`, net/netfilter/x_tables.c), since the match reads the
     /// packet as that protocol's header.
     pub fn required_protocol(&self) -> Option<Protocol> {
-        match self {
-            Self::Tcp(_) => Some(Protocol::TCP),
-            Self::Udp(_) => Some(Protocol::UDP),
-            Self::State(_) | Self::Conntrack(_) => None,
-        }
+        self.extension().required_protocol()
     }
 
     /// Checks what its type cannot express.
     pub(crate) fn validate(&self) -> Result<(), InvalidRule> {
-        match self {
-            Self::Tcp(_) | Self::Udp(_) => Ok(()),
-            Self::State(state) => state.validate(),
-            Self::Conntrack(conntrack) => conntrack.validate(),
-        }
+        self.extension().validate()
     }
 }
 

@@ -1,7 +1,6 @@
 //! A rule as the words of the command line that makes it: what `iptables -S` prints.
 
-use super::conntrack;
-use super::{Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags};
+use super::{Names, Negatable, Protocol, Rule, SavedWords, Target};
 
 impl Rule {
     /// The words after `-A CHAIN` in canonical form and order, conditions first, then `-j`.
@@ -19,29 +18,25 @@ impl Rule {
     /// The conditions only; with [`Rule::target_arguments`], for output that has counters between
     /// the two.
     pub fn condition_arguments(&self, names: &Names) -> Vec<String> {
-        let mut words = Words(Vec::new());
-        words.option("-s", self.source.as_ref());
-        words.option("-d", self.destination.as_ref());
-        words.option("-i", self.in_interface.as_ref());
-        words.option("-o", self.out_interface.as_ref());
-        if let Some(Negatable { value, negated }) = self.protocol {
-            words.option("-p", Some(&Negatable { value: protocol_word(value, names), negated }));
-        }
+        let mut words = SavedWords::default();
+        let mut option = |name, condition: Option<Negatable<String>>| {
+            condition.iter().for_each(|condition| words.option(name, condition));
+        };
+        option("-s", printed(self.source.as_ref()));
+        option("-d", printed(self.destination.as_ref()));
+        option("-i", printed(self.in_interface.as_ref()));
+        option("-o", printed(self.out_interface.as_ref()));
+        option(
+            "-p",
+            self.protocol.map(|Negatable { value, negated }| Negatable {
+                value: protocol_word(value, names),
+                negated,
+            }),
+        );
         for extension in &self.matches {
-            words.0.extend(["-m".to_owned(), extension.name().to_owned()]);
-            match extension {
-                Match::Tcp(tcp) => {
-                    words.ports("--sport", &tcp.source_ports);
-                    words.ports("--dport", &tcp.destination_ports);
-                    words.flags(&tcp.flags);
-                }
-                Match::Udp(udp) => {
-                    words.ports("--sport", &udp.source_ports);
-                    words.ports("--dport", &udp.destination_ports);
-                }
-                Match::State(state) => words.conditions(state.words()),
-                Match::Conntrack(conntrack) => words.conditions(conntrack.words(true)),
-            }
+            words.word("-m");
+            words.word(extension.name());
+            extension.extension().save(&mut words);
         }
         words.0
     }
@@ -57,43 +52,7 @@ fn protocol_word(protocol: Protocol, names: &Names) -> String {
     names.protocol_name(protocol).map_or_else(|| protocol.0.to_string(), str::to_owned)
 }
 
-/// Words so far.
-struct Words(Vec<String>);
-
-impl Words {
-    fn option<T: ToString>(&mut self, name: &str, value: Option<&Negatable<T>>) {
-        let Some(value) = value else { return };
-        if value.negated {
-            self.0.push("!".to_owned());
-        }
-        self.0.extend([name.to_owned(), value.value.to_string()]);
-    }
-
-    fn ports(&mut self, name: &str, ports: &Negatable<PortRange>) {
-        if *ports == Negatable::default() {
-            return;
-        }
-        self.option(name, Some(ports));
-    }
-
-    fn conditions(&mut self, conditions: impl Iterator<Item = conntrack::Words>) {
-        for conntrack::Words { negated, option, value } in conditions {
-            self.option(&format!("--{option}"), Some(&Negatable { value, negated }));
-        }
-    }
-
-    fn flags(&mut self, flags: &Negatable<TcpFlags>) {
-        // iptables decides by the mask alone; nothing wanted of nothing is the default.
-        if flags.value.mask() == 0 && !flags.negated && flags.value.set() == 0 {
-            return;
-        }
-        if flags.negated {
-            self.0.push("!".to_owned());
-        }
-        self.0.extend([
-            "--tcp-flags".to_owned(),
-            TcpFlags::names(flags.value.mask()),
-            TcpFlags::names(flags.value.set()),
-        ]);
-    }
+fn printed<T: ToString>(condition: Option<&Negatable<T>>) -> Option<Negatable<String>> {
+    let Negatable { value, negated } = condition?;
+    Some(Negatable { value: value.to_string(), negated: *negated })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Negatable;
+use super::{Extension, ListedLine, Negatable, Protocol, SavedWords};
 
 /// Ports from `first` to `last`, both included; `first <= last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -190,6 +190,65 @@ pub struct UdpMatch {
     /// `--dport`
     #[serde(skip_serializing_if = "is_default")]
     pub destination_ports: Negatable<PortRange>,
+}
+
+impl Extension for TcpMatch {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn required_protocol(&self) -> Option<Protocol> {
+        Some(Protocol::TCP)
+    }
+
+    fn save(&self, words: &mut SavedWords) {
+        words.ports("--sport", &self.source_ports);
+        words.ports("--dport", &self.destination_ports);
+        // iptables decides by the mask alone; nothing wanted of nothing is the default.
+        if self.flags != Negatable::default() {
+            words.flag("--tcp-flags", self.flags.negated);
+            words.word(TcpFlags::names(self.flags.value.mask));
+            words.word(TcpFlags::names(self.flags.value.set));
+        }
+    }
+
+    fn list(&self, line: &mut ListedLine<'_>) {
+        line.push(format_args!(" tcp"));
+        line.ports("spt", &self.source_ports, "tcp");
+        line.ports("dpt", &self.destination_ports, "tcp");
+        let Negatable { value: TcpFlags { mask, set }, negated } = self.flags;
+        if mask == 0 && !negated {
+            return;
+        }
+        let not = if negated { "!" } else { "" };
+        if line.numeric {
+            line.push(format_args!(" flags:{not}0x{mask:02X}/0x{set:02X}"));
+        } else {
+            let (mask, set) = (TcpFlags::names(mask), TcpFlags::names(set));
+            line.push(format_args!(" flags:{not}{mask}/{set}"));
+        }
+    }
+}
+
+impl Extension for UdpMatch {
+    fn name(&self) -> &'static str {
+        "udp"
+    }
+
+    fn required_protocol(&self) -> Option<Protocol> {
+        Some(Protocol::UDP)
+    }
+
+    fn save(&self, words: &mut SavedWords) {
+        words.ports("--sport", &self.source_ports);
+        words.ports("--dport", &self.destination_ports);
+    }
+
+    fn list(&self, line: &mut ListedLine<'_>) {
+        line.push(format_args!(" udp"));
+        line.ports("spt", &self.source_ports, "udp");
+        line.ports("dpt", &self.destination_ports, "udp");
+    }
 }
 
 /// For `skip_serializing_if`.

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{InterfacePattern, Match, Negatable, Rule, Target};
+use weir_control::rule::{InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::Policy;
 use super::counters::{Count, RuleCounters};
-use super::rule::{Action, AddressTest, CompiledRule, FlagsTest, MatchTest, Ports, TransportTest};
+use super::matches::MatchTest;
+use super::rule::{Action, AddressTest, CompiledRule};
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +74,7 @@ impl Compiler {
             return Ok(Policy::accept_all(self.workers));
         };
         let mut fresh = Vec::new();
-        let mut rules = Vec::with_capacity(chain.rules.len());
+        let mut rules: Vec<CompiledRule> = Vec::with_capacity(chain.rules.len());
         for (place, entry) in chain.rules.iter().enumerate() {
             let counters = self.rules.get(&entry.id).map(|tally| Arc::clone(&tally.counters));
             let counters = counters.unwrap_or_else(|| {
@@ -89,16 +90,11 @@ impl Compiler {
             })?);
         }
         self.rules.extend(fresh);
-        let tests = || rules.iter().flat_map(|rule: &CompiledRule| rule.tests.iter());
-        let asked = || {
-            tests().filter_map(|test| match test {
-                MatchTest::Connection(test) => Some(test),
-                MatchTest::Transport(_) => None,
-            })
-        };
+        let any =
+            |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
         Ok(Policy {
-            tracks: asked().next().is_some(),
-            inspects_flows: asked().any(|test| test.flow.is_some()),
+            tracks: any(MatchTest::tracks),
+            inspects_flows: any(MatchTest::inspects_flows),
             rules: rules.into(),
             default: match chain.policy {
                 ruleset::Policy::Accept => Action::Accept,
@@ -133,30 +129,7 @@ impl Compiler {
     }
 
     fn rule(&self, rule: &Rule, counters: Arc<RuleCounters>) -> Result<CompiledRule, &'static str> {
-        let mut tests = Vec::with_capacity(rule.matches.len());
-        for extension in &rule.matches {
-            tests.push(match extension {
-                Match::Tcp(tcp) => MatchTest::Transport(TransportTest {
-                    source: Ports::new(tcp.source_ports),
-                    destination: Ports::new(tcp.destination_ports),
-                    flags: FlagsTest {
-                        mask: tcp.flags.value.mask(),
-                        set: tcp.flags.value.set(),
-                        negated: tcp.flags.negated,
-                    },
-                    tcp: true,
-                }),
-                Match::Udp(udp) => MatchTest::Transport(TransportTest {
-                    source: Ports::new(udp.source_ports),
-                    destination: Ports::new(udp.destination_ports),
-                    flags: FlagsTest::ANY,
-                    tcp: false,
-                }),
-                Match::State(asked) => MatchTest::Connection(Box::new((*asked).into())),
-                Match::Conntrack(asked) => MatchTest::Connection(Box::new((*asked).into())),
-                other => return Err(other.name()),
-            });
-        }
+        let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
         let action = match &rule.target {
             None => None,
             Some(Target::Accept) => Some(Action::Accept),
@@ -170,7 +143,7 @@ impl Compiler {
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
-            tests: tests.into(),
+            tests: tests?,
             action,
             counters,
         })
@@ -231,6 +204,8 @@ mod tests {
                 headers: &UDP,
                 ingress: PortIndex(ingress),
                 egress: PortIndex(0),
+                packet: &[],
+                link: &[],
                 connection: Connection::UNTRACKED,
             },
         )

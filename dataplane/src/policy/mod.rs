@@ -6,14 +6,14 @@
 //! the way has counted the packet; else the chain's policy decides and counts.
 
 mod compile;
-mod connection;
 mod counters;
+mod matches;
 mod rule;
 
 pub use compile::{CompileError, Compiler};
-pub use connection::Connection;
 pub use counters::{Count, RuleCounters};
-pub use rule::{Action, Evaluation, Ports, TransportTest};
+pub use matches::{Connection, FlagsTest, Ports, TransportTest};
+pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
 
@@ -42,6 +42,10 @@ pub struct Candidate<'a> {
     pub ingress: PortIndex,
     /// Where it would leave.
     pub egress: PortIndex,
+    /// Its bytes from the IPv4 header to the end of the datagram, also of one that came in fragments.
+    pub packet: &'a [u8],
+    /// Its Ethernet header.
+    pub link: &'a [u8],
     /// The flow it belongs to.
     pub connection: Connection<'a>,
 }

@@ -7,12 +7,11 @@
 
 use std::sync::Arc;
 
-use weir_control::rule::{Ipv4Net, Negatable, PortRange};
+use weir_control::rule::{Ipv4Net, Negatable};
 
 use super::Candidate;
-use super::connection::ConnectionTest;
 use super::counters::RuleCounters;
-use crate::batch::{Headers, Piece};
+use super::matches::MatchTest;
 
 /// What a rule or a policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +31,13 @@ pub enum Evaluation {
     Differs,
     /// The packet cannot be tested and must not pass.
     Hotdrop,
+}
+
+impl From<bool> for Evaluation {
+    /// Of a test that can be asked of every packet.
+    fn from(holds: bool) -> Self {
+        if holds { Self::Matches } else { Self::Differs }
+    }
 }
 
 /// An address test: `(address & mask == network) != negated`.
@@ -54,88 +60,6 @@ impl AddressTest {
     pub(super) fn holds(self, address: u32) -> bool {
         (address & self.mask == self.network) != self.negated
     }
-}
-
-/// A range of ports, inclusive, perhaps negated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    /// Lowest port.
-    pub first: u16,
-    /// Highest port.
-    pub last: u16,
-    /// Whether the range is the one that must not match.
-    pub negated: bool,
-}
-
-impl Ports {
-    /// Holds for every port.
-    pub const ANY: Self = Self { first: 0, last: u16::MAX, negated: false };
-
-    pub(super) fn new(range: Negatable<PortRange>) -> Self {
-        Self { first: range.value.first(), last: range.value.last(), negated: range.negated }
-    }
-
-    pub(super) fn holds(self, port: u16) -> bool {
-        (self.first <= port && port <= self.last) != self.negated
-    }
-}
-
-/// `-m tcp` or `-m udp`, with what stands behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransportTest {
-    /// `--sport`.
-    pub source: Ports,
-    /// `--dport`.
-    pub destination: Ports,
-    /// `--tcp-flags MASK SET`, negated or not. Mask 0 holds for every packet.
-    pub flags: FlagsTest,
-    /// Whether it is `-m tcp`: overlapping fragments are dropped.
-    pub tcp: bool,
-}
-
-/// `(flags & mask == set) != negated`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlagsTest {
-    /// Flags that are looked at.
-    pub mask: u8,
-    /// Flags among them that must be set, the others clear.
-    pub set: u8,
-    /// Whether the outcome is inverted.
-    pub negated: bool,
-}
-
-impl FlagsTest {
-    /// Holds for every packet.
-    pub const ANY: Self = Self { mask: 0, set: 0, negated: false };
-
-    fn holds(self, flags: u8) -> bool {
-        (flags & self.mask == self.set) != self.negated
-    }
-}
-
-impl TransportTest {
-    fn evaluate(self, headers: &Headers) -> Evaluation {
-        // xt_tcpudp.c tcp_mt/udp_mt: later fragments have no ports; offset 1 of TCP would overwrite the flags.
-        if let Piece::Later(offset) = headers.piece {
-            return if self.tcp && offset == 1 { Evaluation::Hotdrop } else { Evaluation::Differs };
-        }
-        if !headers.transport {
-            return Evaluation::Hotdrop;
-        }
-        let holds = self.source.holds(headers.source_port)
-            && self.destination.holds(headers.destination_port)
-            && self.flags.holds(headers.tcp_flags);
-        if holds { Evaluation::Matches } else { Evaluation::Differs }
-    }
-}
-
-/// A match of a rule.
-#[derive(Debug)]
-pub(super) enum MatchTest {
-    /// `-m tcp`, `-m udp`.
-    Transport(TransportTest),
-    /// `-m state`, `-m conntrack`.
-    Connection(Box<ConnectionTest>),
 }
 
 /// A rule as workers evaluate it.
@@ -169,13 +93,7 @@ impl CompiledRule {
             return Evaluation::Differs;
         }
         for test in &self.tests {
-            let evaluation = match test {
-                MatchTest::Transport(test) => test.evaluate(headers),
-                MatchTest::Connection(test) if test.holds(&candidate.connection) => {
-                    Evaluation::Matches
-                }
-                MatchTest::Connection(_) => Evaluation::Differs,
-            };
+            let evaluation = test.evaluate(candidate);
             if evaluation != Evaluation::Matches {
                 return evaluation;
             }
@@ -187,6 +105,8 @@ impl CompiledRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Headers, Piece};
+    use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
     fn tcp() -> TransportTest {
@@ -217,6 +137,8 @@ mod tests {
             headers,
             ingress: PortIndex(0),
             egress: PortIndex(31),
+            packet: &[],
+            link: &[],
             connection: crate::policy::Connection::UNTRACKED,
         })
     }
@@ -270,9 +192,5 @@ mod tests {
         let address = AddressTest { network: 0x0a00_0000, mask: 0xff00_0000, negated: true };
         assert!(!address.holds(0x0a01_0203) && address.holds(0x0b01_0203));
         assert!(!AddressTest { negated: true, ..AddressTest::ANY }.holds(0));
-        let ports = Ports { first: 10, last: 20, negated: true };
-        assert_eq!([9, 10, 20, 21].map(|port| ports.holds(port)), [true, false, false, true]);
-        assert!(!FlagsTest { negated: true, ..FlagsTest::ANY }.holds(0x3f));
-        assert!(FlagsTest { mask: 0x17, set: 0x02, negated: true }.holds(0x12));
     }
 }

@@ -57,7 +57,7 @@ fn come_back(
     reassembly.level_ttl(datagram);
     let (largest, dont_fragment) = reassembly.largest(datagram);
     let Some((frame, mut headers, ingress)) = reassembly.take_first(datagram) else { return };
-    let whole = reassembly.whole(datagram, frame.bytes());
+    let whole = reassembly.whole(datagram, frame.bytes()).payload();
     // As `ip_frag_reasm`: what must not be cut is what came uncut, and it is compared with the next link.
     (headers.piece, headers.total_len) = (Piece::Whole, total_len);
     (headers.largest_fragment, headers.dont_fragment) = (largest, dont_fragment);

@@ -56,7 +56,7 @@ fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mu
     for i in batch.turn() {
         let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
         let headers = batch.headers[i];
-        let whole = reassembly.whole(datagram, batch.bytes(i));
+        let whole = reassembly.whole(datagram, batch.bytes(i)).payload();
         let (source, destination) = (headers.source.into(), headers.destination.into());
         let packet = Packet::new(source, destination, headers.protocol, whole);
         batch.tracked[i] = conntrack.track(&packet);

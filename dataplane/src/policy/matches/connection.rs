@@ -7,8 +7,9 @@ use weir_control::rule::{
     ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Negatable, StateMatch,
 };
 
-use super::rule::{AddressTest, Ports};
+use super::transport::Ports;
 use crate::conntrack::{Conntrack, CtState, Direction, FlowView, Tracked, Tuple};
+use crate::policy::rule::AddressTest;
 
 /// A packet's flow, as far as rules may ask for it.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,7 @@ fn holds<T: Copy>(test: Option<Negatable<T>>, is: impl FnOnce(T) -> bool) -> boo
 
 /// Everything that one `-m state` or `-m conntrack` asks for; all that is asked for must hold.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ConnectionTest {
+pub(in crate::policy) struct ConnectionTest {
     /// Which states will do.
     pub(super) states: Option<Negatable<CtStates>>,
     /// All but the states; `None` if nothing else is asked for.
