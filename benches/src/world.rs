@@ -88,7 +88,8 @@ pub fn policy(rules: u32) -> Policy {
             ..Rule::default()
         }
     });
-    let command = Command::Append { chain: ChainName::forward(), rules: rules.collect() };
+    let command =
+        Command::Append { chain: ChainName::forward(), rules: rules.collect(), counters: None };
     ruleset.apply(&command).expect("the chain exists");
     let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
     compiler.compile(&ruleset).expect("only matches that this version enforces")

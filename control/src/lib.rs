@@ -18,5 +18,6 @@ pub mod client;
 pub mod command;
 pub mod list;
 pub mod protocol;
+pub mod restore;
 pub mod rule;
 pub mod ruleset;

@@ -98,6 +98,24 @@ pub enum ParseErrorKind {
     RuleNumberMissing { command: char },
     #[error("-P requires a chain and a policy")]
     PolicyMissing,
+    #[error("-E requires old-chain-name and new-chain-name")]
+    RenameMissing,
+    #[error("-c requires packet and byte counter")]
+    CountersMissing,
+    #[error("-c {counter} counter not numeric")]
+    CounterNumber { counter: &'static str },
+    #[error("chain name not allowed to start with `{with}'")]
+    ChainBegins { with: char },
+    #[error("chain name may not clash with target name")]
+    ChainIsTarget,
+    #[error("Invalid chain name `{chain}'")]
+    ChainName { chain: String },
+    #[error("The -t option cannot be used in iptables-restore.")]
+    TableInRestore,
+    #[error("goto '{name}' is not a chain")]
+    GotoNoChain { name: String },
+    #[error("Invalid target name `{name}'")]
+    TargetName { name: String },
     #[error("Bad policy name. Run `dmesg' for more information.")]
     PolicyName { policy: String },
     #[error("chain name `{chain}' too long (must be under {} chars)", CHAIN_CHARS_MAX + 1)]
@@ -209,11 +227,16 @@ impl ParseErrorKind {
         }
     }
 
+    /// Whether it is about a chain of the machine itself.
+    pub(crate) fn is_host_chain(&self) -> bool {
+        matches!(self, Self::HostChain { .. })
+    }
+
     /// Reason and remedy, where the message alone would leave a tired reader guessing.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoSuchChain { .. } | Self::NoSuchPolicyChain { .. } => {
-                "this version of Weir has one chain: FORWARD".to_owned()
+                "there is FORWARD, and what `-N CHAIN' has made".to_owned()
             }
             Self::HostChain { chain } => format!(
                 "packets from or to the firewall itself go through the kernel and never meet \
@@ -236,9 +259,15 @@ impl ParseErrorKind {
                 MATCHES_ENFORCED.join(", ")
             ),
             Self::UnknownTarget { .. } => format!(
-                "unknown to iptables and to Weir; a typing error? Weir has -j {}",
+                "no chain has that name, and no target of iptables or Weir; a typing error? Weir has \
+                 -j {}; `-N CHAIN' makes a chain",
                 TARGETS_ENFORCED.join(", ")
             ),
+            Self::GotoNoChain { .. } => "`-N CHAIN' makes a chain".to_owned(),
+            Self::ChainName { .. } => {
+                "a chain has 1 to 28 characters, without blanks, control characters and double quotes"
+                    .to_owned()
+            }
             _ => return self.remedy().map(str::to_owned),
         };
         Some(hint)
@@ -324,12 +353,20 @@ impl ParseError {
     /// Try `iptables -h' or 'iptables --help' for more information.
     /// ```
     pub fn report(&self) -> String {
+        let mut report = self.message("iptables");
+        if self.kind.exit_status() == ExitStatus::ParameterProblem {
+            report.push_str("\nTry `iptables -h' or 'iptables --help' for more information.");
+        }
+        report
+    }
+
+    /// As [`Self::report`], of this program, without the advice at the end.
+    pub(crate) fn message(&self, program: &str) -> String {
         let kind = &self.kind;
-        let parameter = kind.exit_status() == ExitStatus::ParameterProblem;
         let mut report = match (kind, kind.exit_status()) {
             (ParseErrorKind::BadArgument { .. }, _) => kind.to_string(),
-            (_, ExitStatus::OtherProblem) => format!("iptables: {kind}"),
-            _ => format!("{VERSION_LINE}: {kind}"),
+            (_, ExitStatus::OtherProblem) => format!("{program}: {kind}"),
+            _ => format!("{}: {kind}", VERSION_LINE.replacen("iptables", program, 1)),
         };
         if let Some(position) = self.position {
             let Position { argument, column, width } = position;
@@ -346,9 +383,6 @@ impl ParseError {
         }
         if let Some(hint) = kind.hint() {
             report.push_str(&format!("\n  {hint}"));
-        }
-        if parameter {
-            report.push_str("\nTry `iptables -h' or 'iptables --help' for more information.");
         }
         report
     }

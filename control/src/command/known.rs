@@ -5,7 +5,7 @@
 pub(super) const MATCHES_ENFORCED: [&str; 4] = ["tcp", "udp", "state", "conntrack"];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
+pub(super) const TARGETS_ENFORCED: [&str; 3] = ["ACCEPT", "DROP", "RETURN"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
@@ -102,7 +102,6 @@ const TARGETS: &[&str] = &[
     "RATEEST",
     "REDIRECT",
     "REJECT",
-    "RETURN",
     "SECMARK",
     "SET",
     "SNAT",
@@ -143,7 +142,12 @@ pub(super) fn is_target(name: &str) -> bool {
     TARGETS.contains(&name)
 }
 
-pub(super) fn is_table(name: &str) -> bool {
+/// Whether iptables would find a target of that name, enforced by Weir or not.
+pub(super) fn is_any_target(name: &str) -> bool {
+    is_target(name) || TARGETS_ENFORCED.contains(&name)
+}
+
+pub(crate) fn is_table(name: &str) -> bool {
     TABLES.contains(&name)
 }
 

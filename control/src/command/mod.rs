@@ -2,6 +2,7 @@
 
 mod error;
 mod extension;
+mod finish;
 mod getopt;
 mod known;
 mod options;
@@ -15,10 +16,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE};
-pub use parse::{CommandLine, Parsed, Wait, parse};
+pub(crate) use known::is_table;
+pub use parse::{CommandLine, Context, Parsed, Wait, parse, parse_in};
 
 use crate::rule::Rule;
-use crate::ruleset::Policy;
+use crate::ruleset::{Counters, Policy};
 
 /// The longest chain name in bytes (XT_EXTENSION_MAXNAMELEN less the final zero).
 pub const CHAIN_CHARS_MAX: usize = 28;
@@ -26,14 +28,17 @@ pub const CHAIN_CHARS_MAX: usize = 28;
 /// How many rules one command line may expand to by comma lists in `-s` and `-d`.
 pub const RULES_PER_COMMAND_MAX: usize = 1_024;
 
-/// A chain's name, 1 to [`CHAIN_CHARS_MAX`] bytes.
+/// A chain's name, 1 to [`CHAIN_CHARS_MAX`] bytes, without blanks, control characters and double
+/// quotes: a saved rule set could not be read again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ChainName(String);
 
 /// A name that no chain can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("chain name `{0}' must have 1 to {CHAIN_CHARS_MAX} characters")]
+#[error(
+    "chain name `{0}' must have 1 to {CHAIN_CHARS_MAX} characters, and no blanks, control characters or double quotes"
+)]
 pub struct ChainNameError(String);
 
 impl ChainName {
@@ -45,6 +50,13 @@ impl ChainName {
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether no user-defined chain may have the name: it is that of a chain that every table
+    /// `filter` has, or that of a verdict.
+    pub fn is_reserved(&self) -> bool {
+        let names = ["INPUT", "FORWARD", "OUTPUT", "ACCEPT", "DROP", "QUEUE", "RETURN"];
+        names.contains(&self.as_str())
     }
 }
 
@@ -66,7 +78,8 @@ impl TryFrom<String> for ChainName {
     type Error = ChainNameError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.is_empty() || text.len() > CHAIN_CHARS_MAX {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '"';
+        if text.is_empty() || text.len() > CHAIN_CHARS_MAX || text.contains(odd) {
             return Err(ChainNameError(text));
         }
         Ok(Self(text))
@@ -93,6 +106,9 @@ pub enum Command {
         chain: ChainName,
         /// What to append, in order.
         rules: Vec<Rule>,
+        /// `-c`: what the counters of each begin with; zero unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counters: Option<Counters>,
     },
     /// `-I`: each rule in turn *before* rule `number`, so several end up in reverse order, as
     /// iptables does it.
@@ -103,6 +119,9 @@ pub enum Command {
         number: u32,
         /// What to insert.
         rules: Vec<Rule>,
+        /// As for `Append`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counters: Option<Counters>,
     },
     /// `-D` with a rule: the first equal rule of the chain, for each.
     Delete {
@@ -118,7 +137,7 @@ pub enum Command {
         /// Which rule.
         number: u32,
     },
-    /// `-R`: the new rule starts with counters at zero.
+    /// `-R`: the new rule starts with counters at zero, or as `-c` says.
     Replace {
         /// The chain.
         chain: ChainName,
@@ -126,6 +145,9 @@ pub enum Command {
         number: u32,
         /// What takes its place.
         rule: Rule,
+        /// As for `Append`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counters: Option<Counters>,
     },
     /// `-C`: does every one of these rules exist?
     Check {
@@ -145,6 +167,32 @@ pub enum Command {
         chain: ChainName,
         /// The new policy.
         policy: Policy,
+        /// `-c`: what its counters begin with; zero unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counters: Option<Counters>,
+    },
+    /// `-N`: a new chain, empty.
+    NewChain {
+        /// Its name.
+        chain: ChainName,
+    },
+    /// A line `:CHAIN` of a saved rule set: a chain, empty, whether or not there was one. The rules of
+    /// a built-in one stay.
+    DeclareChain {
+        /// Its name.
+        chain: ChainName,
+    },
+    /// `-X`: a user-defined chain goes, or all do. It must be empty, and no rule lead to it.
+    DeleteChain {
+        /// The chain; `None` for all.
+        chain: Option<ChainName>,
+    },
+    /// `-E`: another name for a user-defined chain. Rules that led to it lead to it still.
+    RenameChain {
+        /// The chain.
+        chain: ChainName,
+        /// Its new name.
+        to: ChainName,
     },
     /// `-Z`: counters of one rule, one chain, or all, back to zero.
     Zero {
@@ -174,6 +222,16 @@ impl Command {
     pub fn is_listing(&self) -> bool {
         matches!(self, Self::List { .. } | Self::ListRules { .. })
     }
+}
+
+/// A saved rule set, or a part of one: commands that are carried out together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transaction {
+    /// Whether all rules and user-defined chains go before the first command.
+    pub flush: bool,
+    /// The commands, in order.
+    pub commands: Vec<Command>,
 }
 
 /// Which part of the rule set `-L` and `-S` show.

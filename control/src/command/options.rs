@@ -9,6 +9,8 @@ pub(super) enum Key {
     Verb(Verb),
     Condition(Condition),
     Match,
+    /// `-g`: as `Condition::Jump`.
+    Goto,
     Table,
     Verbose,
     Wait,
@@ -37,6 +39,9 @@ pub(super) enum Verb {
     List,
     ListRules,
     Zero,
+    NewChain,
+    DeleteChain,
+    RenameChain,
 }
 
 /// Options that may stand once, and only with some commands. The order is that in which iptables
@@ -52,6 +57,7 @@ pub(super) enum Condition {
     InInterface,
     OutInterface,
     LineNumbers,
+    Counters,
 }
 
 impl Verb {
@@ -68,6 +74,9 @@ impl Verb {
             Self::List => 'L',
             Self::ListRules => 'S',
             Self::Zero => 'Z',
+            Self::NewChain => 'N',
+            Self::DeleteChain => 'X',
+            Self::RenameChain => 'E',
         }
     }
 
@@ -78,9 +87,12 @@ impl Verb {
 
     /// Whether the option may stand with the command.
     pub(super) fn allows(self, condition: Condition) -> bool {
-        use Condition::{Exact, LineNumbers, Numeric};
+        use Condition::{Counters, Exact, LineNumbers, Numeric};
         match condition {
             Numeric | Exact | LineNumbers => self == Self::List,
+            Counters => {
+                matches!(self, Self::Append | Self::Insert | Self::Replace | Self::Policy)
+            }
             _ => self.takes_rule(),
         }
     }
@@ -99,12 +111,16 @@ impl Condition {
             Self::InInterface => 'i',
             Self::OutInterface => 'o',
             Self::LineNumbers => '0',
+            Self::Counters => 'c',
         }
     }
 
     /// Whether `!` may stand before it.
     pub(super) fn negatable(self) -> bool {
-        !matches!(self, Self::Numeric | Self::Jump | Self::Exact | Self::LineNumbers)
+        !matches!(
+            self,
+            Self::Numeric | Self::Jump | Self::Exact | Self::LineNumbers | Self::Counters
+        )
     }
 }
 
@@ -128,9 +144,9 @@ pub(super) const SHORT: [ShortOption<Key>; 35] = [
     short('F', Value::Optional, Key::Verb(Verb::Flush)),
     short('Z', Value::Optional, Key::Verb(Verb::Zero)),
     short('P', Value::Required, Key::Verb(Verb::Policy)),
-    short('N', Value::Required, Key::NotEnforced("-N (user-defined chains)")),
-    short('X', Value::Optional, Key::NotEnforced("-X (user-defined chains)")),
-    short('E', Value::Required, Key::NotEnforced("-E (user-defined chains)")),
+    short('N', Value::Required, Key::Verb(Verb::NewChain)),
+    short('X', Value::Optional, Key::Verb(Verb::DeleteChain)),
+    short('E', Value::Required, Key::Verb(Verb::RenameChain)),
     short('M', Value::Required, Key::NotEnforced("-M (loading kernel modules)")),
     short('p', Value::Required, Key::Condition(Condition::Protocol)),
     short('s', Value::Required, Key::Condition(Condition::Source)),
@@ -140,9 +156,9 @@ pub(super) const SHORT: [ShortOption<Key>; 35] = [
     short('j', Value::Required, Key::Condition(Condition::Jump)),
     short('n', Value::None, Key::Condition(Condition::Numeric)),
     short('x', Value::None, Key::Condition(Condition::Exact)),
-    short('g', Value::Required, Key::NotEnforced("-g (goto a user-defined chain)")),
+    short('g', Value::Required, Key::Goto),
     short('f', Value::None, Key::NotEnforced("-f (fragments)")),
-    short('c', Value::Required, Key::NotEnforced("-c (setting counters)")),
+    short('c', Value::Required, Key::Condition(Condition::Counters)),
     short('m', Value::Required, Key::Match),
     short('t', Value::Required, Key::Table),
     short('v', Value::None, Key::Verbose),
@@ -166,9 +182,9 @@ pub(super) const LONG: [LongOption<Key>; 37] = [
     long("list-rules", Value::Optional, Key::Verb(Verb::ListRules)),
     long("flush", Value::Optional, Key::Verb(Verb::Flush)),
     long("zero", Value::Optional, Key::Verb(Verb::Zero)),
-    long("new-chain", Value::Required, Key::NotEnforced("-N (user-defined chains)")),
-    long("delete-chain", Value::Optional, Key::NotEnforced("-X (user-defined chains)")),
-    long("rename-chain", Value::Required, Key::NotEnforced("-E (user-defined chains)")),
+    long("new-chain", Value::Required, Key::Verb(Verb::NewChain)),
+    long("delete-chain", Value::Optional, Key::Verb(Verb::DeleteChain)),
+    long("rename-chain", Value::Required, Key::Verb(Verb::RenameChain)),
     long("policy", Value::Required, Key::Verb(Verb::Policy)),
     long("source", Value::Required, Key::Condition(Condition::Source)),
     long("destination", Value::Required, Key::Condition(Condition::Destination)),
@@ -190,8 +206,8 @@ pub(super) const LONG: [LongOption<Key>; 37] = [
     long("help", Value::Optional, Key::Help),
     long("line-numbers", Value::None, Key::Condition(Condition::LineNumbers)),
     long("modprobe", Value::Required, Key::NotEnforced("--modprobe (loading kernel modules)")),
-    long("set-counters", Value::Required, Key::NotEnforced("-c (setting counters)")),
-    long("goto", Value::Required, Key::NotEnforced("-g (goto a user-defined chain)")),
+    long("set-counters", Value::Required, Key::Condition(Condition::Counters)),
+    long("goto", Value::Required, Key::Goto),
     long("ipv4", Value::None, Key::Ipv4),
     long("ipv6", Value::None, Key::Ipv6),
 ];

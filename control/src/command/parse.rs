@@ -3,15 +3,15 @@
 //! The order of checks is iptables': words from left to right, then what is missing, then what
 //! does not fit the command, so that of several errors the same one is reported.
 
-use super::error::{ParseError, ParseErrorKind};
+use super::error::{ParseError, ParseErrorKind, Position};
 use super::extension::Given;
 use super::getopt::{Getopt, Item, Word};
 use super::options::{Condition, Key, LONG, SHORT, Verb};
 use super::refusal::{Refusal, locate};
 use super::specification::Specification;
-use super::{CHAIN_CHARS_MAX, ChainName, Command, ListFormat, Selection};
-use crate::rule::{Names, Rule};
-use crate::ruleset::Policy;
+use super::{CHAIN_CHARS_MAX, Command, known};
+use crate::rule::Names;
+use crate::ruleset::{Counters, RuleError};
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,46 @@ pub struct CommandLine {
     pub wait: Option<Wait>,
     /// What iptables prints to standard error and then does not mind.
     pub warnings: Vec<String>,
+    /// The line `iptables WORD WORD…`, and where in it the chain stands: for an error that only the
+    /// daemon can find.
+    pub line: String,
+    /// See `line`.
+    pub chain: Option<Position>,
+}
+
+impl CommandLine {
+    /// What to print when the daemon has not got the chain that the line is about; `None` for other
+    /// errors, which are about no word.
+    pub fn locate(&self, error: &RuleError) -> Option<String> {
+        let kind = match error {
+            RuleError::NoSuchChain { chain } => {
+                ParseErrorKind::NoSuchChain { chain: chain.clone() }
+            }
+            RuleError::NoPolicy { chain } => {
+                ParseErrorKind::NoSuchPolicyChain { chain: chain.to_string() }
+            }
+            _ => return None,
+        };
+        Some(ParseError { kind, position: self.chain, line: self.line.clone() }.report())
+    }
+}
+
+/// What a command line is read by.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Of protocols and services.
+    pub names: &'a Names,
+    /// Whether there is a user-defined chain of that name.
+    pub is_chain: &'a dyn Fn(&str) -> bool,
+    /// Whether the line is one of a saved rule set, in which `-t` is an error.
+    pub restoring: bool,
+}
+
+impl<'a> Context<'a> {
+    /// For a single command, where there are no user-defined chains.
+    pub fn new(names: &'a Names) -> Self {
+        Self { names, is_chain: &|_| false, restoring: false }
+    }
 }
 
 /// `-w [SECONDS]`
@@ -48,15 +88,24 @@ pub enum Wait {
     Seconds(u32),
 }
 
+/// Parses `arguments`, which do not include the program's name, where there are no user-defined
+/// chains.
+///
+/// # Errors
+/// As [`parse_in`].
+pub fn parse(arguments: &[String], names: &Names) -> Result<Parsed, ParseError> {
+    parse_in(arguments, Context::new(names))
+}
+
 /// Parses `arguments`, which do not include the program's name.
 ///
 /// # Errors
 /// The first thing wrong, as iptables would find it, and its place.
-pub fn parse(arguments: &[String], names: &Names) -> Result<Parsed, ParseError> {
-    let mut parser = Parser::new(arguments, names);
+pub fn parse_in(arguments: &[String], context: Context<'_>) -> Result<Parsed, ParseError> {
+    let mut parser = Parser::new(arguments, context);
     let parsed = parser.words().and_then(|early| match early {
         Some(parsed) => Ok(parsed),
-        None => parser.finish().map(|line| Parsed::Command(Box::new(line))),
+        None => parser.finish(arguments).map(|line| Parsed::Command(Box::new(line))),
     });
     parsed.map_err(|Refusal { kind, word }| {
         let (line, position) = locate(arguments, word);
@@ -64,37 +113,41 @@ pub fn parse(arguments: &[String], names: &Names) -> Result<Parsed, ParseError> 
     })
 }
 
-struct Parser<'a> {
-    getopt: Getopt<'a>,
-    names: &'a Names,
-    verb: Option<Verb>,
+/// A command line that is being read.
+pub(super) struct Parser<'a> {
+    pub(super) getopt: Getopt<'a>,
+    pub(super) context: Context<'a>,
+    pub(super) verb: Option<Verb>,
     /// `-Z` beside a listing: the rule it is for, if one is named.
-    and_zero: Option<Option<u32>>,
-    table: Option<Word<'a>>,
-    chain: Option<Word<'a>>,
-    number: Option<u32>,
-    policy: Option<Word<'a>>,
-    seen: Vec<(Condition, Word<'a>)>,
-    verbose: bool,
-    wait: Option<Wait>,
-    wait_interval: Option<Word<'a>>,
+    pub(super) and_zero: Option<Option<u32>>,
+    pub(super) table: Option<Word<'a>>,
+    pub(super) chain: Option<Word<'a>>,
+    /// The other word of `-P` and `-E`.
+    pub(super) second: Option<Word<'a>>,
+    pub(super) number: Option<u32>,
+    pub(super) seen: Vec<(Condition, Word<'a>)>,
+    pub(super) counters: Option<Counters>,
+    pub(super) verbose: bool,
+    pub(super) wait: Option<Wait>,
+    pub(super) wait_interval: Option<Word<'a>>,
     /// A `!` whose option has not come yet.
-    negation: Option<Word<'a>>,
-    specification: Specification<'a>,
+    pub(super) negation: Option<Word<'a>>,
+    pub(super) specification: Specification<'a>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(arguments: &'a [String], names: &'a Names) -> Self {
+    fn new(arguments: &'a [String], context: Context<'a>) -> Self {
         Self {
             getopt: Getopt::new(arguments),
-            names,
+            context,
             verb: None,
             and_zero: None,
             table: None,
             chain: None,
+            second: None,
             number: None,
-            policy: None,
             seen: Vec::new(),
+            counters: None,
             verbose: false,
             wait: None,
             wait_interval: None,
@@ -153,8 +206,15 @@ impl<'a> Parser<'a> {
                 self.refuse_negation('m')?;
                 self.specification.load(given)
             }
+            Key::Goto => {
+                self.once(Condition::Jump, word)?;
+                self.specification.goto(given)
+            }
             Key::Table => {
                 self.refuse_negation('t')?;
+                if self.context.restoring {
+                    return Err(Refusal::at(word, ParseErrorKind::TableInRestore));
+                }
                 self.table = Some(given);
                 Ok(())
             }
@@ -182,7 +242,7 @@ impl<'a> Parser<'a> {
                 ParseErrorKind::NotEnforced { what: "option", name: name.to_owned() },
             )),
             Key::Extension(instance, key) => {
-                let (negated, names) = (self.negation.is_some(), self.names);
+                let (negated, names) = (self.negation.is_some(), self.context.names);
                 let given = Given { option: word, value: given, negated, names };
                 self.specification.extension(instance, key, &given, &mut self.getopt)
             }
@@ -204,6 +264,17 @@ impl<'a> Parser<'a> {
         word: Word<'a>,
         given: Word<'a>,
     ) -> Result<(), Refusal<'a>> {
+        self.once(condition, word)?;
+        if condition == Condition::Counters {
+            self.counters = Some(self.counters(word, given)?);
+            return Ok(());
+        }
+        let negated = self.negation.is_some();
+        self.specification.condition(condition, given, negated, self.context.names)
+    }
+
+    /// Notes an option that may stand once.
+    fn once(&mut self, condition: Condition, word: Word<'a>) -> Result<(), Refusal<'a>> {
         let option = condition.letter();
         if self.seen.iter().any(|(seen, _)| *seen == condition) {
             return Err(Refusal::at(word, ParseErrorKind::Repeated { option }));
@@ -212,8 +283,30 @@ impl<'a> Parser<'a> {
             self.refuse_negation(option)?;
         }
         self.seen.push((condition, word));
-        let negated = self.negation.is_some();
-        self.specification.condition(condition, given, negated, self.names)
+        Ok(())
+    }
+
+    /// `-c PACKETS BYTES` or `-c PACKETS,BYTES`, of which the beginnings count that are numbers.
+    fn counters(&mut self, option: Word<'a>, packets: Word<'a>) -> Result<Counters, Refusal<'a>> {
+        // Cut as by strtok, for which commas in front are none.
+        let text = packets.text.trim_start_matches(',');
+        let offset = packets.offset + packets.text.len() - text.len();
+        let (text, bytes) = match text.split_once(',') {
+            Some((before, bytes)) => {
+                let offset = offset + before.len() + 1;
+                (before, Some(Word { text: bytes, offset, ..packets }))
+            }
+            None => (text, self.getopt.take_plain()),
+        };
+        let packets = Word { text, offset, ..packets };
+        let Some(bytes) = bytes else {
+            return Err(Refusal::at(option, ParseErrorKind::CountersMissing));
+        };
+        let number = |word: Word<'a>, counter| {
+            count_prefix(word.text)
+                .ok_or_else(|| Refusal::at(word, ParseErrorKind::CounterNumber { counter }))
+        };
+        Ok(Counters { packets: number(packets, "packet")?, bytes: number(bytes, "byte")? })
     }
 
     fn verb(
@@ -261,12 +354,23 @@ impl<'a> Parser<'a> {
             }
             Verb::Policy => {
                 self.chain = value;
-                self.policy = self.getopt.take_plain();
-                if self.policy.is_none() {
+                self.second = self.getopt.take_plain();
+                if self.second.is_none() {
                     return Err(Refusal::at(word, ParseErrorKind::PolicyMissing));
                 }
             }
-            Verb::Flush => self.optional_chain(value),
+            Verb::NewChain => {
+                self.chain = value;
+                value.map_or(Ok(()), check_new_chain)?;
+            }
+            Verb::RenameChain => {
+                self.chain = value;
+                self.second = self.getopt.take_plain();
+                if self.second.is_none() {
+                    return Err(Refusal::at(word, ParseErrorKind::RenameMissing));
+                }
+            }
+            Verb::Flush | Verb::DeleteChain => self.optional_chain(value),
             Verb::List | Verb::ListRules | Verb::Zero => return self.listing(verb, value),
             Verb::DeleteNumber => {}
         }
@@ -328,135 +432,40 @@ impl<'a> Parser<'a> {
         self.wait = Some(Wait::Seconds(word.text.parse().unwrap_or(u32::MAX)));
         Ok(())
     }
+}
 
-    /// Checks the line as a whole and makes the command.
-    fn finish(&mut self) -> Result<CommandLine, Refusal<'a>> {
-        if let Some(word) = self.wait_interval.filter(|_| self.wait.is_none()) {
-            return Err(Refusal::at(word, ParseErrorKind::WaitIntervalAlone));
+/// What may be the name of a new chain (`assert_valid_chain_name`, iptables/xshared.c).
+fn check_new_chain(word: Word<'_>) -> Result<(), Refusal<'_>> {
+    let chain = word.text.to_owned();
+    let kind = match word.text {
+        long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::ChainTooLong { chain },
+        odd if odd.starts_with(['-', '!']) => {
+            ParseErrorKind::ChainBegins { with: odd.chars().next().unwrap_or_default() }
         }
-        self.specification.finish()?;
-        if let Some(word) = self.getopt.rest() {
-            return Err(Refusal::at(word, ParseErrorKind::TrailingArguments));
+        // With an empty name iptables finds a target, the one that does nothing.
+        target if target.is_empty() || known::is_any_target(target) => {
+            ParseErrorKind::ChainIsTarget
         }
-        let Some(verb) = self.verb else {
-            return Err(Refusal::somewhere(ParseErrorKind::NoCommand));
-        };
-        if let Some(word) = self.negation {
-            return Err(Refusal::at(word, ParseErrorKind::DanglingNegation));
+        blank if blank.contains(|c: char| c.is_ascii_whitespace()) => {
+            ParseErrorKind::ChainName { chain }
         }
-        let rules = if verb.takes_rule() {
-            self.specification.expand(verb == Verb::Replace)?
-        } else {
-            Vec::new()
-        };
-        self.seen.sort_by_key(|(condition, _)| *condition);
-        if let Some((condition, word)) = self.seen.iter().find(|(seen, _)| !verb.allows(*seen)) {
-            let kind = ParseErrorKind::IllegalOption { option: condition.letter() };
-            return Err(Refusal::at(*word, kind));
-        }
-        if let Some(name) = self.specification.first_match().filter(|_| !verb.takes_rule()) {
-            let kind = ParseErrorKind::MatchWithoutRule {
-                name: name.text.to_owned(),
-                command: verb.letter(),
-            };
-            return Err(Refusal::at(name, kind));
-        }
-        if let Some(word) = self.table.filter(|table| table.text != "filter") {
-            let table = word.text.to_owned();
-            return Err(Refusal::at(word, ParseErrorKind::Table { table }));
-        }
-        self.check_chain(verb)?;
-        self.specification.validate(&rules)?;
-        let warnings = self.warnings(&rules);
-        let command = self.command(verb, rules)?;
-        let then = self.and_zero.map(|number| {
-            let Selection { chain, .. } = self.selection();
-            Command::Zero { number: number.filter(|_| chain.is_some()), chain }
-        });
-        let verbose = self.verbose && !command.is_listing();
-        Ok(CommandLine { command, verbose, then, wait: self.wait, warnings })
-    }
+        _ => return Ok(()),
+    };
+    Err(Refusal::at(word, kind))
+}
 
-    fn check_chain(&self, verb: Verb) -> Result<(), Refusal<'a>> {
-        let Some(word) = self.chain else { return Ok(()) };
-        let chain = word.text.to_owned();
-        let kind = match word.text {
-            "FORWARD" => return Ok(()),
-            "INPUT" | "OUTPUT" => ParseErrorKind::HostChain { chain },
-            long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::ChainTooLong { chain },
-            _ if verb == Verb::Policy => ParseErrorKind::NoSuchPolicyChain { chain },
-            _ => ParseErrorKind::NoSuchChain { chain },
-        };
-        Err(Refusal::at(word, kind))
+/// The number that a text begins with, as C's `%llu` reads it: above the range the greatest, below 0
+/// so much below 2^64.
+fn count_prefix(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    if end == 0 {
+        return None;
     }
-
-    fn selection(&self) -> Selection {
-        let chain = self.chain.map(|_| ChainName::forward());
-        Selection { number: self.number.filter(|_| chain.is_some()), chain }
-    }
-
-    fn command(&self, verb: Verb, mut rules: Vec<Rule>) -> Result<Command, Refusal<'a>> {
-        let chain = ChainName::forward();
-        let number = self.number.unwrap_or(1);
-        Ok(match verb {
-            Verb::Append => Command::Append { chain, rules },
-            Verb::Insert => Command::Insert { chain, number, rules },
-            Verb::Delete => Command::Delete { chain, rules },
-            Verb::DeleteNumber => Command::DeleteNumber { chain, number },
-            // `expand` made exactly one rule of it.
-            Verb::Replace => {
-                Command::Replace { chain, number, rule: rules.pop().unwrap_or_default() }
-            }
-            Verb::Check => Command::Check { chain, rules },
-            Verb::Flush => Command::Flush { chain: self.selection().chain },
-            Verb::Policy => Command::Policy { chain, policy: self.policy_value()? },
-            Verb::Zero => {
-                let Selection { chain, number } = self.selection();
-                Command::Zero { chain, number }
-            }
-            Verb::List => {
-                let has = |wanted| self.seen.iter().any(|(seen, _)| *seen == wanted);
-                let format = ListFormat {
-                    numeric: has(Condition::Numeric),
-                    verbose: self.verbose,
-                    exact: has(Condition::Exact),
-                    line_numbers: has(Condition::LineNumbers),
-                };
-                Command::List { selection: self.selection(), format }
-            }
-            Verb::ListRules => {
-                Command::ListRules { selection: self.selection(), counters: self.verbose }
-            }
-        })
-    }
-
-    fn policy_value(&self) -> Result<Policy, Refusal<'a>> {
-        match self.policy.map(|word| (word, word.text)) {
-            Some((_, "ACCEPT")) => Ok(Policy::Accept),
-            Some((_, "DROP")) => Ok(Policy::Drop),
-            Some((word, policy)) => {
-                Err(Refusal::at(word, ParseErrorKind::PolicyName { policy: policy.to_owned() }))
-            }
-            None => Err(Refusal::somewhere(ParseErrorKind::PolicyMissing)),
-        }
-    }
-
-    fn warnings(&self, rules: &[Rule]) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.wait_interval.is_some() {
-            warnings.push("Ignoring deprecated --wait-interval option.".to_owned());
-        }
-        // All rules of a line have the same interfaces.
-        if let Some(rule) = rules.first() {
-            let interfaces = [&rule.in_interface, &rule.out_interface];
-            for name in interfaces.into_iter().flatten().map(|negatable| &negatable.value) {
-                if name.has_weird_character() {
-                    warnings.push(format!(
-                        "Warning: weird character in interface `{name}' ('/' and ' ' are not allowed by the kernel)."
-                    ));
-                }
-            }
-        }
-        warnings
-    }
+    let number = digits[..end].parse().unwrap_or(u64::MAX);
+    Some(if negative && number != u64::MAX { number.wrapping_neg() } else { number })
 }

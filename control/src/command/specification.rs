@@ -5,7 +5,7 @@ use super::extension::{Extension, ExtensionKey, Given};
 use super::getopt::{Getopt, LongOption, Word};
 use super::options::{Condition, Key, extension_options};
 use super::refusal::{Refusal, check_rule_count};
-use super::{CHAIN_CHARS_MAX, known};
+use super::{CHAIN_CHARS_MAX, ChainName, known};
 use crate::rule::{Ipv4Net, Names, Negatable, Protocol, Rule, Target, parse_number};
 
 /// The rule so far.
@@ -21,6 +21,14 @@ pub(super) struct Specification<'a> {
     /// Whether `-p` has already brought its match.
     implied: bool,
     extensions: Vec<Extension<'a>>,
+    /// A word after `-j` that is no target, or after `-g`: hopefully a chain.
+    jump: Option<Jump<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Jump<'a> {
+    word: Word<'a>,
+    goto: bool,
 }
 
 impl<'a> Specification<'a> {
@@ -112,10 +120,38 @@ impl<'a> Specification<'a> {
             Condition::Destination => self.destinations = Some(Negatable { value: word, negated }),
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
-            Condition::Jump => self.rule.target = Some(parse_target(word)?),
-            Condition::Numeric | Condition::Exact | Condition::LineNumbers => {}
+            Condition::Jump => match parse_target(word)? {
+                Some(target) => self.rule.target = Some(target),
+                None => self.jump = Some(Jump { word, goto: false }),
+            },
+            Condition::Numeric
+            | Condition::Exact
+            | Condition::LineNumbers
+            | Condition::Counters => {}
         }
         Ok(())
+    }
+
+    /// `-g CHAIN`
+    pub(super) fn goto(&mut self, word: Word<'a>) -> Result<(), Refusal<'a>> {
+        check_target_name(word)?;
+        self.jump = Some(Jump { word, goto: true });
+        Ok(())
+    }
+
+    /// Looks for the chain that the rule leads to, if it leads to one.
+    pub(super) fn check_target(&self, is_chain: &dyn Fn(&str) -> bool) -> Result<(), Refusal<'a>> {
+        let Some(Jump { word, goto }) = self.jump else { return Ok(()) };
+        let name = word.text.to_owned();
+        let known = word.text.parse::<ChainName>();
+        if known.is_ok_and(|chain| built_in(&chain) || is_chain(word.text)) {
+            return Ok(());
+        }
+        let kind = match goto {
+            true => ParseErrorKind::GotoNoChain { name },
+            false => ParseErrorKind::UnknownTarget { name },
+        };
+        Err(Refusal::at(word, kind))
     }
 
     /// An option of match number `instance`.
@@ -140,6 +176,11 @@ impl<'a> Specification<'a> {
     /// All rules that the comma lists stand for, sources outside.
     pub(super) fn expand(&mut self, one_only: bool) -> Result<Vec<Rule>, Refusal<'a>> {
         self.rule.matches = self.extensions.iter().map(|e| e.value.clone()).collect();
+        if let Some(Jump { word, goto }) = self.jump {
+            // What cannot be the name of a chain is refused by `check_target`.
+            let target = if goto { Target::Goto } else { Target::Jump };
+            self.rule.target = word.text.parse().ok().map(target);
+        }
         let sources = alternatives(self.sources)?;
         let destinations = alternatives(self.destinations)?;
         let count = sources.len().saturating_mul(destinations.len());
@@ -218,15 +259,37 @@ fn parse_protocol<'a>(word: Word<'a>, names: &Names) -> Result<Protocol, Refusal
     })
 }
 
-fn parse_target(word: Word<'_>) -> Result<Target, Refusal<'_>> {
+/// A target, or `None` if the word may be the name of a chain.
+fn parse_target(word: Word<'_>) -> Result<Option<Target>, Refusal<'_>> {
+    check_target_name(word)?;
+    Ok(match word.text {
+        "ACCEPT" => Some(Target::Accept),
+        "DROP" => Some(Target::Drop),
+        "RETURN" => Some(Target::Return),
+        // No chain can have the name.
+        name if known::is_target(name) => {
+            let name = name.to_owned();
+            return Err(Refusal::at(word, ParseErrorKind::NotEnforced { what: "target", name }));
+        }
+        _ => None,
+    })
+}
+
+/// `xt_parse_target` (iptables/xshared.c).
+fn check_target_name(word: Word<'_>) -> Result<(), Refusal<'_>> {
     let name = word.text.to_owned();
     let kind = match word.text {
-        "ACCEPT" => return Ok(Target::Accept),
-        "DROP" => return Ok(Target::Drop),
         "" => ParseErrorKind::TargetTooShort,
         long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::TargetTooLong { name },
-        other if known::is_target(other) => ParseErrorKind::NotEnforced { what: "target", name },
-        _ => ParseErrorKind::UnknownTarget { name },
+        blank if blank.contains(|c: char| c.is_ascii_whitespace()) => {
+            ParseErrorKind::TargetName { name }
+        }
+        _ => return Ok(()),
     };
     Err(Refusal::at(word, kind))
+}
+
+/// Chains that every table `filter` has; no rule may lead to one.
+fn built_in(chain: &ChainName) -> bool {
+    ["INPUT", "FORWARD", "OUTPUT"].contains(&chain.as_str())
 }

@@ -36,15 +36,18 @@ pub use status::{FrameStatus, PortState, PortStatus, Status, WorkerState, Worker
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::Command;
+use crate::command::{ChainName, Command, Transaction};
 use crate::ruleset::{CounterTable, RuleError, Ruleset};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
-/// The longest request in bytes, without its length.
-pub const REQUEST_BYTES_MAX: usize = 2 << 20;
+/// The longest request in bytes, without its length: a full rule set to be restored.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// How long a change may wait to be confirmed, in seconds: an hour.
+pub const CONFIRM_S_MAX: u32 = 3_600;
 
 /// The longest reply in bytes, without its length: a listing of a full rule set, each rule with
 /// one match and every condition in use, has 33 MiB (a test prints and holds this).
@@ -99,7 +102,27 @@ pub enum RequestBody {
     Iptables {
         /// The command, already parsed.
         command: Command,
+        /// Go back to the rules of before unless [`RequestBody::Confirm`] comes within so many
+        /// seconds, at most [`CONFIRM_S_MAX`]. While a change waits for it, no other is made
+        /// ([`Failure::Busy`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_s: Option<u32>,
     },
+    /// Many commands at once: [`Reply::Done`] once all are in force, or
+    /// [`Failure::Transaction`] and nothing has changed.
+    Restore {
+        /// The commands.
+        transaction: Transaction,
+        /// Whether only to say what would come of it.
+        dry_run: bool,
+        /// As for `Iptables`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_s: Option<u32>,
+    },
+    /// The change that waits for it stays: [`Reply::Done`]. Without one, [`Failure::Other`].
+    Confirm,
+    /// The names of all chains: [`Reply::ChainNames`].
+    ChainNames,
     /// How the daemon is: [`Reply::Status`].
     Status,
     /// What it has counted: [`Reply::Stats`].
@@ -203,6 +226,8 @@ pub enum Reply {
     },
     /// For `-L` and `-S`.
     Listing(Listing),
+    /// For [`RequestBody::ChainNames`], in the order of listings.
+    ChainNames(Vec<ChainName>),
     /// For [`RequestBody::Status`].
     Status(Box<Status>),
     /// For [`RequestBody::Stats`].
@@ -238,6 +263,14 @@ pub enum Failure {
     /// The rule set refused the command.
     #[error(transparent)]
     Rule(RuleError),
+    /// The rule set refused a transaction.
+    #[error("{error}")]
+    Transaction {
+        /// Which command it was, from 0; their number if it was all together.
+        command: usize,
+        /// Why.
+        error: RuleError,
+    },
     /// Client and daemon are of different releases.
     #[error(
         "this weirctl speaks control protocol version {client}, the running weir speaks version {daemon}: run the weirctl of the same release as the daemon, or restart the daemon after an upgrade"

@@ -30,6 +30,8 @@ pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::ChainName;
+
 /// How many extension matches (`-m`) one rule may carry. iptables has no limit of its own; ours
 /// bounds the work a packet can cause and the size of a message.
 pub const MATCHES_MAX: usize = 16;
@@ -82,7 +84,7 @@ pub struct Rule {
     /// right, stopping at the first that is false.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<Match>,
-    /// `-j`.
+    /// `-j` or `-g`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
 }
@@ -140,14 +142,22 @@ pub enum Target {
     Accept,
     /// Throw it away; no later rule sees it.
     Drop,
+    /// On with the first rule of that chain, and back if none there decides.
+    Jump(ChainName),
+    /// `-g`: likewise, but back to where the chain that has this rule would go back to.
+    Goto(ChainName),
+    /// Back to the rule after the one that led to this chain; in a base chain, on to its policy.
+    Return,
 }
 
 impl Target {
-    /// The word after `-j`.
-    pub fn name(&self) -> &'static str {
+    /// The word after `-j` or `-g`.
+    pub fn name(&self) -> &str {
         match self {
             Self::Accept => "ACCEPT",
             Self::Drop => "DROP",
+            Self::Jump(chain) | Self::Goto(chain) => chain.as_str(),
+            Self::Return => "RETURN",
         }
     }
 }

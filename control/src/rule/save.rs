@@ -41,10 +41,11 @@ impl Rule {
         words.0
     }
 
-    /// `-j TARGET`, or nothing.
+    /// `-j TARGET`, `-g CHAIN`, or nothing.
     pub fn target_arguments(&self) -> Vec<String> {
-        let word = |target: &Target| vec!["-j".to_owned(), target.name().to_owned()];
-        self.target.as_ref().map(word).unwrap_or_default()
+        let Some(target) = &self.target else { return Vec::new() };
+        let option = if matches!(target, Target::Goto(_)) { "-g" } else { "-j" };
+        vec![option.to_owned(), target.name().to_owned()]
     }
 }
 

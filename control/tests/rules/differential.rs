@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 86] = [
+pub(crate) const VOCABULARY: [&str; 92] = [
     "-A",
     "FORWARD",
     "-I",
@@ -51,6 +51,12 @@ pub(crate) const VOCABULARY: [&str; 86] = [
     "ACCEPT",
     "DROP",
     "NOPE",
+    "RETURN",
+    "-g",
+    "-N",
+    "-X",
+    "-E",
+    "-c",
     "1",
     "2",
     "3",
@@ -191,7 +197,7 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
     )
 }
 
-fn runner() -> TestRunner {
+pub(crate) fn runner() -> TestRunner {
     let given = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
     let clock = || {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -204,7 +210,7 @@ fn runner() -> TestRunner {
     TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
-fn draw<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
+pub(crate) fn draw<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
     strategy.new_tree(runner).expect("a value").current()
 }
 

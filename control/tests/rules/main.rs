@@ -1,5 +1,6 @@
 //! The rule language from outside: against the real iptables, and against itself.
 
+mod chains;
 mod conntrack;
 mod differential;
 mod generate;

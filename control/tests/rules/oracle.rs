@@ -37,13 +37,35 @@ fn other_version() -> Option<String> {
 /// Runs all command lines (without the program's name) one after the other in one fresh
 /// namespace.
 pub(crate) fn run(lines: &[Vec<String>]) -> Vec<Answer> {
+    let commands: Vec<_> =
+        lines.iter().map(|line| format!("iptables-legacy {}", shell_words(line))).collect();
+    in_namespace(&commands)
+}
+
+/// Restores all texts, each with its options, one after the other in one fresh namespace. The
+/// standard output is what is saved afterwards, with counters.
+pub(crate) fn restore(texts: &[(Vec<String>, String)]) -> Vec<Answer> {
+    let command = |(options, text): &(Vec<String>, String)| {
+        let text = shell_words(std::slice::from_ref(text));
+        format!(
+            "{{ printf %s {text} | iptables-legacy-restore {}; rc=$?; iptables-legacy-save -c; (exit $rc); }}",
+            shell_words(options)
+        )
+    };
+    in_namespace(&texts.iter().map(command).collect::<Vec<_>>())
+}
+
+fn shell_words(words: &[String]) -> String {
+    let words: Vec<String> =
+        words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+    words.join(" ")
+}
+
+fn in_namespace(commands: &[String]) -> Vec<Answer> {
     let directory = tempfile::tempdir().expect("temporary directory");
     let mut script = String::from("cd \"$1\" || exit 1\n");
-    for (index, line) in lines.iter().enumerate() {
-        let words: Vec<String> =
-            line.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
-        let words = words.join(" ");
-        writeln!(script, "iptables-legacy {words} >{index}.out 2>{index}.err; echo $? >{index}.rc")
+    for (index, command) in commands.iter().enumerate() {
+        writeln!(script, "{command} >{index}.out 2>{index}.err; echo $? >{index}.rc")
             .expect("writing to a string");
     }
     let file = directory.path().join("script");
@@ -58,7 +80,7 @@ pub(crate) fn run(lines: &[Vec<String>]) -> Vec<Answer> {
         String::from_utf8_lossy(&std::fs::read(path).expect("every command leaves its files"))
             .into_owned()
     };
-    (0..lines.len())
+    (0..commands.len())
         .map(|index| {
             let file = |suffix: &str| read(&directory.path().join(format!("{index}.{suffix}")));
             let status = file("rc").trim().parse().expect("a number");

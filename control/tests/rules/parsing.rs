@@ -6,7 +6,7 @@ use weir_control::command::{
 use weir_control::rule::{
     Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags, TcpMatch, UdpMatch,
 };
-use weir_control::ruleset::Policy;
+use weir_control::ruleset::{Counters, Policy};
 
 pub(crate) fn line(text: &str) -> CommandLine {
     let arguments: Vec<String> = text.split(' ').map(str::to_owned).collect();
@@ -54,7 +54,8 @@ fn every_part_of_a_rule_is_read() {
     ] {
         // `--so` would be ambiguous once tcp is loaded: --source and --source-port.
         let text = text.replace("--so ", "--sp ");
-        let expected = Command::Append { chain: forward(), rules: vec![expected.clone()] };
+        let expected =
+            Command::Append { chain: forward(), rules: vec![expected.clone()], counters: None };
         assert_eq!(command(&text), expected, "{text}");
     }
 }
@@ -81,7 +82,8 @@ fn a_match_is_implied_only_by_its_options() {
 
 #[test]
 fn what_is_no_condition_is_none() {
-    let nothing = Command::Append { chain: forward(), rules: vec![Rule::default()] };
+    let nothing =
+        Command::Append { chain: forward(), rules: vec![Rule::default()], counters: None };
     for text in ["-p all", "-p 0", "-s 0/0", "-d 0.0.0.0/0", "-i +", "-o +", "-4", "-w 5"] {
         assert_eq!(command(&format!("-A FORWARD {text}")), nothing, "{text}");
     }
@@ -113,17 +115,31 @@ fn comma_lists_are_a_product_with_sources_outside() {
 fn every_command_is_read() {
     let (chain, rules) = (forward(), vec![Rule::default()]);
     let rule = Rule::default();
+    let web = || "web".parse().expect("a name");
+    let counters = Some(Counters { packets: 5, bytes: 6 });
+    let insert =
+        |number| Command::Insert { chain: forward(), number, rules: rules.clone(), counters: None };
     for (text, expected) in [
-        ("-A FORWARD", Command::Append { chain: forward(), rules: rules.clone() }),
-        ("-I FORWARD", Command::Insert { chain: forward(), number: 1, rules: rules.clone() }),
-        ("-I FORWARD 0x10", Command::Insert { chain: forward(), number: 16, rules: rules.clone() }),
+        ("-A FORWARD", Command::Append { chain: forward(), rules: rules.clone(), counters: None }),
+        ("-A FORWARD -c 5 6", Command::Append { chain: forward(), rules: rules.clone(), counters }),
+        (
+            "-c 5,6x -A FORWARD",
+            Command::Append { chain: forward(), rules: rules.clone(), counters },
+        ),
+        ("-I FORWARD", insert(1)),
+        ("-I FORWARD 0x10", insert(16)),
         ("-D FORWARD", Command::Delete { chain: forward(), rules: rules.clone() }),
         ("--delete FORWARD 3", Command::DeleteNumber { chain: forward(), number: 3 }),
-        ("-R FORWARD 2", Command::Replace { chain: forward(), number: 2, rule }),
-        ("--check FORWARD", Command::Check { chain: forward(), rules }),
+        ("-R FORWARD 2", Command::Replace { chain: forward(), number: 2, rule, counters: None }),
+        ("--check FORWARD", Command::Check { chain: forward(), rules: rules.clone() }),
         ("-F", Command::Flush { chain: None }),
         ("-t filter --flush FORWARD", Command::Flush { chain: Some(forward()) }),
-        ("-P FORWARD DROP", Command::Policy { chain, policy: Policy::Drop }),
+        ("-P FORWARD DROP", Command::Policy { chain, policy: Policy::Drop, counters: None }),
+        ("-N web", Command::NewChain { chain: web() }),
+        ("-X", Command::DeleteChain { chain: None }),
+        ("--delete-chain web", Command::DeleteChain { chain: Some(web()) }),
+        ("-E FORWARD web", Command::RenameChain { chain: forward(), to: web() }),
+        ("-F web", Command::Flush { chain: Some(web()) }),
         ("-Z", Command::Zero { chain: None, number: None }),
         ("-Z FORWARD 7", Command::Zero { chain: Some(forward()), number: Some(7) }),
     ] {

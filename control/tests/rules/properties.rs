@@ -7,6 +7,8 @@ use weir_control::command::{ChainName, Command, Parsed, parse};
 use weir_control::protocol::{Request, RequestBody};
 use weir_control::rule::{Names, Rule};
 
+use weir_control::ruleset::Counters;
+
 use crate::generate;
 
 static BUILTIN: LazyLock<Names> = LazyLock::new(Names::builtin);
@@ -21,7 +23,7 @@ fn appended(words: &[String], names: &Names) -> Vec<Rule> {
     };
     assert!(line.warnings.is_empty(), "{:?}", line.warnings);
     match line.command {
-        Command::Append { rules, chain } if chain == ChainName::forward() => rules,
+        Command::Append { rules, chain, counters: None } if chain == ChainName::forward() => rules,
         other => panic!("{arguments:?} is {other:?}"),
     }
 }
@@ -47,8 +49,9 @@ proptest! {
             chain: ChainName::forward(),
             number,
             rules: vec![rule.clone(), rule],
+            counters: Some(Counters { packets: 1, bytes: 60 }),
         };
-        let request = Request::new(RequestBody::Iptables { command });
+        let request = Request::new(RequestBody::Iptables { command, confirm_s: None });
         let json = serde_json::to_vec(&request).expect("serialises");
         prop_assert_eq!(Request::from_json(&json), Ok(request));
     }

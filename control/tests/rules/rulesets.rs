@@ -98,7 +98,7 @@ fn policies_and_counters() {
     let zeroed_policies = vec![ChainName::forward()];
     let expected =
         Outcome { zeroed_policies: zeroed_policies.clone(), changed: true, ..Outcome::default() };
-    assert_eq!((outcome, set.chains()[0].policy), (expected, Policy::Drop));
+    assert_eq!((outcome, set.chains()[0].policy), (expected, Some(Policy::Drop)));
     let expected = Outcome { zeroed_rules: ids(&[1, 2]), zeroed_policies, ..Outcome::default() };
     assert_eq!(apply(&mut set, "-Z"), Ok(expected));
     let expected = Outcome { zeroed_rules: ids(&[2]), ..Outcome::default() };
@@ -125,13 +125,16 @@ fn what_no_weirctl_sends_is_refused() {
         conntrack(ConntrackMatch { protocol, ..ConntrackMatch::default() }),
     ];
     for rule in wrong {
-        let command =
-            Command::Append { chain: ChainName::forward(), rules: vec![Rule::default(), rule] };
+        let command = Command::Append {
+            chain: ChainName::forward(),
+            rules: vec![Rule::default(), rule],
+            counters: None,
+        };
         assert!(matches!(set.apply(&command), Err(RuleError::InvalidRule { .. })));
     }
     let chain: ChainName = "INPUT".parse().expect("a name");
     for command in [
-        Command::Append { chain: chain.clone(), rules: Vec::new() },
+        Command::Append { chain: chain.clone(), rules: Vec::new(), counters: None },
         Command::Flush { chain: Some(chain.clone()) },
         Command::DeleteNumber { chain: chain.clone(), number: 1 },
         Command::Zero { chain: Some(chain.clone()), number: None },
@@ -162,8 +165,11 @@ fn a_full_rule_set_refuses_one_more_and_fits_in_a_reply() {
         }
     };
     let mut set = Ruleset::new();
-    let append =
-        |count| Command::Append { chain: ChainName::forward(), rules: vec![rule.clone(); count] };
+    let append = |count| Command::Append {
+        chain: ChainName::forward(),
+        rules: vec![rule.clone(); count],
+        counters: None,
+    };
     set.apply(&append(RULES_MAX)).expect("as many as allowed");
     let error = RuleError::TooManyRules { wanted: RULES_MAX + 1 };
     assert_eq!(set.apply(&append(1)), Err(error));

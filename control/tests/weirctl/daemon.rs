@@ -63,7 +63,7 @@ struct State {
 impl State {
     fn answer(&mut self, body: &RequestBody) -> Result<Reply, Failure> {
         Ok(match body {
-            RequestBody::Iptables { command } => {
+            RequestBody::Iptables { command, .. } => {
                 let outcome = self.ruleset.apply(command)?;
                 if command.is_listing() {
                     let (ruleset, counters) = (self.ruleset.clone(), self.counters.clone());
@@ -72,6 +72,22 @@ impl State {
                 self.count(&outcome);
                 self.epoch += u64::from(outcome.changed);
                 Reply::Done { policy_epoch: self.epoch }
+            }
+            RequestBody::Restore { transaction, dry_run, .. } => {
+                let mut candidate = self.ruleset.clone();
+                let outcome = candidate
+                    .apply_all(transaction)
+                    .map_err(|(command, error)| Failure::Transaction { command, error })?;
+                if !dry_run {
+                    self.ruleset = candidate;
+                    self.count(&outcome);
+                    self.epoch += 1;
+                }
+                Reply::Done { policy_epoch: self.epoch }
+            }
+            RequestBody::ChainNames => {
+                let names = self.ruleset.chains().iter().map(|chain| chain.name.clone());
+                Reply::ChainNames(names.collect())
             }
             RequestBody::Status => Reply::Status(Box::new(status())),
             RequestBody::Stats => Reply::Stats(Box::new(stats())),

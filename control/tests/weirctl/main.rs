@@ -356,9 +356,11 @@ fn a_request_above_the_limit_is_not_sent() {
     };
     let command = weir_control::command::Command::Append {
         chain: weir_control::command::ChainName::forward(),
-        rules: vec![rule; 60_000],
+        rules: vec![rule; 1_000_000],
+        counters: None,
     };
-    let error = client.request(RequestBody::Iptables { command }).expect_err("too large");
+    let body = RequestBody::Iptables { command, confirm_s: None };
+    let error = client.request(body).expect_err("too large");
     assert!(matches!(error, ClientError::Message(_)), "{error}");
     // The connection is still good.
     assert!(client.request(RequestBody::Status).is_ok());

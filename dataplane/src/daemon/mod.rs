@@ -198,6 +198,7 @@ impl Daemon {
                     break;
                 }
             }
+            self.undo_unconfirmed();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
                 self.look();
@@ -209,6 +210,18 @@ impl Daemon {
         }
         self.end();
         outcome
+    }
+
+    /// Goes back to the rules of before if a change was not confirmed in time.
+    fn undo_unconfirmed(&self) {
+        let undone = self.shared.rules().undo_unconfirmed(Instant::now());
+        match undone {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("the last change of rules was not confirmed: undone"),
+            Err(error) => {
+                tracing::error!("the last change of rules was not confirmed, and: {error}")
+            }
+        }
     }
 
     fn end(self) {

@@ -1,6 +1,6 @@
 //! What the daemon says about itself: the answers to `weirctl status` and `weirctl stats`.
 
-use std::sync::PoisonError;
+use std::time::Instant;
 
 use af_xdp::{AreaConfig, Rung};
 use hdrhistogram::Histogram;
@@ -20,10 +20,17 @@ use crate::worker::{State, Worker};
 
 /// How the daemon is.
 pub(crate) fn status(shared: &Shared) -> Status {
-    let (rules, policy_epoch, tracked) = {
-        let rules = shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        (rules.len() as u64, rules.policy().epoch(), rules.have_tracked())
+    let (rules, policy_epoch, tracked, unconfirmed_until) = {
+        let rules = shared.rules();
+        let until = rules.unconfirmed_until();
+        (rules.len() as u64, rules.policy().epoch(), rules.have_tracked(), until)
     };
+    let unconfirmed = unconfirmed_until.map(|until| {
+        let seconds = until.saturating_duration_since(Instant::now()).as_secs();
+        format!(
+            "the last change of rules is undone in {seconds} s unless `weirctl confirm` keeps it"
+        )
+    });
     let counters = shared.workers.iter().map(|worker| worker.counters().read());
     let level = |sum: &Counters, counter| sum.get(counter);
     let sum = sum(counters);
@@ -51,7 +58,7 @@ pub(crate) fn status(shared: &Shared) -> Status {
             // Workers publish one after the other; what is on its way between two of them is the rest.
             in_flight: capacity.saturating_sub(pool + lent + held),
         },
-        warnings: shared.warnings().clone(),
+        warnings: unconfirmed.into_iter().chain(shared.warnings().iter().cloned()).collect(),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weir_control::command::{ChainName, Command};
-use weir_control::protocol::{Failure, Listing, Reply};
-use weir_control::ruleset::{self, Ruleset};
+use weir_control::command::{ChainName, Command, Transaction};
+use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
+use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
 use crate::policy::{Compiler, Policy};
 use crate::publish::{Published, Retired};
@@ -16,6 +16,17 @@ const ADOPTION_PATIENCE: Duration = Duration::from_secs(2);
 /// Replaced policies that wait for a worker to let go; more only pile up if a worker hangs.
 const RETIRED_MAX: usize = 16;
 
+/// A change that is undone unless it is confirmed.
+#[derive(Debug)]
+struct Unconfirmed {
+    /// The rules of before.
+    before: Ruleset,
+    /// When it is undone.
+    until: Instant,
+    /// Rules that it took out, whose counters are kept until it is confirmed.
+    removed: Vec<RuleId>,
+}
+
 /// The rules in force, and how to change them.
 #[derive(Debug)]
 pub struct Rules {
@@ -23,6 +34,7 @@ pub struct Rules {
     compiler: Compiler,
     policy: Arc<Published<Policy>>,
     retired: Retired<Policy>,
+    unconfirmed: Option<Unconfirmed>,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
 }
@@ -35,12 +47,13 @@ impl Rules {
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>, policy: ruleset::Policy) -> Self {
         let mut ruleset = Ruleset::new();
-        let command = Command::Policy { chain: ChainName::forward(), policy };
+        let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
         ruleset.apply(&command).expect("chain FORWARD exists");
         let mut compiler = Compiler::new(workers, port_names);
         let policy = compiler.compile(&ruleset).expect("an empty rule set can be compiled");
         let policy = Arc::new(Published::new(policy));
-        Self { ruleset, compiler, policy, retired: Retired::default(), tracked: false }
+        let retired = Retired::default();
+        Self { ruleset, compiler, policy, retired, unconfirmed: None, tracked: false }
     }
 
     /// Where workers find the policy.
@@ -67,17 +80,116 @@ impl Rules {
         self.len() == 0
     }
 
-    /// Carries out a command; a change is in force on every worker when this returns.
+    /// The names of all chains.
+    #[must_use]
+    pub fn chain_names(&self) -> Vec<ChainName> {
+        self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect()
+    }
+
+    /// Carries out a command; a change is in force on every worker when this returns. With `confirm_s`, it is undone
+    /// after so many seconds unless [`confirm`](Self::confirm) is called.
     ///
     /// # Errors
     /// [`Failure`]; nothing has changed then, but for [`Failure::NotYetInForce`].
-    pub fn carry_out(&mut self, command: &Command) -> Result<Reply, Failure> {
+    pub fn carry_out(
+        &mut self,
+        command: &Command,
+        confirm_s: Option<u32>,
+    ) -> Result<Reply, Failure> {
         let mut candidate = self.ruleset.clone();
         let outcome = candidate.apply(command)?;
         if command.is_listing() {
             let counters = self.compiler.counters();
             return Ok(Reply::Listing(Listing { ruleset: candidate, counters }));
         }
+        self.change(candidate, outcome, confirm_s)
+    }
+
+    /// Carries out all commands of a transaction at once, or none of them; with `dry_run`, only finds out whether
+    /// they could be.
+    ///
+    /// # Errors
+    /// As [`carry_out`](Self::carry_out).
+    pub fn carry_out_all(
+        &mut self,
+        transaction: &Transaction,
+        dry_run: bool,
+        confirm_s: Option<u32>,
+    ) -> Result<Reply, Failure> {
+        let mut candidate = self.ruleset.clone();
+        let outcome = candidate
+            .apply_all(transaction)
+            .map_err(|(command, error)| Failure::Transaction { command, error })?;
+        if !dry_run {
+            return self.change(candidate, outcome, confirm_s);
+        }
+        let compiled = self.compile(&candidate);
+        self.compiler.settle(&Outcome { removed: outcome.added, ..Outcome::default() });
+        compiled.map(|_| Reply::Done { policy_epoch: self.policy.epoch() })
+    }
+
+    /// Keeps the change that waits for it.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn confirm(&mut self) -> Result<Reply, Failure> {
+        let Some(Unconfirmed { removed, .. }) = self.unconfirmed.take() else {
+            let reason =
+                "no change waits to be confirmed: it was undone, or made without --confirm";
+            return Err(Failure::Other { reason: reason.to_owned() });
+        };
+        self.compiler.settle(&Outcome { removed, ..Outcome::default() });
+        Ok(Reply::Done { policy_epoch: self.policy.epoch() })
+    }
+
+    /// Until when a change waits to be confirmed.
+    #[must_use]
+    pub fn unconfirmed_until(&self) -> Option<Instant> {
+        self.unconfirmed.as_ref().map(|unconfirmed| unconfirmed.until)
+    }
+
+    /// Undoes a change that was not confirmed in time; tells whether there was one.
+    ///
+    /// # Errors
+    /// As [`carry_out`](Self::carry_out).
+    pub fn undo_unconfirmed(&mut self, now: Instant) -> Result<bool, Failure> {
+        let Some(unconfirmed) = self.unconfirmed.take_if(|change| change.until <= now) else {
+            return Ok(false);
+        };
+        let (before, outcome) = self.ruleset.back_to(&unconfirmed.before);
+        self.put_in_force(before, &outcome).map(|_| true)
+    }
+
+    fn change(
+        &mut self,
+        candidate: Ruleset,
+        mut outcome: Outcome,
+        confirm_s: Option<u32>,
+    ) -> Result<Reply, Failure> {
+        if let Some(until) = self.unconfirmed_until() {
+            let seconds = until.saturating_duration_since(Instant::now()).as_secs();
+            let reason = format!(
+                "the last change waits to be confirmed and is undone in {seconds} s: `weirctl confirm` keeps it"
+            );
+            return Err(Failure::Busy { reason });
+        }
+        let unconfirmed = confirm_s.map(|seconds| Unconfirmed {
+            before: self.ruleset.clone(),
+            until: Instant::now() + Duration::from_secs(seconds.min(CONFIRM_S_MAX).into()),
+            removed: std::mem::take(&mut outcome.removed),
+        });
+        let reply = self.put_in_force(candidate, &outcome);
+        if matches!(reply, Ok(_) | Err(Failure::NotYetInForce { .. })) {
+            self.unconfirmed = unconfirmed;
+        }
+        reply
+    }
+
+    fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
+        self.compiler.compile(ruleset).map_err(|error| Failure::Other { reason: error.to_string() })
+    }
+
+    fn put_in_force(&mut self, candidate: Ruleset, outcome: &Outcome) -> Result<Reply, Failure> {
         if self.retired.collect() >= RETIRED_MAX {
             let reason = "workers still use older rules; see `weirctl status`".to_owned();
             return Err(Failure::Busy { reason });
@@ -85,10 +197,7 @@ impl Rules {
         let mut epoch = self.policy.epoch();
         let mut in_force = Ok(());
         if outcome.changed {
-            let policy = self
-                .compiler
-                .compile(&candidate)
-                .map_err(|error| Failure::Other { reason: error.to_string() })?;
+            let policy = self.compile(&candidate)?;
             self.tracked |= policy.tracks();
             let (published, old) = self.policy.publish(policy);
             self.retired.push(old);
@@ -96,7 +205,7 @@ impl Rules {
             in_force = self.wait_until_adopted(epoch);
         }
         self.ruleset = candidate;
-        self.compiler.settle(&outcome);
+        self.compiler.settle(outcome);
         self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
     }

@@ -8,8 +8,8 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -251,10 +251,14 @@ impl Client {
         subscription: &mut Option<Subscription>,
     ) -> Result<Reply, Failure> {
         match request.body {
-            RequestBody::Iptables { command } => {
-                let mut rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
-                rules.carry_out(&command)
+            RequestBody::Iptables { command, confirm_s } => {
+                self.shared.rules().carry_out(&command, confirm_s)
             }
+            RequestBody::Restore { transaction, dry_run, confirm_s } => {
+                self.shared.rules().carry_out_all(&transaction, dry_run, confirm_s)
+            }
+            RequestBody::Confirm => self.shared.rules().confirm(),
+            RequestBody::ChainNames => Ok(Reply::ChainNames(self.shared.rules().chain_names())),
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),

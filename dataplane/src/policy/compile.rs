@@ -11,10 +11,10 @@ use weir_control::command::ChainName;
 use weir_control::rule::{InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
-use super::Policy;
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
-use super::rule::{Action, AddressTest, CompiledRule};
+use super::rule::{Action, AddressTest, CompiledRule, Ending};
+use super::{Policy, Span};
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ pub struct CompileError {
     pub word: &'static str,
 }
 
-/// A counter and what it stood at when it was last zeroed.
+/// A counter and what it stood at when it was last set to zero, or would have stood at if it had been.
 #[derive(Debug)]
 struct Tally {
     counters: Arc<RuleCounters>,
@@ -45,6 +45,11 @@ impl Tally {
     fn read(&self) -> ruleset::Counters {
         let Count { packets, bytes } = self.counters.read() - self.zero;
         ruleset::Counters { packets, bytes }
+    }
+
+    fn set(&mut self, to: ruleset::Counters) {
+        let ruleset::Counters { packets, bytes } = to;
+        self.zero = self.counters.read() - Count { packets, bytes };
     }
 }
 
@@ -66,28 +71,32 @@ impl Compiler {
 
     /// Compiles a rule set. Rules new to the compiler get counters at zero.
     ///
+    /// Chains that no packet can come to are compiled like the others: what cannot be enforced is refused when
+    /// it is written, not when a later rule leads there.
+    ///
     /// # Errors
     /// [`CompileError`] names the first rule that cannot be enforced; the counters are as before.
     pub fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, CompileError> {
         let forward = ChainName::forward();
-        let Some(chain) = ruleset.chain(&forward) else {
+        let Some(base) = ruleset.chain(&forward) else {
             return Ok(Policy::accept_all(self.workers));
         };
+        // FORWARD is the first.
+        let others = ruleset.chains().iter().filter(|chain| chain.name != forward);
+        let chains: Vec<&ruleset::Chain> = std::iter::once(base).chain(others).collect();
+        let places: BTreeMap<&ChainName, u32> =
+            (0..).zip(&chains).map(|(place, chain)| (&chain.name, place)).collect();
         let mut fresh = Vec::new();
-        let mut rules: Vec<CompiledRule> = Vec::with_capacity(chain.rules.len());
-        for (place, entry) in chain.rules.iter().enumerate() {
-            let counters = self.rules.get(&entry.id).map(|tally| Arc::clone(&tally.counters));
-            let counters = counters.unwrap_or_else(|| {
-                let tally = Tally::new(self.workers);
-                let counters = Arc::clone(&tally.counters);
-                fresh.push((entry.id, tally));
-                counters
-            });
-            rules.push(self.rule(&entry.rule, counters).map_err(|word| CompileError {
-                chain: forward.to_string(),
-                number: place + 1,
-                word,
-            })?);
+        let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
+        let mut spans = Vec::with_capacity(chains.len());
+        for (place, chain) in (0..).zip(&chains) {
+            let first = rules.len();
+            for (number, entry) in (1..).zip(&chain.rules) {
+                let counters = self.counters_of(entry.id, &mut fresh);
+                let refused = |word| CompileError { chain: chain.name.to_string(), number, word };
+                rules.push(self.rule(&entry.rule, counters, place, &places).map_err(refused)?);
+            }
+            spans.push(Span { first, end: rules.len() });
         }
         self.rules.extend(fresh);
         let any =
@@ -96,26 +105,44 @@ impl Compiler {
             tracks: any(MatchTest::tracks),
             inspects_flows: any(MatchTest::inspects_flows),
             rules: rules.into(),
-            default: match chain.policy {
-                ruleset::Policy::Accept => Action::Accept,
-                ruleset::Policy::Drop => Action::Drop,
+            chains: spans.into(),
+            default: match base.policy {
+                None | Some(ruleset::Policy::Accept) => Ending::Accept,
+                Some(ruleset::Policy::Drop) => Ending::Drop,
             },
             default_counters: Arc::clone(&self.forward_policy.counters),
         })
     }
 
-    /// Forgets and zeroes counters as a command's outcome says.
+    /// The counters of a rule; new ones also go to `fresh`.
+    fn counters_of(&self, id: RuleId, fresh: &mut Vec<(RuleId, Tally)>) -> Arc<RuleCounters> {
+        if let Some(tally) = self.rules.get(&id) {
+            return Arc::clone(&tally.counters);
+        }
+        let tally = Tally::new(self.workers);
+        let counters = Arc::clone(&tally.counters);
+        fresh.push((id, tally));
+        counters
+    }
+
+    /// Forgets, zeroes and sets counters as a command's outcome says.
     pub fn settle(&mut self, outcome: &Outcome) {
+        let zero = ruleset::Counters::default();
         for id in &outcome.removed {
             self.rules.remove(id);
         }
-        for id in &outcome.zeroed_rules {
-            if let Some(tally) = self.rules.get_mut(id) {
-                tally.zero = tally.counters.read();
+        let rules = outcome.zeroed_rules.iter().map(|id| (*id, zero));
+        for (id, to) in rules.chain(outcome.counted_rules.iter().copied()) {
+            if let Some(tally) = self.rules.get_mut(&id) {
+                tally.set(to);
             }
         }
-        if outcome.zeroed_policies.contains(&ChainName::forward()) {
-            self.forward_policy.zero = self.forward_policy.counters.read();
+        let zeroed = outcome.zeroed_policies.iter().map(|chain| (chain, zero));
+        let counted = outcome.counted_policies.iter().map(|(chain, to)| (chain, *to));
+        for (chain, to) in zeroed.chain(counted) {
+            if *chain == ChainName::forward() {
+                self.forward_policy.set(to);
+            }
         }
     }
 
@@ -128,15 +155,26 @@ impl Compiler {
         }
     }
 
-    fn rule(&self, rule: &Rule, counters: Arc<RuleCounters>) -> Result<CompiledRule, &'static str> {
+    fn rule(
+        &self,
+        rule: &Rule,
+        counters: Arc<RuleCounters>,
+        chain: u32,
+        places: &BTreeMap<&ChainName, u32>,
+    ) -> Result<CompiledRule, &'static str> {
         let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
+        let place = |chain| places.get(chain).copied().ok_or("-j to a chain that is not there");
         let action = match &rule.target {
-            None => None,
-            Some(Target::Accept) => Some(Action::Accept),
-            Some(Target::Drop) => Some(Action::Drop),
-            Some(other) => return Err(other.name()),
+            None => Action::Continue,
+            Some(Target::Accept) => Action::End(Ending::Accept),
+            Some(Target::Drop) => Action::End(Ending::Drop),
+            Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
+            Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
+            Some(Target::Return) => Action::Return,
+            Some(_) => return Err("-j"),
         };
         Ok(CompiledRule {
+            chain,
             source: rule.source.map_or(AddressTest::ANY, AddressTest::new),
             destination: rule.destination.map_or(AddressTest::ANY, AddressTest::new),
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
@@ -194,7 +232,7 @@ mod tests {
     }
 
     fn append(rule: Rule) -> Command {
-        Command::Append { chain: ChainName::forward(), rules: vec![rule] }
+        Command::Append { chain: ChainName::forward(), rules: vec![rule], counters: None }
     }
 
     fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {

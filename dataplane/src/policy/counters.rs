@@ -46,8 +46,8 @@ impl RuleCounters {
     #[must_use]
     pub fn read(&self) -> Count {
         self.shares.iter().fold(Count::default(), |sum, share| Count {
-            packets: sum.packets + share.packets.load(Ordering::Relaxed),
-            bytes: sum.bytes + share.bytes.load(Ordering::Relaxed),
+            packets: sum.packets.wrapping_add(share.packets.load(Ordering::Relaxed)),
+            bytes: sum.bytes.wrapping_add(share.bytes.load(Ordering::Relaxed)),
         })
     }
 }
@@ -55,11 +55,11 @@ impl RuleCounters {
 impl std::ops::Sub for Count {
     type Output = Self;
 
-    /// What was counted since `earlier`.
+    /// What was counted since `earlier`, which may lie below zero: a counter that was set to begin higher.
     fn sub(self, earlier: Self) -> Self {
         Self {
-            packets: self.packets.saturating_sub(earlier.packets),
-            bytes: self.bytes.saturating_sub(earlier.bytes),
+            packets: self.packets.wrapping_sub(earlier.packets),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
         }
     }
 }

@@ -13,24 +13,35 @@ mod rule;
 pub use compile::{CompileError, Compiler};
 pub use counters::{Count, RuleCounters};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
-pub use rule::{Action, Evaluation};
+pub use rule::{Action, Ending, Evaluation};
 
 use std::sync::Arc;
 
 use rule::CompiledRule;
+use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use crate::batch::Headers;
 use crate::port::PortIndex;
 use crate::verdict::DropReason;
 
-/// A chain FORWARD, ready to run.
+/// All chains, ready to run.
 #[derive(Debug)]
 pub struct Policy {
+    /// The rules of all chains, one chain after the other.
     rules: Box<[CompiledRule]>,
-    default: Action,
+    /// Where each chain's rules are; the first is FORWARD.
+    chains: Box<[Span]>,
+    default: Ending,
     default_counters: Arc<RuleCounters>,
     tracks: bool,
     inspects_flows: bool,
+}
+
+/// The rules of a chain.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: usize,
+    end: usize,
 }
 
 /// A packet before the rules.
@@ -56,7 +67,8 @@ impl Policy {
     pub fn accept_all(workers: usize) -> Self {
         Self {
             rules: Box::default(),
-            default: Action::Accept,
+            chains: [Span { first: 0, end: 0 }].into(),
+            default: Ending::Accept,
             default_counters: RuleCounters::new(workers),
             tracks: false,
             inspects_flows: false,
@@ -94,24 +106,66 @@ impl Policy {
     /// The reason for which the packet is dropped.
     pub fn decide(&self, worker: usize, candidate: &Candidate<'_>) -> Result<(), DropReason> {
         let bytes = u64::from(candidate.headers.total_len);
-        for rule in &self.rules {
+        let mut ways = Ways::default();
+        let Span { first: mut at, mut end } = self.chains[0];
+        loop {
+            if at == end {
+                let Some(back) = ways.back() else { break };
+                at = back + 1;
+                end = self.chains[self.rules[back].chain as usize].end;
+                continue;
+            }
+            let rule = &self.rules[at];
             match rule.evaluate(candidate) {
-                Evaluation::Differs => {}
-                Evaluation::Hotdrop => return Err(DropReason::RuleHotdrop),
-                Evaluation::Matches => {
-                    rule.counters.add(worker, bytes);
-                    match rule.action {
-                        None => {}
-                        Some(Action::Accept) => return Ok(()),
-                        Some(Action::Drop) => return Err(DropReason::Rule),
-                    }
+                Evaluation::Differs => {
+                    at += 1;
+                    continue;
                 }
+                Evaluation::Hotdrop => return Err(DropReason::RuleHotdrop),
+                Evaluation::Matches => rule.counters.add(worker, bytes),
+            }
+            match rule.action {
+                Action::Continue => at += 1,
+                Action::End(Ending::Accept) => return Ok(()),
+                Action::End(Ending::Drop) => return Err(DropReason::Rule),
+                Action::Return => at = end,
+                Action::Jump(chain) => {
+                    ways.leave(at);
+                    Span { first: at, end } = self.chains[chain as usize];
+                }
+                Action::Goto(chain) => Span { first: at, end } = self.chains[chain as usize],
             }
         }
         self.default_counters.add(worker, bytes);
         match self.default {
-            Action::Accept => Ok(()),
-            Action::Drop => Err(DropReason::RulePolicy),
+            Ending::Accept => Ok(()),
+            Ending::Drop => Err(DropReason::RulePolicy),
         }
+    }
+}
+
+/// The rules by which a packet left chains for others, to come back after them. A rule set that leads deeper
+/// than [`CHAIN_DEPTH_MAX`] chains is refused when it is made.
+struct Ways {
+    rules: [u32; CHAIN_DEPTH_MAX],
+    depth: usize,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self { rules: [0; CHAIN_DEPTH_MAX], depth: 0 }
+    }
+}
+
+impl Ways {
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
+    fn leave(&mut self, rule: usize) {
+        self.rules[self.depth] = rule as u32;
+        self.depth += 1;
+    }
+
+    fn back(&mut self) -> Option<usize> {
+        self.depth = self.depth.checked_sub(1)?;
+        Some(self.rules[self.depth] as usize)
     }
 }

@@ -13,13 +13,28 @@ use super::Candidate;
 use super::counters::RuleCounters;
 use super::matches::MatchTest;
 
-/// What a rule or a policy does.
+/// How rules or a policy decide about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Ending {
     /// The packet may go on.
     Accept,
     /// The packet ends here.
     Drop,
+}
+
+/// What a rule does with a packet for which its tests hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// On with the next rule.
+    Continue,
+    /// It decides.
+    End(Ending),
+    /// On with that chain, and back to the next rule.
+    Jump(u32),
+    /// On with that chain, and back to where this rule's own chain would lead back to.
+    Goto(u32),
+    /// Back to where this chain was led to from.
+    Return,
 }
 
 /// The outcome of a rule's tests.
@@ -65,6 +80,8 @@ impl AddressTest {
 /// A rule as workers evaluate it.
 #[derive(Debug)]
 pub(super) struct CompiledRule {
+    /// Which chain it stands in.
+    pub(super) chain: u32,
     pub(super) source: AddressTest,
     pub(super) destination: AddressTest,
     /// Ports (bits) by which the packet may come in; negation is compiled in.
@@ -76,8 +93,7 @@ pub(super) struct CompiledRule {
     pub(super) protocol_negated: bool,
     /// `-m`, from left to right.
     pub(super) tests: Box<[MatchTest]>,
-    /// `None`: the rule only counts.
-    pub(super) action: Option<Action>,
+    pub(super) action: Action,
     pub(super) counters: Arc<RuleCounters>,
 }
 
@@ -120,6 +136,7 @@ mod tests {
 
     fn rule(transports: &[TransportTest]) -> CompiledRule {
         CompiledRule {
+            chain: 0,
             source: AddressTest::ANY,
             destination: AddressTest::ANY,
             ingress_mask: u32::MAX,
@@ -127,7 +144,7 @@ mod tests {
             protocol: 0,
             protocol_negated: false,
             tests: transports.iter().copied().map(MatchTest::Transport).collect(),
-            action: None,
+            action: Action::Continue,
             counters: RuleCounters::new(1),
         }
     }

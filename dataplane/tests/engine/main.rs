@@ -12,6 +12,7 @@
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
+//! | `chains` | user-defined chains, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `snapshot` | flows that go on in another process |
@@ -21,6 +22,7 @@
 //! | `capture` | pcap files in and out |
 
 mod capture;
+mod chains;
 mod chance;
 mod chaos;
 mod delta;

@@ -29,14 +29,14 @@ use crate::world::*;
 const PACKETS_PER_CASE: u16 = 100;
 
 /// The kernel's end.
-struct Kernel {
+pub(crate) struct Kernel {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Kernel {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/oracle_driver.py");
         let mut child = Command::new("unshare")
             .args(["-n", "python3", script])
@@ -63,11 +63,16 @@ impl Kernel {
         let mut text = format!("*filter\n:FORWARD {policy} [0:0]\n");
         specs.iter().for_each(|spec| text += &format!("{}\n", spec.words()));
         text += "COMMIT\n";
+        self.restore(&text);
+    }
+
+    /// Restores a table.
+    pub(crate) fn restore(&mut self, text: &str) {
         assert_eq!(self.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
     }
 
     /// The port by which each packet left, if it did.
-    fn forward(&mut self, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
+    pub(crate) fn forward(&mut self, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
         let mut line = "packets".to_owned();
         for (ingress, packet) in packets {
             let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
@@ -77,7 +82,7 @@ impl Kernel {
     }
 
     /// Packets and bytes: of the policy, then of each rule.
-    fn counters(&mut self) -> Vec<(u64, u64)> {
+    pub(crate) fn counters(&mut self) -> Vec<(u64, u64)> {
         let pair = |word: &str| {
             let (packets, bytes) = word.split_once(':').expect("packets:bytes");
             (packets.parse().expect("a number"), bytes.parse().expect("a number"))
@@ -101,7 +106,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The port by which each packet left the engine; packets are told apart by their identifications.
-fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
+pub(crate) fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
     for (ingress, packet) in packets {
         world.inject_packet(0, PORTS[*ingress], packet);
     }
@@ -119,7 +124,7 @@ fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortInd
     ways
 }
 
-fn unmet() -> Option<String> {
+pub(crate) fn unmet() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("needs root".into());
     }
@@ -222,7 +227,7 @@ fn what_the_kernel_does_not_forward_weir_does_not() {
     world.shut_down();
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     let Ok(text) = std::env::var(name) else { return default };
     text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number"))
 }

@@ -3,7 +3,7 @@ in (a fresh one: the caller starts it by `unshare -n`), asked line by line.
 
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
-  counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each of its rules
+  counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
 """
 
 import fcntl
@@ -87,7 +87,7 @@ def main():
         else:
             text = run("iptables-legacy-save", "-c", "-t", "filter")
             policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)
-            rules = re.findall(r"^\[(\d+:\d+)\] -A FORWARD", text, re.M)
+            rules = re.findall(r"^\[(\d+:\d+)\] -A ", text, re.M)
             answer = " ".join([policy, *rules])
         print(answer, flush=True)
 

@@ -1,12 +1,15 @@
 //! iptables words to commands, by the parser that operators use.
 
-use weir_control::command::{Command, Parsed, parse};
+use weir_control::command::{Command, Context, Parsed, parse_in};
 use weir_control::rule::Names;
 
 /// The command of a line without the word `iptables` before it.
 pub(crate) fn command(line: &str) -> Command {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    match parse(&words, &Names::builtin()) {
+    let names = Names::builtin();
+    // Whether there is such a chain is for the rule set to say.
+    let context = Context { is_chain: &|_| true, ..Context::new(&names) };
+    match parse_in(&words, context) {
         Ok(Parsed::Command(line)) => line.command,
         Ok(other) => panic!("{line}: {other:?} is no command"),
         Err(error) => panic!("{}", error.report()),

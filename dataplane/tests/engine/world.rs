@@ -286,6 +286,16 @@ impl World {
         (packets, bytes)
     }
 
+    /// The counters of all rules, chain after chain in the order of listings.
+    pub(crate) fn counts(&self) -> Vec<(u64, u64)> {
+        let counters = self.compiler.counters();
+        let rules = self.ruleset.chains().iter().flat_map(|chain| &chain.rules);
+        rules
+            .map(|entry| counters.rule(entry.id))
+            .map(|RuleCount { packets, bytes }| (packets, bytes))
+            .collect()
+    }
+
     fn rule_id(&self, place: usize) -> RuleId {
         self.ruleset.chains()[0].rules[place].id
     }

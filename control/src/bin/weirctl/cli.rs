@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use weir_control::command::VERSION_LINE as VERSION;
+use weir_control::protocol::CONFIRM_S_MAX;
+
 use crate::conntrack::Conntrack;
 
 /// Controls a running weir firewall.
@@ -18,6 +21,14 @@ pub(crate) struct Cli {
     /// Print JSON, for programs; with `iptables` it stands before that word
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
+    /// Undo a change of rules after so many seconds unless `weirctl confirm` keeps it; with `iptables`
+    /// it stands before that word
+    #[arg(
+        long, global = true, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(CONFIRM_S_MAX))
+    )]
+    pub(crate) confirm: Option<u32>,
 
     #[command(subcommand)]
     pub(crate) subcommand: Subcommand,
@@ -51,6 +62,14 @@ pub(crate) enum Subcommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Print all rules in the form that iptables-restore reads
+    #[command(name = "iptables-save")]
+    IptablesSave(Save),
+    /// Replace all rules by those of a file, or of standard input, at once: all of them or none
+    #[command(name = "iptables-restore")]
+    IptablesRestore(Restore),
+    /// Keep the change of rules that was made with --confirm
+    Confirm,
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -64,6 +83,66 @@ pub(crate) enum Subcommand {
     },
 }
 
+/// Options of iptables-save.
+#[derive(Debug, Parser)]
+#[command(name = "iptables-save", version = VERSION, disable_version_flag = true)]
+pub(crate) struct Save {
+    /// With what each rule has counted
+    #[arg(short, long)]
+    pub(crate) counters: bool,
+    /// Only this table; Weir has filter
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) table: Option<String>,
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+/// Options of iptables-restore.
+#[derive(Debug, Parser)]
+#[command(name = "iptables-restore", version = VERSION, disable_version_flag = true)]
+pub(crate) struct Restore {
+    /// Take over the counters in the file
+    #[arg(short, long)]
+    pub(crate) counters: bool,
+    /// Keep what is there; chains that the file declares are emptied
+    #[arg(short, long)]
+    pub(crate) noflush: bool,
+    /// Only find out whether the file could be loaded
+    #[arg(short, long)]
+    pub(crate) test: bool,
+    /// Tell what is done
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Only this table of the file, the others without a word
+    #[arg(short = 'T', long, value_name = "NAME")]
+    pub(crate) table: Option<String>,
+    /// Leave out tables other than filter, and list what is left out
+    #[arg(long)]
+    pub(crate) filter_only: bool,
+    /// Leave out what is about INPUT and OUTPUT, and list it
+    #[arg(long)]
+    pub(crate) forward_only: bool,
+    /// How long to wait for the daemon [default: 10 s; without SECONDS: for ever]
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    pub(crate) wait: Option<Option<u32>>,
+    /// Undo it after so many seconds unless `weirctl confirm` keeps it
+    #[arg(
+        long, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(CONFIRM_S_MAX))
+    )]
+    pub(crate) confirm: Option<u32>,
+    /// What to load; `-` or nothing for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
 /// Cuts the line after the word `iptables` if that is the subcommand. What follows belongs to
 /// iptables to the last letter: `--json` or `--help` there must not be ours.
 pub(crate) fn split_iptables(arguments: &[OsString]) -> (&[OsString], &[OsString]) {
@@ -71,7 +150,7 @@ pub(crate) fn split_iptables(arguments: &[OsString]) -> (&[OsString], &[OsString
     while let Some(argument) = arguments.get(index).and_then(|argument| argument.to_str()) {
         match argument {
             "iptables" => return arguments.split_at(index + 1),
-            "--socket" => index += 2,
+            "--socket" | "--confirm" => index += 2,
             option if option.starts_with('-') => index += 1,
             _ => break,
         }

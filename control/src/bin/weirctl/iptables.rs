@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use weir_control::client::{Client, ClientError};
-use weir_control::command::{Command, CommandLine, ExitStatus, Parsed, VERSION_LINE, Wait, parse};
+use weir_control::command::{
+    ChainName, Command, CommandLine, Context, ExitStatus, Parsed, VERSION_LINE, Wait, parse_in,
+};
 use weir_control::list;
 use weir_control::protocol::{Failure, Listing, Reply, RequestBody};
 use weir_control::rule::{Names, Rule};
@@ -17,16 +19,20 @@ use crate::output::{Failed, Output};
 
 /// What `-h` prints.
 const HELP: &str = "\
-Usage: iptables -[ACD] FORWARD rule-specification [options]
-       iptables -I FORWARD [rulenum] rule-specification [options]
-       iptables -R FORWARD rulenum rule-specification [options]
-       iptables -D FORWARD rulenum [options]
-       iptables -[LS] [FORWARD [rulenum]] [options]
-       iptables -F [FORWARD]
-       iptables -Z [FORWARD [rulenum]]
+Usage: iptables -[ACD] CHAIN rule-specification [options]
+       iptables -I CHAIN [rulenum] rule-specification [options]
+       iptables -R CHAIN rulenum rule-specification [options]
+       iptables -D CHAIN rulenum [options]
+       iptables -[LS] [CHAIN [rulenum]] [options]
+       iptables -F [CHAIN]
+       iptables -Z [CHAIN [rulenum]]
+       iptables -N CHAIN
+       iptables -X [CHAIN]
+       iptables -E OLD-CHAIN NEW-CHAIN
        iptables -P FORWARD ACCEPT|DROP
 
-Weir filters what passes through this machine: the table filter, the chain FORWARD.
+Weir filters what passes through this machine: the table filter, the chain FORWARD, and
+the chains that you make and lead to from there.
 A command is in force on every worker when it returns. Anything that Weir does not
 enforce is refused by name, never ignored.
 
@@ -39,6 +45,8 @@ Rule-specification ([!] may stand before the options marked so):
     --match         -m tcp | udp          implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
     --jump          -j ACCEPT | DROP      without it the rule only counts
+                    -j CHAIN | RETURN     on with that chain; back from this one
+    --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
 [!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
 [!] --dport, --destination-port PORT[:PORT]
@@ -59,6 +67,7 @@ Rule-specification ([!] may stand before the options marked so):
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L
   --verbose -v       with -L and -S: counters; with changes: print the rule
+  --set-counters -c PACKETS BYTES   what the rule has counted, with -A, -I, -R and -P
   --table   -t filter
   --wait    -w [SECONDS]    how long to wait for the daemon (10 s; without SECONDS: for ever)
   --ipv4    -4       nothing; --ipv6 -6 is refused
@@ -66,7 +75,7 @@ Options:
 ";
 
 /// Why the command ended otherwise than well.
-enum Problem {
+pub(crate) enum Problem {
     Output(Failed),
     Client(ClientError),
 }
@@ -83,12 +92,23 @@ impl From<ClientError> for Problem {
     }
 }
 
-pub(crate) fn run(arguments: &[OsString], socket: Option<&Path>, output: &mut Output) -> ExitCode {
+pub(crate) fn run(
+    arguments: &[OsString],
+    socket: Option<&Path>,
+    confirm_s: Option<u32>,
+    output: &mut Output,
+) -> ExitCode {
     // Bytes that are no UTF-8 occur in no valid word; the parser will point at them.
     let arguments: Vec<String> =
         arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let names = Names::system();
-    let line = match parse(&arguments, &names) {
+    // A word after -j that is no target may be a chain. Should the daemon not be reached, the command
+    // itself will say so.
+    let is_chain = |name: &str| {
+        chain_names(socket).is_none_or(|names| names.iter().any(|n| n.as_str() == name))
+    };
+    let context = Context { names: &names, is_chain: &is_chain, restoring: false };
+    let line = match parse_in(&arguments, context) {
         Ok(Parsed::Command(line)) => line,
         Ok(Parsed::Help) => return finish(print(output, &format!("{VERSION_LINE}\n\n{HELP}"))),
         Ok(Parsed::Version) => return finish(print(output, &format!("{VERSION_LINE}\n"))),
@@ -100,7 +120,22 @@ pub(crate) fn run(arguments: &[OsString], socket: Option<&Path>, output: &mut Ou
     for warning in &line.warnings {
         eprintln!("{warning}");
     }
-    finish(carry_out(&line, socket, &names, output))
+    let result = carry_out(&line, (socket, confirm_s), &names, output);
+    if let Err(Problem::Client(ClientError::Refused(Failure::Rule(error)))) = &result
+        && let Some(report) = line.locate(error)
+    {
+        eprintln!("{report}");
+        return ExitCode::from(ExitStatus::OtherProblem.code());
+    }
+    finish(result)
+}
+
+/// The names of all chains, if the daemon tells them.
+pub(crate) fn chain_names(socket: Option<&Path>) -> Option<Vec<ChainName>> {
+    match Client::connect(socket).ok()?.request(RequestBody::ChainNames).ok()? {
+        Reply::ChainNames(names) => Some(names),
+        _ => None,
+    }
 }
 
 fn print(output: &mut Output, text: &str) -> Result<(), Problem> {
@@ -109,19 +144,17 @@ fn print(output: &mut Output, text: &str) -> Result<(), Problem> {
 
 fn carry_out(
     line: &CommandLine,
-    socket: Option<&Path>,
+    (socket, confirm_s): (Option<&Path>, Option<u32>),
     names: &Names,
     output: &mut Output,
 ) -> Result<(), Problem> {
+    // All chains are named by -v, as they were before.
+    let chains = if line.verbose { chain_names(socket).unwrap_or_default() } else { Vec::new() };
     let mut client = Client::connect(socket)?;
-    let timeout = match line.wait {
-        None => Some(weir_control::client::TIMEOUT_DEFAULT),
-        Some(Wait::Forever) => None,
-        Some(Wait::Seconds(seconds)) => Some(Duration::from_secs(seconds.into())),
-    };
-    client.set_timeout(timeout).map_err(|error| Failed::Because(error.to_string()))?;
+    client.set_timeout(timeout(line.wait)).map_err(|error| Failed::Because(error.to_string()))?;
     let request = |client: &mut Client, command: &Command| {
-        client.request(RequestBody::Iptables { command: command.clone() })
+        let confirm_s = confirm_s.filter(|_| !command.is_listing());
+        client.request(RequestBody::Iptables { command: command.clone(), confirm_s })
     };
     match request(&mut client, &line.command)? {
         Reply::Listing(listing) if line.command.is_listing() => {
@@ -131,7 +164,7 @@ fn carry_out(
             if output.json {
                 output.json(&serde_json::json!({ "policy_epoch": policy_epoch }), false)?;
             } else if line.verbose {
-                output.text(&echo(&line.command))?;
+                output.text(&echo(&line.command, &chains))?;
             }
         }
         _ => return Err(ClientError::UnexpectedReply.into()),
@@ -143,6 +176,15 @@ fn carry_out(
         }
     }
     Ok(())
+}
+
+/// How long to wait for the daemon.
+pub(crate) fn timeout(wait: Option<Wait>) -> Option<Duration> {
+    match wait {
+        None => Some(weir_control::client::TIMEOUT_DEFAULT),
+        Some(Wait::Forever) => None,
+        Some(Wait::Seconds(seconds)) => Some(Duration::from_secs(seconds.into())),
+    }
 }
 
 fn print_listing(
@@ -167,37 +209,56 @@ fn print_listing(
     }
 }
 
-/// What `-v` prints after a change.
-fn echo(command: &Command) -> String {
+/// What `-v` prints after a change; `chains` are those of before.
+fn echo(command: &Command, chains: &[ChainName]) -> String {
     let rules = |rules: &[Rule]| rules.iter().map(list::echo).collect();
+    let each = |doing: &str, chain: &Option<ChainName>, chains: &[ChainName]| {
+        let chains = chain.as_ref().map_or(chains, std::slice::from_ref);
+        chains.iter().map(|chain| format!("{doing} chain `{chain}'\n")).collect()
+    };
     match command {
         Command::Append { rules: list, .. }
         | Command::Insert { rules: list, .. }
         | Command::Delete { rules: list, .. }
         | Command::Check { rules: list, .. } => rules(list),
         Command::Replace { rule, .. } => rules(std::slice::from_ref(rule)),
-        // Without a chain named, the only one is meant.
-        Command::Flush { .. } => "Flushing chain `FORWARD'\n".to_owned(),
-        Command::Zero { number: None, .. } => "Zeroing chain `FORWARD'\n".to_owned(),
+        Command::Flush { chain } => each("Flushing", chain, chains),
+        Command::Zero { number: None, chain } => each("Zeroing", chain, chains),
+        Command::DeleteChain { chain } => {
+            let user_defined: Vec<_> =
+                chains.iter().filter(|chain| !chain.is_reserved()).cloned().collect();
+            each("Deleting", chain, &user_defined)
+        }
         _ => String::new(),
     }
 }
 
 fn finish(result: Result<(), Problem>) -> ExitCode {
+    finish_as("iptables", result)
+}
+
+/// Says what went wrong, and how the program of that name ends.
+pub(crate) fn finish_as(program: &str, result: Result<(), Problem>) -> ExitCode {
     let error = match result {
         Ok(()) | Err(Problem::Output(Failed::PipeClosed)) => return ExitCode::SUCCESS,
         Err(Problem::Output(Failed::Because(reason))) => {
-            eprintln!("iptables: {reason}");
+            eprintln!("{program}: {reason}");
             return ExitCode::from(ExitStatus::OtherProblem.code());
         }
         Err(Problem::Client(error)) => error,
     };
-    eprintln!("iptables: {error}");
+    eprintln!("{program}: {error}");
     let status = match &error {
-        ClientError::Refused(Failure::Rule(RuleError::TooManyRules { .. })) => {
-            ExitStatus::ResourceProblem
+        ClientError::Refused(Failure::Rule(error) | Failure::Transaction { error, .. })
+            if !matches!(
+                error,
+                RuleError::TooManyRules { .. }
+                    | RuleError::TooManyChains
+                    | RuleError::TooDeep { .. }
+            ) =>
+        {
+            ExitStatus::OtherProblem
         }
-        ClientError::Refused(Failure::Rule(_)) => ExitStatus::OtherProblem,
         ClientError::Refused(Failure::Version { .. }) => ExitStatus::VersionProblem,
         _ => ExitStatus::ResourceProblem,
     };

@@ -16,7 +16,10 @@ pub(crate) struct Document<'a> {
 #[derive(Serialize)]
 struct ChainDocument<'a> {
     name: &'a ChainName,
-    policy: Policy,
+    /// `null` for a user-defined chain.
+    policy: Option<Policy>,
+    /// Rules that lead to it.
+    references: usize,
     packets: u64,
     bytes: u64,
     rules: Vec<RuleDocument<'a>>,
@@ -60,6 +63,7 @@ pub(crate) fn document<'a>(
             ChainDocument {
                 name: &chain.name,
                 policy: chain.policy,
+                references: listing.ruleset.references(&chain.name),
                 packets: policy.packets,
                 bytes: policy.bytes,
                 rules,

@@ -1,0 +1,158 @@
+//! `weirctl iptables-restore`, the link named `iptables-restore`, and `weirctl confirm`.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use weir_control::client::{Client, ClientError};
+use weir_control::command::{ExitStatus, Wait};
+use weir_control::protocol::{Failure, Reply, RequestBody};
+use weir_control::restore::{Options, Plan, PlannedTable, read};
+use weir_control::rule::Names;
+
+use crate::cli::Restore;
+use crate::iptables::{Problem, finish_as, timeout};
+use crate::output::{Failed, Output};
+
+/// The longest text that is read: a full rule set has far less.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+const PROGRAM: &str = "iptables-restore";
+
+pub(crate) fn run(socket: Option<&Path>, restore: &Restore, output: &mut Output) -> ExitCode {
+    let text = match text(restore.file.as_deref()) {
+        Ok(text) => text,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(ExitStatus::OtherProblem.code());
+        }
+    };
+    let options = Options {
+        counters: restore.counters,
+        noflush: restore.noflush,
+        table: restore.table.clone(),
+        filter_only: restore.filter_only,
+        forward_only: restore.forward_only,
+    };
+    let names = Names::system();
+    let chains = || crate::iptables::chain_names(socket).unwrap_or_default();
+    let plan = match read(&text, &options, &names, chains) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("{}", error.report());
+            return ExitCode::from(error.kind.exit_status().code());
+        }
+    };
+    for remark in &plan.remarks {
+        eprintln!("{PROGRAM}: line {}: {}", remark.line, remark.text);
+    }
+    match carry_out(&plan, socket, restore, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(NotDone::Line { number, reason }) => {
+            eprintln!("{PROGRAM}: line {number} failed: {reason} Nothing was changed.");
+            ExitCode::from(ExitStatus::OtherProblem.code())
+        }
+        Err(NotDone::Problem(problem)) => finish_as(PROGRAM, Err(problem)),
+    }
+}
+
+fn text(file: Option<&Path>) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    let read = match file.filter(|path| path.as_os_str() != "-") {
+        None => std::io::stdin().lock().take(TEXT_BYTES_MAX + 1).read_to_end(&mut text),
+        Some(path) => std::fs::File::open(path)
+            .map_err(|error| format!("Can't open {}: {error}", path.display()))?
+            .take(TEXT_BYTES_MAX + 1)
+            .read_to_end(&mut text),
+    };
+    match read {
+        Err(error) => Err(format!("{PROGRAM}: cannot read: {error}")),
+        Ok(bytes) if bytes as u64 > TEXT_BYTES_MAX => {
+            Err(format!("{PROGRAM}: more than {TEXT_BYTES_MAX} bytes: is this a saved rule set?"))
+        }
+        Ok(_) => Ok(text),
+    }
+}
+
+/// Why nothing was changed.
+enum NotDone {
+    /// The daemon refused a command.
+    Line {
+        number: usize,
+        reason: String,
+    },
+    Problem(Problem),
+}
+
+impl<T: Into<Problem>> From<T> for NotDone {
+    fn from(problem: T) -> Self {
+        Self::Problem(problem.into())
+    }
+}
+
+fn carry_out(
+    plan: &Plan,
+    socket: Option<&Path>,
+    restore: &Restore,
+    output: &mut Output,
+) -> Result<(), NotDone> {
+    let mut client = Client::connect(socket)?;
+    let wait = restore.wait.map(|seconds| seconds.map_or(Wait::Forever, Wait::Seconds));
+    client.set_timeout(timeout(wait)).map_err(|error| Failed::Because(error.to_string()))?;
+    // Several sections of one table are one change: all of them or none.
+    let table = join(plan);
+    let Some((last, lines)) = table.lines.split_last() else { return Ok(()) };
+    let (dry_run, confirm_s) = (restore.test, restore.confirm);
+    let commands = table.transaction.commands.len();
+    let reply =
+        client.request(RequestBody::Restore { transaction: table.transaction, dry_run, confirm_s });
+    match reply {
+        Ok(Reply::Done { policy_epoch }) if output.json => {
+            let done = serde_json::json!({
+                "policy_epoch": policy_epoch, "commands": commands, "dry_run": dry_run,
+            });
+            Ok(output.json(&done, false)?)
+        }
+        Ok(Reply::Done { .. }) => {
+            if restore.verbose {
+                let what = if dry_run { "could be carried out" } else { "are in force" };
+                output.text(&format!("{commands} commands {what}\n"))?;
+            }
+            Ok(())
+        }
+        Ok(_) => Err(ClientError::UnexpectedReply.into()),
+        Err(ClientError::Refused(Failure::Transaction { command, error })) => {
+            let number = *lines.get(command).unwrap_or(last);
+            Err(NotDone::Line { number, reason: error.to_string() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All sections as one. Where a later one flushes, what came before has been for nothing.
+fn join(plan: &Plan) -> PlannedTable {
+    let mut joined = PlannedTable::default();
+    for table in &plan.tables {
+        if table.transaction.flush {
+            joined = PlannedTable::default();
+            joined.transaction.flush = true;
+        }
+        joined.lines.truncate(joined.transaction.commands.len());
+        joined.transaction.commands.extend_from_slice(&table.transaction.commands);
+        joined.lines.extend_from_slice(&table.lines);
+    }
+    joined
+}
+
+pub(crate) fn confirm(socket: Option<&Path>, output: &mut Output) -> ExitCode {
+    let confirm = |output: &mut Output| -> Result<(), Problem> {
+        match Client::connect(socket)?.request(RequestBody::Confirm)? {
+            Reply::Done { policy_epoch } if output.json => {
+                Ok(output.json(&serde_json::json!({ "policy_epoch": policy_epoch }), false)?)
+            }
+            Reply::Done { .. } => Ok(()),
+            _ => Err(ClientError::UnexpectedReply.into()),
+        }
+    };
+    finish_as("weirctl", confirm(output))
+}

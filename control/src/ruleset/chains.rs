@@ -1,0 +1,172 @@
+//! Chains and the ways between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{CHAIN_DEPTH_MAX, Chain, Policy, RuleError, Ruleset};
+use crate::command::ChainName;
+use crate::rule::{Rule, Target};
+
+impl Ruleset {
+    /// The rule set of a fresh start: the chain FORWARD, empty, with policy ACCEPT.
+    pub fn new() -> Self {
+        let forward =
+            Chain { name: ChainName::forward(), policy: Some(Policy::Accept), rules: Vec::new() };
+        Self { chains: vec![forward], next_id: 1 }
+    }
+
+    /// The chains in the order of listings: built-in ones, then the others by name.
+    pub fn chains(&self) -> &[Chain] {
+        &self.chains
+    }
+
+    /// The chain of that name.
+    pub fn chain(&self, name: &ChainName) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.name == *name)
+    }
+
+    /// Rules in all chains.
+    pub fn rule_count(&self) -> usize {
+        self.chains.iter().map(|chain| chain.rules.len()).sum()
+    }
+
+    /// Rules that lead to a chain.
+    pub fn references(&self, name: &ChainName) -> usize {
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        rules.filter(|entry| leads_to(&entry.rule) == Some(name)).count()
+    }
+
+    /// Puts a user-defined chain in its place.
+    pub(super) fn place(&mut self, chain: Chain) {
+        let after = |other: &Chain| other.policy.is_some() || other.name < chain.name;
+        let position = self.chains.partition_point(after);
+        self.chains.insert(position, chain);
+    }
+
+    /// Whether all chains that rules lead to exist and may be led to.
+    pub(super) fn check_targets(&self, rules: &[Rule]) -> Result<(), RuleError> {
+        // All rules of a command are alike in it.
+        let Some(name) = rules.first().and_then(leads_to) else { return Ok(()) };
+        match self.chain(name) {
+            Some(chain) if chain.policy.is_none() => Ok(()),
+            None if !name.is_reserved() => Err(RuleError::NoSuchTarget { chain: name.clone() }),
+            _ => Err(RuleError::BuiltInChain { chain: name.clone() }),
+        }
+    }
+
+    /// Rules that led to `name` lead to `to`. They are the same rules as before.
+    pub(super) fn redirect(&mut self, name: &ChainName, to: &ChainName) {
+        let entries = self.chains.iter_mut().flat_map(|chain| &mut chain.rules);
+        for entry in entries.filter(|entry| leads_to(&entry.rule) == Some(name)) {
+            let rule = Arc::make_mut(&mut entry.rule);
+            rule.target = match rule.target.take() {
+                Some(Target::Jump(_)) => Some(Target::Jump(to.clone())),
+                Some(Target::Goto(_)) => Some(Target::Goto(to.clone())),
+                other => other,
+            };
+        }
+    }
+
+    /// That no way from a base chain comes back to where it was, nor leads too deep. What no packet can
+    /// come to may go in circles, as in the kernel (`mark_source_chains`,
+    /// net/ipv4/netfilter/ip_tables.c).
+    pub(super) fn check_jumps(&self) -> Result<(), RuleError> {
+        let places: BTreeMap<&ChainName, usize> =
+            self.chains.iter().enumerate().map(|(place, chain)| (&chain.name, place)).collect();
+        let ways: Vec<Vec<usize>> = self
+            .chains
+            .iter()
+            .map(|chain| {
+                let leading = chain.rules.iter().filter_map(|entry| leads_to(&entry.rule));
+                let mut ways: Vec<usize> =
+                    leading.filter_map(|name| places.get(name).copied()).collect();
+                ways.sort_unstable();
+                ways.dedup();
+                ways
+            })
+            .collect();
+        let mut walk = Walk { ways: &ways, depth: vec![None; ways.len()] };
+        for (place, chain) in self.chains.iter().enumerate() {
+            if chain.policy.is_none() {
+                continue;
+            }
+            let depth = walk
+                .depth(place)
+                .map_err(|place| RuleError::Loop { chain: self.chains[place].name.clone() })?;
+            if depth > CHAIN_DEPTH_MAX {
+                return Err(RuleError::TooDeep { chain: chain.name.clone(), depth });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The chain that packets which fulfil a rule's conditions go to.
+fn leads_to(rule: &Rule) -> Option<&ChainName> {
+    match rule.target.as_ref()? {
+        Target::Jump(chain) | Target::Goto(chain) => Some(chain),
+        _ => None,
+    }
+}
+
+/// How deep it goes below each chain.
+struct Walk<'a> {
+    ways: &'a [Vec<usize>],
+    /// `Some(0)` while the way to it is being walked.
+    depth: Vec<Option<usize>>,
+}
+
+impl Walk<'_> {
+    /// Chains on the longest way that begins at `start`, which counts; the chain that would be met
+    /// twice, if there is one. Not by recursion: a rule set may have thousands of chains in a row.
+    fn depth(&mut self, start: usize) -> Result<usize, usize> {
+        let mut path = vec![(start, 0)];
+        self.depth[start] = Some(0);
+        while let Some((place, next)) = path.last_mut() {
+            let (here, turn) = (*place, *next);
+            *next += 1;
+            let Some(there) = self.ways[here].get(turn).copied() else {
+                let below = self.ways[here].iter().filter_map(|place| self.depth[*place]).max();
+                self.depth[here] = Some(1 + below.unwrap_or(0));
+                path.pop();
+                continue;
+            };
+            match self.depth[there] {
+                Some(0) => return Err(there),
+                Some(_) => {}
+                None => {
+                    self.depth[there] = Some(0);
+                    path.push((there, 0));
+                }
+            }
+        }
+        Ok(self.depth[start].unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depth(ways: &[&[usize]]) -> Result<usize, usize> {
+        let ways: Vec<Vec<usize>> = ways.iter().map(|ways| ways.to_vec()).collect();
+        Walk { ways: &ways, depth: vec![None; ways.len()] }.depth(0)
+    }
+
+    #[test]
+    fn the_longest_way_counts() {
+        assert_eq!(depth(&[&[]]), Ok(1));
+        assert_eq!(depth(&[&[1, 2], &[2], &[]]), Ok(3));
+        assert_eq!(depth(&[&[1, 2, 3], &[3], &[1], &[]]), Ok(4));
+        assert_eq!(depth(&[&[1, 2], &[3], &[3], &[]]), Ok(3), "two ways to one chain are no loop");
+    }
+
+    #[test]
+    fn loops_are_found_where_a_packet_can_come() {
+        assert_eq!(depth(&[&[0]]), Err(0));
+        assert_eq!(depth(&[&[1], &[2], &[1]]), Err(1));
+        assert_eq!(depth(&[&[], &[2], &[1]]), Ok(1), "nobody comes there");
+        let chain: Vec<Vec<usize>> = (1..100_000).map(|next| vec![next]).chain([vec![]]).collect();
+        assert_eq!(Walk { ways: &chain, depth: vec![None; chain.len()] }.depth(0), Ok(100_000));
+    }
+}

@@ -1,0 +1,405 @@
+//! User-defined chains and saved rule sets, by Weir and by the real iptables: exit status and everything
+//! that can be seen, after every step.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use proptest::strategy::Strategy;
+use weir_control::command::{
+    ChainName, Command, Context, ExitStatus, ParseErrorKind, Parsed, parse_in,
+};
+use weir_control::list::{self, SaveFormat};
+use weir_control::protocol::Listing;
+use weir_control::restore::{Options, RestoreErrorKind, read};
+use weir_control::rule::Names;
+use weir_control::ruleset::{CounterTable, Outcome, RuleError, Ruleset};
+
+use crate::differential::{draw, runner};
+use crate::oracle;
+
+/// Weir, without a daemon, with the counters that nobody but commands moves.
+struct Weir {
+    ruleset: Ruleset,
+    counters: CounterTable,
+    names: Names,
+}
+
+/// Exit status and standard output; `None` for what Weir refuses on purpose.
+type Seen = Option<(i32, String)>;
+
+impl Weir {
+    fn new() -> Self {
+        let names = Names::system();
+        Self { ruleset: Ruleset::new(), counters: CounterTable::default(), names }
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        let CounterTable { rules, policies } = &mut self.counters;
+        outcome.removed.iter().chain(&outcome.zeroed_rules).for_each(|id| {
+            rules.remove(id);
+        });
+        outcome.zeroed_policies.iter().for_each(|chain| {
+            policies.remove(chain);
+        });
+        rules.extend(outcome.counted_rules.iter().copied());
+        policies.extend(outcome.counted_policies.iter().cloned());
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { ruleset: self.ruleset.clone(), counters: self.counters.clone() }
+    }
+
+    fn run(&mut self, arguments: &[String]) -> Seen {
+        let is_chain = |name: &str| self.ruleset.chains().iter().any(|c| c.name.as_str() == name);
+        let context = Context { names: &self.names, is_chain: &is_chain, restoring: false };
+        let line = match parse_in(arguments, context) {
+            Ok(Parsed::Command(line)) => line,
+            Ok(_) => return Some((0, String::new())),
+            Err(error) => {
+                let on_purpose = matches!(
+                    error.kind,
+                    ParseErrorKind::NotEnforced { .. }
+                        | ParseErrorKind::HostChain { .. }
+                        | ParseErrorKind::MatchWithoutRule { .. }
+                );
+                let status = error.kind.exit_status().code().into();
+                return Some((status, String::new())).filter(|_| !on_purpose);
+            }
+        };
+        match self.ruleset.apply(&line.command) {
+            Ok(outcome) => self.count(&outcome),
+            Err(_) => return Some((ExitStatus::OtherProblem.code().into(), String::new())),
+        }
+        let text = match &line.command {
+            Command::List { selection, format } => {
+                list::list(&self.listing(), selection, *format, &self.names)
+            }
+            Command::ListRules { selection, counters } => {
+                list::list_rules(&self.listing(), selection, *counters, &self.names)
+            }
+            _ => String::new(),
+        };
+        Some((0, text))
+    }
+
+    fn restore(&mut self, text: &str, options: &Options) -> Seen {
+        let chains = self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect();
+        let plan = match read(text.as_bytes(), options, &self.names, || chains) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let on_purpose = match &error.kind {
+                    RestoreErrorKind::Command(error) => matches!(
+                        error.kind,
+                        ParseErrorKind::HostChain { .. } | ParseErrorKind::NotEnforced { .. }
+                    ),
+                    RestoreErrorKind::HostPolicy { .. }
+                    | RestoreErrorKind::Listing
+                    | RestoreErrorKind::ChainName { .. } => true,
+                    _ => false,
+                };
+                let status = error.kind.exit_status().code().into();
+                return Some((status, String::new())).filter(|_| !on_purpose);
+            }
+        };
+        for table in &plan.tables {
+            match self.ruleset.apply_all(&table.transaction) {
+                Ok(outcome) => self.count(&outcome),
+                Err(_) => return Some((1, String::new())),
+            }
+        }
+        Some((0, String::new()))
+    }
+
+    fn save(&self) -> String {
+        let format = SaveFormat { counters: true, date: String::new() };
+        list::save(&self.listing(), &format, &self.names)
+    }
+}
+
+/// Without comments, and without what is about the machine itself. Also without the counters of
+/// policies: libiptc sets them to zero with every change of the table, whatever the change, and Weir
+/// keeps them.
+fn forward_only(text: &str) -> String {
+    let other = |line: &&str| {
+        !(line.starts_with('#') || line.starts_with(":INPUT ") || line.starts_with(":OUTPUT "))
+    };
+    text.lines().filter(other).fold(String::new(), |mut text, line| {
+        let counted = line.starts_with(':').then(|| line.find(" [")).flatten();
+        let _ = writeln!(text, "{}", &line[..counted.unwrap_or(line.len())]);
+        text
+    })
+}
+
+/// Listings of all chains, without INPUT and OUTPUT.
+fn listed_forward_only(text: &str) -> String {
+    let blocks = text.split("\n\n").filter(|block| {
+        !(block.starts_with("Chain INPUT (") || block.starts_with("Chain OUTPUT ("))
+    });
+    let text = blocks.collect::<Vec<_>>().join("\n\n");
+    let policy = |line: &&str| !(line.starts_with("-P INPUT ") || line.starts_with("-P OUTPUT "));
+    text.trim_end().lines().filter(policy).collect::<Vec<_>>().join("\n")
+}
+
+/// A command about chains with few names, so that they meet.
+fn line() -> impl Strategy<Value = String> {
+    use proptest::prelude::*;
+    let chain = || prop::sample::select(vec!["FORWARD", "a", "b", "c", "Zed", "nope", "web-in"]);
+    let target = || {
+        prop_oneof![
+            4 => chain().prop_map(|chain| format!("-j {chain}")),
+            2 => chain().prop_map(|chain| format!("-g {chain}")),
+            1 => prop::sample::select(vec!["-j ACCEPT", "-j DROP", "-j RETURN", "", "-g ACCEPT"])
+                .prop_map(str::to_owned),
+        ]
+    };
+    let condition =
+        || prop::sample::select(vec!["", "-p tcp --dport 80", "-s 1.2.3.4", "-c 3 4", "-c 5,6"]);
+    let number = || prop::sample::select(vec!["", "1", "2", "3"]);
+    prop_oneof![
+        4 => chain().prop_map(|chain| format!("-N {chain}")),
+        6 => (chain(), condition(), target()).prop_map(|(c, s, t)| format!("-A {c} {s} {t}")),
+        3 => (chain(), number(), target()).prop_map(|(c, n, t)| format!("-I {c} {n} {t}")),
+        2 => (chain(), number(), target()).prop_map(|(c, n, t)| format!("-R {c} {n} {t}")),
+        2 => (chain(), target()).prop_map(|(c, t)| format!("-D {c} {t}")),
+        2 => (chain(), number()).prop_map(|(c, n)| format!("-D {c} {n}")),
+        2 => (chain(), target()).prop_map(|(c, t)| format!("-C {c} {t}")),
+        2 => chain().prop_map(|chain| format!("-X {chain}")),
+        1 => Just("-X".to_owned()),
+        2 => (chain(), chain()).prop_map(|(from, to)| format!("-E {from} {to}")),
+        1 => chain().prop_map(|chain| format!("-F {chain}")),
+        1 => (chain(), number()).prop_map(|(c, n)| format!("-Z {c} {n}")),
+        1 => chain().prop_map(|chain| format!("-P {chain} DROP")),
+        1 => chain().prop_map(|chain| format!("-S {chain} -v")),
+    ]
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn chains_are_those_of_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let mut runner = runner();
+    let cases = std::env::var("WEIR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(250_u32);
+    let (mut weir, mut lines, mut expected) = (Weir::new(), Vec::new(), Vec::new());
+    for case in 0..cases {
+        let text = draw(&mut runner, &line());
+        for arguments in [words(&text), words(if case % 2 == 0 { "-S -v" } else { "-L -n" })] {
+            expected.push(weir.run(&arguments));
+            lines.push(arguments);
+        }
+        if case % 60 == 59 {
+            for text in ["-F", "-X", "-P FORWARD ACCEPT"] {
+                expected.push(weir.run(&words(text)));
+                lines.push(words(text));
+            }
+        }
+    }
+    let mut failed = 0;
+    for ((line, ours), theirs) in lines.iter().zip(&expected).zip(oracle::run(&lines)) {
+        let (status, text) = ours.as_ref().expect("nothing is refused on purpose");
+        failed += u32::from(*status != 0);
+        assert_eq!(*status, theirs.status, "{line:?}: {}", theirs.stderr);
+        let (ours, theirs) = (listed_forward_only(text), listed_forward_only(&theirs.stdout));
+        assert_eq!(ours, theirs, "{line:?}");
+    }
+    assert!((cases / 10..cases).contains(&failed), "{failed} of {cases} lines failed alike");
+}
+
+/// Saved rule sets, right and wrong, with the options to load them with.
+const TEXTS: &[(&str, &str)] = &[
+    (
+        "",
+        "*filter\n:FORWARD DROP [7:8]\n:foo - [1:2]\n[1:2] -A FORWARD -j foo\n-A foo -j ACCEPT\nCOMMIT\n",
+    ),
+    (
+        "-c",
+        "*filter\n:FORWARD DROP [7:8]\n:foo - [1:2]\n[1:2] -A FORWARD -j foo\n-A foo -j ACCEPT\nCOMMIT\n",
+    ),
+    ("", "*filter\n:FORWARD ACCEPT [7:8]\nCOMMIT\n"),
+    ("-n", "*filter\n:foo - [7:8]\nCOMMIT\n"),
+    ("-n", "*filter\n:foo - \n-A foo\nCOMMIT\n"),
+    ("-n", "*filter\n-A foo -j ACCEPT\nCOMMIT\n"),
+    ("-n", "*filter\n-A FORWARD -j foo\nCOMMIT\n"),
+    ("-n", "*filter\n:foo -\nCOMMIT\n"),
+    ("-n", "*filter\n:foo ACCEPT\nCOMMIT\n"),
+    ("-n", "*filter\n:FORWARD -\nCOMMIT\n"),
+    ("-n", "*filter\n:FORWARD\nCOMMIT\n"),
+    ("-n", "*filter\n:FORWARD XX\nCOMMIT\n"),
+    ("-n", "*filter\n:\nCOMMIT\n"),
+    ("-n", "*filter\n:aaaaaaaaaaaaaaaaaaaaaaaaaaaaa - [0:0]\nCOMMIT\n"),
+    ("-c", "*filter\n:FORWARD DROP [7:8\nCOMMIT\n"),
+    ("-c", "*filter\n:FORWARD DROP [x:8]\nCOMMIT\n"),
+    ("-c", "*filter\n:FORWARD DROP\nCOMMIT\n"),
+    ("-c", "*filter\n[1:2 -A FORWARD\nCOMMIT\n"),
+    ("-c", "*filter\n[1] -A FORWARD\nCOMMIT\n"),
+    ("", "*filter\n[1:2] -A FORWARD\nCOMMIT\n"),
+    ("-c", "*filter\n[1:2] -A FORWARD\n[3:4] -I FORWARD -j DROP\nCOMMIT\n"),
+    ("-c", "*filter\n[1:2]-A FORWARD\nCOMMIT\n"),
+    ("-c", "*filter\n-A FORWARD -c 5 6\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD -c 5 6\nCOMMIT\n"),
+    ("", "*filter\n[1:2] -A FORWARD -c 5 6\nCOMMIT\n"),
+    ("-c", "*filter\n[1:2] -A FORWARD -c 5 6\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD -j nope\nCOMMIT\n"),
+    ("", "*filter\n-A nope -j ACCEPT\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD --nope\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD\n"),
+    ("", "*filter\n-A FORWARD\nCOMMIT"),
+    ("", "*filter\n-A FORWARD\nCOMMIT \n"),
+    ("", "COMMIT\n"),
+    ("", "*nope\nCOMMIT\n"),
+    ("", "*filter x\nCOMMIT\n"),
+    ("", "* filter\nCOMMIT\n"),
+    ("", "*\nCOMMIT\n"),
+    ("", "*filter\n*filter\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD -t filter\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD --table=filter\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD -p \"tcp\"\nCOMMIT\n"),
+    ("", "*filter\n-A FORWARD -p t\"c\"p\n  -A FORWARD\n\t\n\nCOMMIT\n"),
+    ("", "*filter\n  -A FORWARD\n\t\n\nCOMMIT\n"),
+    ("", "# x\n\n*filter\n#y\n -A FORWARD\n # z\nCOMMIT\n#end\n"),
+    ("", "*filter\r\n-A FORWARD\r\nCOMMIT\r\n"),
+    ("", "*filter\n-A FORWARD -P\nCOMMIT\n"),
+    (
+        "",
+        "*filter\n-N bar\n-A bar -j ACCEPT\n-E bar baz\n-F baz\n-X baz\n-P FORWARD DROP\n-Z\nCOMMIT\n",
+    ),
+    ("", "*filter\n-N bar\n-A FORWARD -j bar\n-E bar baz\n-A FORWARD -g baz\nCOMMIT\n"),
+    ("", "*filter\n-N bar\n-A FORWARD -j bar\n-X bar\nCOMMIT\n"),
+    ("", "*filter\n:a -\n:b -\n-A FORWARD -j a\n-A a -j b\n-A b -j a\nCOMMIT\n"),
+    ("", "*filter\n:a -\n:b -\n-A a -j b\n-A b -j a\nCOMMIT\n"),
+    ("", "*filter\n-D FORWARD 1\nCOMMIT\n"),
+    ("", "*filter\n-4 -A FORWARD\n-6 -A FORWARD -p tcp\nCOMMIT\n"),
+    ("-n", "*filter\n-A FORWARD\nCOMMIT\n*filter\n-A FORWARD -j DROP\nCOMMIT\n"),
+    ("-T filter", "*mangle\n:FORWARD ACCEPT [0:0]\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"),
+    ("", "# nothing\n"),
+    ("", "*filter\nfoo\nCOMMIT\n"),
+    ("", "*filter\n-A\nCOMMIT\n"),
+    (
+        "",
+        "*filter\n:FORWARD ACCEPT\n-A FORWARD -s 1.1.1.1,2.2.2.2 -d 3.3.3.3 -p udp --dport 53 -j RETURN\nCOMMIT\n",
+    ),
+];
+
+#[test]
+fn saved_rule_sets_are_read_as_by_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let weir = RefCell::new(Weir::new());
+    let texts: Vec<(Vec<String>, String)> =
+        TEXTS.iter().map(|(options, text)| (words(options), (*text).to_owned())).collect();
+    let ours: Vec<_> = texts
+        .iter()
+        .map(|(options, text)| {
+            let options = Options {
+                counters: options.iter().any(|option| option == "-c"),
+                noflush: options.iter().any(|option| option == "-n"),
+                table: options.iter().any(|option| option == "-T").then(|| "filter".to_owned()),
+                ..Options::default()
+            };
+            let seen = weir.borrow_mut().restore(text, &options);
+            (seen.expect("nothing is refused on purpose").0, weir.borrow().save())
+        })
+        .collect();
+    let theirs = oracle::restore(&texts);
+    for ((ours, theirs), (options, text)) in ours.iter().zip(&theirs).zip(&texts) {
+        let expected = (theirs.status, forward_only(&theirs.stdout));
+        assert_eq!(
+            (ours.0, forward_only(&ours.1)),
+            expected,
+            "{options:?} {text}{}",
+            theirs.stderr
+        );
+    }
+}
+
+#[test]
+fn policies_have_the_counters_of_the_text_on_demand() {
+    let mut weir = Weir::new();
+    let text = "*filter\n:FORWARD DROP [7:8]\n:foo - [1:2]\nCOMMIT\n";
+    for (counters, saved) in [(false, "[0:0]"), (true, "[7:8]"), (false, "[0:0]")] {
+        weir.restore(text, &Options { counters, ..Options::default() }).expect("right");
+        assert!(weir.save().contains(&format!("\n:FORWARD DROP {saved}\n:foo - [0:0]\n")));
+    }
+}
+
+#[test]
+fn what_is_saved_is_restored_to_the_letter() {
+    let mut runner = runner();
+    let mut weir = Weir::new();
+    for _ in 0..400 {
+        let arguments = words(&draw(&mut runner, &line()));
+        weir.run(&arguments);
+        let saved = weir.save();
+        let mut other = Weir::new();
+        let options = Options { counters: true, ..Options::default() };
+        assert_eq!(other.restore(&saved, &options), Some((0, String::new())), "{saved}");
+        assert_eq!(other.save(), saved);
+    }
+}
+
+#[test]
+fn a_bad_line_changes_nothing_and_is_named() {
+    let names = Names::builtin();
+    let refuse = |text: &str| {
+        read(text.as_bytes(), &Options::default(), &names, Vec::new).expect_err(text).report()
+    };
+    let report =
+        refuse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp --dprt 80 -j DROP\nCOMMIT\n");
+    assert_eq!(
+        report,
+        format!(
+            "iptables-restore v1.8.11 (weir {}): unknown option \"--dprt\"\n  \
+             iptables -A FORWARD -p tcp --dprt 80 -j DROP\n                             \
+             ^^^^^^ argument 5, column 28\n\
+             Error occurred at line: 3; nothing was changed\n\
+             Try `iptables-restore -h' or 'iptables-restore --help' for more information.",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    for (text, part) in [
+        ("*nat\nCOMMIT\n", "--filter-only loads that part"),
+        ("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", "--forward-only loads the rest"),
+        ("*filter\n-A INPUT -j DROP\nCOMMIT\n", "--forward-only loads the rest"),
+        ("*filter\n-A FORWARD -j log\nCOMMIT\n", "Couldn't load target `log'"),
+    ] {
+        let report = refuse(text);
+        assert!(report.contains(part), "{report}");
+    }
+    let long = format!("*filter\n-A FORWARD -i {}\nCOMMIT\n", "x".repeat(10_240));
+    assert!(refuse(&long).contains("at most 10239 are read"));
+    let chain: ChainName = "b".parse().expect("a name");
+    let mut set = Ruleset::new();
+    let text = "*filter\n:a -\n-A FORWARD -j a\n-A a -j b\nCOMMIT\n";
+    let options = Options { noflush: true, ..Options::default() };
+    let plan = read(text.as_bytes(), &options, &names, || vec![chain.clone()]).expect("fine");
+    // The chain was there when the text was read, and is gone.
+    let error = RuleError::NoSuchTarget { chain };
+    assert_eq!(set.apply_all(&plan.tables[0].transaction), Err((2, error)));
+    assert_eq!((plan.tables[0].lines[2], set), (4, Ruleset::new()));
+}
+
+#[test]
+fn what_is_left_out_is_listed() {
+    let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j DNAT\n-A PREROUTING\nCOMMIT\n\
+                *filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n-A INPUT -j ACCEPT\n-A FORWARD -j DROP\nCOMMIT\n";
+    let options = Options { filter_only: true, forward_only: true, ..Options::default() };
+    let plan = read(text.as_bytes(), &options, &Names::builtin(), Vec::new).expect("readable");
+    let remarks: Vec<_> = plan.remarks.iter().map(|r| (r.line, r.text.as_str())).collect();
+    assert_eq!(
+        remarks,
+        [
+            (1, "table nat is left out, with 2 rules"),
+            (7, "policy DROP of chain INPUT is left out"),
+            (9, "left out: -A INPUT -j ACCEPT"),
+        ]
+    );
+    assert_eq!(plan.tables[0].transaction.commands.len(), 2);
+    assert_eq!(plan.tables[0].lines, [8, 10, 11]);
+}
