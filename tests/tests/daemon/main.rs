@@ -19,6 +19,7 @@ mod link;
 mod live;
 mod probe;
 mod restart;
+mod restore;
 mod router;
 mod rules;
 mod town;
