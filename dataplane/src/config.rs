@@ -5,6 +5,7 @@
 
 mod conntrack;
 mod memory;
+mod snapshot;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -68,6 +68,9 @@ pub enum DaemonError {
     /// There is no memory for the tables that the configuration asks for.
     #[error("not enough memory: {0}")]
     Memory(String),
+    /// The flows could not be kept where the configuration says.
+    #[error("{0}")]
+    Snapshot(String),
     /// A thread or descriptor is not to be had.
     #[error("the system gives no {what}: {source}")]
     System {
@@ -111,6 +114,9 @@ impl Daemon {
     pub fn start(config: Config) -> Result<Self, DaemonError> {
         if let Some(trouble) = config.memory_trouble() {
             return Err(DaemonError::Memory(trouble));
+        }
+        if let Some(trouble) = config.snapshot_trouble() {
+            return Err(DaemonError::Snapshot(trouble));
         }
         let server = Server::bind(&config.control)?;
         let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;

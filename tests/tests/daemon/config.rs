@@ -169,6 +169,23 @@ fn files_and_sockets_that_cannot_be_used_are_named() {
     assert!(said.contains("/proc/nowhere"), "{said}");
     let said = run(&format!("{}/{}", folder.display(), "long".repeat(40)));
     assert!(said.contains("control.socket") && said.contains("107"), "{said}");
+
+    // Flows that could not be kept at the end are no reason to wait until then.
+    for (snapshot, told) in [("nowhere/flows", "there is no folder"), ("s", "control.socket")] {
+        let (snapshot, socket) = (folder.join(snapshot), folder.join("s"));
+        let control = format!("[control]\nsocket = {socket:?}\n");
+        let text = config("drop", &format!("{control}[conntrack]\nsnapshot = {snapshot:?}\n"));
+        fs::write(&file, text).expect("a file");
+        for words in [["run", "--config"], ["check", "--config"]] {
+            let refused = run_weir(&town, &[&words[..], &[&*file.to_string_lossy()]].concat());
+            let said = format!("{}{}", errors(&refused), String::from_utf8_lossy(&refused.stdout));
+            assert_eq!(refused.status.code(), Some(1), "{words:?}: {said}");
+            assert!(
+                said.contains("conntrack.snapshot") && said.contains(told),
+                "{words:?}: {said}"
+            );
+        }
+    }
     assert_eq!(town.program_on("left"), "");
 }
 
