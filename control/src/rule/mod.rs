@@ -151,6 +151,13 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether a packet goes on to the next rule afterwards.
+    pub(crate) fn continues(&self) -> bool {
+        match self {
+            Self::Accept | Self::Drop | Self::Jump(_) | Self::Goto(_) | Self::Return => false,
+        }
+    }
+
     /// The word after `-j` or `-g`.
     pub fn name(&self) -> &str {
         match self {

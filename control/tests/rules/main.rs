@@ -4,6 +4,7 @@ mod chains;
 mod conntrack;
 mod differential;
 mod generate;
+mod lint;
 mod messages;
 mod oracle;
 mod parsing;
