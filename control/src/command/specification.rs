@@ -1,12 +1,12 @@
 //! Reads the part of a command line that makes a rule.
 
 use super::error::ParseErrorKind;
-use super::extension::{Extension, ExtensionKey, Given};
+use super::extension::{Extension, ExtensionKey, Given, TargetExtension, TargetKey};
 use super::getopt::{Getopt, LongOption, Word};
-use super::options::{Condition, Key, extension_options};
+use super::options::{Condition, Key, extension_options, target_options};
 use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, known};
-use crate::rule::{Ipv4Net, Names, Negatable, Protocol, Rule, Target, parse_number};
+use crate::rule::{InvalidRule, Ipv4Net, Names, Negatable, Protocol, Rule, parse_number};
 
 /// The rule so far.
 #[derive(Debug, Default)]
@@ -21,20 +21,31 @@ pub(super) struct Specification<'a> {
     /// Whether `-p` has already brought its match.
     implied: bool,
     extensions: Vec<Extension<'a>>,
+    target: Option<TargetExtension<'a>>,
+    /// Matches that were named before the target.
+    before_target: usize,
 }
 
 impl<'a> Specification<'a> {
-    /// `base` and the options of all matches. A name that several matches have means the newest
-    /// one, shortened or not.
+    /// `base` and the options of all matches and of the target. A name that several of them have
+    /// means the newest one, shortened or not.
     pub(super) fn options(&self, base: &[LongOption<Key>]) -> Vec<LongOption<Key>> {
         let mut options = base.to_vec();
-        for (instance, extension) in self.extensions.iter().enumerate().rev() {
-            for option in extension_options(instance, extension.options()) {
-                if options.iter().all(|newer| newer.name != option.name) {
-                    options.push(option);
-                }
+        let mut add = |option: LongOption<Key>| {
+            if options.iter().all(|newer| newer.name != option.name) {
+                options.push(option);
             }
+        };
+        let matches = |(instance, extension): (usize, &Extension<'a>)| {
+            extension_options(instance, extension.options())
+        };
+        let (older, newer) = (self.before_target, self.extensions.len());
+        let of = |range: std::ops::Range<usize>| range.map(|at| (at, &self.extensions[at])).rev();
+        of(older..newer).flat_map(matches).for_each(&mut add);
+        if let Some(target) = &self.target {
+            target_options(target.options()).for_each(&mut add);
         }
+        of(0..older).flat_map(matches).for_each(&mut add);
         options
     }
 
@@ -112,7 +123,10 @@ impl<'a> Specification<'a> {
             Condition::Destination => self.destinations = Some(Negatable { value: word, negated }),
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
-            Condition::Jump => self.rule.target = Some(parse_target(word)?),
+            Condition::Jump => {
+                self.target = Some(parse_target(word)?);
+                self.before_target = self.extensions.len();
+            }
             Condition::Numeric | Condition::Exact | Condition::LineNumbers => {}
         }
         Ok(())
@@ -132,6 +146,15 @@ impl<'a> Specification<'a> {
         }
     }
 
+    /// An option of the target.
+    pub(super) fn target_option(
+        &mut self,
+        key: TargetKey,
+        given: &Given<'a, '_>,
+    ) -> Result<(), Refusal<'a>> {
+        self.target.as_mut().map_or(Ok(()), |target| target.read(key, given))
+    }
+
     /// Whether each match has the options it needs.
     pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
         self.extensions.iter().try_for_each(Extension::finish)
@@ -140,6 +163,7 @@ impl<'a> Specification<'a> {
     /// All rules that the comma lists stand for, sources outside.
     pub(super) fn expand(&mut self, one_only: bool) -> Result<Vec<Rule>, Refusal<'a>> {
         self.rule.matches = self.extensions.iter().map(|e| e.value.clone()).collect();
+        self.rule.target = self.target.as_ref().map(|target| target.value.clone());
         let sources = alternatives(self.sources)?;
         let destinations = alternatives(self.destinations)?;
         let count = sources.len().saturating_mul(destinations.len());
@@ -172,7 +196,10 @@ impl<'a> Specification<'a> {
             let required = extension.value.required_protocol().map(Negatable::is);
             required.is_some() && required != self.rule.protocol
         });
-        let word = wrong.or(self.extensions.last()).map(|extension| extension.word);
+        let word = match error {
+            InvalidRule::ResetNeedsTcp => self.target.as_ref().map(|target| target.word),
+            _ => wrong.or(self.extensions.last()).map(|extension| extension.word),
+        };
         Err(Refusal { kind: error.into(), word })
     }
 }
@@ -218,11 +245,12 @@ fn parse_protocol<'a>(word: Word<'a>, names: &Names) -> Result<Protocol, Refusal
     })
 }
 
-fn parse_target(word: Word<'_>) -> Result<Target, Refusal<'_>> {
+fn parse_target(word: Word<'_>) -> Result<TargetExtension<'_>, Refusal<'_>> {
+    if let Some(target) = TargetExtension::new(word) {
+        return Ok(target);
+    }
     let name = word.text.to_owned();
     let kind = match word.text {
-        "ACCEPT" => return Ok(Target::Accept),
-        "DROP" => return Ok(Target::Drop),
         "" => ParseErrorKind::TargetTooShort,
         long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::TargetTooLong { name },
         other if known::is_target(other) => ParseErrorKind::NotEnforced { what: "target", name },
