@@ -230,6 +230,8 @@ fn events(counters: &Counters, latencies: &[Latency]) -> Vec<EventCount> {
     let event = |event: &str, count| EventCount { event: event.to_owned(), count };
     vec![
         event("answers_suppressed", counters.get(Counter::AnswersSuppressed)),
+        event("logged", counters.get(Counter::Logged)),
+        event("log_suppressed", counters.get(Counter::LogSuppressed)),
         event("sleeps", counters.get(Counter::Sleeps)),
         event("kick_errors", counters.get(Counter::KickErrors)),
         event("foreign_addresses", counters.get(Counter::ForeignAddresses)),

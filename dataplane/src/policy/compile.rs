@@ -15,6 +15,8 @@ use super::Policy;
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
 use super::rule::{Action, AddressTest, CompiledRule};
+use super::target;
+use crate::packet_log::LogSpec;
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +77,7 @@ impl Compiler {
         };
         let mut fresh = Vec::new();
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(chain.rules.len());
+        let mut logs = Vec::new();
         for (place, entry) in chain.rules.iter().enumerate() {
             let counters = self.rules.get(&entry.id).map(|tally| Arc::clone(&tally.counters));
             let counters = counters.unwrap_or_else(|| {
@@ -83,10 +86,8 @@ impl Compiler {
                 fresh.push((entry.id, tally));
                 counters
             });
-            rules.push(self.rule(&entry.rule, counters).map_err(|word| CompileError {
-                chain: forward.to_string(),
-                number: place + 1,
-                word,
+            rules.push(self.rule(&entry.rule, counters, &mut logs).map_err(|word| {
+                CompileError { chain: forward.to_string(), number: place + 1, word }
             })?);
         }
         self.rules.extend(fresh);
@@ -96,6 +97,7 @@ impl Compiler {
             tracks: any(MatchTest::tracks),
             inspects_flows: any(MatchTest::inspects_flows),
             rules: rules.into(),
+            logs: logs.into(),
             default: match chain.policy {
                 ruleset::Policy::Accept => Action::Accept,
                 ruleset::Policy::Drop => Action::Drop,
@@ -128,12 +130,19 @@ impl Compiler {
         }
     }
 
-    fn rule(&self, rule: &Rule, counters: Arc<RuleCounters>) -> Result<CompiledRule, &'static str> {
+    fn rule(
+        &self,
+        rule: &Rule,
+        counters: Arc<RuleCounters>,
+        logs: &mut Vec<LogSpec>,
+    ) -> Result<CompiledRule, &'static str> {
         let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
         let action = match &rule.target {
             None => None,
             Some(Target::Accept) => Some(Action::Accept),
             Some(Target::Drop) => Some(Action::Drop),
+            Some(Target::Reject(with)) => Some(Action::Reject(target::reject(*with))),
+            Some(Target::Log(log)) => Some(target::log(log, logs)),
             Some(other) => return Err(other.name()),
         };
         Ok(CompiledRule {
@@ -166,7 +175,8 @@ mod tests {
 
     use super::*;
     use crate::batch::Headers;
-    use crate::policy::{Candidate, Connection};
+    use crate::packet_log::PacketLog;
+    use crate::policy::{Candidate, Connection, Decision};
     use crate::port::PortIndex;
     use crate::verdict::DropReason;
 
@@ -197,7 +207,9 @@ mod tests {
         Command::Append { chain: ChainName::forward(), rules: vec![rule] }
     }
 
-    fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {
+    const DROPPED: Decision = Decision::Drop(DropReason::Rule);
+
+    fn decide(policy: &Policy, ingress: u8) -> Decision {
         policy.decide(
             0,
             &Candidate {
@@ -208,6 +220,7 @@ mod tests {
                 link: &[],
                 connection: Connection::UNTRACKED,
             },
+            &mut PacketLog::silent(),
         )
     }
 
@@ -237,27 +250,24 @@ mod tests {
         let mut ruleset = Ruleset::new();
         let id = ruleset.apply(&append(drop_udp())).expect("a rule").added[0];
         let first = compiler.compile(&ruleset).expect("known words");
-        assert_eq!(decide(&first, 0), Err(DropReason::Rule));
+        assert_eq!(decide(&first, 0), DROPPED);
         let second = compiler.compile(&ruleset).expect("known words");
         // A worker may run the old policy a little longer than another the new one.
-        assert_eq!(
-            (decide(&second, 0), decide(&first, 0)),
-            (Err(DropReason::Rule), Err(DropReason::Rule))
-        );
+        assert_eq!((decide(&second, 0), decide(&first, 0)), (DROPPED, DROPPED));
         let counted = ruleset::Counters { packets: 3, bytes: 300 };
         assert_eq!(compiler.counters().rule(id), counted);
 
         let zero = Command::Zero { chain: None, number: None };
         compiler.settle(&ruleset.apply(&zero).expect("zeroed"));
         assert_eq!(compiler.counters().rule(id), ruleset::Counters::default());
-        assert_eq!(decide(&second, 0), Err(DropReason::Rule));
+        assert_eq!(decide(&second, 0), DROPPED);
         assert_eq!(compiler.counters().rule(id).packets, 1, "what came since");
 
         let flush = Command::Flush { chain: None };
         compiler.settle(&ruleset.apply(&flush).expect("flushed"));
         assert!(compiler.counters().rules.is_empty());
         let empty = compiler.compile(&ruleset).expect("nothing");
-        assert_eq!((empty.len(), decide(&empty, 0)), (0, Ok(())));
+        assert_eq!((empty.len(), decide(&empty, 0)), (0, Decision::Accept));
         let policy = compiler.counters().policy(&ChainName::forward());
         assert_eq!(policy, ruleset::Counters { packets: 1, bytes: 100 });
     }

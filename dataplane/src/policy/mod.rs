@@ -9,6 +9,7 @@ mod compile;
 mod counters;
 mod matches;
 mod rule;
+mod target;
 
 pub use compile::{CompileError, Compiler};
 pub use counters::{Count, RuleCounters};
@@ -20,7 +21,9 @@ use std::sync::Arc;
 use rule::CompiledRule;
 
 use crate::batch::Headers;
+use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
+use crate::respond::Reject;
 use crate::verdict::DropReason;
 
 /// A chain FORWARD, ready to run.
@@ -29,8 +32,21 @@ pub struct Policy {
     rules: Box<[CompiledRule]>,
     default: Action,
     default_counters: Arc<RuleCounters>,
+    /// What rules with `-j LOG` write.
+    logs: Box<[LogSpec]>,
     tracks: bool,
     inspects_flows: bool,
+}
+
+/// How a packet ends at the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It may go on.
+    Accept,
+    /// It is dropped.
+    Drop(DropReason),
+    /// It is dropped and answered.
+    Reject(Reject),
 }
 
 /// A packet before the rules.
@@ -58,6 +74,7 @@ impl Policy {
             rules: Box::default(),
             default: Action::Accept,
             default_counters: RuleCounters::new(workers),
+            logs: Box::default(),
             tracks: false,
             inspects_flows: false,
         }
@@ -88,30 +105,43 @@ impl Policy {
         self.inspects_flows
     }
 
-    /// Decides about one packet, and counts it in every rule that it matches on worker `worker`.
-    ///
-    /// # Errors
-    /// The reason for which the packet is dropped.
-    pub fn decide(&self, worker: usize, candidate: &Candidate<'_>) -> Result<(), DropReason> {
+    /// Decides about one packet, and counts it in every rule that it matches on worker `worker`. What rules say
+    /// about it goes into `log`.
+    pub fn decide(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        log: &mut PacketLog,
+    ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
         for rule in &self.rules {
             match rule.evaluate(candidate) {
                 Evaluation::Differs => {}
-                Evaluation::Hotdrop => return Err(DropReason::RuleHotdrop),
+                Evaluation::Hotdrop => return Decision::Drop(DropReason::RuleHotdrop),
                 Evaluation::Matches => {
                     rule.counters.add(worker, bytes);
                     match rule.action {
                         None => {}
-                        Some(Action::Accept) => return Ok(()),
-                        Some(Action::Drop) => return Err(DropReason::Rule),
+                        Some(Action::Log(place)) => self.log(place, candidate, log),
+                        Some(Action::Accept) => return Decision::Accept,
+                        Some(Action::Drop) => return Decision::Drop(DropReason::Rule),
+                        Some(Action::Reject(with)) => return Decision::Reject(with),
                     }
                 }
             }
         }
         self.default_counters.add(worker, bytes);
         match self.default {
-            Action::Accept => Ok(()),
-            Action::Drop => Err(DropReason::RulePolicy),
+            Action::Accept => Decision::Accept,
+            // No policy is anything else.
+            _ => Decision::Drop(DropReason::RulePolicy),
+        }
+    }
+
+    #[cold]
+    fn log(&self, place: u32, candidate: &Candidate<'_>, log: &mut PacketLog) {
+        if let Some(spec) = self.logs.get(place as usize) {
+            log.note(spec, candidate);
         }
     }
 }

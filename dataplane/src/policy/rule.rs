@@ -12,6 +12,7 @@ use weir_control::rule::{Ipv4Net, Negatable};
 use super::Candidate;
 use super::counters::RuleCounters;
 use super::matches::MatchTest;
+use crate::respond::Reject;
 
 /// What a rule or a policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub enum Action {
     Accept,
     /// The packet ends here.
     Drop,
+    /// The packet ends here, and its sender hears of it.
+    Reject(Reject),
+    /// A line is written about the packet, as this entry of the policy's list says; it goes on to the next rule.
+    Log(u32),
 }
 
 /// The outcome of a rule's tests.

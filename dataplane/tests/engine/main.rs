@@ -12,6 +12,7 @@
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
+//! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `snapshot` | flows that go on in another process |
@@ -31,6 +32,8 @@ mod oracle;
 mod packet;
 mod reasons;
 mod refuse;
+mod reject;
+mod reject_oracle;
 mod rules;
 mod snapshot;
 mod spec;

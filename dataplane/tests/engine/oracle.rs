@@ -29,14 +29,14 @@ use crate::world::*;
 const PACKETS_PER_CASE: u16 = 100;
 
 /// The kernel's end.
-struct Kernel {
+pub(crate) struct Kernel {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Kernel {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/oracle_driver.py");
         let mut child = Command::new("unshare")
             .args(["-n", "python3", script])
@@ -48,7 +48,7 @@ impl Kernel {
         Ok(Self { child, stdin, stdout })
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         let stdin = self.stdin.as_mut().expect("open until dropped");
         writeln!(stdin, "{line}").expect("the driver runs");
         let mut answer = String::new();
@@ -59,10 +59,14 @@ impl Kernel {
 
     /// Puts rules in place of all others, counters at zero.
     fn rules(&mut self, specs: &[Spec], accept: bool) {
+        let lines: Vec<_> = specs.iter().map(Spec::words).collect();
+        self.lines(&lines.iter().map(String::as_str).collect::<Vec<_>>(), accept);
+    }
+
+    /// The same of lines that begin with `-A FORWARD`.
+    pub(crate) fn lines(&mut self, lines: &[&str], accept: bool) {
         let policy = if accept { "ACCEPT" } else { "DROP" };
-        let mut text = format!("*filter\n:FORWARD {policy} [0:0]\n");
-        specs.iter().for_each(|spec| text += &format!("{}\n", spec.words()));
-        text += "COMMIT\n";
+        let text = format!("*filter\n:FORWARD {policy} [0:0]\n{}\nCOMMIT\n", lines.join("\n"));
         assert_eq!(self.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
     }
 
@@ -77,7 +81,7 @@ impl Kernel {
     }
 
     /// Packets and bytes: of the policy, then of each rule.
-    fn counters(&mut self) -> Vec<(u64, u64)> {
+    pub(crate) fn counters(&mut self) -> Vec<(u64, u64)> {
         let pair = |word: &str| {
             let (packets, bytes) = word.split_once(':').expect("packets:bytes");
             (packets.parse().expect("a number"), bytes.parse().expect("a number"))
@@ -93,7 +97,7 @@ impl Drop for Kernel {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -119,7 +123,7 @@ fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortInd
     ways
 }
 
-fn unmet() -> Option<String> {
+pub(crate) fn unmet() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("needs root".into());
     }
@@ -222,7 +226,7 @@ fn what_the_kernel_does_not_forward_weir_does_not() {
     world.shut_down();
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     let Ok(text) = std::env::var(name) else { return default };
     text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number"))
 }
