@@ -27,7 +27,7 @@ pub fn line(record: &Record, port_names: &[String]) -> String {
     let (inside, outside) = (record.ingress.as_usize(), record.egress.as_usize());
     line.push(format_args!("IN={} OUT={} ", name(inside), name(outside)));
     line.link(&record.link);
-    let bytes = Bytes { bytes: record.bytes(), len: usize::from(record.packet_len) };
+    let bytes = Bytes { bytes: record.bytes(), len: u32::from(record.packet_len) };
     line.packet(bytes, true);
     line.text
 }
@@ -36,14 +36,15 @@ pub fn line(record: &Record, port_names: &[String]) -> String {
 #[derive(Clone, Copy)]
 struct Bytes<'a> {
     bytes: &'a [u8],
-    /// Bytes that it has.
-    len: usize,
+    /// Bytes that it has. A header that says it is longer than the packet makes this wrap, as in the kernel.
+    len: u32,
 }
 
 impl<'a> Bytes<'a> {
     fn skip(self, bytes: usize) -> Self {
         let rest = self.bytes.get(bytes..).unwrap_or_default();
-        Self { bytes: rest, len: self.len.saturating_sub(bytes) }
+        // A header's length, at most 60.
+        Self { bytes: rest, len: self.len.wrapping_sub(u32::try_from(bytes).unwrap_or(0)) }
     }
 
     /// The first `N` bytes, if it has as many.
@@ -93,7 +94,7 @@ impl Line {
         }
     }
 
-    fn incomplete(&mut self, len: usize) {
+    fn incomplete(&mut self, len: u32) {
         self.push(format_args!("INCOMPLETE [{len} bytes] "));
     }
 
@@ -175,7 +176,7 @@ impl Line {
         }
     }
 
-    fn security(&mut self, name: &str, index: Option<u32>, len: usize) {
+    fn security(&mut self, name: &str, index: Option<u32>, len: u32) {
         self.push(format_args!("PROTO={name} "));
         match index {
             Some(index) => self.push(format_args!("SPI=0x{index:x} ")),
@@ -190,9 +191,10 @@ impl Line {
         if self.flags.contains(LogFlags::TCP_SEQUENCE) {
             self.push(format_args!("SEQ={} ACK={} ", long(tcp, 4), long(tcp, 8)));
         }
-        // The reserved bits lie between the data offset and the flags.
-        self.push(format_args!("WINDOW={} RES=0x{:02x} ", word(tcp, 14), tcp[12] << 2 & 0x3c));
+        // The reserved bits lie between the data offset and the flags, of which AE is the first (RFC 9768).
+        self.push(format_args!("WINDOW={} RES=0x{:02x} ", word(tcp, 14), tcp[12] << 2 & 0x38));
         let flags = [
+            (0x100, "AE"),
             (0x80, "CWR"),
             (0x40, "ECE"),
             (0x20, "URG"),
@@ -202,7 +204,7 @@ impl Line {
             (0x02, "SYN"),
             (0x01, "FIN"),
         ];
-        for (_, name) in flags.into_iter().filter(|(bit, _)| tcp[13] & bit != 0) {
+        for (_, name) in flags.into_iter().filter(|(bit, _)| word(tcp, 12) & bit != 0) {
             self.push(format_args!("{name} "));
         }
         self.push(format_args!("URGP={} ", word(tcp, 18)));
@@ -221,7 +223,7 @@ impl Line {
         self.push(format_args!("TYPE={kind} CODE={code} "));
         let needed = match kind {
             0 | 8 => 4,
-            3 | 4 | 5 | 11 | 12 => 8 + HEADER_BYTES_MIN,
+            3 | 4 | 5 | 11 | 12 => 8 + 20,
             13 | 14 => 20,
             17 | 18 => 12,
             _ => 0,

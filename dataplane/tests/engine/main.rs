@@ -13,6 +13,7 @@
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
+//! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `snapshot` | flows that go on in another process |
@@ -28,6 +29,8 @@ mod delta;
 mod forward;
 mod fragments;
 mod hold;
+mod log;
+mod log_oracle;
 mod oracle;
 mod packet;
 mod reasons;

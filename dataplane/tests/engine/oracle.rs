@@ -104,6 +104,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
 /// The port by which each packet left the engine; packets are told apart by their identifications.
 fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
     for (ingress, packet) in packets {

@@ -4,6 +4,7 @@ in (a fresh one: the caller starts it by `unshare -n`), asked line by line.
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
   answers N:HEX..  the same -> for each what came out, N:HEX,N:HEX.., "-" if nothing did
+  log WORD N:HEX.. the same -> the lines of the kernel's log with that word in them, in HEX
   flows            -> the TCP connections that are tracked: SPORT:STATE:TIMEOUT..
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each of its rules
 """
@@ -83,6 +84,23 @@ def answers(tuns, asked):
     return " ".join(lines)
 
 
+def logged(tuns, word, asked):
+    """What the kernel says in its log about each packet."""
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    os.lseek(log, 0, os.SEEK_END)
+    answers(tuns, asked)
+    lines = []
+    while True:
+        try:
+            record = os.read(log, 8192)
+        except BlockingIOError:
+            return " ".join(lines) or "-"
+        # "priority,sequence,time,flags;text", and lines about devices that begin with a blank.
+        text = record.split(b";", 1)[1].split(b"\n")[0]
+        if word.encode() in text:
+            lines.append(text.hex())
+
+
 def flows():
     text = run("conntrack", "-L", "-p", "tcp")
     found = re.findall(r"^tcp +6 (\d+) (\w+) .*?sport=(\d+)", text, re.M)
@@ -118,6 +136,8 @@ def main():
             answer = " ".join(ways)
         elif word == "answers":
             answer = answers(tuns, rest)
+        elif word == "log":
+            answer = logged(tuns, rest[0], rest[1:])
         elif word == "flows":
             answer = flows()
         else:

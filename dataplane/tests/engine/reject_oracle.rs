@@ -13,7 +13,7 @@ use weir_dataplane::conntrack::TcpState;
 use weir_dataplane::route::Target;
 
 use crate::chance::{Chance, Seed};
-use crate::oracle::{Kernel, hex, number, unmet};
+use crate::oracle::{Kernel, hex, number, unhex, unmet};
 use crate::packet::{ACK, FIN, Packet, RST, SYN};
 use crate::world::*;
 
@@ -44,13 +44,9 @@ fn theirs(kernel: &mut Kernel, packets: &[(usize, Packet)]) -> Vec<Left> {
     for (ingress, packet) in packets {
         let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
     }
-    let byte = |pair: &[u8]| {
-        let digits = std::str::from_utf8(pair).expect("digits");
-        u8::from_str_radix(digits, 16).expect("hexadecimal")
-    };
     let one = |word: &str| {
         let (port, digits) = word.split_once(':').expect("device:packet");
-        comparable(port.parse().expect("a number"), digits.as_bytes().chunks(2).map(byte).collect())
+        comparable(port.parse().expect("a number"), unhex(digits))
     };
     let answer = kernel.ask(&line);
     let words = answer.split_whitespace();
@@ -130,7 +126,7 @@ fn segment(
 }
 
 /// A packet that the router takes to its rules: whole, cut, broken, in pieces, of every protocol.
-fn packet(chance: &mut Chance) -> (usize, Packet) {
+pub(crate) fn packet(chance: &mut Chance) -> (usize, Packet) {
     let net = std::net::Ipv4Addr::new(10, 70, chance.byte() & 0x7f, 9);
     let (ingress, source) = chance.one_of(&[
         (0, ALICE),
