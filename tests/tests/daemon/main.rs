@@ -21,6 +21,7 @@ mod probe;
 mod restart;
 mod router;
 mod rules;
+mod targets;
 mod town;
 mod traffic;
 mod transfer;
