@@ -304,6 +304,33 @@ fn a_datagram_in_pieces_is_answered_as_the_whole() {
     world.shut_down();
 }
 
+/// A tracked connection: its client's port, its state, the seconds that it has left.
+type Connection = (u16, String, u64);
+
+fn our_flows(world: &mut World) -> Vec<Connection> {
+    assert!(world.now_ns < 2_000_000_000, "the engine's clock has hardly moved");
+    let mut flows = Vec::new();
+    world.engine(0).conntrack().scan(0, u32::MAX, &mut |_, flow| {
+        let state = flow.tcp_state.unwrap_or(TcpState::None).name();
+        let seconds = flow.expires_ms.div_ceil(1000);
+        flows.push((flow.original.source_port, state.to_owned(), seconds));
+    });
+    flows.sort();
+    flows
+}
+
+fn their_flows(kernel: &mut Kernel) -> Vec<Connection> {
+    let connection = |word: &str| {
+        let [port, state, timeout] = word.split(':').collect::<Vec<_>>()[..] else {
+            panic!("{word}")
+        };
+        (port.parse().expect("a port"), state.to_owned(), timeout.parse().expect("seconds"))
+    };
+    let mut flows: Vec<_> = kernel.ask("flows").split_whitespace().map(connection).collect();
+    flows.sort();
+    flows
+}
+
 #[test]
 fn a_reset_closes_the_connection() {
     let conntrack = std::process::Command::new("conntrack").arg("--version").output();
@@ -348,25 +375,7 @@ fn a_reset_closes_the_connection() {
     packets.push((0, Packet::segment(client(1008), server, SYN, (100, 0), b"")));
     packets.push((1, Packet::segment(server, client(1008), SYN | ACK | PSH, (500, 101), b"")));
     compare(&mut kernel, &mut world, &lines, &packets);
-    let mut ours = Vec::new();
-    let now = world.now_ns;
-    assert!(now < 2_000_000_000, "the engine's clock has hardly moved");
-    world.engine(0).conntrack().scan(0, u32::MAX, &mut |_, flow| {
-        let state = flow.tcp_state.unwrap_or(TcpState::None).name();
-        ours.push((flow.original.source_port, state.to_owned(), flow.expires_ms.div_ceil(1000)));
-    });
-    ours.sort();
-    let answer = kernel.ask("flows");
-    let mut theirs: Vec<(u16, String, u64)> = answer
-        .split_whitespace()
-        .map(|word| {
-            let [port, state, timeout] = word.split(':').collect::<Vec<_>>()[..] else {
-                panic!("{word}")
-            };
-            (port.parse().expect("a port"), state.to_owned(), timeout.parse().expect("seconds"))
-        })
-        .collect();
-    theirs.sort();
+    let (ours, theirs) = (our_flows(&mut world), their_flows(&mut kernel));
     assert_eq!(theirs.len(), ours.len(), "{ours:?}\n{theirs:?}");
     for (ours, theirs) in ours.iter().zip(&theirs) {
         // The kernel's clock runs.
