@@ -11,6 +11,7 @@ use weir_benches::world::{EGRESS, INGRESS, policy};
 use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
+use weir_dataplane::packet_log::PacketLog;
 use weir_dataplane::policy::{Candidate, Connection};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
@@ -64,13 +65,15 @@ fn rules(c: &mut Criterion) {
     for rules in [0, 3, 10, 100, 1000] {
         let policy = policy(rules);
         let headers = headers(1024);
+        let mut log = PacketLog::silent();
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
             b.iter(|| {
                 let headers = black_box(&headers);
                 let connection = Connection::UNTRACKED;
                 let (packet, link): (&[u8], &[u8]) = (&[], &[]);
                 let (ingress, egress) = (INGRESS, EGRESS);
-                policy.decide(0, &Candidate { headers, ingress, egress, packet, link, connection })
+                let candidate = Candidate { headers, ingress, egress, packet, link, connection };
+                policy.decide(0, &candidate, &mut log)
             });
         });
     }

@@ -36,15 +36,15 @@ pub fn list_rules(
     }
     for chain in chains() {
         for (_, entry) in numbered(chain, selection) {
-            let mut words = vec!["-A".to_owned(), chain.name.to_string()];
-            words.extend(entry.rule.condition_arguments(names));
+            let (conditions, target) = entry.rule.saved_line(names);
             let suffix = match counters {
                 true => counter_words(listing.counters.rule(entry.id)),
                 false => String::new(),
             };
-            let target = entry.rule.target_arguments().join(" ");
-            let blank = if target.is_empty() { "" } else { " " };
-            line(&mut text, format_args!("{}{suffix}{blank}{target}", words.join(" ")));
+            let blank = |words: &str| if words.is_empty() { "" } else { " " };
+            let (before, between) = (blank(&conditions), blank(&target));
+            let name = &chain.name;
+            line(&mut text, format_args!("-A {name}{before}{conditions}{suffix}{between}{target}"));
         }
     }
     text
@@ -263,6 +263,9 @@ fn matches(text: &mut String, rule: &Rule, numeric: bool, names: &Names) {
     }
     let mut line = ListedLine { text, numeric, names };
     rule.matches.iter().for_each(|extension| extension.extension().list(&mut line));
+    if let Some(target) = rule.target.as_ref().and_then(Target::extension) {
+        target.list(&mut line);
+    }
 }
 
 #[cfg(test)]

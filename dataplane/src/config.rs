@@ -4,7 +4,9 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod log;
 mod memory;
+mod path;
 mod snapshot;
 
 use std::collections::BTreeSet;
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
+pub use log::LogSettings;
 
 use crate::idle::IdleConfig;
 use crate::port::PORTS_MAX;
@@ -97,6 +100,8 @@ struct File {
     rings: FileRings,
     #[serde(default)]
     conntrack: conntrack::FileConntrack,
+    #[serde(default)]
+    log: log::FileLog,
     #[serde(default)]
     control: FileControl,
 }
@@ -220,6 +225,8 @@ pub struct Config {
     pub sockets: SocketOptions,
     /// Connection tracking.
     pub conntrack: ConntrackSettings,
+    /// The log of packets.
+    pub log: LogSettings,
     /// The control socket.
     pub control: ControlConfig,
 }
@@ -343,6 +350,7 @@ impl Config {
             area,
             sockets,
             conntrack: file.conntrack.check()?,
+            log: file.log.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,

@@ -11,6 +11,7 @@ use crate::conntrack::Conntrack;
 use crate::frame::FramePool;
 use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
+use crate::packet_log::PacketLog;
 use crate::pipeline;
 use crate::policy::Policy;
 use crate::port::{Port, PortIndex, PortSet};
@@ -74,6 +75,7 @@ pub struct Engine {
     reviewed_ns: u64,
     reviewed_epoch: u64,
     answers: Answers,
+    log: PacketLog,
     /// Time of the last poll.
     now_ns: u64,
     counters: Counters,
@@ -112,6 +114,7 @@ impl Engine {
             worker: config.worker,
             flow_hash: config.flow_hash,
             answers: Answers::new(config.inboxes.workers()),
+            log: PacketLog::silent(),
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
             policy: config.policy.reader(),
@@ -149,6 +152,11 @@ impl Engine {
     #[must_use]
     pub fn conntrack(&self) -> &Conntrack {
         &self.conntrack
+    }
+
+    /// Sets where rules have lines about packets written; until then nobody listens.
+    pub fn set_log(&mut self, log: PacketLog) {
+        self.log = log;
     }
 
     /// The worker's flows, to be changed between two polls.
@@ -202,6 +210,7 @@ impl Engine {
         self.policy.refresh();
         self.tracks |= self.policy.get().tracks();
         self.conntrack.set_time(now_ns);
+        self.log.set_time(now_ns);
         let mut work = Work::default();
         self.now_ns = now_ns;
         self.ports.release(&mut self.pool, now_ns);
@@ -340,6 +349,7 @@ impl Engine {
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
             answers: &mut self.answers,
+            log: &mut self.log,
         };
         pipeline::run(&mut self.batch, origin, decisions, &mut emitter);
         if emitter.asked {

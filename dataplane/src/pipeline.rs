@@ -6,6 +6,7 @@
 //!                              v                  .---- put off: one by one ----.
 //!                        other worker's inbox     v                             |
 //!                                               track -> route -> decide -> confirm
+//!                                                                            close
 //!                                                                               |
 //!                 transmit <- emit <- answer <----------------------------------'
 //!                              |
@@ -20,6 +21,7 @@
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
+use crate::packet_log::PacketLog;
 use crate::policy::Policy;
 use crate::stage::{self, Answers, Emitter};
 
@@ -49,10 +51,17 @@ pub struct Decisions<'a> {
     pub tracks: bool,
     /// The right to send ICMP errors.
     pub answers: &'a mut Answers,
+    /// Where rules have lines written.
+    pub log: &'a mut PacketLog,
 }
 
 /// Takes a batch through all stages; it is empty afterwards.
-pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter: &mut Emitter<'_>) {
+pub fn run(
+    batch: &mut Batch,
+    origin: Origin,
+    mut decisions: Decisions<'_>,
+    emitter: &mut Emitter<'_>,
+) {
     stage::parse(batch, emitter.forwarding);
     let hand_over = origin == Origin::Port && decisions.inboxes.workers() > 1;
     if hand_over || decisions.tracks {
@@ -73,13 +82,18 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
         }
         stage::route(batch, emitter.forwarding);
         let Decisions { policy, worker, .. } = decisions;
-        stage::decide(batch, policy, worker, decisions.conntrack, emitter.reassembly);
-        stage::confirm(batch, decisions.conntrack);
+        let Decisions { conntrack, log, .. } = &mut decisions;
+        stage::decide(batch, policy, worker, conntrack, emitter.reassembly, log);
+        stage::confirm(batch, conntrack);
+        if decisions.tracks {
+            stage::close(batch, decisions.conntrack, emitter.reassembly);
+        }
         decisions.conntrack.end_batch();
         if !batch.next_turn() {
             break;
         }
     }
+    decisions.log.settle(emitter.counters);
     stage::answer(batch, decisions.answers, emitter);
     stage::emit(batch, emitter, decisions.inboxes);
 }

@@ -251,12 +251,26 @@ impl Reassembly {
         }
         let header_len = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
         let total_len = self.whole.len();
+        // As `ip_frag_reasm`: "don't fragment" if the largest piece had it.
+        let (_, dont_fragment) = self.largest(at);
         if let Ok(mut packet) = Ipv4::new_quoted(&mut self.whole[..]) {
             let _ = packet.set_total_len(u16::try_from(total_len).unwrap_or(u16::MAX));
             packet.set_fragment(0, false);
+            packet.set_dont_fragment(dont_fragment);
             packet.fill_checksum();
         }
         Whole { bytes: &self.whole, header_len: header_len.into() }
+    }
+
+    /// A datagram as one packet, for a caller who needs the rest of the reassembly meanwhile; to be given back.
+    pub fn lend_whole(&mut self, at: usize, first: &[u8]) -> Vec<u8> {
+        let _ = self.whole(at, first);
+        std::mem::take(&mut self.whole)
+    }
+
+    /// Takes back what [`Reassembly::lend_whole`] gave: room for the next datagram.
+    pub fn give_back(&mut self, whole: Vec<u8>) {
+        self.whole = whole;
     }
 
     /// Takes the first fragment's frame of a complete datagram, with its headers.

@@ -76,6 +76,7 @@ drop_reasons! {
     NotAPort = "not_a_port", "its route leads out of an interface that is not one of Weir's ports";
     MtuExceeded = "mtu_exceeded", "larger than the next link and may not be fragmented (answered by fragmentation needed)";
     Rule = "rule", "a rule of chain FORWARD says DROP";
+    RuleReject = "reject", "a rule of chain FORWARD says REJECT (answered unless it must not be)";
     RulePolicy = "policy", "the policy of chain FORWARD says DROP";
     RuleHotdrop = "hotdrop", "a rule looked for a port or flag in a header that is cut off or overlapping";
     Reassembly = "reassembly", "a fragment whose datagram stayed incomplete for 30 s, overlapped, or found no room";

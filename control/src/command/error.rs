@@ -176,6 +176,14 @@ pub enum ParseErrorKind {
     StateListEnds,
     #[error("conntrack: Bad value for \"--ctdir\" option: \"{value}\"")]
     CtDirection { value: String },
+    #[error("unknown reject type \"{name}\"")]
+    RejectType { name: String },
+    #[error("log level \"{level}\" unknown")]
+    LogLevel { level: String },
+    #[error("Argument must have a minimum length of 1 characters")]
+    LogPrefixEmpty,
+    #[error("Newlines not allowed in --log-prefix")]
+    LogPrefixNewline,
     #[error(transparent)]
     Incomplete(InvalidRule),
     #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
@@ -220,7 +228,9 @@ impl ParseErrorKind {
             Self::PolicyName { .. }
             | Self::NoSuchChain { .. }
             | Self::NoSuchPolicyChain { .. }
-            | Self::Rule(InvalidRule::MatchNeedsProtocol { .. }) => ExitStatus::OtherProblem,
+            | Self::Rule(InvalidRule::MatchNeedsProtocol { .. } | InvalidRule::ResetNeedsTcp) => {
+                ExitStatus::OtherProblem
+            }
             Self::Table { .. } => ExitStatus::VersionProblem,
             Self::ListTooLong { .. } => ExitStatus::ResourceProblem,
             _ => ExitStatus::ParameterProblem,
@@ -302,6 +312,14 @@ impl ParseErrorKind {
             Self::CtName { .. } => {
                 "states are INVALID NEW ESTABLISHED RELATED UNTRACKED SNAT DNAT, joined by commas"
             }
+            Self::RejectType { .. } => {
+                "types are icmp-net-unreachable icmp-host-unreachable icmp-proto-unreachable \
+                 icmp-port-unreachable icmp-net-prohibited icmp-host-prohibited \
+                 icmp-admin-prohibited tcp-reset"
+            }
+            Self::LogLevel { .. } => {
+                "a level is 0 to 7, or emerg alert crit error warning notice info debug"
+            }
             Self::CtDirection { .. } => "a direction is ORIGINAL or REPLY",
             Self::OptionNotNegatable { option: "ctdir", .. } => {
                 "the opposite of ORIGINAL is REPLY, without `!'"
@@ -331,6 +349,10 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--state" => Some("states belong to a match: write `-m state' before it"),
         "--ctstate" | "--ctstatus" => {
             Some("connections belong to a match: write `-m conntrack' before it")
+        }
+        "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
+        "--log-prefix" | "--log-level" => {
+            Some("the option belongs to a target: write `-j LOG' before it")
         }
         _ => None,
     }

@@ -5,7 +5,7 @@
 pub(super) const MATCHES_ENFORCED: [&str; 4] = ["tcp", "udp", "state", "conntrack"];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 3] = ["ACCEPT", "DROP", "RETURN"];
+pub(super) const TARGETS_ENFORCED: [&str; 5] = ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
@@ -91,7 +91,6 @@ const TARGETS: &[&str] = &[
     "HMARK",
     "IDLETIMER",
     "LED",
-    "LOG",
     "MARK",
     "MASQUERADE",
     "NETMAP",
@@ -101,7 +100,6 @@ const TARGETS: &[&str] = &[
     "QUEUE",
     "RATEEST",
     "REDIRECT",
-    "REJECT",
     "SECMARK",
     "SET",
     "SNAT",

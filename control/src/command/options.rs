@@ -1,6 +1,6 @@
 //! The options of iptables 1.8: names, letters, values, and with which commands they may stand.
 
-use super::extension::{ExtensionKey, Row};
+use super::extension::{ExtensionKey, Row, TargetKey, TargetRow};
 use super::getopt::{LongOption, ShortOption, Value};
 
 /// What an option means.
@@ -23,6 +23,8 @@ pub(super) enum Key {
     NotEnforced(&'static str),
     /// An option of the match with this number on the command line.
     Extension(usize, ExtensionKey),
+    /// An option of the target.
+    Target(TargetKey),
 }
 
 /// The commands as typed.
@@ -218,4 +220,9 @@ pub(super) fn extension_options(
     rows: &'static [Row],
 ) -> impl Iterator<Item = LongOption<Key>> {
     rows.iter().map(move |(name, value, key)| long(name, *value, Key::Extension(instance, *key)))
+}
+
+/// The long options that the target adds.
+pub(super) fn target_options(rows: &'static [TargetRow]) -> impl Iterator<Item = LongOption<Key>> {
+    rows.iter().map(|(name, value, key)| long(name, *value, Key::Target(*key)))
 }

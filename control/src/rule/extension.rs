@@ -31,12 +31,43 @@ pub(crate) trait Extension {
 
 /// The words of a rule as `-S` prints them.
 #[derive(Debug, Default)]
-pub(crate) struct SavedWords(pub(crate) Vec<String>);
+pub(crate) struct SavedWords {
+    words: Vec<String>,
+    /// Whether the words are for a line, in which a text may need quotes.
+    quoted: bool,
+}
 
 impl SavedWords {
+    /// For a line of text.
+    pub(crate) fn quoted() -> Self {
+        Self { quoted: true, ..Self::default() }
+    }
+
+    pub(crate) fn words(self) -> Vec<String> {
+        self.words
+    }
+
     /// A word.
     pub(crate) fn word(&mut self, word: impl Into<String>) {
-        self.0.push(word.into());
+        self.words.push(word.into());
+    }
+
+    /// A text of the operator's own. In a line it stands between quotes unless it is made of letters,
+    /// digits, `_` and `-` alone (`xtables_save_string`, libxtables/xtables.c).
+    pub(crate) fn text(&mut self, text: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !self.quoted || !text.is_empty() && text.chars().all(plain) {
+            return self.word(text);
+        }
+        let mut word = String::from('"');
+        for c in text.chars() {
+            if matches!(c, '"' | '\\' | '\'') {
+                word.push('\\');
+            }
+            word.push(c);
+        }
+        word.push('"');
+        self.words.push(word);
     }
 
     /// An option (with its dashes) and its value, with `!` in front where it is negated.

@@ -10,9 +10,12 @@ mod conntrack;
 mod ctset;
 mod extension;
 mod interface;
+mod log;
 mod names;
 mod protocol;
+mod reject;
 mod save;
+mod target;
 mod transport;
 
 pub use address::{Ipv4Net, Ipv4NetError};
@@ -24,8 +27,14 @@ pub use conntrack::{
 pub use ctset::{CtBitsError, CtStates, CtStatuses};
 pub(crate) use extension::{Extension, ListedLine, SavedWords};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
+pub use log::{
+    LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
+    LogPrefixError, LogTarget,
+};
 pub use names::Names;
 pub use protocol::Protocol;
+pub use reject::RejectWith;
+pub(crate) use target::TargetExtension;
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
 
 use serde::{Deserialize, Serialize};
@@ -148,13 +157,23 @@ pub enum Target {
     Goto(ChainName),
     /// Back to the rule after the one that led to this chain; in a base chain, on to its policy.
     Return,
+    /// Throw it away and tell its sender; no later rule sees it.
+    Reject(RejectWith),
+    /// Write a line about it; the next rule sees it.
+    Log(LogTarget),
 }
 
 impl Target {
     /// Whether a packet goes on to the next rule afterwards.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Accept | Self::Drop | Self::Jump(_) | Self::Goto(_) | Self::Return => false,
+            Self::Log(_) => true,
+            Self::Accept
+            | Self::Drop
+            | Self::Reject(_)
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Return => false,
         }
     }
 
@@ -165,6 +184,17 @@ impl Target {
             Self::Drop => "DROP",
             Self::Jump(chain) | Self::Goto(chain) => chain.as_str(),
             Self::Return => "RETURN",
+            Self::Reject(_) => "REJECT",
+            Self::Log(_) => "LOG",
+        }
+    }
+
+    /// What all targets with options have in common; `None` for the others.
+    pub(crate) fn extension(&self) -> Option<&dyn TargetExtension> {
+        match self {
+            Self::Accept | Self::Drop | Self::Jump(_) | Self::Goto(_) | Self::Return => None,
+            Self::Reject(with) => Some(with),
+            Self::Log(log) => Some(log),
         }
     }
 }
@@ -187,6 +217,9 @@ pub enum InvalidRule {
         /// How many were given.
         count: usize,
     },
+    /// `--reject-with tcp-reset` in a rule that does not select TCP.
+    #[error("`--reject-with tcp-reset' answers TCP, so the rule needs `-p tcp' (without `!')")]
+    ResetNeedsTcp,
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
@@ -211,11 +244,11 @@ pub enum InvalidRule {
 }
 
 impl Rule {
-    /// Checks what the types cannot express: that each match has the protocol it reads, and that
-    /// limits hold. The parser and [`crate::ruleset::Ruleset::apply`] both call it.
+    /// Checks what the types cannot express: that each match has the protocol it reads, the target
+    /// what it asks for, and that limits hold. The parser and [`crate::ruleset::Ruleset::apply`] both call it.
     ///
     /// # Errors
-    /// The first [`InvalidRule`] found, matches from left to right.
+    /// The first [`InvalidRule`] found, matches from left to right, then the target.
     pub fn validate(&self) -> Result<(), InvalidRule> {
         if self.matches.len() > MATCHES_MAX {
             return Err(InvalidRule::TooManyMatches { count: self.matches.len() });
@@ -230,6 +263,7 @@ impl Rule {
                 return Err(InvalidRule::MatchNeedsProtocol { name: extension.name() });
             }
         }
-        Ok(())
+        let target = self.target.as_ref().and_then(Target::extension);
+        target.map_or(Ok(()), |target| target.validate(self))
     }
 }

@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 92] = [
+pub(crate) const VOCABULARY: [&str; 111] = [
     "-A",
     "FORWARD",
     "-I",
@@ -111,6 +111,25 @@ pub(crate) const VOCABULARY: [&str; 92] = [
     "REPLY",
     "5x",
     "1.2.3",
+    "REJECT",
+    "REJECT",
+    "LOG",
+    "LOG",
+    "--reject-with",
+    "--reject-with",
+    "icmp-net-unreachable",
+    "tcp-reset",
+    "host",
+    "echo-reply",
+    "--log-level",
+    "--log-prefix",
+    "--log-tcp-sequence",
+    "--log-tcp",
+    "--log-uid",
+    "--log-p",
+    "debug",
+    "warn",
+    "a prefix of more than 29 bytes in all",
 ];
 
 /// Weir, without a daemon: what a command line does to a rule set.

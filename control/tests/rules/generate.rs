@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 use weir_control::rule::{
     ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, InterfacePattern,
-    Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, StateMatch, Target, TcpFlags,
-    TcpMatch, TupleTest, UdpMatch,
+    Ipv4Net, LogFlags, LogLevel, LogPrefix, LogTarget, Match, Names, Negatable, PortRange,
+    Protocol, RejectWith, Rule, StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
 fn negatable<T: std::fmt::Debug>(
@@ -149,16 +149,47 @@ fn transport() -> impl Strategy<Value = (Option<Negatable<Protocol>>, Vec<Match>
     ]
 }
 
+fn log() -> impl Strategy<Value = Target> {
+    let prefix = prop_oneof![
+        2 => Just(String::new()),
+        1 => "[a-zA-Z0-9_-]{1,29}",
+        2 => "[ -~\té]{1,14}",
+    ];
+    let flags = prop::sample::subsequence(&LogFlags::NAMES[..], 0..=5).prop_map(|chosen| {
+        chosen.iter().fold(LogFlags::default(), |flags, (flag, _)| flags | *flag)
+    });
+    (0_u8..8, prefix, flags).prop_map(|(level, prefix, flags)| {
+        let level = LogLevel::try_from(level).expect("a level");
+        Target::Log(LogTarget { level, prefix: LogPrefix::try_from(prefix).expect("short"), flags })
+    })
+}
+
+/// A target, or none; a reset only for TCP.
+fn target() -> impl Strategy<Value = Option<Target>> {
+    let with = prop::sample::select(&RejectWith::NAMES[..]);
+    prop_oneof![
+        3 => Just(None),
+        3 => Just(Some(Target::Accept)),
+        2 => Just(Some(Target::Drop)),
+        4 => with.prop_map(|(with, ..)| Some(Target::Reject(with))),
+        4 => log().prop_map(Some),
+    ]
+}
+
+fn fitting(target: Option<Target>, protocol: Option<Negatable<Protocol>>) -> Option<Target> {
+    let reset = target == Some(Target::Reject(RejectWith::TcpReset));
+    if reset && protocol != Some(Negatable::is(Protocol::TCP)) { None } else { target }
+}
+
 /// Any rule that a command line can make.
 pub(crate) fn rule() -> impl Strategy<Value = Rule> {
-    let target = prop::option::of(prop_oneof![Just(Target::Accept), Just(Target::Drop)]);
     let transport = (transport(), connections()).prop_map(|((protocol, mut matches), others)| {
         for (other, place) in others {
             matches.insert(place.min(matches.len()), other);
         }
         (protocol, matches)
     });
-    (transport, address(), address(), interface(), interface(), target).prop_map(
+    (transport, address(), address(), interface(), interface(), target()).prop_map(
         |((protocol, matches), source, destination, in_interface, out_interface, target)| Rule {
             protocol,
             source,
@@ -166,7 +197,7 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
             in_interface,
             out_interface,
             matches,
-            target,
+            target: fitting(target, protocol),
         },
     )
 }
@@ -211,6 +242,12 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--dport" if liberty(8) => "--destination-port",
             "--dport" if liberty(9) => "--dpor",
             "-m" if liberty(10) => "--match",
+            "--reject-with" if liberty(18) => "--reject",
+            "icmp-host-unreachable" if liberty(19) => "host-unreach",
+            "icmp-admin-prohibited" if liberty(19) => "ADMIN",
+            "tcp-reset" if liberty(19) => "tcp",
+            "--log-tcp-options" if liberty(20) => "--log-tcp-o",
+            "--log-level" if liberty(21) => "--log-l",
             "--state" if liberty(13) => "--stat",
             "--ctorigsrcport" if liberty(14) => "--ctorigsrcp",
             "--ctexpire" if liberty(15) => "--cte",

@@ -49,7 +49,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "VERSION: match `limit' is known to iptables, but not yet enforced by Weir",
             "  iptables -A FORWARD -m limit --limit 3/s -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
-            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp, state, conntrack and -j ACCEPT, DROP, RETURN",
+            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp, state, conntrack and -j ACCEPT, DROP, RETURN, REJECT, LOG",
             TRY,
         ],
     );
@@ -75,13 +75,61 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
         ("-A FORWARD -p tcp -m multiport --dports 1,2", "match `multiport'"),
         ("-A FORWARD -p icmp --icmp-type 8", "match `icmp'"),
         ("-A FORWARD -p sctp --dport 80", "match `sctp'"),
-        ("-A FORWARD -j REJECT", "target `REJECT'"),
-        ("-A FORWARD -j LOG --log-prefix x", "target `LOG'"),
+        ("-A FORWARD -j NFLOG --nflog-prefix x", "target `NFLOG'"),
         ("-A FORWARD -f", "option `-f (fragments)'"),
         ("-A FORWARD -p tcp --tcp-option 5", "option `--tcp-option'"),
     ] {
         assert!(kind(line).ends_with(&format!("{what} {enforced}")), "{line}: {}", kind(line));
     }
+}
+
+#[test]
+fn a_targets_options_are_refused_where_they_are() {
+    assert_report(
+        "-A FORWARD -p udp -j REJECT --reject-with tcp-reset",
+        ExitStatus::OtherProblem,
+        &[
+            "iptables: Invalid argument: `--reject-with tcp-reset' answers TCP, so the rule needs `-p tcp' (without `!')",
+            "  iptables -A FORWARD -p udp -j REJECT --reject-with tcp-reset",
+            "                                ^^^^^^ argument 6, column 31",
+        ],
+    );
+    assert_report(
+        "-A FORWARD -j REJECT --reject-with shut",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: unknown reject type \"shut\"",
+            "  iptables -A FORWARD -j REJECT --reject-with shut",
+            "                                              ^^^^ argument 6, column 45",
+            "  types are icmp-net-unreachable icmp-host-unreachable icmp-proto-unreachable icmp-port-unreachable icmp-net-prohibited icmp-host-prohibited icmp-admin-prohibited tcp-reset",
+            TRY,
+        ],
+    );
+    assert_report(
+        "-A FORWARD --log-prefix x -j LOG",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: unknown option \"--log-prefix\"",
+            "  iptables -A FORWARD --log-prefix x -j LOG",
+            "                      ^^^^^^^^^^^^ argument 3, column 21",
+            "  the option belongs to a target: write `-j LOG' before it",
+            TRY,
+        ],
+    );
+    assert_report(
+        "-A FORWARD -j LOG --log-level warn",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: log level \"warn\" unknown",
+            "  iptables -A FORWARD -j LOG --log-level warn",
+            "                                         ^^^^ argument 6, column 40",
+            "  a level is 0 to 7, or emerg alert crit error warning notice info debug",
+            TRY,
+        ],
+    );
+    let newline = ["-A", "FORWARD", "-j", "LOG", "--log-prefix", "a\nb"].map(str::to_owned);
+    let report = refused(&newline).1;
+    assert!(report.contains("Newlines not allowed in --log-prefix"), "{report}");
 }
 
 #[test]
@@ -162,7 +210,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 98] = [
+const WRONG: [&str; 118] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -261,6 +309,26 @@ const WRONG: [&str; 98] = [
     "-D FORWARD -c 5 6",
     "-L -c 5 6",
     "-A FORWARD -W 5",
+    "-A FORWARD -j REJECT --reject-with nope",
+    "-A FORWARD -j REJECT --reject-with icmp-port-unreachable-x",
+    "-A FORWARD -j REJECT --reject-with",
+    "-A FORWARD -j REJECT ! --reject-with tcp-reset",
+    "-A FORWARD -j REJECT --reject-with host --reject-with net",
+    "-A FORWARD --reject-with host -j REJECT",
+    "-A FORWARD -j DROP --reject-with host",
+    "-A FORWARD -j LOG --log-prefix ",
+    "-A FORWARD -j LOG --log-level 8",
+    "-A FORWARD -j LOG --log-level -1",
+    "-A FORWARD -j LOG --log-level err",
+    "-A FORWARD -j LOG --log-level ",
+    "-A FORWARD -j LOG --log-level 3 --log-level 3",
+    "-A FORWARD -j LOG --log-uid --log-uid",
+    "-A FORWARD -j LOG ! --log-macdecode",
+    "-A FORWARD -j LOG --log-tcp",
+    "-A FORWARD -j LOG --log-uid=3",
+    "-A FORWARD -j LOG -j REJECT",
+    "-L FORWARD -j REJECT",
+    "-D FORWARD 1 -j LOG",
 ];
 
 #[test]

@@ -4,6 +4,7 @@
 //!   main thread       supervises: interfaces that go and come, the machine's addresses, signals
 //!   weir-worker-N     one pinned poll loop each
 //!   weir-mirror       follows the kernel's routes and neighbours
+//!   weir-log          writes what rules say about packets
 //!   weir-server       the control socket; one thread a client
 //! ```
 //!
@@ -14,12 +15,14 @@
 
 mod conntrack;
 mod flows;
+mod log;
 mod report;
 mod rules;
 mod server;
 mod shared;
 mod supervise;
 
+pub use log::LogFileError;
 pub use rules::Rules;
 pub use server::ServerError;
 
@@ -31,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use conntrack::Events;
+use log::Log;
 use server::Server;
 use shared::{Shared, Slot, SlotState};
 use supervise::{hand_out, host_addresses};
@@ -40,6 +44,7 @@ use crate::conntrack::{Conntrack, ConntrackConfig};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
+use crate::packet_log::PacketLog;
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
@@ -65,6 +70,9 @@ pub enum DaemonError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The file for lines about packets cannot be opened.
+    #[error(transparent)]
+    LogFile(#[from] LogFileError),
     /// There is no memory for the tables that the configuration asks for.
     #[error("not enough memory: {0}")]
     Memory(String),
@@ -101,6 +109,8 @@ pub struct Daemon {
     rung: af_xdp::Rung,
     mirror: Mirror,
     server: Server,
+    /// Ends after the workers.
+    log: Log,
     host: HostAddresses,
     /// What [`Daemon::look_at_links`] has warned of.
     troubles: Vec<String>,
@@ -119,6 +129,8 @@ impl Daemon {
             return Err(DaemonError::Snapshot(trouble));
         }
         let server = Server::bind(&config.control)?;
+        let (log, logs) =
+            Log::start(config.log.file.as_deref(), config.interfaces.clone(), config.cores.len())?;
         let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;
         let host = host_addresses(&mirror.forwarding().current());
         let bank = Bank {
@@ -139,15 +151,21 @@ impl Daemon {
         let frames = opened.frames.len();
         let (mut ports, sockets): (Vec<_>, Vec<_>) = opened.ports.into_iter().unzip();
         let events = Events::new(config.cores.len());
-        let workers =
-            start_workers(&config, &rules, &mirror, &events, opened.frames, (flow_hash, tables))
-                .and_then(|workers| {
-                    for (port, sockets) in ports.iter().zip(sockets) {
-                        hand_out(&workers, port, sockets, &bank, &opened.memory)?;
-                    }
-                    Ok(workers)
-                })
-                .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
+        let workers = start_workers(
+            &config,
+            &rules,
+            &mirror,
+            (&events, logs),
+            opened.frames,
+            (flow_hash, tables),
+        )
+        .and_then(|workers| {
+            for (port, sockets) in ports.iter().zip(sockets) {
+                hand_out(&workers, port, sockets, &bank, &opened.memory)?;
+            }
+            Ok(workers)
+        })
+        .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
         let mut slots = Vec::new();
         for port in ports {
             tracing::info!(
@@ -171,6 +189,7 @@ impl Daemon {
             events,
             forwarding: Arc::clone(mirror.forwarding()),
             frames,
+            log_unwritten: log.unwritten(),
             warnings: Mutex::default(),
         });
         let server = server.start(Arc::clone(&shared)).inspect_err(|_| {
@@ -182,7 +201,7 @@ impl Daemon {
         })?;
         let (memory, rung) = (opened.memory, opened.rung);
         let mut daemon =
-            Self { shared, bank, memory, rung, mirror, server, host, troubles: Vec::new() };
+            Self { shared, bank, memory, rung, mirror, server, log, host, troubles: Vec::new() };
         daemon.look_at_links();
         restored.conclude().into_iter().for_each(|warning| daemon.warn(warning));
         Ok(daemon)
@@ -232,7 +251,7 @@ impl Daemon {
 
     fn end(self) {
         tracing::info!("stopping");
-        let Self { shared, server, mirror, .. } = self;
+        let Self { shared, server, mirror, log, .. } = self;
         server.stop();
         for slot in shared.slots().iter_mut() {
             let closed = SlotState::Closed("the daemon is stopping".to_owned());
@@ -248,6 +267,7 @@ impl Daemon {
             }
         }
         drop(mirror);
+        drop(log);
         // Also after the death of one worker: nobody but their owner has touched the others' flows.
         if let Some(path) =
             shared.config.conntrack.snapshot.as_deref().filter(|_| !tables.is_empty())
@@ -280,7 +300,7 @@ fn start_workers(
     config: &Config,
     rules: &Rules,
     mirror: &Mirror,
-    events: &Events,
+    (events, logs): (&Events, Vec<PacketLog>),
     frames: Vec<crate::frame::Frame>,
     (flow_hash, tables): (FlowHash, Vec<Conntrack>),
 ) -> Result<Vec<Worker>, DaemonError> {
@@ -289,10 +309,10 @@ fn start_workers(
         .map_err(|source| DaemonError::System { what: "eventfd", source })?;
     let pools = FramePool::split(frames, count);
     let mut workers = Vec::with_capacity(count);
-    let shares = pools.into_iter().zip(tables).zip(&config.cores);
-    for (id, ((pool, mut conntrack), core)) in shares.enumerate() {
+    let shares = pools.into_iter().zip(tables).zip(logs).zip(&config.cores);
+    for (id, (((pool, mut conntrack), log), core)) in shares.enumerate() {
         conntrack.set_events(events.queue(id));
-        let engine = Engine::new(EngineConfig {
+        let mut engine = Engine::new(EngineConfig {
             worker: id,
             flow_hash: flow_hash.clone(),
             inboxes: inboxes.clone(),
@@ -303,6 +323,7 @@ fn start_workers(
             resolver: mirror.resolver(),
             pool,
         });
+        engine.set_log(log);
         let config = WorkerConfig { id, core: *core, idle: config.idle };
         let worker = Worker::start(config, engine)
             .map_err(|source| DaemonError::System { what: "thread", source })?;

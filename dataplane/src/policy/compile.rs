@@ -13,8 +13,10 @@ use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
-use super::rule::{Action, AddressTest, CompiledRule, Ending};
-use super::{Policy, Span};
+use super::rule::{Action, AddressTest, CompiledRule};
+use super::{Decision, Policy, Span, target};
+use crate::packet_log::LogSpec;
+use crate::verdict::DropReason;
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,13 +90,14 @@ impl Compiler {
             (0..).zip(&chains).map(|(place, chain)| (&chain.name, place)).collect();
         let mut fresh = Vec::new();
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
-        let mut spans = Vec::with_capacity(chains.len());
+        let (mut spans, mut logs) = (Vec::with_capacity(chains.len()), Vec::new());
         for (place, chain) in (0..).zip(&chains) {
             let first = rules.len();
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
                 let refused = |word| CompileError { chain: chain.name.to_string(), number, word };
-                rules.push(self.rule(&entry.rule, counters, place, &places).map_err(refused)?);
+                let action = action(&entry.rule, &places, &mut logs).map_err(refused)?;
+                rules.push(self.rule(&entry.rule, counters, place, action).map_err(refused)?);
             }
             spans.push(Span { first, end: rules.len() });
         }
@@ -106,9 +109,10 @@ impl Compiler {
             inspects_flows: any(MatchTest::inspects_flows),
             rules: rules.into(),
             chains: spans.into(),
+            logs: logs.into(),
             default: match base.policy {
-                None | Some(ruleset::Policy::Accept) => Ending::Accept,
-                Some(ruleset::Policy::Drop) => Ending::Drop,
+                None | Some(ruleset::Policy::Accept) => Decision::Accept,
+                Some(ruleset::Policy::Drop) => Decision::Drop(DropReason::RulePolicy),
             },
             default_counters: Arc::clone(&self.forward_policy.counters),
         })
@@ -160,19 +164,9 @@ impl Compiler {
         rule: &Rule,
         counters: Arc<RuleCounters>,
         chain: u32,
-        places: &BTreeMap<&ChainName, u32>,
+        action: Action,
     ) -> Result<CompiledRule, &'static str> {
         let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
-        let place = |chain| places.get(chain).copied().ok_or("-j to a chain that is not there");
-        let action = match &rule.target {
-            None => Action::Continue,
-            Some(Target::Accept) => Action::End(Ending::Accept),
-            Some(Target::Drop) => Action::End(Ending::Drop),
-            Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
-            Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
-            Some(Target::Return) => Action::Return,
-            Some(_) => return Err("-j"),
-        };
         Ok(CompiledRule {
             chain,
             source: rule.source.map_or(AddressTest::ANY, AddressTest::new),
@@ -197,6 +191,28 @@ impl Compiler {
     }
 }
 
+/// What a rule does, with the line that it writes added to `logs` if it writes one; the target's name if this engine
+/// cannot do it.
+fn action<'a>(
+    rule: &'a Rule,
+    places: &BTreeMap<&ChainName, u32>,
+    logs: &mut Vec<LogSpec>,
+) -> Result<Action, &'static str> {
+    let place =
+        |chain: &'a ChainName| places.get(chain).copied().ok_or("-j to a chain that is not there");
+    Ok(match &rule.target {
+        None => Action::Continue,
+        Some(Target::Accept) => Action::End(Decision::Accept),
+        Some(Target::Drop) => Action::End(Decision::Drop(DropReason::Rule)),
+        Some(Target::Reject(with)) => Action::End(Decision::Reject(target::reject(*with))),
+        Some(Target::Log(log)) => target::log(log, logs),
+        Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
+        Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
+        Some(Target::Return) => Action::Return,
+        Some(_) => return Err("-j"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use weir_control::command::Command;
@@ -204,7 +220,8 @@ mod tests {
 
     use super::*;
     use crate::batch::Headers;
-    use crate::policy::{Candidate, Connection};
+    use crate::packet_log::PacketLog;
+    use crate::policy::{Candidate, Connection, Decision};
     use crate::port::PortIndex;
     use crate::verdict::DropReason;
 
@@ -235,7 +252,9 @@ mod tests {
         Command::Append { chain: ChainName::forward(), rules: vec![rule], counters: None }
     }
 
-    fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {
+    const DROPPED: Decision = Decision::Drop(DropReason::Rule);
+
+    fn decide(policy: &Policy, ingress: u8) -> Decision {
         policy.decide(
             0,
             &Candidate {
@@ -246,6 +265,7 @@ mod tests {
                 link: &[],
                 connection: Connection::UNTRACKED,
             },
+            &mut PacketLog::silent(),
         )
     }
 
@@ -275,27 +295,24 @@ mod tests {
         let mut ruleset = Ruleset::new();
         let id = ruleset.apply(&append(drop_udp())).expect("a rule").added[0];
         let first = compiler.compile(&ruleset).expect("known words");
-        assert_eq!(decide(&first, 0), Err(DropReason::Rule));
+        assert_eq!(decide(&first, 0), DROPPED);
         let second = compiler.compile(&ruleset).expect("known words");
         // A worker may run the old policy a little longer than another the new one.
-        assert_eq!(
-            (decide(&second, 0), decide(&first, 0)),
-            (Err(DropReason::Rule), Err(DropReason::Rule))
-        );
+        assert_eq!((decide(&second, 0), decide(&first, 0)), (DROPPED, DROPPED));
         let counted = ruleset::Counters { packets: 3, bytes: 300 };
         assert_eq!(compiler.counters().rule(id), counted);
 
         let zero = Command::Zero { chain: None, number: None };
         compiler.settle(&ruleset.apply(&zero).expect("zeroed"));
         assert_eq!(compiler.counters().rule(id), ruleset::Counters::default());
-        assert_eq!(decide(&second, 0), Err(DropReason::Rule));
+        assert_eq!(decide(&second, 0), DROPPED);
         assert_eq!(compiler.counters().rule(id).packets, 1, "what came since");
 
         let flush = Command::Flush { chain: None };
         compiler.settle(&ruleset.apply(&flush).expect("flushed"));
         assert!(compiler.counters().rules.is_empty());
         let empty = compiler.compile(&ruleset).expect("nothing");
-        assert_eq!((empty.len(), decide(&empty, 0)), (0, Ok(())));
+        assert_eq!((empty.len(), decide(&empty, 0)), (0, Decision::Accept));
         let policy = compiler.counters().policy(&ChainName::forward());
         assert_eq!(policy, ruleset::Counters { packets: 1, bytes: 100 });
     }

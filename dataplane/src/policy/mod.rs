@@ -9,11 +9,12 @@ mod compile;
 mod counters;
 mod matches;
 mod rule;
+mod target;
 
 pub use compile::{CompileError, Compiler};
 pub use counters::{Count, RuleCounters};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
-pub use rule::{Action, Ending, Evaluation};
+pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
 
@@ -21,7 +22,9 @@ use rule::CompiledRule;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use crate::batch::Headers;
+use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
+use crate::respond::Reject;
 use crate::verdict::DropReason;
 
 /// All chains, ready to run.
@@ -31,8 +34,10 @@ pub struct Policy {
     rules: Box<[CompiledRule]>,
     /// Where each chain's rules are; the first is FORWARD.
     chains: Box<[Span]>,
-    default: Ending,
+    default: Decision,
     default_counters: Arc<RuleCounters>,
+    /// What rules with `-j LOG` write.
+    logs: Box<[LogSpec]>,
     tracks: bool,
     inspects_flows: bool,
 }
@@ -42,6 +47,17 @@ pub struct Policy {
 struct Span {
     first: usize,
     end: usize,
+}
+
+/// How a packet ends at the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It may go on.
+    Accept,
+    /// It is dropped.
+    Drop(DropReason),
+    /// It is dropped and answered.
+    Reject(Reject),
 }
 
 /// A packet before the rules.
@@ -68,8 +84,9 @@ impl Policy {
         Self {
             rules: Box::default(),
             chains: [Span { first: 0, end: 0 }].into(),
-            default: Ending::Accept,
+            default: Decision::Accept,
             default_counters: RuleCounters::new(workers),
+            logs: Box::default(),
             tracks: false,
             inspects_flows: false,
         }
@@ -100,11 +117,14 @@ impl Policy {
         self.inspects_flows
     }
 
-    /// Decides about one packet, and counts it in every rule that it matches on worker `worker`.
-    ///
-    /// # Errors
-    /// The reason for which the packet is dropped.
-    pub fn decide(&self, worker: usize, candidate: &Candidate<'_>) -> Result<(), DropReason> {
+    /// Decides about one packet, and counts it in every rule that it matches on worker `worker`. What rules say
+    /// about it goes into `log`.
+    pub fn decide(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        log: &mut PacketLog,
+    ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
         let mut ways = Ways::default();
         let Span { first: mut at, mut end } = self.chains[0];
@@ -121,13 +141,16 @@ impl Policy {
                     at += 1;
                     continue;
                 }
-                Evaluation::Hotdrop => return Err(DropReason::RuleHotdrop),
+                Evaluation::Hotdrop => return Decision::Drop(DropReason::RuleHotdrop),
                 Evaluation::Matches => rule.counters.add(worker, bytes),
             }
             match rule.action {
                 Action::Continue => at += 1,
-                Action::End(Ending::Accept) => return Ok(()),
-                Action::End(Ending::Drop) => return Err(DropReason::Rule),
+                Action::Log(place) => {
+                    self.log(place, candidate, log);
+                    at += 1;
+                }
+                Action::End(decision) => return decision,
                 Action::Return => at = end,
                 Action::Jump(chain) => {
                     ways.leave(at);
@@ -137,9 +160,13 @@ impl Policy {
             }
         }
         self.default_counters.add(worker, bytes);
-        match self.default {
-            Ending::Accept => Ok(()),
-            Ending::Drop => Err(DropReason::RulePolicy),
+        self.default
+    }
+
+    #[cold]
+    fn log(&self, place: u32, candidate: &Candidate<'_>, log: &mut PacketLog) {
+        if let Some(spec) = self.logs.get(place as usize) {
+            log.note(spec, candidate);
         }
     }
 }

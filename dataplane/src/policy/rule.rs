@@ -9,18 +9,9 @@ use std::sync::Arc;
 
 use weir_control::rule::{Ipv4Net, Negatable};
 
-use super::Candidate;
 use super::counters::RuleCounters;
 use super::matches::MatchTest;
-
-/// How rules or a policy decide about a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The packet may go on.
-    Accept,
-    /// The packet ends here.
-    Drop,
-}
+use super::{Candidate, Decision};
 
 /// What a rule does with a packet for which its tests hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +19,9 @@ pub enum Action {
     /// On with the next rule.
     Continue,
     /// It decides.
-    End(Ending),
+    End(Decision),
+    /// A line is written about the packet, as this entry of the policy's list says; on with the next rule.
+    Log(u32),
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.

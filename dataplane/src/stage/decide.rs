@@ -2,9 +2,11 @@
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
-use crate::policy::{Candidate, Connection, Policy};
+use crate::packet_log::PacketLog;
+use crate::policy::{Candidate, Connection, Decision, Policy};
 use crate::reassembly::Reassembly;
-use crate::verdict::Verdict;
+use crate::respond::Answer;
+use crate::verdict::{DropReason, Verdict};
 
 /// Puts every packet that has a route before the rules.
 pub fn decide(
@@ -13,6 +15,7 @@ pub fn decide(
     worker: usize,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
+    log: &mut PacketLog,
 ) {
     for i in batch.turn() {
         let Verdict::Forward(egress) = batch.verdict[i] else { continue };
@@ -29,8 +32,13 @@ pub fn decide(
             link,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
         };
-        if let Err(reason) = policy.decide(worker, &candidate) {
-            batch.verdict[i] = Verdict::Drop(reason);
+        match policy.decide(worker, &candidate, log) {
+            Decision::Accept => {}
+            Decision::Drop(reason) => batch.verdict[i] = Verdict::Drop(reason),
+            Decision::Reject(with) => {
+                batch.verdict[i] = Verdict::Drop(DropReason::RuleReject);
+                batch.answer[i] = Some(Answer::Reject(with));
+            }
         }
     }
 }

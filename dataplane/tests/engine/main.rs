@@ -13,6 +13,8 @@
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `chains` | user-defined chains, beside the kernel |
+//! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
+//! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `snapshot` | flows that go on in another process |
@@ -29,10 +31,14 @@ mod delta;
 mod forward;
 mod fragments;
 mod hold;
+mod log;
+mod log_oracle;
 mod oracle;
 mod packet;
 mod reasons;
 mod refuse;
+mod reject;
+mod reject_oracle;
 mod rules;
 mod snapshot;
 mod spec;

@@ -48,7 +48,7 @@ impl Kernel {
         Ok(Self { child, stdin, stdout })
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         let stdin = self.stdin.as_mut().expect("open until dropped");
         writeln!(stdin, "{line}").expect("the driver runs");
         let mut answer = String::new();
@@ -59,10 +59,14 @@ impl Kernel {
 
     /// Puts rules in place of all others, counters at zero.
     fn rules(&mut self, specs: &[Spec], accept: bool) {
+        let lines: Vec<_> = specs.iter().map(Spec::words).collect();
+        self.lines(&lines.iter().map(String::as_str).collect::<Vec<_>>(), accept);
+    }
+
+    /// The same of lines that begin with `-A FORWARD`.
+    pub(crate) fn lines(&mut self, lines: &[&str], accept: bool) {
         let policy = if accept { "ACCEPT" } else { "DROP" };
-        let mut text = format!("*filter\n:FORWARD {policy} [0:0]\n");
-        specs.iter().for_each(|spec| text += &format!("{}\n", spec.words()));
-        text += "COMMIT\n";
+        let text = format!("*filter\n:FORWARD {policy} [0:0]\n{}\nCOMMIT\n", lines.join("\n"));
         self.restore(&text);
     }
 
@@ -98,11 +102,16 @@ impl Drop for Kernel {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
+    (0..text.len()).step_by(2).map(digits).collect()
 }
 
 /// The port by which each packet left the engine; packets are told apart by their identifications.

@@ -3,6 +3,9 @@ in (a fresh one: the caller starts it by `unshare -n`), asked line by line.
 
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
+  answers N:HEX..  the same -> for each what came out, N:HEX,N:HEX.., "-" if nothing did
+  log WORD N:HEX.. the same -> the lines of the kernel's log with that word in them, in HEX
+  flows            -> the TCP connections that are tracked: SPORT:STATE:TIMEOUT..
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
 """
 
@@ -59,11 +62,58 @@ def arrived(tuns):
     return found
 
 
+def came_out(tuns):
+    """All that came out, whole."""
+    found = []
+    for number, tun in enumerate(tuns):
+        while True:
+            try:
+                packet = os.read(tun, 65536)
+            except BlockingIOError:
+                break
+            found.append(f"{number}:{packet.hex()}")
+    return ",".join(found) or "-"
+
+
+def answers(tuns, asked):
+    lines = []
+    for one in asked:
+        number, packet = one.split(":")
+        os.write(tuns[int(number)], bytes.fromhex(packet))
+        lines.append(came_out(tuns))
+    return " ".join(lines)
+
+
+def logged(tuns, word, asked):
+    """What the kernel says in its log about each packet."""
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    os.lseek(log, 0, os.SEEK_END)
+    answers(tuns, asked)
+    lines = []
+    while True:
+        try:
+            record = os.read(log, 8192)
+        except BlockingIOError:
+            return " ".join(lines) or "-"
+        # "priority,sequence,time,flags;text", and lines about devices that begin with a blank.
+        text = record.split(b";", 1)[1].split(b"\n")[0]
+        if word.encode() in text:
+            lines.append(text.hex())
+
+
+def flows():
+    text = run("conntrack", "-L", "-p", "tcp")
+    found = re.findall(r"^tcp +6 (\d+) (\w+) .*?sport=(\d+)", text, re.M)
+    return " ".join(f"{sport}:{state}:{timeout}" for timeout, state, sport in found)
+
+
 def main():
     for place in ("all", "default"):
         setting(f"ipv4/conf/{place}/rp_filter", "0")
         setting(f"ipv4/conf/{place}/send_redirects", "0")
     setting("ipv4/ip_forward", "1")
+    # No ICMP error is one too many.
+    setting("ipv4/icmp_ratemask", "0")
     tuns = [device(name, number) for number, name in enumerate(NAMES, 1)]
     run("ip", "route", "add", "10.70.0.0/16", "dev", "wan0")
     arrived(tuns)
@@ -84,6 +134,12 @@ def main():
                     sys.exit(f"{asked}: strange packets came out: {out}")
                 ways.append(str(out[0][0]) if out else "-")
             answer = " ".join(ways)
+        elif word == "answers":
+            answer = answers(tuns, rest)
+        elif word == "log":
+            answer = logged(tuns, rest[0], rest[1:])
+        elif word == "flows":
+            answer = flows()
         else:
             text = run("iptables-legacy-save", "-c", "-t", "filter")
             policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)

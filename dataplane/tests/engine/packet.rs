@@ -134,6 +134,15 @@ impl Packet {
         Self { ttl: self.ttl - 1, ..self.clone() }
     }
 
+    /// TCP or UDP with the checksum that its bytes have.
+    pub(crate) fn with_right_checksum(mut self) -> Self {
+        let at = if self.protocol == 6 { 16 } else { 6 };
+        self.payload[at..at + 2].fill(0);
+        let right = !fold(pseudo(&self, &self.payload) + sum(&self.payload));
+        self.payload[at..at + 2].copy_from_slice(&right.to_be_bytes());
+        self
+    }
+
     /// TCP or UDP whose checksum is only the pseudo-header's sum: what leaves a virtual machine.
     pub(crate) fn with_partial_checksum(mut self) -> Self {
         let at = if self.protocol == 6 { 16 } else { 6 };

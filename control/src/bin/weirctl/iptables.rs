@@ -45,6 +45,8 @@ Rule-specification ([!] may stand before the options marked so):
     --match         -m tcp | udp          implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
     --jump          -j ACCEPT | DROP      without it the rule only counts
+                    -j REJECT             drop, and tell the sender
+                    -j LOG                write a line; the next rule sees the packet
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -63,6 +65,17 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
 [!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
     --ctdir ORIGINAL | REPLY
+  with REJECT:
+    --reject-with TYPE      icmp-port-unreachable (default), icmp-net-unreachable,
+                            icmp-host-unreachable, icmp-proto-unreachable,
+                            icmp-net-prohibited, icmp-host-prohibited,
+                            icmp-admin-prohibited; tcp-reset with -p tcp
+  with LOG:
+    --log-level LEVEL       0 to 7, or emerg alert crit error warning (default) notice
+                            info debug
+    --log-prefix TEXT       begins the line; cut to 29 bytes
+    --log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-macdecode
+    --log-uid               of local sockets: says nothing of what passes through
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

@@ -6,9 +6,14 @@
 
 mod conntrack;
 mod guided;
+mod log;
+mod reject;
 mod state;
+mod target;
 mod tcp;
 mod udp;
+
+pub(super) use target::{TargetExtension, TargetKey, TargetRow};
 
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
