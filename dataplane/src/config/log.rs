@@ -13,6 +13,23 @@ pub struct LogSettings {
     pub file: Option<PathBuf>,
 }
 
+impl LogSettings {
+    /// Why the file could not be written, found without touching it; `None` if nothing speaks against it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let file = self.file.as_deref()?;
+        let folder = file.parent().filter(|folder| !folder.is_dir());
+        let other = std::fs::metadata(file).is_ok_and(|there| !there.is_file());
+        let shown = file.display();
+        match folder {
+            Some(folder) => {
+                Some(format!("log.file {shown}: there is no folder {}", folder.display()))
+            }
+            None => other.then(|| format!("log.file {shown}: not a regular file")),
+        }
+    }
+}
+
 /// What stands in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,5 +65,18 @@ mod tests {
             }
         }
         assert!(toml::from_str::<FileLog>("path = \"/a\"").is_err());
+    }
+
+    #[test]
+    fn what_speaks_against_a_file_is_found_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trouble = |file: PathBuf| LogSettings { file: Some(file) }.trouble();
+        assert_eq!(trouble(folder.path().join("packets.log")), None);
+        assert_eq!(LogSettings::default().trouble(), None);
+        let no_file = trouble(folder.path().to_owned()).expect("a folder is no file");
+        assert!(no_file.ends_with("not a regular file"), "{no_file}");
+        let no_folder = trouble(folder.path().join("a/b")).expect("it is not there");
+        assert!(no_folder.contains("there is no folder"), "{no_folder}");
+        assert!(!folder.path().join("packets.log").exists(), "nothing was touched");
     }
 }

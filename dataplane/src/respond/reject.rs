@@ -51,7 +51,8 @@ pub fn may_answer(original: &[u8]) -> Result<(), NotSent> {
     Ok(())
 }
 
-/// Whether a protocol has a checksum of 16 bits over all of its payload (`nf_reject_verify_csum`).
+/// Whether a protocol has a checksum of 16 bits over all of its payload (`nf_reject_verify_csum`; Linux 6.18 does not
+/// except DCCP any more).
 fn checks(protocol: IpProtocol, payload: &[u8]) -> bool {
     const GRE: IpProtocol = IpProtocol(47);
     const ESP: IpProtocol = IpProtocol(50);

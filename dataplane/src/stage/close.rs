@@ -5,7 +5,8 @@
 //! of its own (chain OUTPUT): it ends the connection that it fits. A SYN that is rejected began nothing.
 //!
 //! The kernel does this when it sends the reset, before it looks at the next packet. Here packets of the same
-//! connection that are in the same turn have been tracked by then.
+//! connection that are in the same turn have been tracked by then; and a reset that finds no way back has closed its
+//! connection all the same.
 
 use crate::batch::Batch;
 use crate::conntrack::{Conntrack, CtState, Packet};

@@ -143,6 +143,14 @@ impl Packet {
         self
     }
 
+    /// Whether its checksum looks like one that was left to hardware; one wrong one in 65,536 does.
+    pub(crate) fn looks_partial(&self) -> bool {
+        let at = if self.protocol == 6 { 16 } else { 6 };
+        let field = self.payload.get(at..at + 2);
+        let partial = fold(pseudo(self, &self.payload)).to_be_bytes();
+        matches!(self.protocol, 6 | 17) && field.is_some_and(|field| field == partial)
+    }
+
     /// TCP or UDP whose checksum is only the pseudo-header's sum: what leaves a virtual machine.
     pub(crate) fn with_partial_checksum(mut self) -> Self {
         let at = if self.protocol == 6 { 16 } else { 6 };

@@ -9,7 +9,8 @@ use weir_tests::weir::Daemon;
 
 use crate::link;
 use crate::town::{
-    ALICE, BOB, SOON, Town, assert_conserved, config, dropped, eventually, log, number, run_weir,
+    ALICE, BOB, SOON, Town, assert_conserved, config, dropped, errors, eventually, log, number,
+    run_weir,
 };
 
 /// How often an event was counted.
@@ -87,9 +88,11 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_touched() {
     let toml = town.folder.path().join("weir.toml");
     let folder = town.folder.path().display().to_string();
     fs::write(&toml, config("drop", &format!("[log]\nfile = \"{folder}\"\n"))).expect("a file");
-    let ended = run_weir(&town, &["run", "--config", &toml.to_string_lossy()]);
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("log.file") && said.contains(&folder), "{said}");
+    for command in ["check", "run"] {
+        let ended = run_weir(&town, &[command, "--config", &toml.to_string_lossy()]);
+        let said = errors(&ended) + &String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("log.file") && said.contains(&folder), "{said}");
+    }
     assert_eq!(town.program_on("left"), "");
 }
