@@ -31,7 +31,7 @@ pub fn list_rules(
     for chain in chains() {
         for (_, entry) in numbered(chain, selection) {
             let mut words = vec!["-A".to_owned(), chain.name.to_string()];
-            words.extend(entry.rule.condition_arguments(names));
+            words.extend(entry.rule.condition_words(names));
             let suffix = match counters {
                 true => counter_words(listing.counters.rule(entry.id)),
                 false => String::new(),
@@ -78,7 +78,8 @@ pub fn echo(rule: &Rule) -> String {
     let name = Names::builtin_protocol_name(protocol.value)
         .map_or_else(|| protocol.value.0.to_string(), str::to_owned);
     let mut text = String::new();
-    push(&mut text, format_args!("{target} {}{name} opt -- ", mark(protocol.negated, " ")));
+    let (not, fragment) = (mark(protocol.negated, " "), fragment(rule));
+    push(&mut text, format_args!("{target} {not}{name} opt {fragment} "));
     let (inside, outside) = (rule.in_interface.as_ref(), rule.out_interface.as_ref());
     push(
         &mut text,
@@ -168,7 +169,8 @@ fn table_row(text: &mut String, rule: &Rule, format: ListFormat, names: &Names) 
         Some(name) if !format.numeric => name.to_owned(),
         _ => protocol.value.0.to_string(),
     };
-    push(text, format_args!("{target:<9} {}{name:<4} -- ", mark(protocol.negated, " ")));
+    let (not, fragment) = (mark(protocol.negated, " "), fragment(rule));
+    push(text, format_args!("{target:<9} {not}{name:<4} {fragment} "));
     if format.verbose {
         let inside = interface(rule.in_interface.as_ref(), format.numeric);
         let outside = interface(rule.out_interface.as_ref(), format.numeric);
@@ -189,6 +191,15 @@ fn negation<T>(condition: Option<&Negatable<T>>) -> &'static str {
     mark(condition.is_some_and(|condition| condition.negated), " ")
 }
 
+/// The column `opt`.
+fn fragment(rule: &Rule) -> &'static str {
+    match rule.fragment {
+        None => "--",
+        Some(true) => "-f",
+        Some(false) => "!f",
+    }
+}
+
 fn interface(condition: Option<&Negatable<InterfacePattern>>, numeric: bool) -> String {
     match condition {
         None if numeric => "*".to_owned(),
@@ -206,7 +217,7 @@ fn address(condition: Option<&Negatable<Ipv4Net>>, numeric: bool) -> String {
 }
 
 fn matches(text: &mut String, rule: &Rule, numeric: bool, names: &Names) {
-    let mut line = ListedLine { text, numeric, names };
+    let mut line = ListedLine { text, numeric, names, protocol: rule.protocol };
     rule.matches.iter().for_each(|extension| extension.extension().list(&mut line));
 }
 

@@ -8,6 +8,7 @@ mod options;
 mod parse;
 mod refusal;
 mod specification;
+mod value_error;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE};
 pub use parse::{CommandLine, Parsed, Wait, parse};
+pub use value_error::ValueError;
 
 use crate::rule::Rule;
 use crate::ruleset::Policy;

@@ -52,6 +52,7 @@ pub(super) enum Condition {
     InInterface,
     OutInterface,
     LineNumbers,
+    Fragment,
 }
 
 impl Verb {
@@ -99,6 +100,7 @@ impl Condition {
             Self::InInterface => 'i',
             Self::OutInterface => 'o',
             Self::LineNumbers => '0',
+            Self::Fragment => 'f',
         }
     }
 
@@ -141,7 +143,7 @@ pub(super) const SHORT: [ShortOption<Key>; 35] = [
     short('n', Value::None, Key::Condition(Condition::Numeric)),
     short('x', Value::None, Key::Condition(Condition::Exact)),
     short('g', Value::Required, Key::NotEnforced("-g (goto a user-defined chain)")),
-    short('f', Value::None, Key::NotEnforced("-f (fragments)")),
+    short('f', Value::None, Key::Condition(Condition::Fragment)),
     short('c', Value::Required, Key::NotEnforced("-c (setting counters)")),
     short('m', Value::Required, Key::Match),
     short('t', Value::Required, Key::Table),
@@ -185,7 +187,7 @@ pub(super) const LONG: [LongOption<Key>; 37] = [
     long("wait", Value::Optional, Key::Wait),
     long("wait-interval", Value::Optional, Key::WaitInterval),
     long("exact", Value::None, Key::Condition(Condition::Exact)),
-    long("fragments", Value::None, Key::NotEnforced("-f (fragments)")),
+    long("fragments", Value::None, Key::Condition(Condition::Fragment)),
     long("version", Value::None, Key::Version),
     long("help", Value::Optional, Key::Help),
     long("line-numbers", Value::None, Key::Condition(Condition::LineNumbers)),

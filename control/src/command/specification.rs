@@ -63,6 +63,7 @@ impl<'a> Specification<'a> {
         let name = match protocol {
             Protocol::TCP => "tcp",
             Protocol::UDP => "udp",
+            Protocol::ICMP => "icmp",
             other => {
                 let Some(name) = known::implied_match(other.0, &word.text[2..]) else {
                     return Err(unknown);
@@ -112,6 +113,7 @@ impl<'a> Specification<'a> {
             Condition::Destination => self.destinations = Some(Negatable { value: word, negated }),
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
+            Condition::Fragment => self.rule.fragment = Some(!negated),
             Condition::Jump => self.rule.target = Some(parse_target(word)?),
             Condition::Numeric | Condition::Exact | Condition::LineNumbers => {}
         }
@@ -127,7 +129,7 @@ impl<'a> Specification<'a> {
         getopt: &mut Getopt<'a>,
     ) -> Result<(), Refusal<'a>> {
         match self.extensions.get_mut(instance) {
-            Some(extension) => extension.read(key, given, getopt),
+            Some(extension) => extension.read(key, given, self.rule.protocol, getopt),
             None => Ok(()),
         }
     }
@@ -169,8 +171,7 @@ impl<'a> Specification<'a> {
             return Ok(());
         };
         let wrong = self.extensions.iter().find(|extension| {
-            let required = extension.value.required_protocol().map(Negatable::is);
-            required.is_some() && required != self.rule.protocol
+            extension.value.extension().check_protocol(self.rule.protocol).is_err()
         });
         let word = wrong.or(self.extensions.last()).map(|extension| extension.word);
         Err(Refusal { kind: error.into(), word })

@@ -17,6 +17,17 @@ pub(crate) trait Extension {
         None
     }
 
+    /// Checks that it can be asked of packets of the protocol that the rule selects with `-p`.
+    fn check_protocol(&self, selected: Option<Negatable<Protocol>>) -> Result<(), InvalidRule> {
+        match self.required_protocol() {
+            Some(required) if selected != Some(Negatable::is(required)) => {
+                let protocol = Names::builtin_protocol_name(required).unwrap_or_default();
+                Err(InvalidRule::MatchNeedsProtocol { name: self.name(), protocol })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks what its type cannot express.
     fn validate(&self) -> Result<(), InvalidRule> {
         Ok(())
@@ -31,12 +42,34 @@ pub(crate) trait Extension {
 
 /// The words of a rule as `-S` prints them.
 #[derive(Debug, Default)]
-pub(crate) struct SavedWords(pub(crate) Vec<String>);
+pub(crate) struct SavedWords {
+    pub(crate) words: Vec<String>,
+    /// Whether texts are quoted, for a line that a shell or `iptables-restore` takes apart again.
+    pub(crate) quoted: bool,
+}
 
 impl SavedWords {
     /// A word.
     pub(crate) fn word(&mut self, word: impl Into<String>) {
-        self.0.push(word.into());
+        self.words.push(word.into());
+    }
+
+    /// A text of the user, which may have blanks; quoted as `xtables_save_string`
+    /// (libxtables/xtables.c) does it.
+    pub(crate) fn text(&mut self, text: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !self.quoted || (!text.is_empty() && text.chars().all(plain)) {
+            return self.word(text);
+        }
+        let mut quoted = String::from('"');
+        for character in text.chars() {
+            if matches!(character, '"' | '\\' | '\'') {
+                quoted.push('\\');
+            }
+            quoted.push(character);
+        }
+        quoted.push('"');
+        self.word(quoted);
     }
 
     /// An option (with its dashes) and its value, with `!` in front where it is negated.
@@ -68,6 +101,13 @@ pub(crate) struct ListedLine<'a> {
     /// `-n`: digits instead of names.
     pub(crate) numeric: bool,
     pub(crate) names: &'a Names,
+    /// `-p` of the rule.
+    pub(crate) protocol: Option<Negatable<Protocol>>,
+}
+
+/// `!` where something is negated.
+pub(crate) fn negation(negated: bool) -> &'static str {
+    if negated { "!" } else { "" }
 }
 
 impl ListedLine<'_> {
@@ -76,18 +116,21 @@ impl ListedLine<'_> {
         let _ = self.text.write_fmt(arguments);
     }
 
+    /// A port's number, or the service it has in `transport`.
+    pub(crate) fn port(&self, port: u16, transport: &str) -> String {
+        let name = self.names.service(port, transport).filter(|_| !self.numeric);
+        name.map_or_else(|| port.to_string(), str::to_owned)
+    }
+
     /// ` LABEL:PORT` or ` LABELs:FIRST:LAST`; nothing where every port will do. `transport` names the
     /// protocol whose services are looked up.
     pub(crate) fn ports(&mut self, label: &str, ports: &Negatable<PortRange>, transport: &str) {
         if *ports == Negatable::default() {
             return;
         }
-        let named = |port: u16| {
-            let name = self.names.service(port, transport).filter(|_| !self.numeric);
-            name.map_or_else(|| port.to_string(), str::to_owned)
-        };
-        let (not, range) = (if ports.negated { "!" } else { "" }, ports.value);
-        let (first, last) = (named(range.first()), named(range.last()));
+        let (not, range) = (negation(ports.negated), ports.value);
+        let (first, last) =
+            (self.port(range.first(), transport), self.port(range.last(), transport));
         match range.first() == range.last() {
             true => self.push(format_args!(" {label}:{not}{first}")),
             false => self.push(format_args!(" {label}s:{not}{first}:{last}")),

@@ -15,10 +15,18 @@ impl Rule {
         words
     }
 
-    /// The conditions only; with [`Rule::target_arguments`], for output that has counters between
-    /// the two.
+    /// The conditions only, as arguments of a program.
     pub fn condition_arguments(&self, names: &Names) -> Vec<String> {
-        let mut words = SavedWords::default();
+        self.conditions(names, SavedWords::default())
+    }
+
+    /// The conditions only, with texts quoted for a line of text; with
+    /// [`Rule::target_arguments`], for output that has counters between the two.
+    pub fn condition_words(&self, names: &Names) -> Vec<String> {
+        self.conditions(names, SavedWords { quoted: true, ..SavedWords::default() })
+    }
+
+    fn conditions(&self, names: &Names, mut words: SavedWords) -> Vec<String> {
         let mut option = |name, condition: Option<Negatable<String>>| {
             condition.iter().for_each(|condition| words.option(name, condition));
         };
@@ -33,12 +41,15 @@ impl Rule {
                 negated,
             }),
         );
+        if let Some(later) = self.fragment {
+            words.flag("-f", !later);
+        }
         for extension in &self.matches {
             words.word("-m");
             words.word(extension.name());
             extension.extension().save(&mut words);
         }
-        words.0
+        words.words
     }
 
     /// `-j TARGET`, or nothing.

@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 86] = [
+pub(crate) const VOCABULARY: [&str; 136] = [
     "-A",
     "FORWARD",
     "-I",
@@ -105,6 +105,56 @@ pub(crate) const VOCABULARY: [&str; 86] = [
     "REPLY",
     "5x",
     "1.2.3",
+    "-f",
+    "--fragments",
+    "comment",
+    "--comment",
+    "a b",
+    "dscp",
+    "--dscp",
+    "--dscp-class",
+    "ef",
+    "AF11",
+    "ecn",
+    "--ecn-tcp-cwr",
+    "--ecn-ip-ect",
+    "--icmp-type",
+    "echo-request",
+    "8/0",
+    "host",
+    "iprange",
+    "--src-range",
+    "--dst-range",
+    "1.2.3.4-1.2.3.5",
+    "1.2.3.4-",
+    "length",
+    "--length",
+    "5:",
+    "mac",
+    "--mac-source",
+    "00:11:22:33:44:55",
+    "multiport",
+    "--sports",
+    "--dports",
+    "--ports",
+    "80,443",
+    "1:2,3",
+    "pkttype",
+    "--pkt-type",
+    "unicast",
+    "tcpmss",
+    "--mss",
+    "--tcp-option",
+    "tos",
+    "--tos",
+    "0x10/0x3f",
+    "Minimize-Delay",
+    "ttl",
+    "--ttl-eq",
+    "--ttl-lt",
+    "--ttl-gt",
+    "--ttl",
+    "256",
 ];
 
 /// Weir, without a daemon: what a command line does to a rule set.
@@ -174,7 +224,7 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::UdpPort { .. }
             | ParseErrorKind::PortRange(_)
             | ParseErrorKind::PortRangeNegative { .. }
-            // The same with seconds, and with a protocol that no connection has.
+            // The same with seconds and sizes, and with a protocol that no connection has.
             | ParseErrorKind::OptionNumber { least: 1.., .. }
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection

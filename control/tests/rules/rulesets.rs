@@ -153,6 +153,7 @@ fn a_full_rule_set_refuses_one_more_and_fits_in_a_reply() {
             source_ports: ports,
             destination_ports: ports,
             flags,
+            ..TcpMatch::default()
         })],
         ..match command(
             "-A FORWARD -p tcp ! -s 255.255.255.255 ! -d 255.255.255.255 ! -i abcdefghijklmn+ ! -o abcdefghijklmn+ -j ACCEPT",

@@ -143,6 +143,7 @@ impl Compiler {
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
+            fragment: rule.fragment,
             tests: tests?,
             action,
             counters,

@@ -50,6 +50,19 @@ pub struct Candidate<'a> {
     pub connection: Connection<'a>,
 }
 
+impl<'a> Candidate<'a> {
+    /// The second byte of its IPv4 header: type of service (RFC 791), or DSCP and ECN (RFC 3168).
+    fn tos(&self) -> u8 {
+        self.packet.get(1).copied().unwrap_or_default()
+    }
+
+    /// Its bytes behind the IPv4 header.
+    fn transport_header(&self) -> &'a [u8] {
+        let header_len = self.headers.l4.saturating_sub(self.headers.l3);
+        self.packet.get(usize::from(header_len)..).unwrap_or_default()
+    }
+}
+
 impl Policy {
     /// No rules; everything is accepted. Where a kernel starts, too.
     #[must_use]

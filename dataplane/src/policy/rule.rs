@@ -12,6 +12,7 @@ use weir_control::rule::{Ipv4Net, Negatable};
 use super::Candidate;
 use super::counters::RuleCounters;
 use super::matches::MatchTest;
+use crate::batch::Piece;
 
 /// What a rule or a policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub(super) struct CompiledRule {
     /// Protocol number; 0 holds for every protocol.
     pub(super) protocol: u8,
     pub(super) protocol_negated: bool,
+    /// Whether only later fragments will do, or all but them.
+    pub(super) fragment: Option<bool>,
     /// `-m`, from left to right.
     pub(super) tests: Box<[MatchTest]>,
     /// `None`: the rule only counts.
@@ -88,7 +91,10 @@ impl CompiledRule {
             && self.destination.holds(headers.destination.into())
             && self.ingress_mask & ingress.bit() != 0
             && self.egress_mask & egress.bit() != 0
-            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated);
+            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
+            && self
+                .fragment
+                .is_none_or(|wanted| wanted == matches!(headers.piece, Piece::Later(_)));
         if !holds {
             return Evaluation::Differs;
         }
@@ -105,13 +111,19 @@ impl CompiledRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Headers, Piece};
+    use crate::batch::Headers;
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
     fn tcp() -> TransportTest {
         let flags = FlagsTest { mask: 0x17, set: 0x02, negated: false };
-        TransportTest { source: Ports::ANY, destination: Ports::ANY, flags, tcp: true }
+        TransportTest {
+            source: Ports::ANY,
+            destination: Ports::ANY,
+            flags,
+            option: None,
+            tcp: true,
+        }
     }
 
     fn udp() -> TransportTest {
@@ -126,6 +138,7 @@ mod tests {
             egress_mask: u32::MAX,
             protocol: 0,
             protocol_negated: false,
+            fragment: None,
             tests: transports.iter().copied().map(MatchTest::Transport).collect(),
             action: None,
             counters: RuleCounters::new(1),
@@ -148,6 +161,19 @@ mod tests {
         for piece in [Piece::Whole, Piece::First, Piece::Later(1)] {
             let headers = Headers { piece, ..Headers::default() };
             assert_eq!(evaluate(&rule(&[]), &headers), Evaluation::Matches);
+        }
+    }
+
+    #[test]
+    fn a_rule_about_fragments_is_about_the_later_ones() {
+        for (piece, later) in
+            [(Piece::Whole, false), (Piece::First, false), (Piece::Later(1), true)]
+        {
+            let headers = Headers { piece, ..Headers::default() };
+            for wanted in [false, true] {
+                let rule = CompiledRule { fragment: Some(wanted), ..rule(&[]) };
+                assert_eq!(evaluate(&rule, &headers), (later == wanted).into());
+            }
         }
     }
 

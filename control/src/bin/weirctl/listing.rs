@@ -51,7 +51,9 @@ pub(crate) fn document<'a>(
                 .filter(|(number, _)| selection.number.is_none_or(|wanted| wanted == *number))
                 .map(|(number, entry)| {
                     let counters = listing.counters.rule(entry.id);
-                    let words = entry.rule.arguments(names).join(" ");
+                    let mut words = entry.rule.condition_words(names);
+                    words.extend(entry.rule.target_arguments());
+                    let words = words.join(" ");
                     let line = format!("-A {} {words}", chain.name).trim_end().to_owned();
                     let (packets, bytes) = (counters.packets, counters.bytes);
                     RuleDocument { number, id: entry.id, packets, bytes, line, rule: &entry.rule }
