@@ -73,7 +73,8 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
         }
         stage::route(batch, emitter.forwarding);
         let Decisions { policy, worker, .. } = decisions;
-        stage::decide(batch, policy, worker, decisions.conntrack, emitter.reassembly);
+        let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
+        stage::decide(batch, policy, worker, forwarding, decisions.conntrack, reassembly);
         stage::confirm(batch, decisions.conntrack);
         decisions.conntrack.end_batch();
         if !batch.next_turn() {

@@ -3,6 +3,7 @@
 
 /// Matches that Weir enforces.
 pub(super) const MATCHES_ENFORCED: &[&str] = &[
+    "addrtype",
     "comment",
     "conntrack",
     "dscp",
@@ -26,7 +27,6 @@ pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
-    "addrtype",
     "ah",
     "bpf",
     "cgroup",

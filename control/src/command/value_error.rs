@@ -5,6 +5,10 @@
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each message says what the variant means")]
 pub enum ValueError {
+    #[error("addrtype: bad type \"{text}\"")]
+    AddressType { text: String },
+    #[error("addrtype: bad type `{list}'")]
+    AddressTypes { list: String },
     #[error("Invalid DSCP value `{text}'")]
     DscpClass { text: String },
     #[error("Ambiguous ICMP type `{text}': `{first}' or `{second}'?")]
@@ -43,6 +47,10 @@ impl ValueError {
     /// What to write instead.
     pub(super) fn remedy(&self) -> Option<&'static str> {
         let remedy = match self {
+            Self::AddressType { .. } | Self::AddressTypes { .. } => {
+                "types are UNICAST LOCAL BROADCAST MULTICAST ANYCAST, joined by commas; no address \
+                 is of the types UNSPEC BLACKHOLE UNREACHABLE PROHIBIT THROW NAT XRESOLVE"
+            }
             Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
             Self::IcmpCharacter { .. }
             | Self::IcmpCode { .. }

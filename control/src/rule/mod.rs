@@ -6,6 +6,7 @@
 //! are equal exactly when `iptables -C` would call them equal.
 
 mod address;
+mod addrtype;
 mod comment;
 mod conntrack;
 mod ctset;
@@ -30,6 +31,7 @@ mod ttl;
 
 pub use address::{Ipv4Net, Ipv4NetError};
 pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse_number};
+pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
 pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
@@ -123,6 +125,8 @@ pub struct Rule {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Match {
+    /// `-m addrtype`
+    Addrtype(AddrtypeMatch),
     /// `-m comment`
     Comment(CommentMatch),
     /// `-m conntrack`
@@ -161,6 +165,7 @@ impl Match {
     /// What all matches have in common.
     pub(crate) fn extension(&self) -> &dyn Extension {
         match self {
+            Self::Addrtype(addrtype) => addrtype,
             Self::Comment(comment) => comment,
             Self::Conntrack(conntrack) => conntrack,
             Self::Dscp(dscp) => dscp,
@@ -242,6 +247,9 @@ pub enum InvalidRule {
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
+    /// `-m addrtype` without a type.
+    #[error("addrtype: you must specify --src-type or --dst-type")]
+    AddrtypeMissing,
     /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
     #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
     CommentTooLong,

@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 136] = [
+pub(crate) const VOCABULARY: [&str; 141] = [
     "-A",
     "FORWARD",
     "-I",
@@ -107,6 +107,11 @@ pub(crate) const VOCABULARY: [&str; 136] = [
     "1.2.3",
     "-f",
     "--fragments",
+    "addrtype",
+    "--src-type",
+    "--dst-type",
+    "local,Multi",
+    "--limit-iface-in",
     "comment",
     "--comment",
     "a b",

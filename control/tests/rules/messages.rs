@@ -25,7 +25,7 @@ pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
 }
 
 /// The matches that messages list.
-const ENFORCED: &str = "comment, conntrack, dscp, ecn, icmp, iprange, length, mac, multiport, \
+const ENFORCED: &str = "addrtype, comment, conntrack, dscp, ecn, icmp, iprange, length, mac, multiport, \
     pkttype, state, tcp, tcpmss, tos, ttl, udp";
 
 pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
@@ -169,7 +169,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 141] = [
+const WRONG: [&str; 150] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -311,6 +311,15 @@ const WRONG: [&str; 141] = [
     "-A FORWARD -m length --length 1x",
     "-A FORWARD -m pkttype",
     "-A FORWARD -m pkttype --pkt-type x",
+    "-A FORWARD -m addrtype",
+    "-A FORWARD -m addrtype --limit-iface-in",
+    "-A FORWARD -m addrtype --src-type LOCAL --limit-iface-in --limit-iface-out",
+    "-A FORWARD -m addrtype --src-type LOCAL ! --limit-iface-out",
+    "-A FORWARD -m addrtype --src-type LOCAL --src-type LOCAL",
+    "-A FORWARD -m addrtype --src-type LOCAL,",
+    "-A FORWARD -m addrtype --src-type ,LOCAL",
+    "-A FORWARD -m addrtype --dst-type NOPE,LOCAL",
+    "-A FORWARD -m addrtype --dst-type LOCAL,NOPE",
 ];
 
 #[test]

@@ -207,6 +207,7 @@ mod tests {
                 egress: PortIndex(0),
                 packet: &[],
                 link: &[],
+                forwarding: &crate::route::Forwarding::builder().build(),
                 connection: Connection::UNTRACKED,
             },
         )

@@ -21,6 +21,7 @@ use rule::CompiledRule;
 
 use crate::batch::Headers;
 use crate::port::PortIndex;
+use crate::route::Forwarding;
 use crate::verdict::DropReason;
 
 /// A chain FORWARD, ready to run.
@@ -46,6 +47,8 @@ pub struct Candidate<'a> {
     pub packet: &'a [u8],
     /// Its Ethernet header.
     pub link: &'a [u8],
+    /// Addresses and routes of the machine.
+    pub forwarding: &'a Forwarding,
     /// The flow it belongs to.
     pub connection: Connection<'a>,
 }

@@ -152,6 +152,7 @@ mod tests {
             egress: PortIndex(31),
             packet: &[],
             link: &[],
+            forwarding: &crate::route::Forwarding::builder().build(),
             connection: crate::policy::Connection::UNTRACKED,
         })
     }

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::policy::{Candidate, Connection, Policy};
 use crate::reassembly::Reassembly;
+use crate::route::Forwarding;
 use crate::verdict::Verdict;
 
 /// Puts every packet that has a route before the rules.
@@ -11,6 +12,7 @@ pub fn decide(
     batch: &mut Batch,
     policy: &Policy,
     worker: usize,
+    forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
 ) {
@@ -27,6 +29,7 @@ pub fn decide(
                 Some(datagram) => reassembly.whole(datagram, bytes).packet(),
             },
             link,
+            forwarding,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
         };
         if let Err(reason) = policy.decide(worker, &candidate) {

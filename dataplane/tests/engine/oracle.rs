@@ -11,14 +11,19 @@
 //! which have no "hotdrop". No rule asks for connection tracking, so the kernel reassembles
 //! nothing.
 //!
-//! Environment: `WEIR_ORACLE_CASES` rule sets (default 60), `WEIR_ORACLE_SEED`. Needs root,
+//! Environment: `WEIR_ORACLE_CASES` rule sets (default 120), `WEIR_ORACLE_SEED`. Needs root,
 //! unshare, ip, python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
+//!
+//! Rules are asked about Ethernet frames (TAP devices), for some look at those; whether a packet is
+//! forwarded at all, about IPv4 packets (TUN), for there are no neighbours to be found.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use weir_dataplane::port::PortIndex;
+use weir_dataplane::verdict::DropReason;
 
 use crate::chance::{Chance, Seed};
 use crate::packet::Packet;
@@ -36,10 +41,11 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn new() -> std::io::Result<Self> {
+    /// With devices of this kind, `tun` or `tap`.
+    fn new(devices: &str) -> std::io::Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/oracle_driver.py");
         let mut child = Command::new("unshare")
-            .args(["-n", "python3", script])
+            .args(["-n", "python3", script, devices])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -66,11 +72,14 @@ impl Kernel {
         assert_eq!(self.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
     }
 
-    /// The port by which each packet left, if it did.
-    fn forward(&mut self, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
+    /// The port by which each packet or frame left, if it did.
+    fn forward(
+        &mut self,
+        packets: impl Iterator<Item = (usize, Vec<u8>)>,
+    ) -> Vec<Option<PortIndex>> {
         let mut line = "packets".to_owned();
         for (ingress, packet) in packets {
-            let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
+            let _ = write!(line, " {ingress}:{}", hex(&packet));
         }
         let way = |word: &str| word.parse().ok().map(PortIndex);
         self.ask(&line).split_whitespace().map(way).collect()
@@ -100,13 +109,31 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The port by which each packet left the engine; packets are told apart by their identifications.
-fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
-    for (ingress, packet) in packets {
-        world.inject_packet(0, PORTS[*ingress], packet);
+/// The frame of a packet as its host would send it.
+fn frame((ingress, packet): &(usize, Packet)) -> (usize, Vec<u8>) {
+    (*ingress, packet.frame(mac(PORTS[*ingress]), host_mac(packet.source)))
+}
+
+/// The same, or one to somebody else, or from somebody else.
+fn some_frame(chance: &mut Chance, packet: &(usize, Packet)) -> (usize, Vec<u8>) {
+    let (ingress, mut frame) = frame(packet);
+    match chance.below(100) {
+        0 => frame[..6].fill(0xff),
+        1 => frame[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 1]),
+        2 => frame[..6].copy_from_slice(&host_mac(CAROL)),
+        3..20 => frame[6..12].copy_from_slice(&host_mac(chance.one_of(&[ALICE, BOB, CAROL]))),
+        _ => {}
+    }
+    (ingress, frame)
+}
+
+/// The port by which each frame left the engine; packets are told apart by their identifications.
+fn forward(world: &mut World, frames: &[(usize, Vec<u8>)]) -> Vec<Option<PortIndex>> {
+    for (ingress, frame) in frames {
+        world.inject(0, PORTS[*ingress], frame.clone());
     }
     world.settle();
-    let mut ways = vec![None; packets.len()];
+    let mut ways = vec![None; frames.len()];
     for sent in world.left() {
         // Weir's own errors, known by their precedence.
         if sent.bytes[15] & 0xc0 == 0xc0 {
@@ -206,10 +233,11 @@ fn what_the_kernel_does_not_forward_weir_does_not() {
             .neighbour(EAST, "10.0.1.0".parse().expect("an address"), reachable(ALICE))
             .build(),
     );
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     kernel.rules(&[], true);
-    let theirs = kernel.forward(&packets);
-    let ours = forward(&mut world, &packets);
+    let theirs = kernel.forward(packets.iter().map(|(ingress, packet)| (*ingress, packet.bytes())));
+    let frames: Vec<_> = packets.iter().map(frame).collect();
+    let ours = forward(&mut world, &frames);
     let differing: Vec<_> = (packets.iter().zip(ours).zip(theirs))
         .filter(|((_, ours), theirs)| ours != theirs)
         // RFC 1812 5.3.7: network 0 is no source. Of it the kernel refuses 0.0.0.0 only.
@@ -234,9 +262,11 @@ fn rules_mean_what_they_mean_to_the_kernel() {
         return;
     }
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
-    let cases = number("WEIR_ORACLE_CASES", 60);
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let cases = number("WEIR_ORACLE_CASES", 120);
+    let mut kernel = Kernel::new("tap").expect("unshare runs");
     let mut world = World::new(Sizes::ONE);
+    // Packets that met rules with each match, at least.
+    let mut met = BTreeMap::<String, u64>::new();
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
@@ -251,13 +281,24 @@ fn rules_mean_what_they_mean_to_the_kernel() {
         let lines = commands(&specs, accept);
         world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         kernel.rules(&specs, accept);
-        let ways = kernel.forward(&packets);
-        for ((ours, theirs), packet) in forward(&mut world, &packets).iter().zip(ways).zip(packets)
-        {
-            assert_eq!(*ours, theirs, "Weir, kernel; {packet:?}\n{lines:#?}");
+        let frames: Vec<_> = packets.iter().map(|packet| some_frame(&mut chance, packet)).collect();
+        let theirs = kernel.forward(frames.iter().cloned());
+        let ways = forward(&mut world, &frames).into_iter().zip(theirs);
+        for (((ours, theirs), packet), frame) in ways.zip(packets).zip(frames) {
+            assert_eq!(ours, theirs, "Weir, kernel; {packet:?}\n{frame:02x?}\n{lines:#?}");
         }
         let ours: Vec<_> = (0..=specs.len()).map(|n| world.count(n)).collect();
         assert_eq!(ours, kernel.counters(), "Weir, kernel; {lines:#?}");
+        for (spec, (packets, _)) in specs.iter().zip(&ours[1..]) {
+            for asked in &spec.asked {
+                *met.entry(asked.name()).or_default() += packets;
+            }
+        }
+    }
+    eprintln!("packets counted by rules with each match: {met:?}");
+    if cases >= 120 {
+        assert!(met.len() == 13 && met.values().all(|packets| *packets > 20), "{met:?}");
+        assert!(world.counters().dropped(DropReason::RuleHotdrop) > 20);
     }
     world.shut_down();
 }

@@ -39,8 +39,8 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --fragments     -f                    later fragments; none where connections are tracked
     --match         -m tcp | udp | icmp   implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
-                    -m comment | dscp | ecn | iprange | length | mac | multiport
-                       | pkttype | tcpmss | tos | ttl
+                    -m addrtype | comment | dscp | ecn | iprange | length | mac
+                       | multiport | pkttype | tcpmss | tos | ttl
     --jump          -j ACCEPT | DROP      without it the rule only counts
   with tcp and udp:
 [!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
@@ -61,6 +61,9 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
 [!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
     --ctdir ORIGINAL | REPLY
+  with addrtype:
+[!] --src-type, --dst-type TYPE[,..]      of UNICAST LOCAL BROADCAST MULTICAST ANYCAST
+    --limit-iface-in, --limit-iface-out   at that interface; elsewhere all are UNICAST
   with comment:
     --comment TEXT                        at most 255 bytes
   with dscp:

@@ -4,6 +4,7 @@
 //! A new match is a file here with the table of its options and a function that reads one of them,
 //! a variant of [`ExtensionKey`], and a line in each function of this file.
 
+mod addrtype;
 mod comment;
 mod conntrack;
 mod dscp;
@@ -30,6 +31,7 @@ use crate::rule::{Match, MultiportEnd, Names, Negatable, Protocol};
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExtensionKey {
+    Addrtype(addrtype::Key),
     Comment,
     Conntrack(conntrack::Key),
     Dscp(dscp::Key),
@@ -75,6 +77,7 @@ impl<'a> Extension<'a> {
     /// The match of this name, without conditions, if Weir has it.
     pub(super) fn new(name: &str, word: Word<'a>) -> Option<Self> {
         let value = match name {
+            "addrtype" => Match::Addrtype(Default::default()),
             "comment" => Match::Comment(Default::default()),
             "conntrack" => Match::Conntrack(Default::default()),
             "dscp" => Match::Dscp(Default::default()),
@@ -99,6 +102,7 @@ impl<'a> Extension<'a> {
     /// The options it adds.
     pub(super) fn options(&self) -> &'static [Row] {
         match self.value {
+            Match::Addrtype(_) => &addrtype::OPTIONS,
             Match::Comment(_) => &comment::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Dscp(_) => &dscp::OPTIONS,
@@ -121,6 +125,7 @@ impl<'a> Extension<'a> {
     /// Options of which only one may stand, in the order in which iptables looks for them.
     fn exclusive(&self) -> &'static [(ExtensionKey, ExtensionKey)] {
         match self.value {
+            Match::Addrtype(_) => &addrtype::EXCLUSIVE,
             Match::Dscp(_) => &dscp::EXCLUSIVE,
             Match::Multiport(_) => &multiport::EXCLUSIVE,
             Match::Ttl(_) => &ttl::EXCLUSIVE,
@@ -159,6 +164,9 @@ impl<'a> Extension<'a> {
     ) -> Result<(), Refusal<'a>> {
         self.refuse_repetition(key, given.option)?;
         match (&mut self.value, key) {
+            (Match::Addrtype(addrtype), ExtensionKey::Addrtype(key)) => {
+                addrtype::read(addrtype, key, given)
+            }
             (Match::Comment(comment), ExtensionKey::Comment) => comment::read(comment, given),
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)
@@ -218,6 +226,11 @@ impl<'a> Extension<'a> {
     pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
         if self.seen.is_empty() {
             return self.without_options().map_err(|kind| Refusal::at(self.word, kind));
+        }
+        if matches!(self.value, Match::Addrtype(_)) {
+            // A limit alone asks for nothing.
+            let checked = self.value.validate().map_err(ParseErrorKind::Incomplete);
+            checked.map_err(|kind| Refusal::at(self.word, kind))?;
         }
         let seen = |key: &ExtensionKey| self.seen.contains(key);
         match self.exclusive().iter().find(|(one, other)| seen(one) && seen(other)) {

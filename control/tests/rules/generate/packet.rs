@@ -5,12 +5,25 @@ use std::num::NonZeroU8;
 
 use proptest::prelude::*;
 use weir_control::rule::{
-    AddressRange, CommentMatch, Dscp, DscpMatch, EcnMatch, IcmpMatch, IcmpType, IprangeMatch,
-    LengthMatch, MacAddress, MacMatch, Match, MultiportEnd, MultiportMatch, Negatable, PacketType,
-    PkttypeMatch, PortRange, Protocol, SizeRange, TcpMssMatch, Tos, TosMatch, TtlMatch,
+    AddressRange, AddressTypes, AddrtypeMatch, CommentMatch, Dscp, DscpMatch, EcnMatch, IcmpMatch,
+    IcmpType, IfaceLimit, IprangeMatch, LengthMatch, MacAddress, MacMatch, Match, MultiportEnd,
+    MultiportMatch, Negatable, PacketType, PkttypeMatch, PortRange, Protocol, SizeRange,
+    TcpMssMatch, Tos, TosMatch, TtlMatch,
 };
 
 use super::{negatable, port_range, sometimes};
+
+fn addrtype() -> impl Strategy<Value = Match> {
+    let types =
+        || (1_u16..0x1000).prop_map(|bits| AddressTypes::from_bits(bits).expect("twelve kinds"));
+    let limit = prop::option::of(prop_oneof![Just(IfaceLimit::In), Just(IfaceLimit::Out)]);
+    (sometimes(types()), sometimes(types()), limit)
+        .prop_map(|(source, destination, limit)| AddrtypeMatch { source, destination, limit })
+        .prop_filter("a type is needed", |asked| {
+            asked.source.is_some() || asked.destination.is_some()
+        })
+        .prop_map(Match::Addrtype)
+}
 
 fn comment() -> impl Strategy<Value = Match> {
     let text = prop_oneof![
@@ -126,6 +139,7 @@ pub(super) fn tcp_option() -> impl Strategy<Value = Option<Negatable<NonZeroU8>>
 /// Matches for packets of any protocol.
 pub(super) fn any_protocol() -> BoxedStrategy<Match> {
     prop_oneof![
+        addrtype(),
         comment(),
         dscp(),
         ecn(false),

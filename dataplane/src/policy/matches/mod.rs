@@ -2,6 +2,7 @@
 //!
 //! A new match is a file here with its test, a variant of [`MatchTest`], and a line in each of its functions.
 
+mod addrtype;
 mod connection;
 mod ecn;
 mod header;
@@ -15,8 +16,8 @@ pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
-    DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch, MacMatch, Match, MultiportMatch,
-    PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
+    AddrtypeMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch, MacMatch, Match,
+    MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
 };
 
 use connection::ConnectionTest;
@@ -27,6 +28,8 @@ use super::rule::Evaluation;
 /// A match of a rule.
 #[derive(Debug)]
 pub(super) enum MatchTest {
+    /// `-m addrtype`.
+    Addrtype(AddrtypeMatch),
     /// `-m comment`, which holds for every packet.
     Comment,
     /// `-m state`, `-m conntrack`.
@@ -61,6 +64,7 @@ impl MatchTest {
     /// Compiles a match; its name, if this engine cannot enforce it.
     pub(super) fn compile(asked: &Match) -> Result<Self, &'static str> {
         Ok(match asked {
+            Match::Addrtype(addrtype) => Self::Addrtype(*addrtype),
             Match::Comment(_) => Self::Comment,
             Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
@@ -84,6 +88,7 @@ impl MatchTest {
     /// Asks it of a packet.
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
         match self {
+            Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
             Self::Comment => Evaluation::Matches,
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
