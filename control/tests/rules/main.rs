@@ -8,3 +8,4 @@ mod oracle;
 mod parsing;
 mod properties;
 mod rulesets;
+mod vocabulary;

@@ -1,7 +1,6 @@
 //! Random matches that look at one packet alone, and a naive evaluator for them that reads the
 //! packet's bytes anew (`net/netfilter/xt_*.c`).
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use crate::chance::Chance;
@@ -160,32 +159,9 @@ impl Asked {
     pub(crate) fn words(&self) -> String {
         let mark = |not: bool| if not { " !" } else { "" };
         match self {
-            Self::Addrtype(source, destination, limit) => {
-                let mut words = " -m addrtype".to_owned();
-                for (option, types) in [("--src-type", source), ("--dst-type", destination)] {
-                    if let Some((not, types)) = types {
-                        let _ = write!(words, "{} {option} {types}", mark(*not));
-                    }
-                }
-                if let Some(limit) = limit {
-                    let _ = write!(words, " --limit-iface{limit}");
-                }
-                words
-            }
+            Self::Addrtype(..) | Self::Ecn(..) | Self::Iprange(..) => self.words_of_several(),
             Self::Comment => " -m comment --comment note".to_owned(),
             Self::Dscp(not, dscp) => format!(" -m dscp{} --dscp {dscp}", mark(*not)),
-            Self::Ecn(ece, cwr, ect) => {
-                let mut words = " -m ecn".to_owned();
-                for (option, set) in [("--ecn-tcp-ece", ece), ("--ecn-tcp-cwr", cwr)] {
-                    if let Some(set) = set {
-                        let _ = write!(words, "{} {option}", mark(!set));
-                    }
-                }
-                if let Some((not, ect)) = ect {
-                    let _ = write!(words, "{} --ecn-ip-ect {ect}", mark(*not));
-                }
-                words
-            }
             Self::Icmp(not, icmp_type, first, last) => {
                 let codes = if (*first, *last) == (0, 255) {
                     String::new()
@@ -193,15 +169,6 @@ impl Asked {
                     format!("/{first}:{last}")
                 };
                 format!(" -m icmp{} --icmp-type {icmp_type}{codes}", mark(*not))
-            }
-            Self::Iprange(source, destination) => {
-                let mut words = " -m iprange".to_owned();
-                for (option, range) in [("--src-range", source), ("--dst-range", destination)] {
-                    if let Some((not, first, last)) = range {
-                        let _ = write!(words, "{} {option} {first}-{last}", mark(*not));
-                    }
-                }
-                words
             }
             Self::Length(not, first, last) => {
                 format!(" -m length{} --length {first}:{last}", mark(*not))
@@ -232,6 +199,39 @@ impl Asked {
         }
     }
 
+    /// Of those that have several options.
+    fn words_of_several(&self) -> String {
+        let (name, options): (_, Vec<(bool, String)>) = match self {
+            Self::Addrtype(source, destination, limit) => {
+                let types = [("--src-type", source), ("--dst-type", destination)];
+                let types = types.into_iter().filter_map(|(option, types)| {
+                    types.map(|(not, types)| (not, format!("{option} {types}")))
+                });
+                let limit = limit.map(|limit| (false, format!("--limit-iface{limit}")));
+                ("addrtype", types.chain(limit).collect())
+            }
+            Self::Ecn(ece, cwr, ect) => {
+                let flags = [("--ecn-tcp-ece", ece), ("--ecn-tcp-cwr", cwr)];
+                let flags = flags
+                    .into_iter()
+                    .filter_map(|(option, set)| set.map(|set| (!set, option.to_owned())));
+                let ect = ect.map(|(not, ect)| (not, format!("--ecn-ip-ect {ect}")));
+                ("ecn", flags.chain(ect).collect())
+            }
+            Self::Iprange(source, destination) => {
+                let ranges = [("--src-range", source), ("--dst-range", destination)];
+                let ranges = ranges.into_iter().filter_map(|(option, range)| {
+                    range.map(|(not, first, last)| (not, format!("{option} {first}-{last}")))
+                });
+                ("iprange", ranges.collect())
+            }
+            _ => return String::new(),
+        };
+        options.into_iter().fold(format!(" -m {name}"), |words, (not, option)| {
+            format!("{words}{} {option}", if not { " !" } else { "" })
+        })
+    }
+
     /// What it says about an IPv4 packet in a frame from `mac` that goes from one interface to another.
     pub(crate) fn evaluate(&self, ip: &[u8], mac: [u8; 6], ways: [&str; 2]) -> Outcome {
         let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
@@ -260,12 +260,8 @@ impl Asked {
                     || header.len() >= 20 && flag(6, ece) && flag(7, cwr);
                 of_ip && of_tcp
             }
-            Self::Icmp(..) | Self::Multiport(..) if later => return Outcome::Differs,
-            Self::Icmp(..) if header.len() < 8 => return Outcome::Hotdrop,
-            Self::Icmp(not, icmp_type, first, last) => {
-                let meant = *icmp_type == 255
-                    || *icmp_type == header[0] && *first <= header[1] && header[1] <= *last;
-                meant != *not
+            Self::Icmp(..) | Self::Multiport(..) | Self::TcpMss(..) => {
+                return self.of_transport(header, later);
             }
             Self::Iprange(source, destination) => {
                 [(source, 12), (destination, 16)].into_iter().all(|(range, at)| {
@@ -278,22 +274,7 @@ impl Asked {
                 (usize::from(*first)..=usize::from(*last)).contains(&ip.len()) != *not
             }
             Self::Mac(not, wanted) => (mac == *wanted) != *not,
-            Self::Multiport(..) if header.len() < 4 => return Outcome::Hotdrop,
-            Self::Multiport(not, source, destination, ports) => {
-                let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-                let meets = |(first, last): &(u16, u16)| {
-                    let within = |port: u16| *first <= port && port <= *last;
-                    *source && within(port(0)) || *destination && within(port(2))
-                };
-                ports.iter().any(meets) != *not
-            }
             Self::Pkttype(not, kind) => (*kind == "unicast") != *not,
-            Self::TcpMss(not, first, last) => {
-                let Some(options) = options(header) else { return Outcome::Hotdrop };
-                let mss = find(options, |option| option.len() >= 4 && option[..2] == [2, 4]);
-                let mss = mss.map(|option| u16::from_be_bytes([option[2], option[3]]));
-                mss.is_some_and(|mss| *first <= mss && mss <= *last) != *not
-            }
             Self::Tos(not, value, mask) => (ip[1] & mask == *value) != *not,
             Self::Ttl(not, how, ttl) => {
                 let left = ip[8] - 1;
@@ -304,6 +285,38 @@ impl Asked {
                 };
                 is != *not
             }
+        };
+        if holds { Outcome::Matches } else { Outcome::Differs }
+    }
+}
+
+impl Asked {
+    /// Of those that read a transport header and drop what they cannot read.
+    fn of_transport(&self, header: &[u8], later: bool) -> Outcome {
+        let holds = match self {
+            Self::Icmp(..) | Self::Multiport(..) if later => return Outcome::Differs,
+            Self::Icmp(..) if header.len() < 8 => return Outcome::Hotdrop,
+            Self::Icmp(not, icmp_type, first, last) => {
+                let meant = *icmp_type == 255
+                    || *icmp_type == header[0] && *first <= header[1] && header[1] <= *last;
+                meant != *not
+            }
+            Self::Multiport(..) if header.len() < 4 => return Outcome::Hotdrop,
+            Self::Multiport(not, source, destination, ports) => {
+                let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+                let meets = |(first, last): &(u16, u16)| {
+                    let within = |port: u16| *first <= port && port <= *last;
+                    *source && within(port(0)) || *destination && within(port(2))
+                };
+                ports.iter().any(meets) != *not
+            }
+            Self::TcpMss(not, first, last) => {
+                let Some(options) = options(header) else { return Outcome::Hotdrop };
+                let mss = find(options, |option| option.len() >= 4 && option[..2] == [2, 4]);
+                let mss = mss.map(|option| u16::from_be_bytes([option[2], option[3]]));
+                mss.is_some_and(|mss| *first <= mss && mss <= *last) != *not
+            }
+            _ => return Outcome::Differs,
         };
         if holds { Outcome::Matches } else { Outcome::Differs }
     }
