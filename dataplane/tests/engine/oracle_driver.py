@@ -5,6 +5,8 @@ and neighbours of world.rs.
 
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
+  judged N:HEX..   each written to device N, and whatever comes out thrown away -> "ok"
+  ip WORDS..       the ip command -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each of its rules
 """
 
@@ -100,6 +102,15 @@ def main():
                     sys.exit(f"{asked}: strange packets came out: {out}")
                 ways.append(str(out[0][0]) if out else "-")
             answer = " ".join(ways)
+        elif word == "judged":
+            for asked in rest:
+                number, packet = asked.split(":")
+                os.write(tuns[int(number)], bytes.fromhex(packet))
+            arrived(tuns)
+            answer = "ok"
+        elif word == "ip":
+            run("ip", *rest)
+            answer = "ok"
         else:
             text = run("iptables-legacy-save", "-c", "-t", "filter")
             policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)
