@@ -3,8 +3,8 @@
 //! Only the first fragment has ports, and a checksum covers all of them. Netfilter therefore puts datagrams together
 //! before it tracks them (`nf_defrag_ipv4`, before everything else on the way in), lets the rules see the whole, and
 //! cuts it up again on the way out along the old seams. Here the frames are kept as they came: the whole exists only
-//! for as long as connection tracking and the rules look at it, and if these accept it the fragments leave as they were,
-//! but with one time to live and one type of service, in the order of their offsets.
+//! for as long as connection tracking and the rules look at it, and if these accept it the fragments leave as they
+//! were, but with one time to live and one type of service, in the order of their offsets.
 //!
 //! ```text
 //!   fragment ──► held by (source, destination, protocol, identification)

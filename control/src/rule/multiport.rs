@@ -27,7 +27,7 @@ pub struct MultiportMatch {
     /// Which ports are looked at.
     pub end: MultiportEnd,
     /// The ports of which one must be met, as written; never empty, at most [`Self::SLOTS_MAX`]
-    /// [slots](Self::slots).
+    /// slots.
     pub ports: Negatable<Vec<PortRange>>,
 }
 

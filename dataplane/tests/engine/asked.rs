@@ -91,6 +91,11 @@ impl Asked {
                 let ports = ports.map(|(_, first, last)| (first, last)).collect();
                 return Self::Multiport(not, end != 1, end != 0, ports);
             }
+            6 if of_protocol && chance.percent(30) => {
+                let mut flag = || chance.percent(60).then(|| chance.percent(50));
+                let (ece, cwr) = (flag(), flag());
+                return Self::Ecn(ece, cwr.or(ece.is_none().then_some(not)), None);
+            }
             6 if of_protocol => {
                 let (not, first, last) = range(chance, &MSS);
                 return Self::TcpMss(not, first, last);

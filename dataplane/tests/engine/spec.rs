@@ -248,7 +248,7 @@ pub(crate) fn tcp_options(chance: &mut Chance, segment: &mut Vec<u8>) {
             4 => options.extend([3, 3, 7]),
             5 => options.extend([4, 2]),
             6 => options.extend([8, 10, 0, 0, 2, 4, 0, 0, 5, 0]),
-            7 => options.extend([chance.one_of(&OPTIONS), chance.byte() & 7]),
+            7 => options.extend([chance.one_of(&OPTIONS), chance.one_of(&[0, 0, 1, 2, 3, 5])]),
             8 => options.push(0),
             _ => options.push(1),
         }

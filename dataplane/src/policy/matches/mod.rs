@@ -1,6 +1,8 @@
-//! The matches of a rule, compiled: what `-m` says, ready to be asked of a packet. One file a match.
+//! The matches of a rule, compiled: what `-m` says, ready to be asked of a packet. One file a match, but for those
+//! that compare one field, which are in `header.rs`.
 //!
-//! A new match is a file here with its test, a variant of [`MatchTest`], and a line in each of its functions.
+//! A new match is a file here with its test, a variant of [`MatchTest`], and a line in each of its functions. What the
+//! rules say is evaluated as it is where there is nothing to prepare.
 
 mod addrtype;
 mod connection;
