@@ -83,7 +83,8 @@ pub fn run(
         stage::route(batch, emitter.forwarding);
         let Decisions { policy, worker, .. } = decisions;
         let Decisions { conntrack, log, .. } = &mut decisions;
-        stage::decide(batch, policy, worker, conntrack, emitter.reassembly, log);
+        let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
+        stage::decide(batch, (policy, worker), forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);
         if decisions.tracks {
             stage::close(batch, decisions.conntrack, emitter.reassembly);

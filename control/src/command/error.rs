@@ -3,6 +3,7 @@
 use crate::rule::{InterfaceError, InvalidRule, Ipv4NetError, PortRangeError};
 
 use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
+use super::value_error::ValueError;
 use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
 
 /// What `iptables -V` prints, and what begins most error messages: the release whose language
@@ -159,9 +160,19 @@ pub enum ParseErrorKind {
     #[error("{name}: Too many components for option \"--{option}\" (max: 2)")]
     OptionComponents { name: &'static str, option: &'static str },
     #[error(
-        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-4294967295)."
+        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-{most})."
     )]
-    OptionNumber { name: &'static str, option: &'static str, near: String, least: u32 },
+    OptionNumber { name: &'static str, option: &'static str, near: String, least: u32, most: u32 },
+    #[error("{name}: bad value for option \"--{option}\", or out of range (0-{most}).")]
+    OptionValue { name: &'static str, option: &'static str, most: u8 },
+    #[error("{name}: option \"--{option}\" must be specified")]
+    OptionMissing { name: &'static str, option: &'static str },
+    #[error("{name}: option \"--{option}\" cannot be used together with \"--{other}\".")]
+    OptionConflict { name: &'static str, option: &'static str, other: &'static str },
+    #[error("{0}")]
+    OptionsMissing(&'static str),
+    #[error(transparent)]
+    Value(#[from] ValueError),
     #[error("{name}: Argument to \"--{option}\" has unexpected characters near \"{near}\".")]
     OptionCharacters { name: &'static str, option: &'static str, near: String },
     #[error(
@@ -330,6 +341,7 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConntrackMissing) => {
                 "say what to look at: `-m conntrack --ctstate NEW,ESTABLISHED'"
             }
+            Self::Value(error) => error.remedy()?,
             Self::TcpFlag { .. } => {
                 "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas"
             }
@@ -345,6 +357,9 @@ fn of_match(option: &str) -> Option<&'static str> {
     match option {
         "--sport" | "--dport" | "--source-port" | "--destination-port" => {
             Some("ports belong to a protocol: write `-p tcp' or `-p udp' before it")
+        }
+        "--sports" | "--dports" | "--ports" => {
+            Some("lists of ports belong to a match: write `-m multiport' before it")
         }
         "--state" => Some("states belong to a match: write `-m state' before it"),
         "--ctstate" | "--ctstatus" => {

@@ -60,6 +60,7 @@ pub(super) enum Condition {
     OutInterface,
     LineNumbers,
     Counters,
+    Fragment,
 }
 
 impl Verb {
@@ -114,6 +115,7 @@ impl Condition {
             Self::OutInterface => 'o',
             Self::LineNumbers => '0',
             Self::Counters => 'c',
+            Self::Fragment => 'f',
         }
     }
 
@@ -159,7 +161,7 @@ pub(super) const SHORT: [ShortOption<Key>; 35] = [
     short('n', Value::None, Key::Condition(Condition::Numeric)),
     short('x', Value::None, Key::Condition(Condition::Exact)),
     short('g', Value::Required, Key::Goto),
-    short('f', Value::None, Key::NotEnforced("-f (fragments)")),
+    short('f', Value::None, Key::Condition(Condition::Fragment)),
     short('c', Value::Required, Key::Condition(Condition::Counters)),
     short('m', Value::Required, Key::Match),
     short('t', Value::Required, Key::Table),
@@ -203,7 +205,7 @@ pub(super) const LONG: [LongOption<Key>; 37] = [
     long("wait", Value::Optional, Key::Wait),
     long("wait-interval", Value::Optional, Key::WaitInterval),
     long("exact", Value::None, Key::Condition(Condition::Exact)),
-    long("fragments", Value::None, Key::NotEnforced("-f (fragments)")),
+    long("fragments", Value::None, Key::Condition(Condition::Fragment)),
     long("version", Value::None, Key::Version),
     long("help", Value::Optional, Key::Help),
     long("line-numbers", Value::None, Key::Condition(Condition::LineNumbers)),

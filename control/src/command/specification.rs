@@ -82,6 +82,7 @@ impl<'a> Specification<'a> {
         let name = match protocol {
             Protocol::TCP => "tcp",
             Protocol::UDP => "udp",
+            Protocol::ICMP => "icmp",
             other => {
                 let Some(name) = known::implied_match(other.0, &word.text[2..]) else {
                     return Err(unknown);
@@ -131,6 +132,7 @@ impl<'a> Specification<'a> {
             Condition::Destination => self.destinations = Some(Negatable { value: word, negated }),
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
+            Condition::Fragment => self.rule.fragment = Some(!negated),
             Condition::Jump => match parse_target(word)? {
                 Some(target) => {
                     self.target = Some(target);
@@ -177,7 +179,7 @@ impl<'a> Specification<'a> {
         getopt: &mut Getopt<'a>,
     ) -> Result<(), Refusal<'a>> {
         match self.extensions.get_mut(instance) {
-            Some(extension) => extension.read(key, given, getopt),
+            Some(extension) => extension.read(key, given, self.rule.protocol, getopt),
             None => Ok(()),
         }
     }
@@ -234,8 +236,7 @@ impl<'a> Specification<'a> {
             return Ok(());
         };
         let wrong = self.extensions.iter().find(|extension| {
-            let required = extension.value.required_protocol().map(Negatable::is);
-            required.is_some() && required != self.rule.protocol
+            extension.value.extension().check_protocol(self.rule.protocol).is_err()
         });
         let word = match error {
             InvalidRule::ResetNeedsTcp => self.target.as_ref().map(|target| target.word),

@@ -290,6 +290,8 @@ pub(super) enum Opaque<'a> {
     /// Addresses under a mask with gaps.
     Source(Negatable<Ipv4Net>),
     Destination(Negatable<Ipv4Net>),
+    /// `-f`
+    Fragment(bool),
 }
 
 impl<'a> Space<'a> {
@@ -308,6 +310,7 @@ impl<'a> Space<'a> {
                 None => opaque.push(Opaque::Destination(net)),
             }
         }
+        opaque.extend(rule.fragment.map(Opaque::Fragment));
         region.protocols = Protocols::of(rule.protocol);
         region.ingress = interfaces.set(rule.in_interface.as_ref());
         region.egress = interfaces.set(rule.out_interface.as_ref());
@@ -353,11 +356,13 @@ fn ports(range: Negatable<PortRange>) -> Intervals {
 /// Whether [`narrow`] says all that the match says.
 fn is_box(extension: &Match) -> bool {
     match extension {
-        Match::Tcp(_) | Match::Udp(_) | Match::State(_) => true,
+        Match::Tcp(tcp) => tcp.option.is_none(),
+        Match::Udp(_) | Match::State(_) | Match::Comment(_) => true,
         Match::Conntrack(asked) => {
             let states = asked.states;
             *asked == crate::rule::ConntrackMatch { states, ..Default::default() }
         }
+        _ => false,
     }
 }
 
@@ -379,6 +384,7 @@ fn narrow(region: &mut Region, extension: &Match) {
         Match::Conntrack(asked) => {
             region.states &= asked.states.map_or(STATES, states);
         }
+        _ => {}
     }
 }
 

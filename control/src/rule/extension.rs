@@ -17,6 +17,17 @@ pub(crate) trait Extension {
         None
     }
 
+    /// Checks that it can be asked of packets of the protocol that the rule selects with `-p`.
+    fn check_protocol(&self, selected: Option<Negatable<Protocol>>) -> Result<(), InvalidRule> {
+        match self.required_protocol() {
+            Some(required) if selected != Some(Negatable::is(required)) => {
+                let protocol = Names::builtin_protocol_name(required).unwrap_or_default();
+                Err(InvalidRule::MatchNeedsProtocol { name: self.name(), protocol })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks what its type cannot express.
     fn validate(&self) -> Result<(), InvalidRule> {
         Ok(())
@@ -99,6 +110,13 @@ pub(crate) struct ListedLine<'a> {
     /// `-n`: digits instead of names.
     pub(crate) numeric: bool,
     pub(crate) names: &'a Names,
+    /// `-p` of the rule.
+    pub(crate) protocol: Option<Negatable<Protocol>>,
+}
+
+/// `!` where something is negated.
+pub(crate) fn negation(negated: bool) -> &'static str {
+    if negated { "!" } else { "" }
 }
 
 impl ListedLine<'_> {
@@ -107,18 +125,21 @@ impl ListedLine<'_> {
         let _ = self.text.write_fmt(arguments);
     }
 
+    /// A port's number, or the service it has in `transport`.
+    pub(crate) fn port(&self, port: u16, transport: &str) -> String {
+        let name = self.names.service(port, transport).filter(|_| !self.numeric);
+        name.map_or_else(|| port.to_string(), str::to_owned)
+    }
+
     /// ` LABEL:PORT` or ` LABELs:FIRST:LAST`; nothing where every port will do. `transport` names the
     /// protocol whose services are looked up.
     pub(crate) fn ports(&mut self, label: &str, ports: &Negatable<PortRange>, transport: &str) {
         if *ports == Negatable::default() {
             return;
         }
-        let named = |port: u16| {
-            let name = self.names.service(port, transport).filter(|_| !self.numeric);
-            name.map_or_else(|| port.to_string(), str::to_owned)
-        };
-        let (not, range) = (if ports.negated { "!" } else { "" }, ports.value);
-        let (first, last) = (named(range.first()), named(range.last()));
+        let (not, range) = (negation(ports.negated), ports.value);
+        let (first, last) =
+            (self.port(range.first(), transport), self.port(range.last(), transport));
         match range.first() == range.last() {
             true => self.push(format_args!(" {label}:{not}{first}")),
             false => self.push(format_args!(" {label}s:{not}{first}:{last}")),

@@ -6,36 +6,64 @@
 //! are equal exactly when `iptables -C` would call them equal.
 
 mod address;
+mod addrtype;
+mod comment;
 mod conntrack;
 mod ctset;
+mod dscp;
+mod ecn;
 mod extension;
+mod icmp;
 mod interface;
+mod iprange;
+mod length;
 mod log;
+mod mac;
+mod multiport;
 mod names;
+mod pkttype;
 mod protocol;
+mod range;
 mod reject;
 mod save;
 mod target;
+mod tcpmss;
+mod tos;
 mod transport;
+mod ttl;
 
 pub use address::{Ipv4Net, Ipv4NetError};
-pub(crate) use address::{number_prefix, parse_host_and_mask, parse_number};
+pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse_number};
+pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
+pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
     StateMatch, TupleTest,
 };
 pub use ctset::{CtBitsError, CtStates, CtStatuses};
-pub(crate) use extension::{Extension, ListedLine, SavedWords};
+pub use dscp::{Dscp, DscpError, DscpMatch};
+pub use ecn::EcnMatch;
+pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
+pub use icmp::{IcmpMatch, IcmpType};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
+pub use iprange::{AddressRange, IprangeMatch};
+pub use length::LengthMatch;
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
     LogPrefixError, LogTarget,
 };
+pub use mac::{MacAddress, MacAddressError, MacMatch};
+pub use multiport::{MultiportEnd, MultiportMatch};
 pub use names::Names;
+pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
+pub use range::{SizeRange, SizeRangeError};
 pub use reject::RejectWith;
 pub(crate) use target::TargetExtension;
+pub use tcpmss::TcpMssMatch;
+pub use tos::{Tos, TosMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
+pub use ttl::TtlMatch;
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +117,11 @@ pub struct Rule {
     /// `-o`: the interface the packet will leave by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_interface: Option<Negatable<InterfacePattern>>,
+    /// `-f`: true wants later fragments, which begin behind the start of their datagram; `! -f` is
+    /// false and wants everything else. Where connections are tracked, rules see whole datagrams,
+    /// and none is a fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<bool>,
     /// Extension matches in the order written, at most [`MATCHES_MAX`]; evaluated from left to
     /// right, stopping at the first that is false.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -103,24 +136,63 @@ pub struct Rule {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Match {
-    /// `-m tcp`
-    Tcp(TcpMatch),
-    /// `-m udp`
-    Udp(UdpMatch),
-    /// `-m state`
-    State(StateMatch),
+    /// `-m addrtype`
+    Addrtype(AddrtypeMatch),
+    /// `-m comment`
+    Comment(CommentMatch),
     /// `-m conntrack`
     Conntrack(ConntrackMatch),
+    /// `-m dscp`
+    Dscp(DscpMatch),
+    /// `-m ecn`
+    Ecn(EcnMatch),
+    /// `-m icmp`
+    Icmp(IcmpMatch),
+    /// `-m iprange`
+    Iprange(IprangeMatch),
+    /// `-m length`
+    Length(LengthMatch),
+    /// `-m mac`
+    Mac(MacMatch),
+    /// `-m multiport`
+    Multiport(MultiportMatch),
+    /// `-m pkttype`
+    Pkttype(PkttypeMatch),
+    /// `-m state`
+    State(StateMatch),
+    /// `-m tcp`
+    Tcp(TcpMatch),
+    /// `-m tcpmss`
+    TcpMss(TcpMssMatch),
+    /// `-m tos`
+    Tos(TosMatch),
+    /// `-m ttl`
+    Ttl(TtlMatch),
+    /// `-m udp`
+    Udp(UdpMatch),
 }
 
 impl Match {
     /// What all matches have in common.
     pub(crate) fn extension(&self) -> &dyn Extension {
         match self {
-            Self::Tcp(tcp) => tcp,
-            Self::Udp(udp) => udp,
-            Self::State(state) => state,
+            Self::Addrtype(addrtype) => addrtype,
+            Self::Comment(comment) => comment,
             Self::Conntrack(conntrack) => conntrack,
+            Self::Dscp(dscp) => dscp,
+            Self::Ecn(ecn) => ecn,
+            Self::Icmp(icmp) => icmp,
+            Self::Iprange(iprange) => iprange,
+            Self::Length(length) => length,
+            Self::Mac(mac) => mac,
+            Self::Multiport(multiport) => multiport,
+            Self::Pkttype(pkttype) => pkttype,
+            Self::State(state) => state,
+            Self::Tcp(tcp) => tcp,
+            Self::TcpMss(tcpmss) => tcpmss,
+            Self::Tos(tos) => tos,
+            Self::Ttl(ttl) => ttl,
+            Self::Udp(udp) => udp,
         }
     }
 
@@ -205,11 +277,13 @@ impl Target {
 pub enum InvalidRule {
     /// A match of one protocol in a rule that does not select that protocol.
     #[error(
-        "match `{name}' reads {name} headers, so the rule needs `-p {name}' (without `!') before it"
+        "match `{name}' reads {protocol} headers, so the rule needs `-p {protocol}' (without `!') before it"
     )]
     MatchNeedsProtocol {
-        /// The match, whose name is also its protocol's.
+        /// The match.
         name: &'static str,
+        /// The protocol's name.
+        protocol: &'static str,
     },
     /// More than [`MATCHES_MAX`] matches.
     #[error("{count} matches in one rule; at most {MATCHES_MAX} are allowed: split the rule")]
@@ -223,6 +297,30 @@ pub enum InvalidRule {
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
+    /// `-m addrtype` without a type.
+    #[error("addrtype: you must specify --src-type or --dst-type")]
+    AddrtypeMissing,
+    /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
+    #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
+    CommentTooLong,
+    /// `-m ecn` alone.
+    #[error("ECN match: some option required")]
+    EcnMissing,
+    /// `--ecn-ip-ect 4`, which no command line can say.
+    #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
+    EcnCodepoint,
+    /// `-m iprange` alone.
+    #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
+    IprangeMissing,
+    /// `-m multiport` alone.
+    #[error("no ports specified")]
+    MultiportMissing,
+    /// More ports than fit, which no command line can say.
+    #[error("too many ports specified")]
+    MultiportTooMany,
+    /// `-m multiport` in a rule about other protocols.
+    #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
+    MultiportNeedsProtocol,
     /// `-m state` alone.
     #[error("state: option \"--state\" must be specified")]
     StateMissing,
@@ -258,10 +356,7 @@ impl Rule {
         }
         for extension in &self.matches {
             extension.validate()?;
-            let Some(required) = extension.required_protocol() else { continue };
-            if self.protocol != Some(Negatable::is(required)) {
-                return Err(InvalidRule::MatchNeedsProtocol { name: extension.name() });
-            }
+            extension.extension().check_protocol(self.protocol)?;
         }
         let target = self.target.as_ref().and_then(Target::extension);
         target.map_or(Ok(()), |target| target.validate(self))

@@ -15,8 +15,7 @@ impl Rule {
         words
     }
 
-    /// The conditions only; with [`Rule::target_arguments`], for output that has counters between
-    /// the two.
+    /// The conditions only, as arguments of a program.
     pub fn condition_arguments(&self, names: &Names) -> Vec<String> {
         self.saved_conditions(SavedWords::default(), names).words()
     }
@@ -44,6 +43,9 @@ impl Rule {
                 negated,
             }),
         );
+        if let Some(later) = self.fragment {
+            words.flag("-f", !later);
+        }
         for extension in &self.matches {
             words.word("-m");
             words.word(extension.name());

@@ -15,10 +15,10 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, InvalidRule, Match, Names, Rule};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{generate, oracle};
+use crate::{generate, oracle, vocabulary};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 111] = [
+const VOCABULARY: [&str; 111] = [
     "-A",
     "FORWARD",
     "-I",
@@ -132,6 +132,11 @@ pub(crate) const VOCABULARY: [&str; 111] = [
     "a prefix of more than 29 bytes in all",
 ];
 
+/// The same, of matches that look at one packet alone too.
+pub(crate) fn vocabulary() -> Vec<&'static str> {
+    [&VOCABULARY[..], &vocabulary::PACKET].concat()
+}
+
 /// Weir, without a daemon: what a command line does to a rule set.
 struct Weir {
     ruleset: Ruleset,
@@ -199,7 +204,7 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::UdpPort { .. }
             | ParseErrorKind::PortRange(_)
             | ParseErrorKind::PortRangeNegative { .. }
-            // The same with seconds, and with a protocol that no connection has.
+            // The same with seconds and sizes, and with a protocol that no connection has.
             | ParseErrorKind::OptionNumber { least: 1.., .. }
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection
@@ -417,7 +422,7 @@ fn wrong_line(runner: &mut TestRunner, names: &Names) -> Vec<String> {
     };
     for _ in 0..draw(runner, &(1_u8..4)) {
         let at = draw(runner, &(0..=line.len()));
-        let extra = draw(runner, &proptest::sample::select(VOCABULARY.to_vec())).to_owned();
+        let extra = draw(runner, &proptest::sample::select(vocabulary())).to_owned();
         match draw(runner, &(0_u8..4)) {
             0 => line.insert(at, extra),
             1 if at < line.len() => line[at] = extra,

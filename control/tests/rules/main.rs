@@ -10,3 +10,4 @@ mod oracle;
 mod parsing;
 mod properties;
 mod rulesets;
+mod vocabulary;

@@ -156,6 +156,7 @@ fn a_full_rule_set_refuses_one_more_and_fits_in_a_reply() {
             source_ports: ports,
             destination_ports: ports,
             flags,
+            ..TcpMatch::default()
         })],
         target: Some(Target::Log(LogTarget {
             level: LogLevel::default(),

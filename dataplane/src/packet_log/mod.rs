@@ -167,12 +167,14 @@ mod tests {
     fn what_is_too_much_is_counted_and_nothing_waits() {
         let (mut log, records) = PacketLog::new();
         let headers = Headers::default();
+        let forwarding = crate::route::Forwarding::builder().build();
         let candidate = Candidate {
             headers: &headers,
             ingress: PortIndex(0),
             egress: PortIndex(1),
             packet: &[0x45; 28],
             link: &[1; HEADER_BYTES],
+            forwarding: &forwarding,
             connection: Connection::UNTRACKED,
         };
         let spec = LogSpec::new(&LogTarget::default());

@@ -25,6 +25,7 @@ use crate::batch::Headers;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
 use crate::respond::Reject;
+use crate::route::Forwarding;
 use crate::verdict::DropReason;
 
 /// All chains, ready to run.
@@ -73,8 +74,23 @@ pub struct Candidate<'a> {
     pub packet: &'a [u8],
     /// Its Ethernet header.
     pub link: &'a [u8],
+    /// Addresses and routes of the machine.
+    pub forwarding: &'a Forwarding,
     /// The flow it belongs to.
     pub connection: Connection<'a>,
+}
+
+impl<'a> Candidate<'a> {
+    /// The second byte of its IPv4 header: type of service (RFC 791), or DSCP and ECN (RFC 3168).
+    fn tos(&self) -> u8 {
+        self.packet.get(1).copied().unwrap_or_default()
+    }
+
+    /// Its bytes behind the IPv4 header.
+    fn transport_header(&self) -> &'a [u8] {
+        let header_len = self.headers.l4.saturating_sub(self.headers.l3);
+        self.packet.get(usize::from(header_len)..).unwrap_or_default()
+    }
 }
 
 impl Policy {

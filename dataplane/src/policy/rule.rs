@@ -12,6 +12,7 @@ use weir_control::rule::{Ipv4Net, Negatable};
 use super::counters::RuleCounters;
 use super::matches::MatchTest;
 use super::{Candidate, Decision};
+use crate::batch::Piece;
 
 /// What a rule does with a packet for which its tests hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub(super) struct CompiledRule {
     /// Protocol number; 0 holds for every protocol.
     pub(super) protocol: u8,
     pub(super) protocol_negated: bool,
+    /// Whether only later fragments will do, or all but them.
+    pub(super) fragment: Option<bool>,
     /// `-m`, from left to right.
     pub(super) tests: Box<[MatchTest]>,
     pub(super) action: Action,
@@ -97,7 +100,10 @@ impl CompiledRule {
             && self.destination.holds(headers.destination.into())
             && self.ingress_mask & ingress.bit() != 0
             && self.egress_mask & egress.bit() != 0
-            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated);
+            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
+            && self
+                .fragment
+                .is_none_or(|wanted| wanted == matches!(headers.piece, Piece::Later(_)));
         if !holds {
             return Evaluation::Differs;
         }
@@ -114,13 +120,19 @@ impl CompiledRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Headers, Piece};
+    use crate::batch::Headers;
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
     fn tcp() -> TransportTest {
         let flags = FlagsTest { mask: 0x17, set: 0x02, negated: false };
-        TransportTest { source: Ports::ANY, destination: Ports::ANY, flags, tcp: true }
+        TransportTest {
+            source: Ports::ANY,
+            destination: Ports::ANY,
+            flags,
+            option: None,
+            tcp: true,
+        }
     }
 
     fn udp() -> TransportTest {
@@ -136,6 +148,7 @@ mod tests {
             egress_mask: u32::MAX,
             protocol: 0,
             protocol_negated: false,
+            fragment: None,
             tests: transports.iter().copied().map(MatchTest::Transport).collect(),
             action: Action::Continue,
             counters: RuleCounters::new(1),
@@ -149,6 +162,7 @@ mod tests {
             egress: PortIndex(31),
             packet: &[],
             link: &[],
+            forwarding: &crate::route::Forwarding::builder().build(),
             connection: crate::policy::Connection::UNTRACKED,
         })
     }
@@ -158,6 +172,19 @@ mod tests {
         for piece in [Piece::Whole, Piece::First, Piece::Later(1)] {
             let headers = Headers { piece, ..Headers::default() };
             assert_eq!(evaluate(&rule(&[]), &headers), Evaluation::Matches);
+        }
+    }
+
+    #[test]
+    fn a_rule_about_fragments_is_about_the_later_ones() {
+        for (piece, later) in
+            [(Piece::Whole, false), (Piece::First, false), (Piece::Later(1), true)]
+        {
+            let headers = Headers { piece, ..Headers::default() };
+            for wanted in [false, true] {
+                let rule = CompiledRule { fragment: Some(wanted), ..rule(&[]) };
+                assert_eq!(evaluate(&rule, &headers), (later == wanted).into());
+            }
         }
     }
 

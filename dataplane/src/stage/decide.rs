@@ -6,13 +6,14 @@ use crate::packet_log::PacketLog;
 use crate::policy::{Candidate, Connection, Decision, Policy};
 use crate::reassembly::Reassembly;
 use crate::respond::Answer;
+use crate::route::Forwarding;
 use crate::verdict::{DropReason, Verdict};
 
 /// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    policy: &Policy,
-    worker: usize,
+    (policy, worker): (&Policy, usize),
+    forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
     log: &mut PacketLog,
@@ -30,6 +31,7 @@ pub fn decide(
                 Some(datagram) => reassembly.whole(datagram, bytes).packet(),
             },
             link,
+            forwarding,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
         };
         match policy.decide(worker, &candidate, log) {

@@ -84,7 +84,7 @@ fn a_line_says_what_the_kernels_says() {
         "--log-uid",
         "--log-macdecode",
     ];
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = World::new(Sizes::ONE);
     let (log, records) = PacketLog::new();
     world.engine(0).set_log(log);

@@ -7,7 +7,7 @@
 //! | file | what it tells |
 //! |---|---|
 //! | `world` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
-//! | `words` `spec` | iptables words to rules; a naive evaluator beside them |
+//! | `words` `spec` `asked` | iptables words to rules; a naive evaluator beside them |
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
@@ -23,6 +23,7 @@
 //! | `threads` | workers as they run |
 //! | `capture` | pcap files in and out |
 
+mod asked;
 mod capture;
 mod chains;
 mod chance;

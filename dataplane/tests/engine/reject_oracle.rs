@@ -201,7 +201,7 @@ fn every_rejected_packet_is_answered_as_the_kernel_does() {
     }
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
     let cases = number("WEIR_ORACLE_CASES", 60);
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = world(Sizes::ONE);
     let mut answered = 0;
     for case in seed..seed + cases {
@@ -225,7 +225,7 @@ fn resets_follow_the_flags_and_lengths() {
         eprintln!("SKIPPED: {reason}");
         return;
     }
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = world(Sizes::ONE);
     let (from, to) = ((ALICE, 40_000), (BOB, 80));
     let mut packets = Vec::new();
@@ -263,7 +263,7 @@ fn tracking_changes_no_answer() {
     }
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
     let cases = number("WEIR_ORACLE_CASES", 60) / 3;
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = world(Sizes { always_track: true, flows: 8192, ..Sizes::ONE });
     for case in seed..seed + cases {
         let _seed = Seed(case);
@@ -327,7 +327,7 @@ fn a_datagram_in_pieces_is_answered_as_the_whole() {
     }
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
     let cases = number("WEIR_ORACLE_CASES", 60) / 3;
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = world(Sizes { always_track: true, flows: 8192, ..Sizes::ONE });
     let mut answered = 0;
     for case in seed..seed + cases {
@@ -382,7 +382,7 @@ fn a_reset_closes_the_connection() {
         eprintln!("SKIPPED: {reason}");
         return;
     }
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = world(Sizes::ONE);
     let lines = [
         "-A FORWARD -m state --state INVALID",

@@ -30,7 +30,7 @@ impl Twin {
             self.counts[n].1 += ip.len() as u64;
         };
         for (n, spec) in (1..).zip(&self.specs) {
-            match spec.evaluate(&ip, ingress, egress) {
+            match spec.evaluate(&ip, host_mac(packet.source), ingress, egress) {
                 Outcome::Differs => continue,
                 Outcome::Hotdrop => return Err(DropReason::RuleHotdrop),
                 Outcome::Matches => count(n),

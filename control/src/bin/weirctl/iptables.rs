@@ -37,13 +37,16 @@ A command is in force on every worker when it returns. Anything that Weir does n
 enforce is refused by name, never ignored.
 
 Rule-specification ([!] may stand before the options marked so):
-[!] --protocol      -p PROTO              by number or name, tcp, udp, all
+[!] --protocol      -p PROTO              by number or name, tcp, udp, icmp, all
 [!] --source        -s ADDRESS[/MASK][,..]
 [!] --destination   -d ADDRESS[/MASK][,..]
 [!] --in-interface  -i NAME[+]            + at the end: all names that begin so
 [!] --out-interface -o NAME[+]
-    --match         -m tcp | udp          implied by -p
+[!] --fragments     -f                    later fragments; none where connections are tracked
+    --match         -m tcp | udp | icmp   implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
+                    -m addrtype | comment | dscp | ecn | iprange | length | mac
+                       | multiport | pkttype | tcpmss | tos | ttl
     --jump          -j ACCEPT | DROP      without it the rule only counts
                     -j REJECT             drop, and tell the sender
                     -j LOG                write a line; the next rule sees the packet
@@ -55,6 +58,9 @@ Rule-specification ([!] may stand before the options marked so):
   with tcp:
 [!] --tcp-flags MASK SET                  of FIN SYN RST PSH ACK URG, ALL, NONE
 [!] --syn                                 --tcp-flags FIN,SYN,RST,ACK SYN
+[!] --tcp-option NUMBER
+  with icmp:
+[!] --icmp-type TYPE[/CODE]               by numbers, or a name such as echo-request
   with state:
 [!] --state STATE[,..]                    of INVALID NEW RELATED ESTABLISHED UNTRACKED
   with conntrack:
@@ -65,6 +71,33 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
 [!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
     --ctdir ORIGINAL | REPLY
+  with addrtype:
+[!] --src-type, --dst-type TYPE[,..]      of UNICAST LOCAL BROADCAST MULTICAST ANYCAST
+    --limit-iface-in, --limit-iface-out   at that interface; elsewhere all are UNICAST
+  with comment:
+    --comment TEXT                        at most 255 bytes
+  with dscp:
+[!] --dscp NUMBER                         0 to 63; or --dscp-class BE | EF | CSx | AFxx
+  with ecn:
+[!] --ecn-ip-ect NUMBER                   0 to 3
+[!] --ecn-tcp-cwr, --ecn-tcp-ece          with -p tcp
+  with iprange:
+[!] --src-range, --dst-range ADDRESS[-ADDRESS]
+  with length:
+[!] --length BYTES[:BYTES]                of the IPv4 packet, header included
+  with mac:
+[!] --mac-source XX:XX:XX:XX:XX:XX
+  with multiport, and -p tcp, udp, udplite, sctp or dccp:
+[!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
+  with pkttype:
+[!] --pkt-type TYPE                       unicast; others are never forwarded
+  with tcpmss, and -p tcp:
+[!] --mss BYTES[:BYTES]
+  with tos:
+[!] --tos VALUE[/MASK]                    or a name such as Minimize-Delay
+  with ttl:
+[!] --ttl-eq HOPS                         what is left after this one
+    --ttl-lt, --ttl-gt HOPS
   with REJECT:
     --reject-with TYPE      icmp-port-unreachable (default), icmp-net-unreachable,
                             icmp-host-unreachable, icmp-proto-unreachable,

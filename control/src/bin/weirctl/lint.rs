@@ -72,8 +72,9 @@ fn told(finding: &Finding, ruleset: &Ruleset, names: &Names) -> String {
     let Finding { kind, chain, rule, what, because_of, witness } = finding;
     let line = |number: usize| {
         let entry = ruleset.chain(chain)?.rules.get(number - 1)?;
-        let words = entry.rule.arguments(names).join(" ");
-        Some(format!("    {number:>5}: -A {chain} {words}\n"))
+        let (conditions, target) = entry.rule.saved_line(names);
+        let line = format!("-A {chain} {conditions} {target}").replace("  ", " ");
+        Some(format!("    {number:>5}: {}\n", line.trim_end()))
     };
     let place = rule.map_or_else(|| chain.to_string(), |rule| format!("{chain}, rule {rule}"));
     let mut text = format!("{}: {place}: {what}\n", kind.name().replace('_', " "));

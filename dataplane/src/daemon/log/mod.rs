@@ -173,6 +173,7 @@ mod tests {
                 egress: PortIndex(1),
                 packet: &[0x45; 20],
                 link: &[2; 14],
+                forwarding: &crate::route::Forwarding::builder().build(),
                 connection: Connection::UNTRACKED,
             },
         );
