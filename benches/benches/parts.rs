@@ -7,7 +7,7 @@ use std::time::Duration;
 use af_xdp::{Desc, HeapRing};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weir_benches::traffic::{DESTINATION, SOURCE, partial_packet};
-use weir_benches::world::{EGRESS, INGRESS, policy};
+use weir_benches::world::{EGRESS, INGRESS, forwarding, policy};
 use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
@@ -62,7 +62,7 @@ fn checksums(c: &mut Criterion) {
 fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy.decide");
     for rules in [0, 3, 10, 100, 1000] {
-        let policy = policy(rules);
+        let (policy, forwarding) = (policy(rules), &forwarding());
         let headers = headers(1024);
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
             b.iter(|| {
@@ -70,7 +70,10 @@ fn rules(c: &mut Criterion) {
                 let connection = Connection::UNTRACKED;
                 let (packet, link): (&[u8], &[u8]) = (&[], &[]);
                 let (ingress, egress) = (INGRESS, EGRESS);
-                policy.decide(0, &Candidate { headers, ingress, egress, packet, link, connection })
+                policy.decide(
+                    0,
+                    &Candidate { headers, ingress, egress, packet, link, forwarding, connection },
+                )
             });
         });
     }
