@@ -31,7 +31,7 @@ pub fn list_rules(
     for chain in chains() {
         for (_, entry) in numbered(chain, selection) {
             let mut words = vec!["-A".to_owned(), chain.name.to_string()];
-            words.extend(entry.rule.condition_arguments(names));
+            words.extend(entry.rule.condition_words(names));
             let suffix = match counters {
                 true => counter_words(listing.counters.rule(entry.id)),
                 false => String::new(),

@@ -1,6 +1,6 @@
 //! What can be wrong with a command line, said as iptables says it, with the place.
 
-use crate::rule::{InterfaceError, InvalidRule, Ipv4NetError, PortRangeError};
+use crate::rule::{InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError};
 
 use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
 use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
@@ -150,6 +150,10 @@ pub enum ParseErrorKind {
         "{name}: bad value for option \"--{option}\", neither a valid network mask nor valid CIDR (0-32)."
     )]
     OptionMask { name: &'static str, option: &'static str },
+    #[error("{name}: bad value for option \"--{option}\", or out of range (0-{most}).")]
+    OptionRange { name: &'static str, option: &'static str, most: u32 },
+    #[error("{name}: option \"--{one}\" cannot be used together with \"--{other}\".")]
+    OptionsExclude { name: &'static str, one: &'static str, other: &'static str },
     #[error("getaddrinfo: {reason}")]
     HostName { reason: &'static str },
     #[error("Bad {option} \"{list}\"")]
@@ -158,6 +162,12 @@ pub enum ParseErrorKind {
     StateListEnds,
     #[error("conntrack: Bad value for \"--ctdir\" option: \"{value}\"")]
     CtDirection { value: String },
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error("No chain/target/match by that name.")]
+    StringAlgorithm { algorithm: String },
+    #[error("string: the pattern has a character that stands for bytes which are no text")]
+    StringNotText,
     #[error(transparent)]
     Incomplete(InvalidRule),
     #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
@@ -202,7 +212,12 @@ impl ParseErrorKind {
             Self::PolicyName { .. }
             | Self::NoSuchChain { .. }
             | Self::NoSuchPolicyChain { .. }
-            | Self::Rule(InvalidRule::MatchNeedsProtocol { .. }) => ExitStatus::OtherProblem,
+            | Self::StringAlgorithm { .. }
+            | Self::Rule(
+                InvalidRule::MatchNeedsProtocol { .. }
+                | InvalidRule::StringEmpty
+                | InvalidRule::StringRange { .. },
+            ) => ExitStatus::OtherProblem,
             Self::Table { .. } => ExitStatus::VersionProblem,
             Self::ListTooLong { .. } => ExitStatus::ResourceProblem,
             _ => ExitStatus::ParameterProblem,
@@ -283,6 +298,16 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConntrackMissing) => {
                 "say what to look at: `-m conntrack --ctstate NEW,ESTABLISHED'"
             }
+            Self::Incomplete(InvalidRule::StringMissing) => {
+                "say what to look for: `-m string --string TEXT --algo bm'"
+            }
+            Self::Incomplete(InvalidRule::StringAlgorithmMissing)
+            | Self::StringAlgorithm { .. } => {
+                "an algorithm is bm or kmp, and one must be named; Weir looks for both in one way"
+            }
+            Self::StringNotText => "write its bytes in hexadecimal: `--hex-string '|ff fe|'`",
+            Self::Pattern(PatternError::TooLong(_)) => "a pattern has at most 128 bytes",
+            Self::Pattern(_) => "bytes stand in pairs of digits between bars: `a|00 ff|b'",
             Self::TcpFlag { .. } => {
                 "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas"
             }
@@ -298,6 +323,9 @@ fn of_match(option: &str) -> Option<&'static str> {
     match option {
         "--sport" | "--dport" | "--source-port" | "--destination-port" => {
             Some("ports belong to a protocol: write `-p tcp' or `-p udp' before it")
+        }
+        "--string" | "--hex-string" => {
+            Some("strings belong to a match: write `-m string' before it")
         }
         "--state" => Some("states belong to a match: write `-m state' before it"),
         "--ctstate" | "--ctstatus" => {

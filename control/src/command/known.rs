@@ -2,7 +2,7 @@
 //! words that nobody knows, so that an operator can tell a typing error from a gap.
 
 /// Matches that Weir enforces.
-pub(super) const MATCHES_ENFORCED: [&str; 4] = ["tcp", "udp", "state", "conntrack"];
+pub(super) const MATCHES_ENFORCED: [&str; 5] = ["tcp", "udp", "state", "conntrack", "string"];
 
 /// Targets that Weir enforces.
 pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
@@ -66,7 +66,6 @@ const MATCHES: &[&str] = &[
     "socket",
     "srh",
     "statistic",
-    "string",
     "tcpmss",
     "u32",
     "time",

@@ -29,14 +29,20 @@ pub(crate) trait Extension {
     fn list(&self, line: &mut ListedLine<'_>);
 }
 
-/// The words of a rule as `-S` prints them.
+/// The words of a rule, and which of them `-S` prints between quotes.
 #[derive(Debug, Default)]
-pub(crate) struct SavedWords(pub(crate) Vec<String>);
+pub(crate) struct SavedWords(pub(crate) Vec<String>, pub(crate) Vec<usize>);
 
 impl SavedWords {
     /// A word.
     pub(crate) fn word(&mut self, word: impl Into<String>) {
         self.0.push(word.into());
+    }
+
+    /// A word that `-S` prints between quotes.
+    pub(crate) fn quoted(&mut self, word: String) {
+        self.1.push(self.0.len());
+        self.word(word);
     }
 
     /// An option (with its dashes) and its value, with `!` in front where it is negated.

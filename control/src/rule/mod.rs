@@ -13,6 +13,7 @@ mod interface;
 mod names;
 mod protocol;
 mod save;
+mod string;
 mod transport;
 
 pub use address::{Ipv4Net, Ipv4NetError};
@@ -26,6 +27,7 @@ pub(crate) use extension::{Extension, ListedLine, SavedWords};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
 pub use names::Names;
 pub use protocol::Protocol;
+pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
 
 use serde::{Deserialize, Serialize};
@@ -100,6 +102,8 @@ pub enum Match {
     State(StateMatch),
     /// `-m conntrack`
     Conntrack(ConntrackMatch),
+    /// `-m string`
+    String(StringMatch),
 }
 
 impl Match {
@@ -110,6 +114,7 @@ impl Match {
             Self::Udp(udp) => udp,
             Self::State(state) => state,
             Self::Conntrack(conntrack) => conntrack,
+            Self::String(string) => string,
         }
     }
 
@@ -191,6 +196,36 @@ pub enum InvalidRule {
     /// `! --ctproto 0`.
     #[error("conntrack: condition would always match protocol")]
     AlwaysMatchesConnection,
+    /// `-m string` without a pattern.
+    #[error("STRING match: You must specify `--string' or `--hex-string'")]
+    StringMissing,
+    /// `-m string` without `--algo`.
+    #[error("string: option \"--algo\" must be specified")]
+    StringAlgorithmMissing,
+    /// `--string ''`
+    #[error("string: an empty string is in every packet and in none")]
+    StringEmpty,
+    /// `--from` above `--to`.
+    #[error("string: --from {from} is beyond --to {to}")]
+    StringRange {
+        /// `--from`
+        from: u16,
+        /// `--to`
+        to: u16,
+    },
+}
+
+impl InvalidRule {
+    /// Whether iptables leaves it to the kernel to say so, when all words are understood.
+    pub(crate) fn is_left_to_the_kernel(&self) -> bool {
+        matches!(
+            self,
+            Self::MatchNeedsProtocol { .. }
+                | Self::TooManyMatches { .. }
+                | Self::StringEmpty
+                | Self::StringRange { .. }
+        )
+    }
 }
 
 impl Rule {

@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 86] = [
+pub(crate) const VOCABULARY: [&str; 98] = [
     "-A",
     "FORWARD",
     "-I",
@@ -105,6 +105,18 @@ pub(crate) const VOCABULARY: [&str; 86] = [
     "REPLY",
     "5x",
     "1.2.3",
+    "string",
+    "--string",
+    "--hex-string",
+    "--algo",
+    "bm",
+    "kmp",
+    "--from",
+    "--to",
+    "--icase",
+    "secret",
+    "|41 42|",
+    "|4",
 ];
 
 /// Weir, without a daemon: what a command line does to a rule set.
@@ -179,6 +191,8 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection
             )
+            // The kernel refuses it, after all that iptables may refuse.
+            | ParseErrorKind::StringAlgorithm { .. }
             // iptables makes something of every number.
             | ParseErrorKind::OptionMask { .. }
             // iptables forgets the `!`.

@@ -7,7 +7,7 @@
 //! | file | what it tells |
 //! |---|---|
 //! | `world` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
-//! | `words` `spec` | iptables words to rules; a naive evaluator beside them |
+//! | `words` `spec` `content` | iptables words to rules; a naive evaluator beside them |
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
@@ -23,6 +23,7 @@
 mod capture;
 mod chance;
 mod chaos;
+mod content;
 mod delta;
 mod forward;
 mod fragments;

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use crate::chance::Chance;
+use crate::content::{self, Content};
 use crate::packet::Packet;
 use crate::world::{ALICE, BOB, CAROL, NAMES};
 
@@ -22,6 +23,7 @@ pub(crate) struct Spec {
     source_ports: Option<(bool, u16, u16)>,
     destination_ports: Option<(bool, u16, u16)>,
     flags: Option<(bool, u8, u8)>,
+    contents: Vec<Content>,
     /// `ACCEPT`, `DROP`, or none.
     pub(crate) target: Option<bool>,
 }
@@ -73,6 +75,9 @@ impl Spec {
                 });
             }
         }
+        while chance.percent(20) && spec.contents.len() < 3 {
+            spec.contents.push(Content::draw(chance));
+        }
         spec.target = chance.percent(75).then(|| chance.percent(50));
         spec
     }
@@ -105,6 +110,7 @@ impl Spec {
         if let Some((negated, mask, set)) = self.flags {
             word(negated, format!("--tcp-flags {} {}", flag_names(mask), flag_names(set)));
         }
+        self.contents.iter().for_each(|content| word(false, content.words()));
         if let Some(accept) = self.target {
             word(false, format!("-j {}", if accept { "ACCEPT" } else { "DROP" }));
         }
@@ -139,7 +145,14 @@ impl Spec {
             return Outcome::Differs;
         }
         let ports = self.source_ports.is_some() || self.destination_ports.is_some();
-        if ports || self.flags.is_some() { self.transport(ip) } else { Outcome::Matches }
+        let transport =
+            if ports || self.flags.is_some() { self.transport(ip) } else { Outcome::Matches };
+        match transport {
+            Outcome::Matches if !self.contents.iter().all(|content| content.holds(ip)) => {
+                Outcome::Differs
+            }
+            decided => decided,
+        }
     }
 
     fn transport(&self, ip: &[u8]) -> Outcome {
@@ -203,8 +216,7 @@ pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
     };
     let destination = chance.one_of(&[ALICE, BOB, CAROL, Ipv4Addr::new(10, 70, 3, 4)]);
     let (from, to) = ((source, chance.one_of(&PORTS)), (destination, chance.one_of(&PORTS)));
-    let len = chance.below(40);
-    let data = chance.bytes(len);
+    let data = content::data(chance);
     let mut packet = match chance.one_of(&PROTOCOLS) {
         6 => {
             let flags = if chance.percent(40) { 0x02 } else { chance.byte() };
@@ -217,7 +229,7 @@ pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
     packet.identification = chance.word();
     // Network control is for routers' own packets.
     packet.tos = chance.byte() & 0x3c;
-    packet.ttl = 2 + (chance.byte() & 0x7f);
+    packet.ttl = if chance.percent(30) { 64 } else { 2 + (chance.byte() & 0x7f) };
     if chance.percent(15) {
         packet.options = vec![1; 4 * (1 + chance.below(10))];
     }

@@ -38,6 +38,7 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --out-interface -o NAME[+]
     --match         -m tcp | udp          implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
+                    -m string             bytes that a packet must contain
     --jump          -j ACCEPT | DROP      without it the rule only counts
   with tcp and udp:
 [!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
@@ -55,6 +56,12 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
 [!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
     --ctdir ORIGINAL | REPLY
+  with string:
+[!] --string TEXT                         of at most 128 bytes
+[!] --hex-string 'TEXT|00 ff|TEXT'        bytes in hexadecimal between bars
+    --algo bm | kmp                       must be named; the search is one and the same
+    --from OFFSET, --to OFFSET            from the IP header on; the pattern lies whole between
+    --icase                               capitals do not count
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

@@ -7,7 +7,9 @@ use std::ops::BitOr;
 use super::super::error::ParseErrorKind;
 use super::super::getopt::Word;
 use super::super::refusal::Refusal;
-use crate::rule::{CtAddress, ExpireRange, Names, PortRange, number_prefix, parse_host_and_mask};
+use crate::rule::{
+    CtAddress, ExpireRange, Names, PortRange, number_prefix, parse_host_and_mask, parse_number,
+};
 
 /// The value of an option.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,16 @@ impl<'a> Argument<'a> {
         // Each bound was read as not below the one before.
         ExpireRange::new(first, last)
             .map_err(|_| Refusal::at(self.word, self.bad_number(self.word.text, first)))
+    }
+
+    /// A number in 16 bits.
+    pub(super) fn offset(self) -> Result<u16, Refusal<'a>> {
+        let number = parse_number(self.word.text, u16::MAX.into());
+        number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| {
+            let (name, option) = (self.name, self.option);
+            let kind = ParseErrorKind::OptionRange { name, option, most: u16::MAX.into() };
+            Refusal::at(self.word, kind)
+        })
     }
 
     /// The number at the beginning of `text`, not below `least`, and what follows it.

@@ -7,13 +7,14 @@
 mod conntrack;
 mod guided;
 mod state;
+mod string;
 mod tcp;
 mod udp;
 
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::refusal::Refusal;
-use crate::rule::{ConntrackMatch, Match, Names, StateMatch, TcpMatch, UdpMatch};
+use crate::rule::{ConntrackMatch, Match, Names, StateMatch, StringMatch, TcpMatch, UdpMatch};
 
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub(super) enum ExtensionKey {
     Udp(udp::Key),
     State,
     Conntrack(conntrack::Key),
+    String(string::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means. Of several names for the
@@ -55,6 +57,7 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(UdpMatch::default()),
             "state" => Match::State(StateMatch::default()),
             "conntrack" => Match::Conntrack(ConntrackMatch::default()),
+            "string" => Match::String(StringMatch::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -67,6 +70,7 @@ impl<'a> Extension<'a> {
             Match::Udp(_) => &udp::OPTIONS,
             Match::State(_) => &state::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
+            Match::String(_) => &string::OPTIONS,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> Extension<'a> {
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)
             }
+            (Match::String(string), ExtensionKey::String(key)) => string::read(string, key, given),
             // The key comes from the match's own table.
             _ => Ok(()),
         }
@@ -114,12 +119,22 @@ impl<'a> Extension<'a> {
 
     /// What iptables checks of each match when all words are read: that it has the options it needs.
     pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
-        if !self.seen.is_empty() {
-            return Ok(());
-        }
         match self.value.validate() {
-            Ok(()) => Ok(()),
-            Err(error) => Err(Refusal::at(self.word, ParseErrorKind::Incomplete(error))),
+            Err(error) if !error.is_left_to_the_kernel() => {
+                Err(Refusal::at(self.word, ParseErrorKind::Incomplete(error)))
+            }
+            _ => self.refuse_alternatives(),
         }
+    }
+
+    /// Two options of which iptables wants only one.
+    fn refuse_alternatives(&self) -> Result<(), Refusal<'a>> {
+        let [text, hex] = [string::Key::Text, string::Key::HexText].map(ExtensionKey::String);
+        if self.seen.contains(&text) && self.seen.contains(&hex) {
+            let (one, other) = ("string", "hex-string");
+            let kind = ParseErrorKind::OptionsExclude { name: self.value.name(), one, other };
+            return Err(Refusal::at(self.word, kind));
+        }
+        Ok(())
     }
 }

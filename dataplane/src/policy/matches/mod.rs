@@ -3,6 +3,8 @@
 //! A new match is a file here with its test, a variant of [`MatchTest`], and a line in each of its functions.
 
 mod connection;
+mod forwarded;
+mod string;
 mod transport;
 
 pub use connection::Connection;
@@ -11,6 +13,7 @@ pub use transport::{FlagsTest, Ports, TransportTest};
 use weir_control::rule::Match;
 
 use connection::ConnectionTest;
+use string::StringTest;
 
 use super::Candidate;
 use super::rule::Evaluation;
@@ -22,6 +25,8 @@ pub(super) enum MatchTest {
     Transport(TransportTest),
     /// `-m state`, `-m conntrack`.
     Connection(Box<ConnectionTest>),
+    /// `-m string`.
+    String(Box<StringTest>),
 }
 
 impl MatchTest {
@@ -32,6 +37,7 @@ impl MatchTest {
             Match::Udp(udp) => Self::Transport((*udp).into()),
             Match::State(state) => Self::Connection(Box::new((*state).into())),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
+            Match::String(string) => Self::String(Box::new(string.into())),
             other => return Err(other.name()),
         })
     }
@@ -41,6 +47,7 @@ impl MatchTest {
         match self {
             Self::Transport(test) => test.evaluate(candidate.headers),
             Self::Connection(test) => test.holds(&candidate.connection).into(),
+            Self::String(test) => test.holds(candidate.packet).into(),
         }
     }
 

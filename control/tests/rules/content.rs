@@ -1,0 +1,105 @@
+//! Random matches of what a packet carries, of chance and of the clock; and what is wrong with such.
+
+use proptest::prelude::*;
+use weir_control::command::{Command, Selection};
+use weir_control::list;
+use weir_control::protocol::Listing;
+use weir_control::rule::{Match, Names, Negatable, Pattern, StringAlgorithm, StringMatch};
+use weir_control::ruleset::{CounterTable, Ruleset};
+
+use crate::messages::assert_words_of_iptables;
+use crate::oracle;
+
+pub(crate) fn string() -> impl Strategy<Value = Match> {
+    let bytes = prop_oneof![
+        3 => prop::collection::vec(b' '..=b'~', 1..20),
+        1 => prop::collection::vec(prop::sample::select(&br#"\"|a'"#[..]), 1..6),
+        1 => prop::collection::vec(any::<u8>(), 1..20),
+        1 => prop::collection::vec(b'a'..=b'z', 128),
+    ];
+    let pattern = bytes.prop_map(|bytes| Pattern::new(bytes).expect("short"));
+    let offset = || prop_oneof![2 => Just(None), 1 => any::<u16>().prop_map(Some)];
+    let algorithm = prop::sample::select(StringAlgorithm::ALL.to_vec());
+    (pattern, any::<bool>(), algorithm, offset(), offset(), any::<bool>()).prop_map(
+        |(value, negated, algorithm, a, b, ignore_case)| {
+            let (from, to) = (a.unwrap_or(0), b.unwrap_or(u16::MAX));
+            Match::String(StringMatch {
+                pattern: Some(Negatable { value, negated }),
+                algorithm: Some(algorithm),
+                from: from.min(to),
+                to: from.max(to),
+                ignore_case,
+            })
+        },
+    )
+}
+
+#[test]
+fn the_lab_looks_for_a_secret() {
+    for algorithm in ["bm", "kmp"] {
+        let line = format!("-A FORWARD -m string --string secret --algo {algorithm} -j DROP");
+        let Command::Append { rules, .. } = crate::parsing::command(&line) else {
+            panic!("{line}")
+        };
+        let mut ruleset = Ruleset::new();
+        ruleset.apply(&crate::parsing::command(&line)).expect("the chain exists");
+        let listing = Listing { ruleset, counters: CounterTable::default() };
+        let selection = Selection { chain: None, number: Some(1) };
+        let saved = list::list_rules(&listing, &selection, false, &Names::builtin());
+        let quoted = line.replace("secret", "\"secret\"");
+        assert_eq!(saved, format!("{quoted}\n"));
+        assert_eq!(rules[0].arguments(&Names::builtin()).join(" "), line["-A FORWARD ".len()..]);
+    }
+}
+
+/// Lines for which iptables has words: ours must be the same.
+const WRONG: [&str; 33] = [
+    "-A FORWARD -m string",
+    "-A FORWARD -m string --string x",
+    "-A FORWARD -m string --algo bm",
+    "-A FORWARD -m string --algo bm --from 3",
+    "-A FORWARD -m string --hex-string x",
+    "-A FORWARD -m string --string x --hex-string y",
+    "-A FORWARD -m string --string x --hex-string y --algo bm",
+    "-A FORWARD -m string --hex-string y --string x --algo bm",
+    "-A FORWARD -m string --string x --string y",
+    "-A FORWARD -m string --algo bm --algo bm",
+    "-A FORWARD -m string --icase --icase",
+    "-A FORWARD -m string --string x --algo foo",
+    "-A FORWARD -m string --string x --algo BM",
+    "-A FORWARD -m string --string x --algo abcdefghijklmnopqrstuvwxyz",
+    "-A FORWARD -m string --string x ! --algo bm",
+    "-A FORWARD -m string --string x --algo bm ! --icase",
+    "-A FORWARD -m string --string x --algo bm ! --from 1",
+    "-A FORWARD -m string --string x --algo bm ! --to 1",
+    "-A FORWARD -m string --string x --algo bm --from 65536",
+    "-A FORWARD -m string --string x --algo bm --to -1",
+    "-A FORWARD -m string --string x --algo bm --to x",
+    "-A FORWARD -m string --string x --algo bm --to 5x",
+    "-A FORWARD -m string --string x --algo bm --icase=5",
+    "-A FORWARD -m string --string",
+    "-A FORWARD -m string --algo bm --hex-string |4|",
+    "-A FORWARD -m string --algo bm --hex-string |41",
+    "-A FORWARD -m string --algo bm --hex-string ||",
+    "-A FORWARD -m string --algo bm --hex-string |4x|",
+    r"-A FORWARD -m string --algo bm --hex-string |\x|",
+    r"-A FORWARD -m string --algo bm --hex-string a\",
+    "-A FORWARD --string x",
+    "-A FORWARD -m string --strin x --algo bm --nope",
+    "-A FORWARD -p tcp --string x",
+];
+
+#[test]
+fn the_words_about_contents_are_those_of_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let long = "x".repeat(129);
+    let mut wrong = WRONG.map(str::to_owned).to_vec();
+    for option in ["string", "hex-string"] {
+        wrong.push(format!("-A FORWARD -m string --algo bm --{option} {long}"));
+    }
+    wrong.push("-A FORWARD -m string --algo bm --hex-string ".to_owned());
+    assert_words_of_iptables(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
+}

@@ -1,0 +1,88 @@
+//! Random matches that read the bytes of a packet, and a naive reading of them; the other half of
+//! [`spec`](crate::spec).
+//!
+//! What they are asked of is the packet as it leaves the router: time to live and checksum changed.
+
+use crate::chance::Chance;
+
+/// A match as one would say it.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// `xt_string.c`
+    Text { negated: bool, pattern: Vec<u8>, bm: bool, window: (usize, usize), ignore_case: bool },
+}
+
+/// Few letters, so that patterns of them are often found in data of them; of small ones and
+/// capitals, in Latin-1 too. (Not 0xdf and 0xff: with them the kernel's `bm` misses patterns.)
+const LETTERS: [u8; 6] = *b"aAbB\xe0\xc0";
+
+/// Data of a packet, at random or made of [`LETTERS`].
+pub(crate) fn data(chance: &mut Chance) -> Vec<u8> {
+    let len = chance.below(40);
+    if chance.percent(50) {
+        return chance.bytes(len);
+    }
+    (0..len).map(|_| chance.one_of(&LETTERS)).collect()
+}
+
+impl Content {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
+        text(chance)
+    }
+
+    /// As words for iptables, which read the same between quotes or without.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Text { negated, pattern, bm, window: (from, to), ignore_case } => {
+                let hex: String = pattern.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!(
+                    "-m string --algo {}{} --hex-string |{hex}| --from {from} --to {to}{}",
+                    if *bm { "bm" } else { "kmp" },
+                    if *negated { " !" } else { "" },
+                    if *ignore_case { " --icase" } else { "" },
+                )
+            }
+        }
+    }
+
+    /// What it says about an IPv4 packet on its way out.
+    pub(crate) fn holds(&self, ip: &[u8]) -> bool {
+        match self {
+            Self::Text { negated, pattern, window: (from, to), ignore_case, .. } => {
+                let fold = |byte: u8| match byte {
+                    b'a'..=b'z' | 0xe0..=0xf6 | 0xf8..=0xfe if *ignore_case => byte - 32,
+                    same => same,
+                };
+                let begins = |at: usize| {
+                    ip[at..].len() >= pattern.len()
+                        && ip[at..].iter().zip(pattern).all(|(a, b)| fold(*a) == fold(*b))
+                };
+                let found = (*from..ip.len()).any(|at| at + pattern.len() <= *to && begins(at));
+                found != *negated
+            }
+        }
+    }
+}
+
+fn text(chance: &mut Chance) -> Content {
+    let mut pattern: Vec<u8> = match chance.below(10) {
+        // In the header: time to live and protocol, before and after the router; addresses.
+        0 => vec![63, chance.one_of(&[1, 6, 17])],
+        1 => vec![64, chance.one_of(&[1, 6, 17])],
+        2 => vec![10, 0, 2],
+        3 => vec![chance.byte()],
+        _ => (0..1 + chance.below(4)).map(|_| chance.one_of(&LETTERS)).collect(),
+    };
+    if chance.percent(3) {
+        pattern.resize(127, b'a');
+    }
+    let from = chance.one_of(&[0, 0, 0, 0, 8, 9, 11, 12, 20, 28, 40, 44, 1000]);
+    let to = chance.one_of(&[65_535, 65_535, 65_535, 0, 10, 20, 40, 41, 42, 43, 50, 60, 1000]);
+    Content::Text {
+        negated: chance.percent(25),
+        pattern,
+        bm: chance.percent(50),
+        window: (from, to.max(from)),
+        ignore_case: chance.percent(40),
+    }
+}
