@@ -11,7 +11,7 @@ use weir_benches::world::{EGRESS, INGRESS, policy};
 use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
-use weir_dataplane::policy::{Candidate, Connection};
+use weir_dataplane::policy::{Candidate, Connection, Dice};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -63,14 +63,22 @@ fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy.decide");
     for rules in [0, 3, 10, 100, 1000] {
         let policy = policy(rules);
-        let headers = headers(1024);
+        let (headers, dice) = (headers(1024), Dice::new(0));
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
             b.iter(|| {
                 let headers = black_box(&headers);
                 let connection = Connection::UNTRACKED;
-                let (packet, link): (&[u8], &[u8]) = (&[], &[]);
-                let (ingress, egress) = (INGRESS, EGRESS);
-                policy.decide(0, &Candidate { headers, ingress, egress, packet, link, connection })
+                let candidate = Candidate {
+                    headers,
+                    ingress: INGRESS,
+                    egress: EGRESS,
+                    packet: &[],
+                    link: &[],
+                    connection,
+                    dice: &dice,
+                    wall_s: 0,
+                };
+                policy.decide(0, &candidate)
             });
         });
     }

@@ -9,7 +9,7 @@ use weir_control::command::{Command, CommandLine, Parsed, parse};
 use weir_control::rule::Names;
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::Headers;
-use weir_dataplane::policy::{Candidate, Compiler, Connection, Policy};
+use weir_dataplane::policy::{Candidate, Compiler, Connection, Dice, Policy};
 
 const PATTERN: &[u8] = b"secret";
 
@@ -44,6 +44,7 @@ fn search(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes as u64));
         let packet = packet(bytes);
         let total_len = u16::try_from(bytes).expect("a packet");
+        let dice = Dice::new(0);
         let headers = Headers { total_len, ..Headers::default() };
         let candidate = Candidate {
             headers: &headers,
@@ -52,6 +53,8 @@ fn search(c: &mut Criterion) {
             packet: &packet,
             link: &[],
             connection: Connection::UNTRACKED,
+            dice: &dice,
+            wall_s: 0,
         };
         for (name, options) in [("rule", ""), ("rule, --icase", " --icase")] {
             let line = format!("-A FORWARD -m string --string secret --algo bm{options} -j DROP");

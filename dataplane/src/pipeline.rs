@@ -20,7 +20,7 @@
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
-use crate::policy::Policy;
+use crate::policy::{Dice, Policy};
 use crate::stage::{self, Answers, Emitter};
 
 /// Where the packets of a batch come from.
@@ -47,6 +47,10 @@ pub struct Decisions<'a> {
     pub conntrack: &'a mut Conntrack,
     /// Whether packets are tracked.
     pub tracks: bool,
+    /// Random numbers for rules.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
     /// The right to send ICMP errors.
     pub answers: &'a mut Answers,
 }
@@ -72,8 +76,9 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
             stage::track(batch, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        let Decisions { policy, worker, .. } = decisions;
-        stage::decide(batch, policy, worker, decisions.conntrack, emitter.reassembly);
+        let Decisions { policy, worker, dice, wall_s, .. } = decisions;
+        let chance = (dice, wall_s);
+        stage::decide(batch, policy, worker, decisions.conntrack, chance, emitter.reassembly);
         stage::confirm(batch, decisions.conntrack);
         decisions.conntrack.end_batch();
         if !batch.next_turn() {

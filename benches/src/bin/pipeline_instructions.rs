@@ -130,7 +130,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     if scenario == Scenario::Engine {
         let mut engine = engine(traffic, options.rules, false);
         for now_ns in 0..polls {
-            let work = engine.poll(now_ns);
+            let work = engine.poll(now_ns, 0);
             assert_eq!(work.transmitted, BATCH_MAX as u64, "packets are lost: {work:?}");
         }
         return;

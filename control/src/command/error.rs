@@ -150,8 +150,8 @@ pub enum ParseErrorKind {
         "{name}: bad value for option \"--{option}\", neither a valid network mask nor valid CIDR (0-32)."
     )]
     OptionMask { name: &'static str, option: &'static str },
-    #[error("{name}: bad value for option \"--{option}\", or out of range (0-{most}).")]
-    OptionRange { name: &'static str, option: &'static str, most: u32 },
+    #[error("{name}: bad value for option \"--{option}\", or out of range ({least}-{most}).")]
+    OptionRange { name: &'static str, option: &'static str, least: u32, most: u32 },
     #[error("{name}: option \"--{one}\" cannot be used together with \"--{other}\".")]
     OptionsExclude { name: &'static str, one: &'static str, other: &'static str },
     #[error("getaddrinfo: {reason}")]
@@ -162,6 +162,8 @@ pub enum ParseErrorKind {
     StateListEnds,
     #[error("conntrack: Bad value for \"--ctdir\" option: \"{value}\"")]
     CtDirection { value: String },
+    #[error("Bad mode \"{mode}\"")]
+    StatisticMode { mode: String },
     #[error(transparent)]
     Pattern(#[from] PatternError),
     #[error("No chain/target/match by that name.")]
@@ -304,6 +306,9 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::StringAlgorithmMissing)
             | Self::StringAlgorithm { .. } => {
                 "an algorithm is bm or kmp, and one must be named; Weir looks for both in one way"
+            }
+            Self::StatisticMode { .. } | Self::Incomplete(InvalidRule::Statistic(_)) => {
+                "write `--mode random --probability 0.25' or `--mode nth --every 4 --packet 0'"
             }
             Self::StringNotText => "write its bytes in hexadecimal: `--hex-string '|ff fe|'`",
             Self::Pattern(PatternError::TooLong(_)) => "a pattern has at most 128 bytes",

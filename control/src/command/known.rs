@@ -2,7 +2,8 @@
 //! words that nobody knows, so that an operator can tell a typing error from a gap.
 
 /// Matches that Weir enforces.
-pub(super) const MATCHES_ENFORCED: [&str; 5] = ["tcp", "udp", "state", "conntrack", "string"];
+pub(super) const MATCHES_ENFORCED: [&str; 6] =
+    ["tcp", "udp", "state", "conntrack", "statistic", "string"];
 
 /// Targets that Weir enforces.
 pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
@@ -65,7 +66,6 @@ const MATCHES: &[&str] = &[
     "set",
     "socket",
     "srh",
-    "statistic",
     "tcpmss",
     "u32",
     "time",

@@ -13,6 +13,7 @@ mod interface;
 mod names;
 mod protocol;
 mod save;
+mod statistic;
 mod string;
 mod transport;
 
@@ -27,6 +28,7 @@ pub(crate) use extension::{Extension, ListedLine, SavedWords};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
 pub use names::Names;
 pub use protocol::Protocol;
+pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
 
@@ -102,6 +104,8 @@ pub enum Match {
     State(StateMatch),
     /// `-m conntrack`
     Conntrack(ConntrackMatch),
+    /// `-m statistic`
+    Statistic(StatisticMatch),
     /// `-m string`
     String(StringMatch),
 }
@@ -114,6 +118,7 @@ impl Match {
             Self::Udp(udp) => udp,
             Self::State(state) => state,
             Self::Conntrack(conntrack) => conntrack,
+            Self::Statistic(statistic) => statistic,
             Self::String(string) => string,
         }
     }
@@ -196,6 +201,9 @@ pub enum InvalidRule {
     /// `! --ctproto 0`.
     #[error("conntrack: condition would always match protocol")]
     AlwaysMatchesConnection,
+    /// `-m statistic` that means nothing.
+    #[error(transparent)]
+    Statistic(#[from] StatisticError),
     /// `-m string` without a pattern.
     #[error("STRING match: You must specify `--string' or `--hex-string'")]
     StringMissing,

@@ -4,13 +4,16 @@ use proptest::prelude::*;
 use weir_control::command::{Command, Selection};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::{Match, Names, Negatable, Pattern, StringAlgorithm, StringMatch};
+use weir_control::rule::{
+    Match, Names, Negatable, PROBABILITY_ONE, Pattern, StatisticMatch, StatisticMode,
+    StringAlgorithm, StringMatch,
+};
 use weir_control::ruleset::{CounterTable, Ruleset};
 
 use crate::messages::assert_words_of_iptables;
 use crate::oracle;
 
-pub(crate) fn string() -> impl Strategy<Value = Match> {
+pub(crate) fn string() -> BoxedStrategy<Match> {
     let bytes = prop_oneof![
         3 => prop::collection::vec(b' '..=b'~', 1..20),
         1 => prop::collection::vec(prop::sample::select(&br#"\"|a'"#[..]), 1..6),
@@ -20,8 +23,8 @@ pub(crate) fn string() -> impl Strategy<Value = Match> {
     let pattern = bytes.prop_map(|bytes| Pattern::new(bytes).expect("short"));
     let offset = || prop_oneof![2 => Just(None), 1 => any::<u16>().prop_map(Some)];
     let algorithm = prop::sample::select(StringAlgorithm::ALL.to_vec());
-    (pattern, any::<bool>(), algorithm, offset(), offset(), any::<bool>()).prop_map(
-        |(value, negated, algorithm, a, b, ignore_case)| {
+    (pattern, any::<bool>(), algorithm, offset(), offset(), any::<bool>())
+        .prop_map(|(value, negated, algorithm, a, b, ignore_case)| {
             let (from, to) = (a.unwrap_or(0), b.unwrap_or(u16::MAX));
             Match::String(StringMatch {
                 pattern: Some(Negatable { value, negated }),
@@ -30,8 +33,8 @@ pub(crate) fn string() -> impl Strategy<Value = Match> {
                 to: from.max(to),
                 ignore_case,
             })
-        },
-    )
+        })
+        .boxed()
 }
 
 #[test]
@@ -52,8 +55,24 @@ fn the_lab_looks_for_a_secret() {
     }
 }
 
+pub(crate) fn statistic() -> BoxedStrategy<Match> {
+    let random =
+        prop_oneof![Just(0), Just(PROBABILITY_ONE), 0..=PROBABILITY_ONE].prop_map(|value| {
+            let mode = Some(StatisticMode::Random);
+            StatisticMatch { mode, probability: Some(value), ..StatisticMatch::default() }
+        });
+    let every = prop_oneof![1_u32..9, 1_u32.., Just(u32::MAX)];
+    let nth = (every, prop_oneof![Just(0), any::<u32>()]).prop_map(|(every, packet)| {
+        let (mode, packet) = (Some(StatisticMode::Nth), Some(packet % every));
+        StatisticMatch { mode, every: Some(every), packet, ..StatisticMatch::default() }
+    });
+    (prop_oneof![random, nth], any::<bool>())
+        .prop_map(|(statistic, negated)| Match::Statistic(StatisticMatch { negated, ..statistic }))
+        .boxed()
+}
+
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 33] = [
+const WRONG: [&str; 59] = [
     "-A FORWARD -m string",
     "-A FORWARD -m string --string x",
     "-A FORWARD -m string --algo bm",
@@ -87,6 +106,32 @@ const WRONG: [&str; 33] = [
     "-A FORWARD --string x",
     "-A FORWARD -m string --strin x --algo bm --nope",
     "-A FORWARD -p tcp --string x",
+    "-A FORWARD -m statistic",
+    "-A FORWARD -m statistic --mode random",
+    "-A FORWARD -m statistic --mode random --probability 0.5x",
+    "-A FORWARD -m statistic --mode random --probability x",
+    "-A FORWARD -m statistic --mode random --probability 1.5",
+    "-A FORWARD -m statistic --mode random --probability -0.1",
+    "-A FORWARD -m statistic --mode random --probability inf",
+    "-A FORWARD -m statistic --mode random --every 3",
+    "-A FORWARD -m statistic --mode random --probability 0.5 --every 3",
+    "-A FORWARD -m statistic --mode random --probability 0.5 --packet 3",
+    "-A FORWARD -m statistic --mode nth",
+    "-A FORWARD -m statistic --mode nth --every 3",
+    "-A FORWARD -m statistic --mode nth --every 3 --packet 3",
+    "-A FORWARD -m statistic --mode nth --every 0 --packet 0",
+    "-A FORWARD -m statistic --mode nth --every 4294967296 --packet 0",
+    "-A FORWARD -m statistic --mode nth --every x --packet 0",
+    "-A FORWARD -m statistic --mode nth --packet 0",
+    "-A FORWARD -m statistic --mode nth --packet 1",
+    "-A FORWARD -m statistic --mode nth --every 3 --packet x",
+    "-A FORWARD -m statistic --mode nth --probability 0.5 --every 3 --packet 0",
+    "-A FORWARD -m statistic --probability 0.5",
+    "-A FORWARD -m statistic --mode foo",
+    "-A FORWARD -m statistic --mode random --mode nth",
+    "-A FORWARD -m statistic --every 3 --packet 1",
+    "-A FORWARD -m statistic ! --mode random --probability 0.25",
+    "-A FORWARD -m statistic --mode nth --every 3 ! --packet 1",
 ];
 
 #[test]

@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 98] = [
+pub(crate) const VOCABULARY: [&str; 106] = [
     "-A",
     "FORWARD",
     "-I",
@@ -117,6 +117,14 @@ pub(crate) const VOCABULARY: [&str; 98] = [
     "secret",
     "|41 42|",
     "|4",
+    "statistic",
+    "--mode",
+    "random",
+    "nth",
+    "--probability",
+    "0.25",
+    "--every",
+    "--packet",
 ];
 
 /// Weir, without a daemon: what a command line does to a rule set.

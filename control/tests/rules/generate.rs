@@ -132,7 +132,7 @@ fn conntrack() -> impl Strategy<Value = Match> {
 
 /// Matches for any protocol, each with its place among the others.
 fn connections() -> impl Strategy<Value = Vec<(Match, usize)>> {
-    let one = prop_oneof![state(), conntrack(), content::string()];
+    let one = prop_oneof![state(), conntrack().boxed(), content::statistic(), content::string()];
     prop_oneof![
         1 => Just(Vec::new()),
         1 => prop::collection::vec((one, 0_usize..4), 1..3),
@@ -216,6 +216,7 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--state" if liberty(13) => "--stat",
             "--ctorigsrcport" if liberty(14) => "--ctorigsrcp",
             "--ctexpire" if liberty(15) => "--cte",
+            "--probability" if liberty(19) => "--prob",
             "--string" if liberty(18) => "--str",
             "NEW" if liberty(16) => "n",
             "NEW,ESTABLISHED" if liberty(16) => "Est,NEW",

@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Headers;
-    use crate::policy::{Candidate, Connection};
+    use crate::policy::{Candidate, Connection, Dice};
     use crate::port::PortIndex;
     use crate::verdict::DropReason;
 
@@ -207,6 +207,8 @@ mod tests {
                 packet: &[],
                 link: &[],
                 connection: Connection::UNTRACKED,
+                dice: &Dice::new(0),
+                wall_s: 0,
             },
         )
     }

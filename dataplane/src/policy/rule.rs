@@ -140,6 +140,8 @@ mod tests {
             packet: &[],
             link: &[],
             connection: crate::policy::Connection::UNTRACKED,
+            dice: &crate::policy::Dice::new(0),
+            wall_s: 0,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
-use crate::policy::{Candidate, Connection, Policy};
+use crate::policy::{Candidate, Connection, Dice, Policy};
 use crate::reassembly::Reassembly;
 use crate::verdict::Verdict;
 
@@ -12,6 +12,7 @@ pub fn decide(
     policy: &Policy,
     worker: usize,
     conntrack: &Conntrack,
+    (dice, wall_s): (&Dice, u64),
     reassembly: &mut Reassembly,
 ) {
     for i in batch.turn() {
@@ -28,6 +29,8 @@ pub fn decide(
             },
             link,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
+            dice,
+            wall_s,
         };
         if let Err(reason) = policy.decide(worker, &candidate) {
             batch.verdict[i] = Verdict::Drop(reason);

@@ -160,6 +160,7 @@ fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
                 policy: Arc::clone(&policy),
                 conntrack: conntrack(),
                 always_track: true,
+                dice_seed: 1,
                 resolver: resolver.clone(),
                 pool,
             })
@@ -183,7 +184,7 @@ fn allocations(workers: usize, packets: Vec<Vec<u8>>, reached: fn(&Engine) -> u6
             // A second now and then: held packets time out, the budget for answers is refilled.
             now_ns += 10_000_000;
             for engine in engines.iter_mut() {
-                engine.poll(now_ns);
+                engine.poll(now_ns, 0);
             }
         }
     };
@@ -256,7 +257,7 @@ fn flows_that_are_listed_and_deleted() {
     let (mut listed, mut deleted) = (0, 0);
     let measured = allocation_counter::measure(|| {
         for now_ns in (1..100).map(|round| round * 1_000_000) {
-            engine.poll(now_ns);
+            engine.poll(now_ns, 0);
             for (task, sum) in [
                 (Task::List { filter, from: 0 }, &mut listed),
                 (Task::Delete { filter, from: 0 }, &mut deleted),

@@ -3,11 +3,17 @@
 //!
 //! What they are asked of is the packet as it leaves the router: time to live and checksum changed.
 
+use std::cell::Cell;
+
 use crate::chance::Chance;
 
 /// A match as one would say it.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
+    /// `xt_statistic.c`: every `every`th, from `packet` on; with how many have come.
+    Nth { negated: bool, every: u32, packet: u32, count: Cell<u32> },
+    /// `xt_statistic.c`, never or always: what lies between is not to be foretold.
+    Sure { negated: bool, always: bool },
     /// `xt_string.c`
     Text { negated: bool, pattern: Vec<u8>, bm: bool, window: (usize, usize), ignore_case: bool },
 }
@@ -27,27 +33,54 @@ pub(crate) fn data(chance: &mut Chance) -> Vec<u8> {
 
 impl Content {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
-        text(chance)
+        match chance.below(10) {
+            0 => Self::Sure { negated: chance.percent(50), always: chance.percent(50) },
+            1..3 => {
+                let every = chance.one_of(&[1, 2, 3, 7, 50, 1000]);
+                let packet = chance.one_of(&[0, 0, 1, 5, 49]) % every;
+                Self::Nth { negated: chance.percent(25), every, packet, count: Cell::new(0) }
+            }
+            _ => text(chance),
+        }
+    }
+
+    /// Whether it depends on the packets before.
+    pub(crate) fn counts(&self) -> bool {
+        matches!(self, Self::Nth { .. })
     }
 
     /// As words for iptables, which read the same between quotes or without.
     pub(crate) fn words(&self) -> String {
+        let not = |negated: bool| if negated { " !" } else { "" };
         match self {
+            Self::Nth { negated, every, packet, .. } => {
+                let not = not(*negated);
+                format!("-m statistic --mode nth{not} --every {every} --packet {packet}")
+            }
+            Self::Sure { negated, always } => {
+                let (not, probability) = (not(*negated), u8::from(*always));
+                format!("-m statistic --mode random{not} --probability {probability}")
+            }
             Self::Text { negated, pattern, bm, window: (from, to), ignore_case } => {
                 let hex: String = pattern.iter().map(|byte| format!("{byte:02x}")).collect();
                 format!(
                     "-m string --algo {}{} --hex-string |{hex}| --from {from} --to {to}{}",
                     if *bm { "bm" } else { "kmp" },
-                    if *negated { " !" } else { "" },
+                    not(*negated),
                     if *ignore_case { " --icase" } else { "" },
                 )
             }
         }
     }
 
-    /// What it says about an IPv4 packet on its way out.
+    /// What it says about an IPv4 packet on its way out; packets that are asked about are counted.
     pub(crate) fn holds(&self, ip: &[u8]) -> bool {
         match self {
+            Self::Nth { negated, every, packet, count } => {
+                let number = count.replace(count.get() + 1);
+                (number % every == *packet) != *negated
+            }
+            Self::Sure { negated, always } => always != negated,
             Self::Text { negated, pattern, window: (from, to), ignore_case, .. } => {
                 let fold = |byte: u8| match byte {
                     b'a'..=b'z' | 0xe0..=0xf6 | 0xf8..=0xfe if *ignore_case => byte - 32,

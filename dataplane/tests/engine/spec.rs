@@ -82,6 +82,11 @@ impl Spec {
         spec
     }
 
+    /// Whether a match counts the packets that it is asked of.
+    pub(crate) fn counts(&self) -> bool {
+        self.contents.iter().any(Content::counts)
+    }
+
     /// As words for iptables.
     pub(crate) fn words(&self) -> String {
         let mut words = "-A FORWARD".to_owned();

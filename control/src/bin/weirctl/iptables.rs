@@ -38,6 +38,7 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --out-interface -o NAME[+]
     --match         -m tcp | udp          implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
+                    -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
     --jump          -j ACCEPT | DROP      without it the rule only counts
   with tcp and udp:
@@ -56,6 +57,11 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
 [!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
     --ctdir ORIGINAL | REPLY
+  with statistic:
+    --mode random | nth
+[!] --probability P                       from 0 to 1, with random
+[!] --every N                             with nth: one packet of N,
+    --packet N                            the first of them number N, from 0
   with string:
 [!] --string TEXT                         of at most 128 bytes
 [!] --hex-string 'TEXT|00 ff|TEXT'        bytes in hexadecimal between bars

@@ -70,12 +70,20 @@ impl<'a> Argument<'a> {
 
     /// A number in 16 bits.
     pub(super) fn offset(self) -> Result<u16, Refusal<'a>> {
-        let number = parse_number(self.word.text, u16::MAX.into());
-        number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| {
-            let (name, option) = (self.name, self.option);
-            let kind = ParseErrorKind::OptionRange { name, option, most: u16::MAX.into() };
-            Refusal::at(self.word, kind)
-        })
+        let number = self.in_range(0, u16::MAX.into())?;
+        u16::try_from(number).map_err(|_| self.out_of_range(0, u16::MAX.into()))
+    }
+
+    /// A number from `least` to `most`.
+    pub(super) fn in_range(self, least: u32, most: u32) -> Result<u32, Refusal<'a>> {
+        let number = parse_number(self.word.text, most).filter(|number| *number >= least);
+        number.ok_or_else(|| self.out_of_range(least, most))
+    }
+
+    /// The word is no value from `least` to `most`.
+    pub(super) fn out_of_range(self, least: u32, most: u32) -> Refusal<'a> {
+        let (name, option) = (self.name, self.option);
+        Refusal::at(self.word, ParseErrorKind::OptionRange { name, option, least, most })
     }
 
     /// The number at the beginning of `text`, not below `least`, and what follows it.

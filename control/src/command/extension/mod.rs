@@ -7,6 +7,7 @@
 mod conntrack;
 mod guided;
 mod state;
+mod statistic;
 mod string;
 mod tcp;
 mod udp;
@@ -14,7 +15,9 @@ mod udp;
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::refusal::Refusal;
-use crate::rule::{ConntrackMatch, Match, Names, StateMatch, StringMatch, TcpMatch, UdpMatch};
+use crate::rule::{
+    ConntrackMatch, Match, Names, StateMatch, StatisticMatch, StringMatch, TcpMatch, UdpMatch,
+};
 
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,7 @@ pub(super) enum ExtensionKey {
     Udp(udp::Key),
     State,
     Conntrack(conntrack::Key),
+    Statistic(statistic::Key),
     String(string::Key),
 }
 
@@ -57,6 +61,7 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(UdpMatch::default()),
             "state" => Match::State(StateMatch::default()),
             "conntrack" => Match::Conntrack(ConntrackMatch::default()),
+            "statistic" => Match::Statistic(StatisticMatch::default()),
             "string" => Match::String(StringMatch::default()),
             _ => return None,
         };
@@ -70,6 +75,7 @@ impl<'a> Extension<'a> {
             Match::Udp(_) => &udp::OPTIONS,
             Match::State(_) => &state::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
+            Match::Statistic(_) => &statistic::OPTIONS,
             Match::String(_) => &string::OPTIONS,
         }
     }
@@ -88,6 +94,9 @@ impl<'a> Extension<'a> {
             (Match::State(state), ExtensionKey::State) => state::read(state, given),
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)
+            }
+            (Match::Statistic(statistic), ExtensionKey::Statistic(key)) => {
+                statistic::read(statistic, key, given)
             }
             (Match::String(string), ExtensionKey::String(key)) => string::read(string, key, given),
             // The key comes from the match's own table.

@@ -4,6 +4,7 @@
 
 mod connection;
 mod forwarded;
+mod statistic;
 mod string;
 mod transport;
 
@@ -13,6 +14,7 @@ pub use transport::{FlagsTest, Ports, TransportTest};
 use weir_control::rule::Match;
 
 use connection::ConnectionTest;
+use statistic::StatisticTest;
 use string::StringTest;
 
 use super::Candidate;
@@ -25,6 +27,8 @@ pub(super) enum MatchTest {
     Transport(TransportTest),
     /// `-m state`, `-m conntrack`.
     Connection(Box<ConnectionTest>),
+    /// `-m statistic`.
+    Statistic(StatisticTest),
     /// `-m string`.
     String(Box<StringTest>),
 }
@@ -37,6 +41,7 @@ impl MatchTest {
             Match::Udp(udp) => Self::Transport((*udp).into()),
             Match::State(state) => Self::Connection(Box::new((*state).into())),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
+            Match::Statistic(statistic) => Self::Statistic(statistic.into()),
             Match::String(string) => Self::String(Box::new(string.into())),
             other => return Err(other.name()),
         })
@@ -47,6 +52,7 @@ impl MatchTest {
         match self {
             Self::Transport(test) => test.evaluate(candidate.headers),
             Self::Connection(test) => test.holds(&candidate.connection).into(),
+            Self::Statistic(test) => test.holds(candidate.dice).into(),
             Self::String(test) => test.holds(candidate.packet).into(),
         }
     }
