@@ -23,6 +23,7 @@ use weir_dataplane::batch::{BATCH_MAX, Batch};
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
+use weir_dataplane::policy::Dice;
 use weir_dataplane::port::Port;
 use weir_dataplane::reassembly::Reassembly;
 use weir_dataplane::stage;
@@ -139,6 +140,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
     let (forwarding, policy) = (forwarding(), policy(options.rules));
     let hash = FlowHash::new([1, 2, 3, 4], 4);
+    let dice = Dice::new(0);
     let mut conntrack = Conntrack::new(&ConntrackConfig::default());
     let mut reassembly = Reassembly::new();
     let mut port = LoopPort::new(INGRESS, traffic);
@@ -166,7 +168,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            stage::decide(&mut batch, &policy, 0, &conntrack, &mut reassembly);
+            stage::decide(&mut batch, &policy, 0, &conntrack, (&dice, 0), &mut reassembly);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");
         }

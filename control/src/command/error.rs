@@ -1,6 +1,8 @@
 //! What can be wrong with a command line, said as iptables says it, with the place.
 
-use crate::rule::{InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError};
+use crate::rule::{
+    InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError, U32Error,
+};
 
 use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
 use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
@@ -171,6 +173,8 @@ pub enum ParseErrorKind {
     #[error("string: the pattern has a character that stands for bytes which are no text")]
     StringNotText,
     #[error(transparent)]
+    U32(#[from] U32Error),
+    #[error(transparent)]
     Incomplete(InvalidRule),
     #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
     TcpFlagsRepeated,
@@ -218,7 +222,8 @@ impl ParseErrorKind {
             | Self::Rule(
                 InvalidRule::MatchNeedsProtocol { .. }
                 | InvalidRule::StringEmpty
-                | InvalidRule::StringRange { .. },
+                | InvalidRule::StringRange { .. }
+                | InvalidRule::U32Shift { .. },
             ) => ExitStatus::OtherProblem,
             Self::Table { .. } => ExitStatus::VersionProblem,
             Self::ListTooLong { .. } => ExitStatus::ResourceProblem,
@@ -309,6 +314,9 @@ impl ParseErrorKind {
             }
             Self::StatisticMode { .. } | Self::Incomplete(InvalidRule::Statistic(_)) => {
                 "write `--mode random --probability 0.25' or `--mode nth --every 4 --packet 0'"
+            }
+            Self::U32(_) | Self::Incomplete(InvalidRule::U32Missing) => {
+                "a test is PLACE[&MASK][>>BITS][@PLACE]..=VALUE[:VALUE][,..], several are joined by &&"
             }
             Self::StringNotText => "write its bytes in hexadecimal: `--hex-string '|ff fe|'`",
             Self::Pattern(PatternError::TooLong(_)) => "a pattern has at most 128 bytes",

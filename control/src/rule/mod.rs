@@ -16,6 +16,7 @@ mod save;
 mod statistic;
 mod string;
 mod transport;
+mod u32;
 
 pub use address::{Ipv4Net, Ipv4NetError};
 pub(crate) use address::{number_prefix, parse_host_and_mask, parse_number};
@@ -31,6 +32,8 @@ pub use protocol::Protocol;
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
+
+pub use u32::{U32_ITEMS_MAX, U32Error, U32Match, U32Operator, U32Test, U32Tests};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +111,8 @@ pub enum Match {
     Statistic(StatisticMatch),
     /// `-m string`
     String(StringMatch),
+    /// `-m u32`
+    U32(U32Match),
 }
 
 impl Match {
@@ -120,6 +125,7 @@ impl Match {
             Self::Conntrack(conntrack) => conntrack,
             Self::Statistic(statistic) => statistic,
             Self::String(string) => string,
+            Self::U32(u32) => u32,
         }
     }
 
@@ -221,6 +227,15 @@ pub enum InvalidRule {
         /// `--to`
         to: u16,
     },
+    /// `-m u32` alone.
+    #[error("u32: option \"--u32\" must be specified")]
+    U32Missing,
+    /// A shift in `--u32` that leaves nothing.
+    #[error("u32: a shift by {by}; a number has 32 bits, so 31 is the most")]
+    U32Shift {
+        /// By how much.
+        by: u32,
+    },
 }
 
 impl InvalidRule {
@@ -232,6 +247,7 @@ impl InvalidRule {
                 | Self::TooManyMatches { .. }
                 | Self::StringEmpty
                 | Self::StringRange { .. }
+                | Self::U32Shift { .. }
         )
     }
 }

@@ -6,7 +6,7 @@ use weir_control::list;
 use weir_control::protocol::Listing;
 use weir_control::rule::{
     Match, Names, Negatable, PROBABILITY_ONE, Pattern, StatisticMatch, StatisticMode,
-    StringAlgorithm, StringMatch,
+    StringAlgorithm, StringMatch, U32Match, U32Operator, U32Tests,
 };
 use weir_control::ruleset::{CounterTable, Ruleset};
 
@@ -71,8 +71,32 @@ pub(crate) fn statistic() -> BoxedStrategy<Match> {
         .boxed()
 }
 
+pub(crate) fn u32() -> BoxedStrategy<Match> {
+    let number = || prop_oneof![0_u32..70, any::<u32>()];
+    let operation = (prop::sample::select(U32Operator::ALL.to_vec()), number());
+    let operation = operation.prop_map(|(operator, number)| match operator {
+        U32Operator::ShiftLeft | U32Operator::ShiftRight => (operator, number % 32),
+        _ => (operator, number),
+    });
+    let value = prop_oneof![number().prop_map(|one| (one, one)), (number(), number())];
+    let operations = prop::collection::vec(operation, 0..10);
+    let test = (number(), operations, prop::collection::vec(value, 1..11));
+    let text = test.prop_map(|(place, operations, values)| {
+        let operations: String =
+            operations.iter().map(|(operator, by)| format!("{} {by}", operator.sign())).collect();
+        let values = values.iter().map(|(first, last)| format!("{first}: 0{last:o} "));
+        format!("{place:#x}{operations}={}", values.collect::<Vec<_>>().join(", "))
+    });
+    (prop::collection::vec(text, 1..11), any::<bool>())
+        .prop_map(|(tests, negated)| {
+            let value = U32Tests::from_text(&tests.join("&& ")).expect("well formed");
+            Match::U32(U32Match { tests: Some(Negatable { value, negated }) })
+        })
+        .boxed()
+}
+
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 59] = [
+const WRONG: [&str; 61] = [
     "-A FORWARD -m string",
     "-A FORWARD -m string --string x",
     "-A FORWARD -m string --algo bm",
@@ -106,6 +130,8 @@ const WRONG: [&str; 59] = [
     "-A FORWARD --string x",
     "-A FORWARD -m string --strin x --algo bm --nope",
     "-A FORWARD -p tcp --string x",
+    "-A FORWARD -m u32",
+    "-A FORWARD -m u32 --u32 6=1 --u32 6=2",
     "-A FORWARD -m statistic",
     "-A FORWARD -m statistic --mode random",
     "-A FORWARD -m statistic --mode random --probability 0.5x",
@@ -134,6 +160,48 @@ const WRONG: [&str; 59] = [
     "-A FORWARD -m statistic --mode nth --every 3 ! --packet 1",
 ];
 
+/// Tests of `-m u32`, without blanks.
+const WRONG_U32: [&str; 38] = [
+    "6",
+    "6=",
+    "=1",
+    "6&=",
+    "6&",
+    "6&0xFF=1:",
+    "6=:3",
+    "6=1&2",
+    "6=1&&",
+    "6=1,",
+    "6=,1",
+    "6=&&",
+    "6=&",
+    "6<3=1",
+    "6>3=1",
+    "6?3=1",
+    "6&&3=1",
+    "x=1",
+    "6=x",
+    "6=4294967296",
+    "6=18446744073709551616",
+    "6=-1",
+    "6=+-1",
+    "0x=1",
+    "08=1",
+    "6=1:2:3",
+    "6=1,,2",
+    "6&-1=1",
+    "6<<-1=1",
+    "6=1@",
+    "6=1=2",
+    "1&2&3&4&5&6&7&8&9&10&11=1",
+    "1&2&3&4&5&6&7&8&9&10&11&12=1",
+    "1=1,2,3,4,5,6,7,8,9,10,11",
+    "1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1",
+    "1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1",
+    "1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&x",
+    "",
+];
+
 #[test]
 fn the_words_about_contents_are_those_of_iptables() {
     if let Some(reason) = oracle::missing() {
@@ -145,6 +213,7 @@ fn the_words_about_contents_are_those_of_iptables() {
     for option in ["string", "hex-string"] {
         wrong.push(format!("-A FORWARD -m string --algo bm --{option} {long}"));
     }
+    wrong.extend(WRONG_U32.iter().map(|tests| format!("-A FORWARD -m u32 --u32 {tests}")));
     wrong.push("-A FORWARD -m string --algo bm --hex-string ".to_owned());
     assert_words_of_iptables(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
 }

@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 106] = [
+pub(crate) const VOCABULARY: [&str; 112] = [
     "-A",
     "FORWARD",
     "-I",
@@ -125,6 +125,12 @@ pub(crate) const VOCABULARY: [&str; 106] = [
     "0.25",
     "--every",
     "--packet",
+    "u32",
+    "--u32",
+    "6&0xFF=1",
+    "0=1,2&&4=5:6",
+    "0>>32=1",
+    "0>>22&0x3C@",
 ];
 
 /// Weir, without a daemon: what a command line does to a rule set.

@@ -132,7 +132,13 @@ fn conntrack() -> impl Strategy<Value = Match> {
 
 /// Matches for any protocol, each with its place among the others.
 fn connections() -> impl Strategy<Value = Vec<(Match, usize)>> {
-    let one = prop_oneof![state(), conntrack().boxed(), content::statistic(), content::string()];
+    let one = prop_oneof![
+        state(),
+        conntrack().boxed(),
+        content::statistic(),
+        content::string(),
+        content::u32()
+    ];
     prop_oneof![
         1 => Just(Vec::new()),
         1 => prop::collection::vec((one, 0_usize..4), 1..3),

@@ -16,6 +16,16 @@ pub(crate) enum Content {
     Sure { negated: bool, always: bool },
     /// `xt_string.c`
     Text { negated: bool, pattern: Vec<u8>, bm: bool, window: (usize, usize), ignore_case: bool },
+    /// `xt_u32.c`
+    Word { negated: bool, tests: Vec<WordTest> },
+}
+
+/// A place, operations on what is there, and values that will do.
+#[derive(Debug, Clone)]
+pub(crate) struct WordTest {
+    place: u32,
+    operations: Vec<(&'static str, u32)>,
+    values: Vec<(u32, u32)>,
 }
 
 /// Few letters, so that patterns of them are often found in data of them; of small ones and
@@ -40,6 +50,7 @@ impl Content {
                 let packet = chance.one_of(&[0, 0, 1, 5, 49]) % every;
                 Self::Nth { negated: chance.percent(25), every, packet, count: Cell::new(0) }
             }
+            3..6 => word(chance),
             _ => text(chance),
         }
     }
@@ -61,6 +72,10 @@ impl Content {
                 let (not, probability) = (not(*negated), u8::from(*always));
                 format!("-m statistic --mode random{not} --probability {probability}")
             }
+            Self::Word { negated, tests } => {
+                let tests: Vec<String> = tests.iter().map(WordTest::words).collect();
+                format!("-m u32{} --u32 {}", not(*negated), tests.join("&&"))
+            }
             Self::Text { negated, pattern, bm, window: (from, to), ignore_case } => {
                 let hex: String = pattern.iter().map(|byte| format!("{byte:02x}")).collect();
                 format!(
@@ -81,6 +96,7 @@ impl Content {
                 (number % every == *packet) != *negated
             }
             Self::Sure { negated, always } => always != negated,
+            Self::Word { negated, tests } => tests.iter().all(|test| test.holds(ip)) != *negated,
             Self::Text { negated, pattern, window: (from, to), ignore_case, .. } => {
                 let fold = |byte: u8| match byte {
                     b'a'..=b'z' | 0xe0..=0xf6 | 0xf8..=0xfe if *ignore_case => byte - 32,
@@ -95,6 +111,83 @@ impl Content {
             }
         }
     }
+}
+
+impl WordTest {
+    /// Numbers that are likely to lie in the packet, and to be found.
+    fn draw(chance: &mut Chance) -> Self {
+        let place =
+            chance.one_of(&[0, 2, 4, 5, 6, 8, 9, 10, 12, 16, 20, 24, 40, 57, 1000, u32::MAX]);
+        let mut operations = Vec::new();
+        match chance.below(10) {
+            0..4 => operations.push(("&", chance.one_of(&[0xff, 0xffff, 0x3fff, 0xff00, 0x0300]))),
+            4..6 => operations.push((">>", chance.one_of(&[0, 1, 8, 16, 24, 28, 31]))),
+            // Behind the header.
+            6..8 => {
+                operations.extend([
+                    (">>", 22),
+                    ("&", 0x3c),
+                    ("@", chance.one_of(&[0, 2, 4, 8, 12])),
+                ]);
+            }
+            8 => operations.extend([("<<", chance.one_of(&[8, 24])), (">>", 24)]),
+            _ => {}
+        }
+        let place = if operations.len() > 2 { 0 } else { place };
+        if chance.percent(10) {
+            operations.push(("@", chance.one_of(&[0, 4, u32::MAX])));
+        }
+        let value = |chance: &mut Chance| match chance.below(4) {
+            0 => (0, chance.one_of(&[40, 0x7f, 0x7fff, u32::MAX])),
+            1 => (chance.one_of(&[0, 63, 0x4000]), chance.one_of(&[63, 0x4500_0040, u32::MAX])),
+            2 => (17, 6),
+            _ => {
+                let one = chance.one_of(&[0, 1, 5, 6, 17, 63, 64, 80, 0x4000, 0x0a00_0202]);
+                (one, one)
+            }
+        };
+        let values = (0..1 + chance.below(3)).map(|_| value(chance)).collect();
+        Self { place, operations, values }
+    }
+
+    fn words(&self) -> String {
+        let operations = self.operations.iter().map(|(sign, number)| format!("{sign}{number}"));
+        let values = self.values.iter().map(|(first, last)| format!("{first}:{last}"));
+        let values: Vec<String> = values.collect();
+        format!("{}{}={}", self.place, operations.collect::<String>(), values.join(","))
+    }
+
+    fn holds(&self, ip: &[u8]) -> bool {
+        let read = |at: u64| {
+            let at = usize::try_from(at).expect("64 bits");
+            let word = ip.get(at..)?.get(..4)?;
+            Some(word.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)))
+        };
+        let mut start = 0_u64;
+        let Some(mut value) = read(self.place.into()) else { return false };
+        for (sign, number) in &self.operations {
+            let number = u64::from(*number);
+            match *sign {
+                "&" => value &= number,
+                "<<" => value = value << number & 0xffff_ffff,
+                ">>" => value >>= number,
+                _ => {
+                    start += value;
+                    match read(start + number) {
+                        Some(word) => value = word,
+                        None => return false,
+                    }
+                }
+            }
+        }
+        let mut values = self.values.iter();
+        values.any(|(first, last)| u64::from(*first) <= value && value <= u64::from(*last))
+    }
+}
+
+fn word(chance: &mut Chance) -> Content {
+    let tests = (0..1 + chance.below(2)).map(|_| WordTest::draw(chance)).collect();
+    Content::Word { negated: chance.percent(25), tests }
 }
 
 fn text(chance: &mut Chance) -> Content {

@@ -40,6 +40,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -m state | conntrack  of the connection that a packet belongs to
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
+                    -m u32                four bytes anywhere in a packet
     --jump          -j ACCEPT | DROP      without it the rule only counts
   with tcp and udp:
 [!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
@@ -68,6 +69,8 @@ Rule-specification ([!] may stand before the options marked so):
     --algo bm | kmp                       must be named; the search is one and the same
     --from OFFSET, --to OFFSET            from the IP header on; the pattern lies whole between
     --icase                               capitals do not count
+  with u32:
+[!] --u32 'PLACE=VALUE'                   and & << >> @ between numbers, ranges, lists, &&
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

@@ -10,13 +10,15 @@ mod state;
 mod statistic;
 mod string;
 mod tcp;
+mod u32;
 mod udp;
 
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::refusal::Refusal;
 use crate::rule::{
-    ConntrackMatch, Match, Names, StateMatch, StatisticMatch, StringMatch, TcpMatch, UdpMatch,
+    ConntrackMatch, Match, Names, StateMatch, StatisticMatch, StringMatch, TcpMatch, U32Match,
+    UdpMatch,
 };
 
 /// An option of a match.
@@ -28,6 +30,7 @@ pub(super) enum ExtensionKey {
     Conntrack(conntrack::Key),
     Statistic(statistic::Key),
     String(string::Key),
+    U32,
 }
 
 /// An option's long name, whether it takes a value, and what it means. Of several names for the
@@ -63,6 +66,7 @@ impl<'a> Extension<'a> {
             "conntrack" => Match::Conntrack(ConntrackMatch::default()),
             "statistic" => Match::Statistic(StatisticMatch::default()),
             "string" => Match::String(StringMatch::default()),
+            "u32" => Match::U32(U32Match::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -77,6 +81,7 @@ impl<'a> Extension<'a> {
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Statistic(_) => &statistic::OPTIONS,
             Match::String(_) => &string::OPTIONS,
+            Match::U32(_) => &u32::OPTIONS,
         }
     }
 
@@ -99,6 +104,7 @@ impl<'a> Extension<'a> {
                 statistic::read(statistic, key, given)
             }
             (Match::String(string), ExtensionKey::String(key)) => string::read(string, key, given),
+            (Match::U32(u32), ExtensionKey::U32) => u32::read(u32, given),
             // The key comes from the match's own table.
             _ => Ok(()),
         }

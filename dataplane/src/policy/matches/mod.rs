@@ -7,6 +7,7 @@ mod forwarded;
 mod statistic;
 mod string;
 mod transport;
+mod u32;
 
 pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
@@ -16,6 +17,7 @@ use weir_control::rule::Match;
 use connection::ConnectionTest;
 use statistic::StatisticTest;
 use string::StringTest;
+use u32::WordTest;
 
 use super::Candidate;
 use super::rule::Evaluation;
@@ -31,6 +33,8 @@ pub(super) enum MatchTest {
     Statistic(StatisticTest),
     /// `-m string`.
     String(Box<StringTest>),
+    /// `-m u32`.
+    Word(WordTest),
 }
 
 impl MatchTest {
@@ -43,6 +47,7 @@ impl MatchTest {
             Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
             Match::Statistic(statistic) => Self::Statistic(statistic.into()),
             Match::String(string) => Self::String(Box::new(string.into())),
+            Match::U32(u32) => Self::Word(u32.into()),
             other => return Err(other.name()),
         })
     }
@@ -54,6 +59,7 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Statistic(test) => test.holds(candidate.dice).into(),
             Self::String(test) => test.holds(candidate.packet).into(),
+            Self::Word(test) => test.holds(candidate.packet).into(),
         }
     }
 
