@@ -1,7 +1,7 @@
 //! What can be wrong with a command line, said as iptables says it, with the place.
 
 use crate::rule::{
-    InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError, U32Error,
+    InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError, TimeError, U32Error,
 };
 
 use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
@@ -173,6 +173,8 @@ pub enum ParseErrorKind {
     #[error("string: the pattern has a character that stands for bytes which are no text")]
     StringNotText,
     #[error(transparent)]
+    Time(#[from] TimeError),
+    #[error(transparent)]
     U32(#[from] U32Error),
     #[error(transparent)]
     Incomplete(InvalidRule),
@@ -219,6 +221,7 @@ impl ParseErrorKind {
             | Self::NoSuchChain { .. }
             | Self::NoSuchPolicyChain { .. }
             | Self::StringAlgorithm { .. }
+            | Self::Time(TimeError::BeforeEpoch)
             | Self::Rule(
                 InvalidRule::MatchNeedsProtocol { .. }
                 | InvalidRule::StringEmpty
@@ -247,6 +250,9 @@ impl ParseErrorKind {
                     .to_owned()
             }
             Self::PolicyName { .. } => "a policy is ACCEPT or DROP".to_owned(),
+            Self::NotEnforced { name, .. } if ["--kerneltz", "--localtz"].contains(&&**name) => {
+                "the kernel tells no program its time zone: write the times in UTC".to_owned()
+            }
             Self::NotEnforced { .. } => format!(
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
@@ -314,6 +320,9 @@ impl ParseErrorKind {
             }
             Self::StatisticMode { .. } | Self::Incomplete(InvalidRule::Statistic(_)) => {
                 "write `--mode random --probability 0.25' or `--mode nth --every 4 --packet 0'"
+            }
+            Self::Time(TimeError::Weekday(_) | TimeError::SundayFirst) => {
+                "days are Mon Tue Wed Thu Fri Sat Sun or 1 (Monday) to 7, joined by commas"
             }
             Self::U32(_) | Self::Incomplete(InvalidRule::U32Missing) => {
                 "a test is PLACE[&MASK][>>BITS][@PLACE]..=VALUE[:VALUE][,..], several are joined by &&"

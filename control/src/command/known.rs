@@ -2,8 +2,8 @@
 //! words that nobody knows, so that an operator can tell a typing error from a gap.
 
 /// Matches that Weir enforces.
-pub(super) const MATCHES_ENFORCED: [&str; 7] =
-    ["tcp", "udp", "state", "conntrack", "statistic", "string", "u32"];
+pub(super) const MATCHES_ENFORCED: [&str; 8] =
+    ["tcp", "udp", "state", "conntrack", "statistic", "string", "time", "u32"];
 
 /// Targets that Weir enforces.
 pub(super) const TARGETS_ENFORCED: [&str; 2] = ["ACCEPT", "DROP"];
@@ -67,7 +67,6 @@ const MATCHES: &[&str] = &[
     "socket",
     "srh",
     "tcpmss",
-    "time",
     "tos",
     "ttl",
 ];

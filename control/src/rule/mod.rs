@@ -6,6 +6,7 @@
 //! are equal exactly when `iptables -C` would call them equal.
 
 mod address;
+mod calendar;
 mod conntrack;
 mod ctset;
 mod extension;
@@ -15,11 +16,13 @@ mod protocol;
 mod save;
 mod statistic;
 mod string;
+mod time;
 mod transport;
 mod u32;
 
 pub use address::{Ipv4Net, Ipv4NetError};
 pub(crate) use address::{number_prefix, parse_host_and_mask, parse_number};
+pub use calendar::CalendarDate;
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
     StateMatch, TupleTest,
@@ -31,6 +34,7 @@ pub use names::Names;
 pub use protocol::Protocol;
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
+pub use time::{TimeError, TimeMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
 
 pub use u32::{U32_ITEMS_MAX, U32Error, U32Match, U32Operator, U32Test, U32Tests};
@@ -111,6 +115,8 @@ pub enum Match {
     Statistic(StatisticMatch),
     /// `-m string`
     String(StringMatch),
+    /// `-m time`
+    Time(TimeMatch),
     /// `-m u32`
     U32(U32Match),
 }
@@ -125,6 +131,7 @@ impl Match {
             Self::Conntrack(conntrack) => conntrack,
             Self::Statistic(statistic) => statistic,
             Self::String(string) => string,
+            Self::Time(time) => time,
             Self::U32(u32) => u32,
         }
     }
@@ -227,6 +234,9 @@ pub enum InvalidRule {
         /// `--to`
         to: u16,
     },
+    /// `-m time` that means nothing.
+    #[error(transparent)]
+    Time(#[from] TimeError),
     /// `-m u32` alone.
     #[error("u32: option \"--u32\" must be specified")]
     U32Missing,

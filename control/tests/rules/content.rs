@@ -1,17 +1,61 @@
 //! Random matches of what a packet carries, of chance and of the clock; and what is wrong with such.
 
 use proptest::prelude::*;
-use weir_control::command::{Command, Selection};
+use weir_control::command::{ChainName, Command, Selection};
 use weir_control::list;
 use weir_control::protocol::Listing;
 use weir_control::rule::{
     Match, Names, Negatable, PROBABILITY_ONE, Pattern, StatisticMatch, StatisticMode,
-    StringAlgorithm, StringMatch, U32Match, U32Operator, U32Tests,
+    StringAlgorithm, StringMatch, TimeMatch, U32Match, U32Operator, U32Tests,
 };
 use weir_control::ruleset::{CounterTable, Ruleset};
 
 use crate::messages::assert_words_of_iptables;
 use crate::oracle;
+
+/// Words for wrong lines, beside those of [`crate::differential::VOCABULARY`].
+pub(crate) const WORDS: [&str; 40] = [
+    "string",
+    "--string",
+    "--hex-string",
+    "--algo",
+    "bm",
+    "kmp",
+    "--from",
+    "--to",
+    "--icase",
+    "secret",
+    "|41 42|",
+    "|4",
+    "statistic",
+    "--mode",
+    "random",
+    "nth",
+    "--probability",
+    "0.25",
+    "--every",
+    "--packet",
+    "u32",
+    "--u32",
+    "6&0xFF=1",
+    "0=1,2&&4=5:6",
+    "0>>32=1",
+    "0>>22&0x3C@",
+    "time",
+    "--datestart",
+    "--datestop",
+    "--timestart",
+    "--timestop",
+    "--monthdays",
+    "--weekdays",
+    "--contiguous",
+    "--utc",
+    "--kerneltz",
+    "8:00",
+    "Mon,3",
+    "2025-02-29T3",
+    "1,31",
+];
 
 pub(crate) fn string() -> BoxedStrategy<Match> {
     let bytes = prop_oneof![
@@ -95,8 +139,33 @@ pub(crate) fn u32() -> BoxedStrategy<Match> {
         .boxed()
 }
 
+pub(crate) fn time() -> BoxedStrategy<Match> {
+    // To the end of 2038, the last year that can be written.
+    let date = || prop_oneof![Just(0), Just(i32::MAX as u32), 0_u32..2_177_452_800];
+    let daytime = || prop_oneof![Just(0), Just(86_399), 0_u32..86_400];
+    let all = TimeMatch::ALL_MONTHDAYS;
+    let monthdays = prop_oneof![Just(all), (1_u32..1 << 31).prop_map(|days| days << 1)];
+    let weekdays =
+        prop_oneof![Just(TimeMatch::ALL_WEEKDAYS), (1_u8..128).prop_map(|days| days << 1)];
+    (date(), date(), daytime(), daytime(), monthdays, weekdays, any::<bool>())
+        .prop_map(
+            |(date_start, date_stop, daytime_start, daytime_stop, monthdays, weekdays, night)| {
+                Match::Time(TimeMatch {
+                    date_start,
+                    date_stop,
+                    daytime_start,
+                    daytime_stop,
+                    monthdays,
+                    weekdays,
+                    contiguous: night && daytime_start >= daytime_stop,
+                })
+            },
+        )
+        .boxed()
+}
+
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 61] = [
+const WRONG: [&str; 63] = [
     "-A FORWARD -m string",
     "-A FORWARD -m string --string x",
     "-A FORWARD -m string --algo bm",
@@ -130,6 +199,8 @@ const WRONG: [&str; 61] = [
     "-A FORWARD --string x",
     "-A FORWARD -m string --strin x --algo bm --nope",
     "-A FORWARD -p tcp --string x",
+    "-A FORWARD -m time ! --contiguous",
+    "-A FORWARD -m time --weekdays 1 --weekdays 2",
     "-A FORWARD -m u32",
     "-A FORWARD -m u32 --u32 6=1 --u32 6=2",
     "-A FORWARD -m statistic",
@@ -201,6 +272,119 @@ const WRONG_U32: [&str; 38] = [
     "1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&1=1&&x",
     "",
 ];
+
+/// Options of `-m time`, right and wrong ones.
+const TIMES: [(bool, &str); 66] = [
+    (true, "--timestart 8:00 --timestop 17:30"),
+    (true, "--timestart 08:00:05"),
+    (true, "--timestop 7:1"),
+    (true, "--timestart 8:00:"),
+    (true, "--timestart :00"),
+    (true, "--timestart 22:00 --timestop 6:00 --contiguous"),
+    (true, "--timestart 6:00 --timestop 6:00 --contiguous"),
+    (true, "--timestart 00:00 --timestop 23:59:59"),
+    (true, "--datestart 2025"),
+    (true, "--datestart 2025-03"),
+    (true, "--datestart 2025-03-04"),
+    (true, "--datestart 2025-03-04T05"),
+    (true, "--datestart 2025-03-04T05:06"),
+    (true, "--datestart 2025-03-04T05:06:07"),
+    (true, "--datestart 2025-1-1T1:2:3"),
+    (true, "--datestart 2025-02-01T"),
+    (true, "--datestart 2025-"),
+    (true, "--datestart 2025-00"),
+    (true, "--datestart 2025-02-31"),
+    (true, "--datestart 2024-02-30"),
+    (true, "--datestart 2025-02-00"),
+    (true, "--datestart 1970-01-01"),
+    (true, "--datestop 2038-01-19T03:14:08"),
+    (true, "--datestart 2038-12-31T23:59:59"),
+    (true, "--datestart 2026-01-01 --datestop 2025-01-01"),
+    (true, "--monthdays 1,2,31"),
+    (true, "--monthdays 1,2,"),
+    (true, "--monthdays 111"),
+    (true, "! --monthdays 1,2,22,23,13,12,11"),
+    (true, "--weekdays Mon,Tue"),
+    (true, "--weekdays Mo,Su"),
+    (true, "--weekdays Sunday,Fri"),
+    (true, "--weekdays 7,1,Wed"),
+    (true, "--weekdays Mon,"),
+    (true, "! --weekdays Mon,Tue"),
+    (true, "--weekdays Mon,Tue,Wed,Thu,Fri,Sat,Sun"),
+    (true, "--utc"),
+    (false, "--timestart 24:00"),
+    (false, "--timestart 8"),
+    (false, "--timestart 8:60"),
+    (false, "--timestart 8:00:60"),
+    (false, "--timestart -1:00"),
+    (false, "--timestart 8:00:00:00"),
+    (false, "--timestart 8x"),
+    (false, "--timestart 8:0x"),
+    (false, "--timestart 6:00 --timestop 22:00 --contiguous"),
+    (false, "--contiguous"),
+    (false, "--datestart 1969"),
+    (false, "--datestart 2039"),
+    (false, "--datestart 2025-13"),
+    (false, "--datestart 2025-02-32"),
+    (false, "--datestart 2025-02-01T24"),
+    (false, "--datestart 2025-02-01T23:60"),
+    (false, "--datestart 2025-02-01T23:59:60"),
+    (false, "--datestart 2025-02-01T23:59:59:"),
+    (false, "--datestart 2025-02-01x"),
+    (false, "--datestart 2025T01"),
+    (false, "--datestart x"),
+    (false, "--monthdays 32"),
+    (false, "--monthdays x"),
+    (false, "--monthdays 0x1"),
+    (false, "--monthdays 09"),
+    (false, "--weekdays mon"),
+    (false, "--weekdays 0"),
+    (false, "--weekdays M"),
+    (false, "--weekdays ,Mon"),
+];
+
+#[test]
+fn times_are_read_as_by_iptables() {
+    if let Some(reason) = oracle::missing() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let line = |options: &str| format!("-A FORWARD -m time {options}");
+    let (right, wrong): (Vec<_>, Vec<_>) = TIMES.iter().partition(|(right, _)| *right);
+    let wrong: Vec<String> = wrong.iter().map(|(_, options)| line(options)).collect();
+    assert_words_of_iptables(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
+    let (mut lines, mut ruleset) = (Vec::new(), Ruleset::new());
+    for (_, options) in right {
+        ruleset.apply(&crate::parsing::command(&line(options))).expect("the chain exists");
+        lines.push(crate::messages::words(&line(options)));
+    }
+    lines.push(crate::messages::words("-S FORWARD"));
+    let listing = Listing { ruleset, counters: CounterTable::default() };
+    let selection = Selection { chain: Some(ChainName::forward()), number: None };
+    let ours = list::list_rules(&listing, &selection, false, &Names::builtin());
+    let theirs = oracle::run(&lines).pop().expect("an answer");
+    assert_eq!(ours, theirs.stdout);
+}
+
+/// What iptables accepts although the rule would never match, or prints in a way that it cannot
+/// read; and what programs cannot know.
+#[test]
+fn times_that_mean_nothing_are_refused() {
+    for (options, message) in [
+        ("--datestart 1970-00", "mktime returned an error"),
+        ("--weekdays 8", "8 is not a valid day specifier"),
+        ("! --weekdays 1,2,3,4,5,6,7", "time: no day is left, so that the rule would never match"),
+        ("--monthdays 0", "time: no day is left, so that the rule would never match"),
+        ("--kerneltz", "option `--kerneltz' is known to iptables, but not yet enforced by Weir"),
+        ("--localtz", "option `--localtz' is known to iptables, but not yet enforced by Weir"),
+    ] {
+        let line = format!("-A FORWARD -m time {options}");
+        let (status, report) = crate::messages::refused(&crate::messages::words(&line));
+        assert_eq!(status, if options == "--datestart 1970-00" { 1 } else { 2 });
+        let first = report.lines().next().unwrap_or_default();
+        assert!(first.ends_with(message), "{report}");
+    }
+}
 
 #[test]
 fn the_words_about_contents_are_those_of_iptables() {

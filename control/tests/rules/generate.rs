@@ -137,6 +137,7 @@ fn connections() -> impl Strategy<Value = Vec<(Match, usize)>> {
         conntrack().boxed(),
         content::statistic(),
         content::string(),
+        content::time(),
         content::u32()
     ];
     prop_oneof![
@@ -198,6 +199,8 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
         Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
         Match::Conntrack(conntrack) => connection_addresses(&mut conntrack.clone())
             .all(|address| address.net().prefix_len().is_some()),
+        // A --datestop of 0 is not printed.
+        Match::Time(time) => time.date_stop != 0,
         _ => true,
     })
 }

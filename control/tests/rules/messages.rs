@@ -49,7 +49,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "VERSION: match `limit' is known to iptables, but not yet enforced by Weir",
             "  iptables -A FORWARD -m limit --limit 3/s -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
-            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp, state, conntrack, statistic, string, u32 and -j ACCEPT, DROP",
+            "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m tcp, udp, state, conntrack, statistic, string, time, u32 and -j ACCEPT, DROP",
             TRY,
         ],
     );
@@ -60,7 +60,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "VERSION: Couldn't load match `stat':No such file or directory",
             "  iptables -A FORWARD -m stat",
             "                         ^^^^ argument 4, column 24",
-            "  unknown to iptables and to Weir; a typing error? Weir has -m tcp, udp, state, conntrack, statistic, string, u32",
+            "  unknown to iptables and to Weir; a typing error? Weir has -m tcp, udp, state, conntrack, statistic, string, time, u32",
             TRY,
         ],
     );

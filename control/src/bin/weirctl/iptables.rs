@@ -40,6 +40,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -m state | conntrack  of the connection that a packet belongs to
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
+                    -m time               the clock, UTC
                     -m u32                four bytes anywhere in a packet
     --jump          -j ACCEPT | DROP      without it the rule only counts
   with tcp and udp:
@@ -69,6 +70,13 @@ Rule-specification ([!] may stand before the options marked so):
     --algo bm | kmp                       must be named; the search is one and the same
     --from OFFSET, --to OFFSET            from the IP header on; the pattern lies whole between
     --icase                               capitals do not count
+  with time:
+    --datestart, --datestop YYYY[-MM[-DD[Thh[:mm[:ss]]]]]
+    --timestart, --timestop hh:mm[:ss]    a stop before the start is that of the next day
+[!] --monthdays DAY[,..]                  1 to 31
+[!] --weekdays DAY[,..]                   Mon to Sun, or 1 to 7
+    --contiguous                          after midnight it is still the day before
+    --utc                                 as always
   with u32:
 [!] --u32 'PLACE=VALUE'                   and & << >> @ between numbers, ranges, lists, &&
 

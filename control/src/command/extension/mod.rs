@@ -10,6 +10,7 @@ mod state;
 mod statistic;
 mod string;
 mod tcp;
+mod time;
 mod u32;
 mod udp;
 
@@ -17,8 +18,8 @@ use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::refusal::Refusal;
 use crate::rule::{
-    ConntrackMatch, Match, Names, StateMatch, StatisticMatch, StringMatch, TcpMatch, U32Match,
-    UdpMatch,
+    ConntrackMatch, Match, Names, StateMatch, StatisticMatch, StringMatch, TcpMatch, TimeMatch,
+    U32Match, UdpMatch,
 };
 
 /// An option of a match.
@@ -30,6 +31,7 @@ pub(super) enum ExtensionKey {
     Conntrack(conntrack::Key),
     Statistic(statistic::Key),
     String(string::Key),
+    Time(time::Key),
     U32,
 }
 
@@ -66,6 +68,7 @@ impl<'a> Extension<'a> {
             "conntrack" => Match::Conntrack(ConntrackMatch::default()),
             "statistic" => Match::Statistic(StatisticMatch::default()),
             "string" => Match::String(StringMatch::default()),
+            "time" => Match::Time(TimeMatch::default()),
             "u32" => Match::U32(U32Match::default()),
             _ => return None,
         };
@@ -81,6 +84,7 @@ impl<'a> Extension<'a> {
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Statistic(_) => &statistic::OPTIONS,
             Match::String(_) => &string::OPTIONS,
+            Match::Time(_) => &time::OPTIONS,
             Match::U32(_) => &u32::OPTIONS,
         }
     }
@@ -104,6 +108,7 @@ impl<'a> Extension<'a> {
                 statistic::read(statistic, key, given)
             }
             (Match::String(string), ExtensionKey::String(key)) => string::read(string, key, given),
+            (Match::Time(time), ExtensionKey::Time(key)) => time::read(time, key, given),
             (Match::U32(u32), ExtensionKey::U32) => u32::read(u32, given),
             // The key comes from the match's own table.
             _ => Ok(()),

@@ -6,6 +6,7 @@ mod connection;
 mod forwarded;
 mod statistic;
 mod string;
+mod time;
 mod transport;
 mod u32;
 
@@ -17,6 +18,7 @@ use weir_control::rule::Match;
 use connection::ConnectionTest;
 use statistic::StatisticTest;
 use string::StringTest;
+use time::TimeTest;
 use u32::WordTest;
 
 use super::Candidate;
@@ -33,6 +35,8 @@ pub(super) enum MatchTest {
     Statistic(StatisticTest),
     /// `-m string`.
     String(Box<StringTest>),
+    /// `-m time`.
+    Time(TimeTest),
     /// `-m u32`.
     Word(WordTest),
 }
@@ -47,6 +51,7 @@ impl MatchTest {
             Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
             Match::Statistic(statistic) => Self::Statistic(statistic.into()),
             Match::String(string) => Self::String(Box::new(string.into())),
+            Match::Time(time) => Self::Time((*time).into()),
             Match::U32(u32) => Self::Word(u32.into()),
             other => return Err(other.name()),
         })
@@ -59,6 +64,7 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Statistic(test) => test.holds(candidate.dice).into(),
             Self::String(test) => test.holds(candidate.packet).into(),
+            Self::Time(test) => test.holds(candidate.wall_s).into(),
             Self::Word(test) => test.holds(candidate.packet).into(),
         }
     }
