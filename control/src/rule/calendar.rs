@@ -70,7 +70,7 @@ mod tests {
         let mut date = CalendarDate { year: 1970, month: 1, day: 1 };
         for days in 0..=49_710 {
             assert_eq!((CalendarDate::from_days(days), date.days()), (date, days.into()));
-            let leap = date.year % 4 == 0 && date.year != 2100;
+            let leap = date.year.is_multiple_of(4) && date.year != 2100;
             let length = match date.month {
                 2 => 28 + u32::from(leap),
                 4 | 6 | 9 | 11 => 30,

@@ -79,7 +79,7 @@ fn number(text: &str) -> (Option<u32>, &str) {
 }
 
 /// The number before one of `marks` or the end, at most `most`; and what follows, if there is more.
-fn part<'a>(text: &'a str, most: u32, mark: char) -> Option<(u32, Option<&'a str>)> {
+fn part(text: &str, most: u32, mark: char) -> Option<(u32, Option<&str>)> {
     let (number, rest) = number(text);
     let number = number.filter(|number| *number <= most)?;
     match rest {
@@ -157,8 +157,8 @@ impl TimeMatch {
     pub fn weekdays_of(list: &str) -> Result<u8, TimeError> {
         let mut mask = 0;
         for text in segments(list, 3) {
-            let same = |name: &&str| text.get(..2).is_some_and(|two| name.starts_with(two));
-            let named = Self::WEEKDAYS.iter().position(|name| same(&name));
+            let begins_with = |name: &str| text.get(..2).is_some_and(|two| name.starts_with(two));
+            let named = Self::WEEKDAYS.iter().position(|name| begins_with(name));
             let day = match super::parse_number(text, 7) {
                 Some(0) => return Err(TimeError::SundayFirst),
                 None if text.is_empty() => return Err(TimeError::SundayFirst),
