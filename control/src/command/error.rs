@@ -154,8 +154,8 @@ pub enum ParseErrorKind {
     OptionMask { name: &'static str, option: &'static str },
     #[error("{name}: bad value for option \"--{option}\", or out of range ({least}-{most}).")]
     OptionRange { name: &'static str, option: &'static str, least: u32, most: u32 },
-    #[error("{name}: option \"--{one}\" cannot be used together with \"--{other}\".")]
-    OptionsExclude { name: &'static str, one: &'static str, other: &'static str },
+    #[error("{name}: option \"--{option}\" cannot be used together with \"--{other}\".")]
+    OptionConflict { name: &'static str, option: &'static str, other: &'static str },
     #[error("getaddrinfo: {reason}")]
     HostName { reason: &'static str },
     #[error("Bad {option} \"{list}\"")]

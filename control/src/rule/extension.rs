@@ -29,19 +29,23 @@ pub(crate) trait Extension {
     fn list(&self, line: &mut ListedLine<'_>);
 }
 
-/// The words of a rule, and which of them `-S` prints between quotes.
+/// The words of a rule as `-S` prints them.
 #[derive(Debug, Default)]
-pub(crate) struct SavedWords(pub(crate) Vec<String>, pub(crate) Vec<usize>);
+pub(crate) struct SavedWords {
+    pub(crate) words: Vec<String>,
+    /// Whether texts are quoted, for a line that a shell or `iptables-restore` takes apart again.
+    pub(crate) quoted: bool,
+}
 
 impl SavedWords {
     /// A word.
     pub(crate) fn word(&mut self, word: impl Into<String>) {
-        self.0.push(word.into());
+        self.words.push(word.into());
     }
 
-    /// A word that `-S` prints between quotes.
-    pub(crate) fn quoted(&mut self, word: String) {
-        self.1.push(self.0.len());
+    /// A text that stands between quotes in any case.
+    pub(crate) fn string(&mut self, text: String) {
+        let word = if self.quoted { between_quotes(&text) } else { text };
         self.word(word);
     }
 
@@ -65,6 +69,15 @@ impl SavedWords {
             self.option(name, ports);
         }
     }
+}
+
+/// A text between double quotes, as the shell and `iptables-restore` read it.
+pub(crate) fn between_quotes(text: &str) -> String {
+    let escaped = text.chars().flat_map(|character| {
+        let escape = matches!(character, '"' | '\\').then_some('\\');
+        escape.into_iter().chain([character])
+    });
+    ['"'].into_iter().chain(escaped).chain(['"']).collect()
 }
 
 /// A line of `-L` in the making.

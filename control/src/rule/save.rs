@@ -15,23 +15,18 @@ impl Rule {
         words
     }
 
-    /// The conditions only.
+    /// The conditions only, as arguments of a program.
     pub fn condition_arguments(&self, names: &Names) -> Vec<String> {
-        self.conditions(names).0
+        self.conditions(names, SavedWords::default())
     }
 
-    /// The conditions as `-S` prints them, some words between quotes; with
+    /// The conditions only, with texts quoted for a line of text; with
     /// [`Rule::target_arguments`], for output that has counters between the two.
-    pub(crate) fn condition_words(&self, names: &Names) -> Vec<String> {
-        let SavedWords(mut words, between_quotes) = self.conditions(names);
-        for index in between_quotes {
-            words[index] = quoted(&words[index]);
-        }
-        words
+    pub fn condition_words(&self, names: &Names) -> Vec<String> {
+        self.conditions(names, SavedWords { quoted: true, ..SavedWords::default() })
     }
 
-    fn conditions(&self, names: &Names) -> SavedWords {
-        let mut words = SavedWords::default();
+    fn conditions(&self, names: &Names, mut words: SavedWords) -> Vec<String> {
         let mut option = |name, condition: Option<Negatable<String>>| {
             condition.iter().for_each(|condition| words.option(name, condition));
         };
@@ -51,7 +46,7 @@ impl Rule {
             words.word(extension.name());
             extension.extension().save(&mut words);
         }
-        words
+        words.words
     }
 
     /// `-j TARGET`, or nothing.
@@ -59,19 +54,6 @@ impl Rule {
         let word = |target: &Target| vec!["-j".to_owned(), target.name().to_owned()];
         self.target.as_ref().map(word).unwrap_or_default()
     }
-}
-
-/// A word between double quotes, as the shell and `iptables-restore` read it.
-pub(super) fn quoted(word: &str) -> String {
-    let mut text = String::from('"');
-    for character in word.chars() {
-        if matches!(character, '"' | '\\') {
-            text.push('\\');
-        }
-        text.push(character);
-    }
-    text.push('"');
-    text
 }
 
 fn protocol_word(protocol: Protocol, names: &Names) -> String {

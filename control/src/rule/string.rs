@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::extension::between_quotes;
 use super::transport::is_default;
 use super::{Extension, InvalidRule, ListedLine, Negatable, SavedWords};
 
@@ -221,7 +222,7 @@ impl Extension for StringMatch {
     fn save(&self, words: &mut SavedWords) {
         if let Some(Negatable { value, negated }) = &self.pattern {
             words.flag(if value.is_text() { "--string" } else { "--hex-string" }, *negated);
-            words.quoted(value.to_word());
+            words.string(value.to_word());
         }
         if let Some(algorithm) = self.algorithm {
             words.option("--algo", &Negatable::is(algorithm.name()));
@@ -240,10 +241,7 @@ impl Extension for StringMatch {
     fn list(&self, line: &mut ListedLine<'_>) {
         if let Some(Negatable { value, negated }) = &self.pattern {
             let not = if *negated { "!" } else { "" };
-            line.push(format_args!(
-                " STRING match {not} {}",
-                super::save::quoted(&value.to_word())
-            ));
+            line.push(format_args!(" STRING match {not} {}", between_quotes(&value.to_word())));
         }
         if let Some(algorithm) = self.algorithm {
             line.push(format_args!(" ALGO name {}", algorithm.name()));

@@ -322,7 +322,7 @@ impl Extension for U32Match {
     fn save(&self, words: &mut SavedWords) {
         if let Some(Negatable { value, negated }) = &self.tests {
             words.flag("--u32", *negated);
-            words.quoted(value.to_string());
+            words.string(value.to_string());
         }
     }
 

@@ -13,7 +13,7 @@ use weir_control::ruleset::{CounterTable, Ruleset};
 use crate::messages::assert_words_of_iptables;
 use crate::oracle;
 
-/// Words for wrong lines, beside those of [`crate::differential::VOCABULARY`].
+/// Words for wrong lines, beside those of `differential`.
 pub(crate) const WORDS: [&str; 40] = [
     "string",
     "--string",

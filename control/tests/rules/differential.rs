@@ -18,7 +18,7 @@ use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 use crate::{content, generate, oracle};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 86] = [
+const VOCABULARY: [&str; 86] = [
     "-A",
     "FORWARD",
     "-I",
@@ -106,6 +106,11 @@ pub(crate) const VOCABULARY: [&str; 86] = [
     "5x",
     "1.2.3",
 ];
+
+/// The same, of matches of contents, chance and the clock too.
+pub(crate) fn vocabulary() -> Vec<&'static str> {
+    [&VOCABULARY[..], &content::WORDS].concat()
+}
 
 /// Weir, without a daemon: what a command line does to a rule set.
 struct Weir {
@@ -396,9 +401,7 @@ fn wrong_line(runner: &mut TestRunner, names: &Names) -> Vec<String> {
     };
     for _ in 0..draw(runner, &(1_u8..4)) {
         let at = draw(runner, &(0..=line.len()));
-        let extra =
-            draw(runner, &proptest::sample::select([&VOCABULARY[..], &content::WORDS].concat()))
-                .to_owned();
+        let extra = draw(runner, &proptest::sample::select(vocabulary())).to_owned();
         match draw(runner, &(0_u8..4)) {
             0 => line.insert(at, extra),
             1 if at < line.len() => line[at] = extra,

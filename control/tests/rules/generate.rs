@@ -108,7 +108,7 @@ fn tuple() -> impl Strategy<Value = TupleTest> {
     )
 }
 
-fn conntrack() -> impl Strategy<Value = Match> {
+fn conntrack() -> BoxedStrategy<Match> {
     let second = prop_oneof![0_u32..9, any::<u32>(), Just(u32::MAX)];
     let expires = (second.clone(), second)
         .prop_map(|(a, b)| ExpireRange::new(a.min(b), a.max(b)).expect("ordered"));
@@ -128,13 +128,14 @@ fn conntrack() -> impl Strategy<Value = Match> {
         })
         .prop_filter("a condition is needed", |conntrack| *conntrack != ConntrackMatch::default())
         .prop_map(Match::Conntrack)
+        .boxed()
 }
 
 /// Matches for any protocol, each with its place among the others.
 fn connections() -> impl Strategy<Value = Vec<(Match, usize)>> {
     let one = prop_oneof![
         state(),
-        conntrack().boxed(),
+        conntrack(),
         content::statistic(),
         content::string(),
         content::time(),

@@ -151,8 +151,8 @@ impl<'a> Extension<'a> {
     fn refuse_alternatives(&self) -> Result<(), Refusal<'a>> {
         let [text, hex] = [string::Key::Text, string::Key::HexText].map(ExtensionKey::String);
         if self.seen.contains(&text) && self.seen.contains(&hex) {
-            let (one, other) = ("string", "hex-string");
-            let kind = ParseErrorKind::OptionsExclude { name: self.value.name(), one, other };
+            let (option, other) = ("string", "hex-string");
+            let kind = ParseErrorKind::OptionConflict { name: self.value.name(), option, other };
             return Err(Refusal::at(self.word, kind));
         }
         Ok(())
