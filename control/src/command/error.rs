@@ -253,6 +253,11 @@ impl ParseErrorKind {
             Self::NotEnforced { name, .. } if ["--kerneltz", "--localtz"].contains(&&**name) => {
                 "the kernel tells no program its time zone: write the times in UTC".to_owned()
             }
+            Self::NotEnforced { what: "match", name } if name == "connbytes" => {
+                "Weir's flows keep no count of their packets and bytes, so the command is refused \
+                 instead of letting you believe it works"
+                    .to_owned()
+            }
             Self::NotEnforced { .. } => format!(
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
