@@ -50,7 +50,7 @@ impl Content {
                 let packet = chance.one_of(&[0, 0, 1, 5, 49]) % every;
                 Self::Nth { negated: chance.percent(25), every, packet, count: Cell::new(0) }
             }
-            3..6 => word(chance),
+            3..7 => word(chance),
             _ => text(chance),
         }
     }
@@ -119,19 +119,22 @@ impl WordTest {
         let place =
             chance.one_of(&[0, 2, 4, 5, 6, 8, 9, 10, 12, 16, 20, 24, 40, 57, 1000, u32::MAX]);
         let mut operations = Vec::new();
-        match chance.below(10) {
-            0..4 => operations.push(("&", chance.one_of(&[0xff, 0xffff, 0x3fff, 0xff00, 0x0300]))),
-            4..6 => operations.push((">>", chance.one_of(&[0, 1, 8, 16, 24, 28, 31]))),
+        match chance.below(12) {
+            0..3 => operations.push(("&", chance.one_of(&[0xff, 0xffff, 0x3fff, 0xff00, 0x0300]))),
+            3..5 => operations.push((">>", chance.one_of(&[0, 1, 8, 16, 24, 28, 31]))),
             // Behind the header.
-            6..8 => {
-                operations.extend([
-                    (">>", 22),
-                    ("&", 0x3c),
-                    ("@", chance.one_of(&[0, 2, 4, 8, 12])),
-                ]);
+            5..7 => {
+                let offset = chance.one_of(&[0, 2, 4, 8, 12]);
+                operations.extend([(">>", 22), ("&", 0x3c), ("@", offset)]);
             }
-            8 => operations.extend([("<<", chance.one_of(&[8, 24])), (">>", 24)]),
-            _ => {}
+            // Four bytes on (the version is 4), and as many more as a few bits there say.
+            7..9 => {
+                let offset = chance.one_of(&[0, 4, 8, 16]);
+                operations.extend([(">>", 28), ("@", offset), ("&", 7), ("@", offset)]);
+            }
+            // What the router changes: time to live and checksum.
+            9..11 => return Self::of_router(chance),
+            _ => operations.extend([("<<", chance.one_of(&[8, 24])), (">>", 24)]),
         }
         let place = if operations.len() > 2 { 0 } else { place };
         if chance.percent(10) {
@@ -148,6 +151,21 @@ impl WordTest {
         };
         let values = (0..1 + chance.below(3)).map(|_| value(chance)).collect();
         Self { place, operations, values }
+    }
+
+    /// About the bytes 8, 10 and 11.
+    fn of_router(chance: &mut Chance) -> Self {
+        let ttl = chance.one_of(&[63, 64]);
+        let half = (0, 0x7f);
+        let (place, operation, value) = chance.one_of(&[
+            (8, (">>", 24), (ttl, ttl)),
+            (5, ("&", 0xff), (ttl, ttl)),
+            (7, ("&", 0xff_0000), (ttl << 16, ttl << 16)),
+            (8, ("&", 0xff), half),
+            (10, (">>", 24), half),
+            (11, (">>", 24), half),
+        ]);
+        Self { place, operations: vec![operation], values: vec![value] }
     }
 
     fn words(&self) -> String {
@@ -199,11 +217,17 @@ fn text(chance: &mut Chance) -> Content {
         3 => vec![chance.byte()],
         _ => (0..1 + chance.below(4)).map(|_| chance.one_of(&LETTERS)).collect(),
     };
+    let header = pattern[0] == 63 || pattern[0] == 64;
     if chance.percent(3) {
         pattern.resize(127, b'a');
     }
     let from = chance.one_of(&[0, 0, 0, 0, 8, 9, 11, 12, 20, 28, 40, 44, 1000]);
-    let to = chance.one_of(&[65_535, 65_535, 65_535, 0, 10, 20, 40, 41, 42, 43, 50, 60, 1000]);
+    let from = if header && chance.percent(70) { chance.one_of(&[0, 8]) } else { from };
+    let to = if header && chance.percent(70) {
+        65_535
+    } else {
+        chance.one_of(&[65_535, 65_535, 65_535, 0, 10, 20, 40, 41, 42, 43, 50, 60, 1000])
+    };
     Content::Text {
         negated: chance.percent(25),
         pattern,

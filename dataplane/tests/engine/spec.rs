@@ -43,6 +43,12 @@ const PROTOCOLS: [u8; 6] = [6, 6, 17, 17, 1, 253];
 impl Spec {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let mut spec = Self::default();
+        // Nothing else is asked, so that all packets meet the match; and many meet the next rule.
+        if chance.percent(25) {
+            spec.contents.push(Content::draw(chance));
+            spec.target = chance.percent(25).then(|| chance.percent(50));
+            return spec;
+        }
         if chance.percent(40) {
             spec.source = Some(net(chance));
         }
