@@ -12,7 +12,7 @@ use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Connection};
+use weir_dataplane::policy::{Candidate, Connection, Dice};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -64,16 +64,22 @@ fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy.decide");
     for rules in [0, 3, 10, 100, 1000] {
         let (policy, forwarding) = (policy(rules), &forwarding());
-        let headers = headers(1024);
-        let mut log = PacketLog::silent();
+        let (headers, dice, mut log) = (headers(1024), &Dice::new(0), PacketLog::silent());
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
             b.iter(|| {
                 let headers = black_box(&headers);
                 let connection = Connection::UNTRACKED;
-                let (packet, link): (&[u8], &[u8]) = (&[], &[]);
-                let (ingress, egress) = (INGRESS, EGRESS);
-                let candidate =
-                    Candidate { headers, ingress, egress, packet, link, forwarding, connection };
+                let candidate = Candidate {
+                    headers,
+                    ingress: INGRESS,
+                    egress: EGRESS,
+                    packet: &[],
+                    link: &[],
+                    forwarding,
+                    connection,
+                    dice,
+                    wall_s: 0,
+                };
                 policy.decide(0, &candidate, &mut log)
             });
         });

@@ -13,7 +13,7 @@ use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
 use crate::packet_log::PacketLog;
 use crate::pipeline;
-use crate::policy::Policy;
+use crate::policy::{Dice, Policy};
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
 use crate::reassembly::Reassembly;
@@ -47,6 +47,8 @@ pub struct EngineConfig {
     pub conntrack: Conntrack,
     /// Whether packets are tracked although no rule asks for it.
     pub always_track: bool,
+    /// What the random numbers of rules begin with; the same for all workers.
+    pub dice_seed: u64,
     /// Who resolves next hops.
     pub resolver: Resolver,
     /// This worker's frames.
@@ -67,6 +69,7 @@ pub struct Engine {
     tracks: bool,
     /// Whether flows wait to be removed whose time has come.
     overdue: bool,
+    dice: Dice,
     resolver: Resolver,
     pool: FramePool,
     ports: PortSet,
@@ -78,6 +81,8 @@ pub struct Engine {
     log: PacketLog,
     /// Time of the last poll.
     now_ns: u64,
+    /// The time of day at the last poll.
+    wall_s: u64,
     counters: Counters,
     /// Frames in the pool and lent, as published last.
     levels: (usize, usize),
@@ -121,6 +126,7 @@ impl Engine {
             tracks: config.always_track || !config.conntrack.is_empty(),
             conntrack: config.conntrack,
             overdue: false,
+            dice: Dice::new(config.dice_seed ^ (config.worker as u64) << 48),
             resolver: config.resolver,
             pool: config.pool,
             ports: PortSet::new(),
@@ -129,6 +135,7 @@ impl Engine {
             reviewed_ns: 0,
             reviewed_epoch: 0,
             now_ns: 0,
+            wall_s: 0,
             counters: Counters::default(),
             levels: (0, 0),
             published: PublishedCounters::new(),
@@ -204,15 +211,16 @@ impl Engine {
         self.pool.available() + self.pool.returning() + self.ports.lent() + self.held()
     }
 
-    /// One turn of the loop: adopt, receive, decide, transmit, recycle.
-    pub fn poll(&mut self, now_ns: u64) -> Work {
+    /// One turn of the loop: adopt, receive, decide, transmit, recycle. `now_ns` is time that only goes forward;
+    /// `wall_s` is the time of day, UTC, in seconds since 1970, for rules.
+    pub fn poll(&mut self, now_ns: u64, wall_s: u64) -> Work {
         self.forwarding.refresh();
         self.policy.refresh();
         self.tracks |= self.policy.get().tracks();
         self.conntrack.set_time(now_ns);
         self.log.set_time(now_ns);
         let mut work = Work::default();
-        self.now_ns = now_ns;
+        (self.now_ns, self.wall_s) = (now_ns, wall_s);
         self.ports.release(&mut self.pool, now_ns);
         self.pool.collect_returns();
         self.ports.recycle(&mut self.pool);
@@ -348,6 +356,8 @@ impl Engine {
             policy: self.policy.get(),
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
+            dice: &self.dice,
+            wall_s: self.wall_s,
             answers: &mut self.answers,
             log: &mut self.log,
         };

@@ -22,7 +22,7 @@ use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
 use crate::packet_log::PacketLog;
-use crate::policy::Policy;
+use crate::policy::{Dice, Policy};
 use crate::stage::{self, Answers, Emitter};
 
 /// Where the packets of a batch come from.
@@ -49,6 +49,10 @@ pub struct Decisions<'a> {
     pub conntrack: &'a mut Conntrack,
     /// Whether packets are tracked.
     pub tracks: bool,
+    /// Random numbers for rules.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
     /// The right to send ICMP errors.
     pub answers: &'a mut Answers,
     /// Where rules have lines written.
@@ -81,10 +85,11 @@ pub fn run(
             stage::track(batch, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        let Decisions { policy, worker, .. } = decisions;
+        let Decisions { policy, worker, dice, wall_s, .. } = decisions;
+        let rules = stage::Rules { policy, worker, dice, wall_s };
         let Decisions { conntrack, log, .. } = &mut decisions;
         let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
-        stage::decide(batch, (policy, worker), forwarding, conntrack, reassembly, log);
+        stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);
         if decisions.tracks {
             stage::close(batch, decisions.conntrack, emitter.reassembly);

@@ -15,10 +15,14 @@ pub(super) const MATCHES_ENFORCED: &[&str] = &[
     "multiport",
     "pkttype",
     "state",
+    "statistic",
+    "string",
     "tcp",
     "tcpmss",
+    "time",
     "tos",
     "ttl",
+    "u32",
     "udp",
 ];
 
@@ -73,10 +77,6 @@ const MATCHES: &[&str] = &[
     "set",
     "socket",
     "srh",
-    "statistic",
-    "string",
-    "u32",
-    "time",
 ];
 
 /// The other targets of iptables 1.8.11 and xtables-addons.

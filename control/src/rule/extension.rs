@@ -81,6 +81,12 @@ impl SavedWords {
         self.words.push(word);
     }
 
+    /// A text that stands between quotes in any case.
+    pub(crate) fn string(&mut self, text: String) {
+        let word = if self.quoted { between_quotes(&text) } else { text };
+        self.word(word);
+    }
+
     /// An option (with its dashes) and its value, with `!` in front where it is negated.
     pub(crate) fn option<T: ToString>(&mut self, name: &str, condition: &Negatable<T>) {
         self.flag(name, condition.negated);
@@ -101,6 +107,15 @@ impl SavedWords {
             self.option(name, ports);
         }
     }
+}
+
+/// A text between double quotes, as the shell and `iptables-restore` read it.
+pub(crate) fn between_quotes(text: &str) -> String {
+    let escaped = text.chars().flat_map(|character| {
+        let escape = matches!(character, '"' | '\\').then_some('\\');
+        escape.into_iter().chain([character])
+    });
+    ['"'].into_iter().chain(escaped).chain(['"']).collect()
 }
 
 /// A line of `-L` in the making.

@@ -7,6 +7,7 @@
 
 mod address;
 mod addrtype;
+mod calendar;
 mod comment;
 mod conntrack;
 mod ctset;
@@ -26,15 +27,20 @@ mod protocol;
 mod range;
 mod reject;
 mod save;
+mod statistic;
+mod string;
 mod target;
 mod tcpmss;
+mod time;
 mod tos;
 mod transport;
 mod ttl;
+mod u32;
 
 pub use address::{Ipv4Net, Ipv4NetError};
 pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse_number};
 pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
+pub use calendar::CalendarDate;
 pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
@@ -59,11 +65,16 @@ pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
 pub use range::{SizeRange, SizeRangeError};
 pub use reject::RejectWith;
+pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
+pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
 pub(crate) use target::TargetExtension;
 pub use tcpmss::TcpMssMatch;
+pub use time::{TimeError, TimeMatch};
 pub use tos::{Tos, TosMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
 pub use ttl::TtlMatch;
+
+pub use u32::{U32_ITEMS_MAX, U32Error, U32Match, U32Operator, U32Test, U32Tests};
 
 use serde::{Deserialize, Serialize};
 
@@ -160,14 +171,22 @@ pub enum Match {
     Pkttype(PkttypeMatch),
     /// `-m state`
     State(StateMatch),
+    /// `-m statistic`
+    Statistic(StatisticMatch),
+    /// `-m string`
+    String(StringMatch),
     /// `-m tcp`
     Tcp(TcpMatch),
     /// `-m tcpmss`
     TcpMss(TcpMssMatch),
+    /// `-m time`
+    Time(TimeMatch),
     /// `-m tos`
     Tos(TosMatch),
     /// `-m ttl`
     Ttl(TtlMatch),
+    /// `-m u32`
+    U32(U32Match),
     /// `-m udp`
     Udp(UdpMatch),
 }
@@ -188,10 +207,14 @@ impl Match {
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
             Self::State(state) => state,
+            Self::Statistic(statistic) => statistic,
+            Self::String(string) => string,
             Self::Tcp(tcp) => tcp,
             Self::TcpMss(tcpmss) => tcpmss,
+            Self::Time(time) => time,
             Self::Tos(tos) => tos,
             Self::Ttl(ttl) => ttl,
+            Self::U32(u32) => u32,
             Self::Udp(udp) => udp,
         }
     }
@@ -339,6 +362,52 @@ pub enum InvalidRule {
     /// `! --ctproto 0`.
     #[error("conntrack: condition would always match protocol")]
     AlwaysMatchesConnection,
+    /// `-m statistic` that means nothing.
+    #[error(transparent)]
+    Statistic(#[from] StatisticError),
+    /// `-m string` without a pattern.
+    #[error("STRING match: You must specify `--string' or `--hex-string'")]
+    StringMissing,
+    /// `-m string` without `--algo`.
+    #[error("string: option \"--algo\" must be specified")]
+    StringAlgorithmMissing,
+    /// `--string ''`
+    #[error("string: an empty string is in every packet and in none")]
+    StringEmpty,
+    /// `--from` above `--to`.
+    #[error("string: --from {from} is beyond --to {to}")]
+    StringRange {
+        /// `--from`
+        from: u16,
+        /// `--to`
+        to: u16,
+    },
+    /// `-m time` that means nothing.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// `-m u32` alone.
+    #[error("u32: option \"--u32\" must be specified")]
+    U32Missing,
+    /// A shift in `--u32` that leaves nothing.
+    #[error("u32: a shift by {by}; a number has 32 bits, so 31 is the most")]
+    U32Shift {
+        /// By how much.
+        by: u32,
+    },
+}
+
+impl InvalidRule {
+    /// Whether iptables leaves it to the kernel to say so, when all words are understood.
+    pub(crate) fn is_left_to_the_kernel(&self) -> bool {
+        matches!(
+            self,
+            Self::MatchNeedsProtocol { .. }
+                | Self::TooManyMatches { .. }
+                | Self::StringEmpty
+                | Self::StringRange { .. }
+                | Self::U32Shift { .. }
+        )
+    }
 }
 
 impl Rule {

@@ -12,10 +12,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use weir_control::command::{Command, ParseErrorKind, Parsed, parse};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::{CtAddress, InvalidRule, Match, Names, Rule};
+use weir_control::rule::{CtAddress, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{generate, oracle, vocabulary};
+use crate::{content, generate, oracle, vocabulary};
 
 /// Words for wrong lines: what operators write, right and wrong.
 const VOCABULARY: [&str; 111] = [
@@ -132,9 +132,9 @@ const VOCABULARY: [&str; 111] = [
     "a prefix of more than 29 bytes in all",
 ];
 
-/// The same, of matches that look at one packet alone too.
+/// The same, of all other matches too.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
-    [&VOCABULARY[..], &vocabulary::PACKET].concat()
+    [&VOCABULARY[..], &vocabulary::PACKET, &content::WORDS].concat()
 }
 
 /// Weir, without a daemon: what a command line does to a rule set.
@@ -209,6 +209,10 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection
             )
+            // A rule that never matches, which iptables cannot print.
+            | ParseErrorKind::Time(TimeError::NoDay)
+            // The kernel refuses it, after all that iptables may refuse.
+            | ParseErrorKind::StringAlgorithm { .. }
             // iptables makes something of every number.
             | ParseErrorKind::OptionMask { .. }
             // iptables forgets the `!`.

@@ -12,6 +12,8 @@ use weir_control::rule::{
     UdpMatch,
 };
 
+use crate::content;
+
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Negatable<T>> {
@@ -136,7 +138,15 @@ fn conntrack() -> BoxedStrategy<Match> {
 
 /// Matches for any protocol, each with its place among the others.
 fn others() -> BoxedStrategy<Vec<(Match, usize)>> {
-    let one = prop_oneof![1 => state(), 2 => conntrack(), 6 => packet::any_protocol()];
+    let one = prop_oneof![
+        2 => state(),
+        4 => conntrack(),
+        12 => packet::any_protocol(),
+        1 => content::statistic(),
+        2 => content::string(),
+        2 => content::time(),
+        1 => content::u32(),
+    ];
     prop_oneof![
         1 => Just(Vec::new()),
         1 => prop::collection::vec((one, 0_usize..4), 1..3),
@@ -249,6 +259,8 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
         Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
         Match::Conntrack(conntrack) => connection_addresses(&mut conntrack.clone())
             .all(|address| address.net().prefix_len().is_some()),
+        // A --datestop of 0 is not printed.
+        Match::Time(time) => time.date_stop != 0,
         _ => true,
     })
 }
@@ -293,6 +305,8 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--state" if liberty(13) => "--stat",
             "--ctorigsrcport" if liberty(14) => "--ctorigsrcp",
             "--ctexpire" if liberty(15) => "--cte",
+            "--probability" if liberty(19) => "--prob",
+            "--string" if liberty(18) => "--str",
             "NEW" if liberty(16) => "n",
             "NEW,ESTABLISHED" if liberty(16) => "Est,NEW",
             "ORIGINAL" if liberty(17) => "original",

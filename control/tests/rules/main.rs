@@ -2,6 +2,7 @@
 
 mod chains;
 mod conntrack;
+mod content;
 mod differential;
 mod generate;
 mod lint;

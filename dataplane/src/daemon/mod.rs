@@ -308,6 +308,7 @@ fn start_workers(
     let inboxes = Inboxes::new(count, INBOX_PACKETS_MAX)
         .map_err(|source| DaemonError::System { what: "eventfd", source })?;
     let pools = FramePool::split(frames, count);
+    let dice_seed = RandomState::new().hash_one(0);
     let mut workers = Vec::with_capacity(count);
     let shares = pools.into_iter().zip(tables).zip(logs).zip(&config.cores);
     for (id, (((pool, mut conntrack), log), core)) in shares.enumerate() {
@@ -320,6 +321,7 @@ fn start_workers(
             policy: Arc::clone(rules.policy()),
             conntrack,
             always_track: config.conntrack.always_track,
+            dice_seed,
             resolver: mirror.resolver(),
             pool,
         });

@@ -176,6 +176,8 @@ mod tests {
             link: &[1; HEADER_BYTES],
             forwarding: &forwarding,
             connection: Connection::UNTRACKED,
+            dice: &crate::policy::Dice::new(0),
+            wall_s: 0,
         };
         let spec = LogSpec::new(&LogTarget::default());
         let mut counters = Counters::default();

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::batch::Headers;
     use crate::packet_log::PacketLog;
-    use crate::policy::{Candidate, Connection, Decision};
+    use crate::policy::{Candidate, Connection, Decision, Dice};
     use crate::port::PortIndex;
     use crate::verdict::DropReason;
 
@@ -266,6 +266,8 @@ mod tests {
                 link: &[],
                 forwarding: &crate::route::Forwarding::builder().build(),
                 connection: Connection::UNTRACKED,
+                dice: &Dice::new(0),
+                wall_s: 0,
             },
             &mut PacketLog::silent(),
         )

@@ -7,12 +7,14 @@
 
 mod compile;
 mod counters;
+mod dice;
 mod matches;
 mod rule;
 mod target;
 
 pub use compile::{CompileError, Compiler};
 pub use counters::{Count, RuleCounters};
+pub use dice::Dice;
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
 pub use rule::{Action, Evaluation};
 
@@ -78,6 +80,10 @@ pub struct Candidate<'a> {
     pub forwarding: &'a Forwarding,
     /// The flow it belongs to.
     pub connection: Connection<'a>,
+    /// The worker's random numbers.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
 }
 
 impl<'a> Candidate<'a> {

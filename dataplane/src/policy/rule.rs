@@ -164,6 +164,8 @@ mod tests {
             link: &[],
             forwarding: &crate::route::Forwarding::builder().build(),
             connection: crate::policy::Connection::UNTRACKED,
+            dice: &crate::policy::Dice::new(0),
+            wall_s: 0,
         })
     }
 

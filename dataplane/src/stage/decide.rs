@@ -3,16 +3,29 @@
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::packet_log::PacketLog;
-use crate::policy::{Candidate, Connection, Decision, Policy};
+use crate::policy::{Candidate, Connection, Decision, Dice, Policy};
 use crate::reassembly::Reassembly;
 use crate::respond::Answer;
 use crate::route::Forwarding;
 use crate::verdict::{DropReason, Verdict};
 
+/// The rules, and what they need besides packets.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// The worker that counts.
+    pub worker: usize,
+    /// Random numbers.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
+}
+
 /// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    (policy, worker): (&Policy, usize),
+    Rules { policy, worker, dice, wall_s }: Rules<'_>,
     forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
@@ -33,6 +46,8 @@ pub fn decide(
             link,
             forwarding,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
+            dice,
+            wall_s,
         };
         match policy.decide(worker, &candidate, log) {
             Decision::Accept => {}

@@ -19,7 +19,7 @@ mod track;
 pub use answer::{Answers, answer};
 pub use close::close;
 pub use confirm::confirm;
-pub use decide::decide;
+pub use decide::{Rules, decide};
 pub use emit::{Emitter, Way, emit};
 pub use hand_over::hand_over;
 pub use name::name;

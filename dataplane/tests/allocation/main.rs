@@ -21,7 +21,7 @@ use weir_dataplane::errand::{Errand, Task};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Compiler, Policy};
+use weir_dataplane::policy::{Compiler, Decision, Policy};
 use weir_dataplane::port::{Port, PortIndex};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -179,6 +179,7 @@ fn engines(workers: usize, rules: &[&str], packets: Vec<Vec<u8>>) -> Vec<Engine>
                 policy: Arc::clone(&policy),
                 conntrack: conntrack(),
                 always_track: true,
+                dice_seed: 1,
                 resolver: resolver.clone(),
                 pool,
             })
@@ -212,7 +213,7 @@ fn allocations_under(
             // A second now and then: held packets time out, the budget for answers is refilled.
             now_ns += 10_000_000;
             for engine in engines.iter_mut() {
-                engine.poll(now_ns);
+                engine.poll(now_ns, 0);
             }
         }
     };
@@ -301,7 +302,7 @@ fn packets_that_are_written_about() {
     let mut taken = 0;
     let measured = allocation_counter::measure(|| {
         for now_ns in (1..1000).map(|round| round * 1_000_000) {
-            engines[0].poll(now_ns);
+            engines[0].poll(now_ns, 0);
             while records.pop().is_some() {
                 taken += 1;
             }
@@ -335,6 +336,49 @@ fn packets_that_are_handed_over() {
 }
 
 #[test]
+fn packets_whose_contents_are_searched() {
+    use weir_control::command::{Parsed, parse};
+    use weir_dataplane::batch::Headers;
+    use weir_dataplane::policy::{Candidate, Compiler, Connection, Dice};
+
+    let mut ruleset = weir_control::ruleset::Ruleset::new();
+    for rule in [
+        "-m string --string secret --algo bm",
+        "-m string --string secret --algo kmp --icase",
+        "-m u32 --u32 0>>22&0x3C@8=0x73656372",
+        "-m statistic --mode random --probability 0.5",
+        "-m statistic --mode nth --every 3 --packet 1",
+        "-m time --timestart 8:00 --weekdays Mon --monthdays 3",
+    ] {
+        let words = ["-A", "FORWARD"].into_iter().chain(rule.split(' ')).map(str::to_owned);
+        match parse(&words.collect::<Vec<_>>(), &weir_control::rule::Names::builtin()) {
+            Ok(Parsed::Command(line)) => ruleset.apply(&line.command).expect("a rule"),
+            other => panic!("{rule}: {other:?}"),
+        };
+    }
+    let names = ["east", "west"].map(str::to_owned).into();
+    let policy = Compiler::new(1, names).compile(&ruleset).expect("known words");
+    let (packet, dice) = (packet(BOB, 1, 64, 1400), Dice::new(1));
+    let (forwarding, mut log) = (Forwarding::builder().build(), PacketLog::silent());
+    let headers = Headers { l3: 14, l4: 34, total_len: 1400, protocol: 17, ..Headers::default() };
+    let candidate = Candidate {
+        headers: &headers,
+        ingress: EAST,
+        egress: WEST,
+        packet: &packet[14..],
+        link: &packet[..14],
+        forwarding: &forwarding,
+        connection: Connection::UNTRACKED,
+        dice: &dice,
+        wall_s: 1_000_000_000,
+    };
+    let measured = allocation_counter::measure(|| {
+        assert!((0..2000).all(|_| policy.decide(0, &candidate, &mut log) == Decision::Accept));
+    });
+    assert_eq!(measured.count_total, 0);
+}
+
+#[test]
 fn flows_that_are_listed_and_deleted() {
     let packets = (0..100).map(|port| packet(BOB, port, 64, 9)).collect();
     let mut engines = engines(1, &[], packets);
@@ -344,7 +388,7 @@ fn flows_that_are_listed_and_deleted() {
     let (mut listed, mut deleted) = (0, 0);
     let measured = allocation_counter::measure(|| {
         for now_ns in (1..100).map(|round| round * 1_000_000) {
-            engine.poll(now_ns);
+            engine.poll(now_ns, 0);
             for (task, sum) in [
                 (Task::List { filter, from: 0 }, &mut listed),
                 (Task::Delete { filter, from: 0 }, &mut deleted),

@@ -79,7 +79,9 @@ fn chains_mean_what_they_mean_to_the_kernel() {
         world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         let frames: Vec<_> = packets.iter().map(frame).collect();
         let ways = kernel.forward(&frames);
-        for ((ours, theirs), packet) in forward(&mut world, &frames).iter().zip(ways).zip(packets) {
+        for ((ours, theirs), packet) in
+            forward(&mut world, &frames, true).iter().zip(ways).zip(packets)
+        {
             assert_eq!(*ours, theirs, "Weir, kernel; {packet:?}\n{text}");
         }
         let ours: Vec<_> = std::iter::once(world.count(0)).chain(world.counts()).collect();

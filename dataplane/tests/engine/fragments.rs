@@ -86,6 +86,31 @@ fn congestion_met_by_a_fragment_was_met_by_the_datagram() {
     world.shut_down();
 }
 
+/// The kernel's `kmp` finds it too; its `bm` does not look across the borders of fragments.
+#[test]
+fn a_pattern_on_the_border_of_fragments_is_found_in_the_datagram() {
+    let cut = |whole: &Packet| {
+        [(0, true, 0..24), (3, false, 24..48)].map(|(offset, more, range)| Packet {
+            offset,
+            more_fragments: more,
+            payload: whole.payload[range].to_vec(),
+            ..whole.clone()
+        })
+    };
+    let mut data = [b'.'; 40];
+    data[13..19].copy_from_slice(b"secret");
+    let pieces = cut(&Packet::udp((ALICE, 1000), (BOB, 53), &data));
+    for (sizes, stopped) in [(TRACKED, true), (Sizes::ONE, false)] {
+        let mut world = World::new(sizes);
+        world.rules(&["-A FORWARD -m string --string secret --algo bm --from 41 --to 47 -j DROP"]);
+        pieces.iter().for_each(|piece| send(&mut world, piece));
+        let bytes = 2 * (14 + 20 + 24);
+        let fate = if stopped { Drop(DropReason::Rule, 2) } else { Out(WEST.0, 2, bytes) };
+        world.expect(&[In(EAST.0, 2, bytes), fate]);
+        world.shut_down();
+    }
+}
+
 #[test]
 fn a_wrong_checksum_over_all_fragments_is_invalid() {
     let mut world = World::new(Sizes::ONE);

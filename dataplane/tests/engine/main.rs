@@ -7,7 +7,7 @@
 //! | file | what it tells |
 //! |---|---|
 //! | `world` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
-//! | `words` `spec` `asked` | iptables words to rules; a naive evaluator beside them |
+//! | `words` `spec` `asked` `content` | iptables words to rules; a naive evaluator beside them |
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
@@ -28,6 +28,7 @@ mod capture;
 mod chains;
 mod chance;
 mod chaos;
+mod content;
 mod delta;
 mod forward;
 mod fragments;

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 
 use crate::asked::{Asked, MSS, find, options};
 use crate::chance::Chance;
+use crate::content::{self, Content};
 use crate::packet::Packet;
 use crate::world::{ALICE, BOB, CAROL, NAMES};
 
@@ -28,6 +29,8 @@ pub(crate) struct Spec {
     fragment: Option<bool>,
     /// `-m`, behind what belongs to the protocol.
     pub(crate) asked: Vec<Asked>,
+    /// `-m`, behind those.
+    contents: Vec<Content>,
     /// `ACCEPT`, `DROP`, or none.
     pub(crate) target: Option<bool>,
 }
@@ -48,6 +51,12 @@ const OPTIONS: [u8; 8] = [1, 2, 3, 4, 5, 8, 9, 255];
 impl Spec {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let mut spec = Self::default();
+        // Nothing else is asked, so that all packets meet the match; and many meet the next rule.
+        if chance.percent(25) {
+            spec.contents.push(Content::draw(chance));
+            spec.target = chance.percent(25).then(|| chance.percent(50));
+            return spec;
+        }
         if chance.percent(25) {
             spec.source = Some(net(chance));
         }
@@ -93,8 +102,16 @@ impl Spec {
         // Few in most rules, or hardly any packet fits.
         let count = chance.one_of(&[0, 0, 1, 1, 1, 2, 3]);
         spec.asked = (0..count).map(|_| Asked::draw(chance, protocol)).collect();
+        while chance.percent(20) && spec.contents.len() < 3 {
+            spec.contents.push(Content::draw(chance));
+        }
         spec.target = chance.percent(40).then(|| chance.percent(50));
         spec
+    }
+
+    /// Whether a match counts the packets that it is asked of.
+    pub(crate) fn counts(&self) -> bool {
+        self.contents.iter().any(Content::counts)
     }
 
     /// As words for iptables.
@@ -132,6 +149,9 @@ impl Spec {
             word(negated, format!("--tcp-flags {} {}", flag_names(mask), flag_names(set)));
         }
         self.asked.iter().for_each(|asked| words += &asked.words());
+        self.contents.iter().for_each(|content| {
+            let _ = write!(words, " {}", content.words());
+        });
         if let Some(accept) = self.target {
             words += if accept { " -j ACCEPT" } else { " -j DROP" };
         }
@@ -177,6 +197,9 @@ impl Spec {
             if outcome == Outcome::Matches {
                 outcome = asked.evaluate(ip, mac, [ingress, egress]);
             }
+        }
+        if outcome == Outcome::Matches && !self.contents.iter().all(|content| content.holds(ip)) {
+            outcome = Outcome::Differs;
         }
         outcome
     }
@@ -274,8 +297,7 @@ pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
     };
     let destination = chance.one_of(&[ALICE, BOB, CAROL, Ipv4Addr::new(10, 70, 3, 4)]);
     let (from, to) = ((source, chance.one_of(&PORTS)), (destination, chance.one_of(&PORTS)));
-    let len = chance.below(40);
-    let data = chance.bytes(len);
+    let data = content::data(chance);
     let mut packet = match chance.one_of(&PROTOCOLS) {
         6 => {
             let flags = if chance.percent(40) { 0x02 } else { chance.byte() };

@@ -24,7 +24,7 @@ impl Twin {
 
     /// Decides and counts.
     fn decide(&mut self, packet: &Packet, ingress: &str, egress: &str) -> Result<(), DropReason> {
-        let ip = packet.bytes();
+        let ip = packet.routed().bytes();
         let mut count = |n: usize| {
             self.counts[n].0 += 1;
             self.counts[n].1 += ip.len() as u64;

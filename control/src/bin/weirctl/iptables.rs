@@ -47,6 +47,10 @@ Rule-specification ([!] may stand before the options marked so):
                     -m state | conntrack  of the connection that a packet belongs to
                     -m addrtype | comment | dscp | ecn | iprange | length | mac
                        | multiport | pkttype | tcpmss | tos | ttl
+                    -m statistic          chance, or every n-th packet
+                    -m string             bytes that a packet must contain
+                    -m time               the clock, UTC
+                    -m u32                four bytes anywhere in a packet
     --jump          -j ACCEPT | DROP      without it the rule only counts
                     -j REJECT             drop, and tell the sender
                     -j LOG                write a line; the next rule sees the packet
@@ -91,13 +95,33 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
   with pkttype:
 [!] --pkt-type TYPE                       unicast; others are never forwarded
+  with statistic:
+    --mode random | nth
+[!] --probability P                       from 0 to 1, with random
+[!] --every N                             with nth: one packet of N,
+    --packet N                            the first of them number N, from 0
+  with string:
+[!] --string TEXT                         of at most 128 bytes
+[!] --hex-string 'TEXT|00 ff|TEXT'        bytes in hexadecimal between bars
+    --algo bm | kmp                       must be named; the search is one and the same
+    --from OFFSET, --to OFFSET            from the IP header on; the pattern lies whole between
+    --icase                               capitals do not count
   with tcpmss, and -p tcp:
 [!] --mss BYTES[:BYTES]
+  with time:
+    --datestart, --datestop YYYY[-MM[-DD[Thh[:mm[:ss]]]]]
+    --timestart, --timestop hh:mm[:ss]    a stop before the start is that of the next day
+[!] --monthdays DAY[,..]                  1 to 31
+[!] --weekdays DAY[,..]                   Mon to Sun, or 1 to 7
+    --contiguous                          after midnight it is still the day before
+    --utc                                 as always
   with tos:
 [!] --tos VALUE[/MASK]                    or a name such as Minimize-Delay
   with ttl:
 [!] --ttl-eq HOPS                         what is left after this one
     --ttl-lt, --ttl-gt HOPS
+  with u32:
+[!] --u32 'PLACE=VALUE'                   and & << >> @ between numbers, ranges, lists, &&
   with REJECT:
     --reject-with TYPE      icmp-port-unreachable (default), icmp-net-unreachable,
                             icmp-host-unreachable, icmp-proto-unreachable,

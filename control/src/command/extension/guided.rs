@@ -86,11 +86,26 @@ impl<'a> Argument<'a> {
 
     /// A number not above `most`, and nothing else.
     pub(super) fn number(self, most: u8) -> Result<u8, Refusal<'a>> {
-        let number = parse_number(self.word.text, most.into());
-        number.and_then(|number| u8::try_from(number).ok()).ok_or_else(|| {
-            let (name, option) = (self.name, self.option);
-            Refusal::at(self.word, ParseErrorKind::OptionValue { name, option, most })
-        })
+        let number = self.in_range(0, most.into())?;
+        u8::try_from(number).map_err(|_| self.out_of_range(0, most.into()))
+    }
+
+    /// A number in 16 bits.
+    pub(super) fn offset(self) -> Result<u16, Refusal<'a>> {
+        let number = self.in_range(0, u16::MAX.into())?;
+        u16::try_from(number).map_err(|_| self.out_of_range(0, u16::MAX.into()))
+    }
+
+    /// A number from `least` to `most`.
+    pub(super) fn in_range(self, least: u32, most: u32) -> Result<u32, Refusal<'a>> {
+        let number = parse_number(self.word.text, most).filter(|number| *number >= least);
+        number.ok_or_else(|| self.out_of_range(least, most))
+    }
+
+    /// The word is no value from `least` to `most`.
+    pub(super) fn out_of_range(self, least: u32, most: u32) -> Refusal<'a> {
+        let (name, option) = (self.name, self.option);
+        Refusal::at(self.word, ParseErrorKind::OptionRange { name, option, least, most })
     }
 
     /// The number at the beginning of `text`, from `least` to `most`, and what follows it.

@@ -19,11 +19,15 @@ mod multiport;
 mod pkttype;
 mod reject;
 mod state;
+mod statistic;
+mod string;
 mod target;
 mod tcp;
 mod tcpmss;
+mod time;
 mod tos;
 mod ttl;
+mod u32;
 mod udp;
 
 pub(super) use target::{TargetExtension, TargetKey, TargetRow};
@@ -48,10 +52,14 @@ pub(super) enum ExtensionKey {
     Multiport(MultiportEnd),
     Pkttype,
     State,
+    Statistic(statistic::Key),
+    String(string::Key),
     Tcp(tcp::Key),
     TcpMss,
+    Time(time::Key),
     Tos,
     Ttl(ttl::Key),
+    U32,
     Udp(udp::Key),
 }
 
@@ -94,10 +102,14 @@ impl<'a> Extension<'a> {
             "multiport" => Match::Multiport(Default::default()),
             "pkttype" => Match::Pkttype(Default::default()),
             "state" => Match::State(Default::default()),
+            "statistic" => Match::Statistic(Default::default()),
+            "string" => Match::String(Default::default()),
             "tcp" => Match::Tcp(Default::default()),
             "tcpmss" => Match::TcpMss(Default::default()),
+            "time" => Match::Time(Default::default()),
             "tos" => Match::Tos(Default::default()),
             "ttl" => Match::Ttl(Default::default()),
+            "u32" => Match::U32(Default::default()),
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
@@ -119,10 +131,14 @@ impl<'a> Extension<'a> {
             Match::Multiport(_) => &multiport::OPTIONS,
             Match::Pkttype(_) => &pkttype::OPTIONS,
             Match::State(_) => &state::OPTIONS,
+            Match::Statistic(_) => &statistic::OPTIONS,
+            Match::String(_) => &string::OPTIONS,
             Match::Tcp(_) => &tcp::OPTIONS,
             Match::TcpMss(_) => &tcpmss::OPTIONS,
+            Match::Time(_) => &time::OPTIONS,
             Match::Tos(_) => &tos::OPTIONS,
             Match::Ttl(_) => &ttl::OPTIONS,
+            Match::U32(_) => &u32::OPTIONS,
             Match::Udp(_) => &udp::OPTIONS,
         }
     }
@@ -133,6 +149,7 @@ impl<'a> Extension<'a> {
             Match::Addrtype(_) => &addrtype::EXCLUSIVE,
             Match::Dscp(_) => &dscp::EXCLUSIVE,
             Match::Multiport(_) => &multiport::EXCLUSIVE,
+            Match::String(_) => &string::EXCLUSIVE,
             Match::Ttl(_) => &ttl::EXCLUSIVE,
             _ => &[],
         }
@@ -155,7 +172,7 @@ impl<'a> Extension<'a> {
             }
             Match::Dscp(_) => Err(ParseErrorKind::OptionsMissing(dscp::MISSING)),
             Match::Ttl(_) => Err(ParseErrorKind::OptionsMissing(ttl::MISSING)),
-            _ => self.value.validate().map_err(ParseErrorKind::Incomplete),
+            _ => self.incomplete(),
         }
     }
 
@@ -189,10 +206,16 @@ impl<'a> Extension<'a> {
             }
             (Match::Pkttype(pkttype), ExtensionKey::Pkttype) => pkttype::read(pkttype, given),
             (Match::State(state), ExtensionKey::State) => state::read(state, given),
+            (Match::Statistic(statistic), ExtensionKey::Statistic(key)) => {
+                statistic::read(statistic, key, given)
+            }
+            (Match::String(string), ExtensionKey::String(key)) => string::read(string, key, given),
             (Match::Tcp(tcp), ExtensionKey::Tcp(key)) => tcp::read(tcp, key, given, getopt),
             (Match::TcpMss(tcpmss), ExtensionKey::TcpMss) => tcpmss::read(tcpmss, given),
+            (Match::Time(time), ExtensionKey::Time(key)) => time::read(time, key, given),
             (Match::Tos(tos), ExtensionKey::Tos) => tos::read(tos, given),
             (Match::Ttl(ttl), ExtensionKey::Ttl(key)) => ttl::read(ttl, key, given),
+            (Match::U32(u32), ExtensionKey::U32) => u32::read(u32, given),
             (Match::Udp(udp), ExtensionKey::Udp(key)) => udp::read(udp, key, given),
             // The key comes from the match's own table.
             _ => Ok(()),
@@ -232,11 +255,8 @@ impl<'a> Extension<'a> {
         if self.seen.is_empty() {
             return self.without_options().map_err(|kind| Refusal::at(self.word, kind));
         }
-        if matches!(self.value, Match::Addrtype(_)) {
-            // A limit alone asks for nothing.
-            let checked = self.value.validate().map_err(ParseErrorKind::Incomplete);
-            checked.map_err(|kind| Refusal::at(self.word, kind))?;
-        }
+        // Some options alone ask for nothing, and some need others.
+        self.incomplete().map_err(|kind| Refusal::at(self.word, kind))?;
         let seen = |key: &ExtensionKey| self.seen.contains(key);
         match self.exclusive().iter().find(|(one, other)| seen(one) && seen(other)) {
             None => Ok(()),
@@ -246,6 +266,14 @@ impl<'a> Extension<'a> {
                     ParseErrorKind::OptionConflict { name: self.value.name(), option, other };
                 Err(Refusal::at(self.word, kind))
             }
+        }
+    }
+
+    /// What is missing, as far as iptables itself looks for it.
+    fn incomplete(&self) -> Result<(), ParseErrorKind> {
+        match self.value.validate() {
+            Err(error) if !error.is_left_to_the_kernel() => Err(ParseErrorKind::Incomplete(error)),
+            _ => Ok(()),
         }
     }
 }

@@ -175,6 +175,8 @@ mod tests {
                 link: &[2; 14],
                 forwarding: &crate::route::Forwarding::builder().build(),
                 connection: Connection::UNTRACKED,
+                dice: &crate::policy::Dice::new(0),
+                wall_s: 0,
             },
         );
     }

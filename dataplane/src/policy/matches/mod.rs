@@ -7,12 +7,17 @@
 mod addrtype;
 mod connection;
 mod ecn;
+mod forwarded;
 mod header;
 mod icmp;
 mod multiport;
+mod statistic;
+mod string;
 mod tcp_options;
 mod tcpmss;
+mod time;
 mod transport;
+mod u32;
 
 pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
@@ -23,6 +28,10 @@ use weir_control::rule::{
 };
 
 use connection::ConnectionTest;
+use statistic::StatisticTest;
+use string::StringTest;
+use time::TimeTest;
+use u32::WordTest;
 
 use super::Candidate;
 use super::rule::Evaluation;
@@ -60,6 +69,14 @@ pub(super) enum MatchTest {
     Transport(TransportTest),
     /// `-m ttl`.
     Ttl(TtlMatch),
+    /// `-m statistic`.
+    Statistic(StatisticTest),
+    /// `-m string`.
+    String(Box<StringTest>),
+    /// `-m time`.
+    Time(TimeTest),
+    /// `-m u32`.
+    Word(WordTest),
 }
 
 impl MatchTest {
@@ -83,6 +100,10 @@ impl MatchTest {
             Match::Tos(tos) => Self::Tos(*tos),
             Match::Ttl(ttl) => Self::Ttl(*ttl),
             Match::Udp(udp) => Self::Transport((*udp).into()),
+            Match::Statistic(statistic) => Self::Statistic(statistic.into()),
+            Match::String(string) => Self::String(Box::new(string.into())),
+            Match::Time(time) => Self::Time((*time).into()),
+            Match::U32(u32) => Self::Word(u32.into()),
             other => return Err(other.name()),
         })
     }
@@ -105,6 +126,10 @@ impl MatchTest {
             Self::Tos(test) => header::tos(test, candidate).into(),
             Self::Transport(test) => test.evaluate(candidate),
             Self::Ttl(test) => header::ttl(*test, candidate).into(),
+            Self::Statistic(test) => test.holds(candidate.dice).into(),
+            Self::String(test) => test.holds(candidate.packet).into(),
+            Self::Time(test) => test.holds(candidate.wall_s).into(),
+            Self::Word(test) => test.holds(candidate.packet).into(),
         }
     }
 
