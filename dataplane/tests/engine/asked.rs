@@ -282,7 +282,7 @@ impl Asked {
             Self::Pkttype(not, kind) => (*kind == "unicast") != *not,
             Self::Tos(not, value, mask) => (ip[1] & mask == *value) != *not,
             Self::Ttl(not, how, ttl) => {
-                let left = ip[8] - 1;
+                let left = ip[8];
                 let is = match *how {
                     "-eq" => left == *ttl,
                     "-lt" => left < *ttl,
