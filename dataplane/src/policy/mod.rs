@@ -5,6 +5,7 @@
 //! the first rule whose tests all hold and that has a verdict decides; every rule whose tests all held on
 //! the way has counted the packet; else the chain's policy decides and counts.
 
+pub mod classify;
 mod compile;
 mod counters;
 mod dice;
