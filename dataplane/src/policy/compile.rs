@@ -11,12 +11,16 @@ use weir_control::command::ChainName;
 use weir_control::rule::{InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
+use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
 use super::rule::{Action, AddressTest, CompiledRule};
 use super::{Decision, Policy, Span, target};
 use crate::packet_log::LogSpec;
 use crate::verdict::DropReason;
+
+/// Chains with fewer rules are walked through: that takes no longer.
+const CLASSIFIED_MIN: usize = 8;
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,13 +66,28 @@ pub struct Compiler {
     port_names: Vec<String>,
     rules: BTreeMap<RuleId, Tally>,
     forward_policy: Tally,
+    /// Those of the chains as they were compiled last.
+    classifiers: BTreeMap<ChainName, Classified>,
+}
+
+/// A chain's classifier, and the rules that it was made of.
+#[derive(Debug)]
+struct Classified {
+    rules: Box<[RuleId]>,
+    classifier: Arc<Classifier>,
 }
 
 impl Compiler {
     /// For `workers` workers and the ports of these names, in the order of their indices.
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>) -> Self {
-        Self { workers, port_names, rules: BTreeMap::new(), forward_policy: Tally::new(workers) }
+        Self {
+            workers,
+            port_names,
+            rules: BTreeMap::new(),
+            forward_policy: Tally::new(workers),
+            classifiers: BTreeMap::new(),
+        }
     }
 
     /// Compiles a rule set. Rules new to the compiler get counters at zero.
@@ -99,15 +118,18 @@ impl Compiler {
                 let action = action(&entry.rule, &places, &mut logs).map_err(refused)?;
                 rules.push(self.rule(&entry.rule, counters, place, action).map_err(refused)?);
             }
-            spans.push(Span { first, end: rules.len() });
+            let classifier = self.classifier(chain, &rules[first..]);
+            spans.push(Span { first, end: rules.len(), classifier });
         }
         self.rules.extend(fresh);
+        self.classifiers.retain(|name, _| places.contains_key(name));
         let any =
             |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
         Ok(Policy {
             tracks: any(MatchTest::tracks),
             inspects_flows: any(MatchTest::inspects_flows),
             rules: rules.into(),
+            classifies: spans.iter().any(|chain| chain.classifier.is_some()),
             chains: spans.into(),
             logs: logs.into(),
             default: match base.policy {
@@ -127,6 +149,30 @@ impl Compiler {
         let counters = Arc::clone(&tally.counters);
         fresh.push((id, tally));
         counters
+    }
+
+    /// The classifier of a chain with these rules, if they are many: the one of the last time if they are the same.
+    fn classifier(
+        &mut self,
+        chain: &ruleset::Chain,
+        rules: &[CompiledRule],
+    ) -> Option<Arc<Classifier>> {
+        if rules.len() < CLASSIFIED_MIN {
+            self.classifiers.remove(&chain.name);
+            return None;
+        }
+        let ids = || chain.rules.iter().map(|entry| entry.id);
+        if let Some(known) = self.classifiers.get(&chain.name)
+            && ids().eq(known.rules.iter().copied())
+        {
+            return Some(Arc::clone(&known.classifier));
+        }
+        let keys: Vec<RuleKey> = rules.iter().map(CompiledRule::key).collect();
+        // More rules than it takes are more than a rule set may have.
+        let classifier = Arc::new(Classifier::build(&keys).ok()?);
+        let known = Classified { rules: ids().collect(), classifier: Arc::clone(&classifier) };
+        self.classifiers.insert(chain.name.clone(), known);
+        Some(classifier)
     }
 
     /// Forgets, zeroes and sets counters as a command's outcome says.

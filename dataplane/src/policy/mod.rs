@@ -24,7 +24,9 @@ use std::sync::Arc;
 use rule::CompiledRule;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
-use crate::batch::Headers;
+use classify::{Classifier, PacketKey};
+
+use crate::batch::{Headers, Piece};
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
 use crate::respond::Reject;
@@ -38,6 +40,8 @@ pub struct Policy {
     rules: Box<[CompiledRule]>,
     /// Where each chain's rules are; the first is FORWARD.
     chains: Box<[Span]>,
+    /// Whether a chain has a classifier.
+    classifies: bool,
     default: Decision,
     default_counters: Arc<RuleCounters>,
     /// What rules with `-j LOG` write.
@@ -47,10 +51,26 @@ pub struct Policy {
 }
 
 /// The rules of a chain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Span {
     first: usize,
     end: usize,
+    /// Finds the rules that a packet may match, where there are many.
+    classifier: Option<Arc<Classifier>>,
+}
+
+impl Span {
+    /// The first rule from `at` on that a packet may match; the end of the chain if there is none. Without a key
+    /// every rule may be one.
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
+    fn next(&self, at: usize, key: Option<&PacketKey>) -> usize {
+        match (&self.classifier, key) {
+            (Some(classifier), Some(key)) if at < self.end => classifier
+                .next(key, (at - self.first) as u32)
+                .map_or(self.end, |rule| self.first + rule as usize),
+            _ => at,
+        }
+    }
 }
 
 /// How a packet ends at the rules.
@@ -100,13 +120,33 @@ impl<'a> Candidate<'a> {
     }
 }
 
+impl Candidate<'_> {
+    /// What the classifier looks at. A packet whose ports should be there and cannot be read has none: what a test of
+    /// ports makes of it is for each rule to say.
+    fn key(&self) -> Option<PacketKey> {
+        let headers = self.headers;
+        let has_ports = matches!(headers.protocol, 6 | 17);
+        if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
+            return None;
+        }
+        Some(PacketKey::new(
+            (headers.source.into(), headers.source_port),
+            (headers.destination.into(), headers.destination_port),
+            headers.protocol,
+            self.ingress,
+            self.egress,
+        ))
+    }
+}
+
 impl Policy {
     /// No rules; everything is accepted. Where a kernel starts, too.
     #[must_use]
     pub fn accept_all(workers: usize) -> Self {
         Self {
             rules: Box::default(),
-            chains: [Span { first: 0, end: 0 }].into(),
+            chains: [Span { first: 0, end: 0, classifier: None }].into(),
+            classifies: false,
             default: Decision::Accept,
             default_counters: RuleCounters::new(workers),
             logs: Box::default(),
@@ -149,13 +189,16 @@ impl Policy {
         log: &mut PacketLog,
     ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
+        let key = if self.classifies { candidate.key() } else { None };
         let mut ways = Ways::default();
-        let Span { first: mut at, mut end } = self.chains[0];
+        let mut chain = &self.chains[0];
+        let mut at = chain.first;
         loop {
-            if at == end {
+            at = chain.next(at, key.as_ref());
+            if at == chain.end {
                 let Some(back) = ways.back() else { break };
                 at = back + 1;
-                end = self.chains[self.rules[back].chain as usize].end;
+                chain = &self.chains[self.rules[back].chain as usize];
                 continue;
             }
             let rule = &self.rules[at];
@@ -174,12 +217,14 @@ impl Policy {
                     at += 1;
                 }
                 Action::End(decision) => return decision,
-                Action::Return => at = end,
-                Action::Jump(chain) => {
-                    ways.leave(at);
-                    Span { first: at, end } = self.chains[chain as usize];
+                Action::Return => at = chain.end,
+                Action::Jump(place) | Action::Goto(place) => {
+                    if matches!(rule.action, Action::Jump(_)) {
+                        ways.leave(at);
+                    }
+                    chain = &self.chains[place as usize];
+                    at = chain.first;
                 }
-                Action::Goto(chain) => Span { first: at, end } = self.chains[chain as usize],
             }
         }
         self.default_counters.add(worker, bytes);

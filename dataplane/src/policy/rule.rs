@@ -5,12 +5,14 @@
 //! its own: a truncated transport header or a TCP fragment that would overlap the header is dropped on
 //! the spot ("hotdrop") by a port test, but only if the tests before it held.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use weir_control::rule::{Ipv4Net, Negatable};
 
+use super::classify::{AddressKey, RuleKey};
 use super::counters::RuleCounters;
-use super::matches::MatchTest;
+use super::matches::{MatchTest, Ports};
 use super::{Candidate, Decision};
 use crate::batch::Piece;
 
@@ -114,6 +116,42 @@ impl CompiledRule {
             }
         }
         Evaluation::Matches
+    }
+}
+
+impl CompiledRule {
+    /// The part of the rule that is the same for all packets of a flow, as far as the classifier can tell: whatever is
+    /// negated stays open, and so are ports that are asked for behind a test that is not quiet.
+    pub(super) fn key(&self) -> RuleKey {
+        let open = RuleKey::ANY;
+        let address = |test: AddressTest| match test {
+            AddressTest { network, mask, negated: false } => AddressKey { network, mask },
+            _ => AddressKey::ANY,
+        };
+        let mut key = RuleKey {
+            source: address(self.source),
+            destination: address(self.destination),
+            ingress: self.ingress_mask,
+            egress: self.egress_mask,
+            protocol: Some(self.protocol).filter(|number| *number != 0 && !self.protocol_negated),
+            ..open
+        };
+        for test in &self.tests {
+            if let MatchTest::Transport(test) = test {
+                narrow(&mut key.source_ports, test.source);
+                narrow(&mut key.destination_ports, test.destination);
+            }
+            if !test.is_quiet() {
+                break;
+            }
+        }
+        key
+    }
+}
+
+fn narrow(range: &mut RangeInclusive<u16>, ports: Ports) {
+    if !ports.negated {
+        *range = ports.first.max(*range.start())..=ports.last.min(*range.end());
     }
 }
 

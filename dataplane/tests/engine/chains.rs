@@ -54,7 +54,7 @@ fn chains_mean_what_they_mean_to_the_kernel() {
         let accept = if chance.percent(50) { "ACCEPT" } else { "DROP" };
         let mut rules = Vec::new();
         for chain in 0..CHAINS.len() {
-            for _ in 0..1 + chance.below(6) {
+            for _ in 0..1 + chance.below(16) {
                 rules.push(rule(&mut chance, chain));
             }
         }

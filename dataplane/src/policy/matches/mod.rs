@@ -133,6 +133,33 @@ impl MatchTest {
         }
     }
 
+    /// Whether it leaves everything as it was, and lets packets with a whole transport header pass or not, but never
+    /// ends them: then it does not matter whether it is asked at all, if a later test does not hold anyway.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Addrtype(_)
+            | Self::Comment
+            | Self::Connection(_)
+            | Self::Dscp(_)
+            | Self::Iprange(_)
+            | Self::Length(_)
+            | Self::Mac(_)
+            | Self::Pkttype(_)
+            | Self::String(_)
+            | Self::Time(_)
+            | Self::Tos(_)
+            | Self::Ttl(_)
+            | Self::Word(_) => true,
+            Self::Transport(test) => test.option.is_none(),
+            // They look into headers that may be broken, or count.
+            Self::Ecn(_)
+            | Self::Icmp(_)
+            | Self::Multiport(_)
+            | Self::Statistic(_)
+            | Self::TcpMss(_) => false,
+        }
+    }
+
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
         matches!(self, Self::Connection(_))
