@@ -20,7 +20,7 @@ use crate::packet_log::LogSpec;
 use crate::verdict::DropReason;
 
 /// Chains with fewer rules are walked through: that takes no longer.
-const CLASSIFIED_MIN: usize = 8;
+const CLASSIFIED_MIN: usize = 6;
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
