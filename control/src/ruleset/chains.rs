@@ -8,11 +8,21 @@ use crate::command::ChainName;
 use crate::rule::{Rule, Target};
 
 impl Ruleset {
-    /// The rule set of a fresh start: the chain FORWARD, empty, with policy ACCEPT.
+    /// The rule set of a fresh start where the machine's own traffic is the kernel's: the chain
+    /// FORWARD, empty, with policy ACCEPT.
     pub fn new() -> Self {
-        let forward =
-            Chain { name: ChainName::forward(), policy: Some(Policy::Accept), rules: Vec::new() };
-        Self { chains: vec![forward], next_id: 1 }
+        Self::with_chains([ChainName::forward()])
+    }
+
+    /// The rule set of a fresh start where the machine's own traffic passes through Weir, too: the
+    /// chains INPUT, FORWARD and OUTPUT.
+    pub fn with_host_chains() -> Self {
+        Self::with_chains([ChainName::input(), ChainName::forward(), ChainName::output()])
+    }
+
+    fn with_chains<const N: usize>(names: [ChainName; N]) -> Self {
+        let chain = |name| Chain { name, policy: Some(Policy::Accept), rules: Vec::new() };
+        Self { chains: names.map(chain).into(), next_id: 1 }
     }
 
     /// The chains in the order of listings: built-in ones, then the others by name.
