@@ -87,7 +87,10 @@ impl Ruleset {
             .chains
             .iter()
             .map(|chain| {
-                let leading = chain.rules.iter().filter_map(|entry| leads_to(&entry.rule));
+                // Past a rule that decides about every packet the kernel does not look.
+                let end = chain.rules.iter().position(|entry| ends_chain(&entry.rule));
+                let rules = chain.rules.iter().take(end.unwrap_or(usize::MAX));
+                let leading = rules.filter_map(|entry| leads_to(&entry.rule));
                 let mut ways: Vec<usize> =
                     leading.filter_map(|name| places.get(name).copied()).collect();
                 ways.sort_unstable();
@@ -117,6 +120,15 @@ fn leads_to(rule: &Rule) -> Option<&ChainName> {
         Target::Jump(chain) | Target::Goto(chain) => Some(chain),
         _ => None,
     }
+}
+
+/// Whether no packet comes past a rule: it has no conditions, and decides or leads back.
+fn ends_chain(rule: &Rule) -> bool {
+    let target = match &rule.target {
+        Some(target @ (Target::Accept | Target::Drop | Target::Return)) => target.clone(),
+        _ => return false,
+    };
+    *rule == Rule { target: Some(target), ..Rule::default() }
 }
 
 /// How deep it goes below each chain.
