@@ -11,7 +11,7 @@ use weir_benches::world::{EGRESS, INGRESS, policy};
 use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
-use weir_dataplane::policy::{Candidate, Connection};
+use weir_dataplane::policy::{Candidate, Connection, Hook};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -70,7 +70,11 @@ fn rules(c: &mut Criterion) {
                 let connection = Connection::UNTRACKED;
                 let (packet, link): (&[u8], &[u8]) = (&[], &[]);
                 let (ingress, egress) = (INGRESS, EGRESS);
-                policy.decide(0, &Candidate { headers, ingress, egress, packet, link, connection })
+                policy.decide(
+                    Hook::Forward,
+                    0,
+                    &Candidate { headers, ingress, egress, packet, link, connection },
+                )
             });
         });
     }

@@ -17,6 +17,7 @@ use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
 
+use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
 use crate::port::PORTS_MAX;
 use crate::program::OnExit;
@@ -202,6 +203,8 @@ impl Default for FileControl {
 pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
+    /// Whose business the machine's own traffic is.
+    pub host: HostMode,
     /// What happens to forwarded traffic when the daemon ends.
     pub on_exit: OnExit,
     /// Policy of chain FORWARD until a command changes it.
@@ -222,6 +225,27 @@ pub struct Config {
     pub conntrack: ConntrackSettings,
     /// The control socket.
     pub control: ControlConfig,
+}
+
+/// Whose business the machine's own IPv4 traffic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostMode {
+    /// The kernel's: it never meets Weir, and rules of INPUT and OUTPUT are refused.
+    Kernel,
+    /// Weir's: what comes by a port to one of the machine's addresses meets chain INPUT, what it sends by one chain
+    /// OUTPUT ([`crate::host`]).
+    Firewalled,
+}
+
+impl HostMode {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Firewalled => "firewalled",
+        }
+    }
 }
 
 /// What all AF_XDP sockets have in common.
@@ -288,13 +312,11 @@ impl Config {
                 "`route` (this version forwards IPv4; bridging comes later)",
             );
         }
-        if file.host != "kernel" {
-            return refuse(
-                "host",
-                format!("{:?}", file.host),
-                "`kernel`: the machine's own traffic stays with the kernel",
-            );
-        }
+        let host = match file.host.as_str() {
+            "kernel" => HostMode::Kernel,
+            "firewalled" => HostMode::Firewalled,
+            other => return refuse("host", format!("{other:?}"), "`kernel` or `firewalled`"),
+        };
         let on_exit = match file.on_exit.as_str() {
             "pass" => OnExit::Pass,
             "drop" => OnExit::Drop,
@@ -308,7 +330,7 @@ impl Config {
         if file.control.socket.as_os_str().is_empty() {
             return refuse("control.socket", "\"\"", "a path");
         }
-        let interfaces = interfaces(&file.ports)?;
+        let interfaces = interfaces(&file.ports, host)?;
         let cores = cores(&file.workers)?;
         let area = area(&file.umem)?;
         let sockets = sockets(&file.rings, &file.xdp)?;
@@ -334,6 +356,7 @@ impl Config {
         let timeout_ms = range("control.timeout_ms", file.control.timeout_ms, 10, 60_000)?;
         Ok(Self {
             path: path.to_owned(),
+            host,
             on_exit,
             policy,
             interfaces,
@@ -379,9 +402,14 @@ fn power_of_two(key: &str, value: i64, min: i64, max: i64) -> Result<u32, Config
     refuse(key, value, format!("a power of two from {min} to {max}"))
 }
 
-fn interfaces(ports: &[FilePort]) -> Result<Vec<String>, ConfigError> {
-    if !(2..=PORTS_MAX).contains(&ports.len()) {
-        let allowed = format!("2 to {PORTS_MAX} `[[ports]]` tables, one for each interface");
+fn interfaces(ports: &[FilePort], host: HostMode) -> Result<Vec<String>, ConfigError> {
+    // The machine itself is one more port.
+    let max = match host {
+        HostMode::Kernel => PORTS_MAX,
+        HostMode::Firewalled => PORTS_MAX - 1,
+    };
+    if !(2..=max).contains(&ports.len()) {
+        let allowed = format!("2 to {max} `[[ports]]` tables, one for each interface");
         return refuse("ports", ports.len(), allowed);
     }
     let mut seen = BTreeSet::new();
@@ -396,6 +424,11 @@ fn interfaces(ports: &[FilePort]) -> Result<Vec<String>, ConfigError> {
                 format!("{name:?}"),
                 "an interface name of 1 to 15 characters",
             );
+        }
+        if host == HostMode::Firewalled && name == HOST_DEVICE {
+            let allowed =
+                "another interface: with host = \"firewalled\" Weir makes that one itself";
+            return refuse("ports.interface", format!("{name:?}"), allowed);
         }
         if !seen.insert(name) {
             return refuse("ports.interface", format!("{name:?}"), "each interface once");

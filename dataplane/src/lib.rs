@@ -46,6 +46,7 @@ pub mod errand;
 pub mod frame;
 pub mod handover;
 pub mod hold;
+pub mod host;
 pub mod idle;
 pub mod pipeline;
 pub mod policy;

@@ -61,9 +61,8 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
     if hand_over {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
     }
-    if decisions.tracks {
-        stage::reassemble(batch, (decisions.flow_hash, decisions.worker), emitter);
-    }
+    let from = (decisions.flow_hash, decisions.worker);
+    stage::reassemble(batch, from, decisions.tracks, emitter);
     if decisions.policy.inspects_flows() {
         batch.one_by_one();
     }
@@ -73,7 +72,8 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
         }
         stage::route(batch, emitter.forwarding);
         let Decisions { policy, worker, .. } = decisions;
-        stage::decide(batch, policy, worker, decisions.conntrack, emitter.reassembly);
+        let host = emitter.forwarding.host();
+        stage::decide(batch, policy, (worker, host), decisions.conntrack, emitter.reassembly);
         stage::confirm(batch, decisions.conntrack);
         decisions.conntrack.end_batch();
         if !batch.next_turn() {

@@ -14,6 +14,7 @@
 
 mod conntrack;
 mod flows;
+mod host;
 mod report;
 mod rules;
 mod server;
@@ -31,15 +32,17 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use conntrack::Events;
+use host::HostTraffic;
 use server::Server;
 use shared::{Shared, Slot, SlotState};
 use supervise::{hand_out, host_addresses};
 
-use crate::config::{Config, ConntrackSettings};
+use crate::config::{Config, ConntrackSettings, HostMode};
 use crate::conntrack::{Conntrack, ConntrackConfig};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
+use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
@@ -71,6 +74,9 @@ pub enum DaemonError {
     /// The flows could not be kept where the configuration says.
     #[error("{0}")]
     Snapshot(String),
+    /// The machine's own traffic cannot be led through Weir.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// A thread or descriptor is not to be had.
     #[error("the system gives no {what}: {source}")]
     System {
@@ -102,6 +108,10 @@ pub struct Daemon {
     mirror: Mirror,
     server: Server,
     host: HostAddresses,
+    /// Where the machine's own traffic passes through Weir.
+    network: Option<HostNetwork>,
+    /// What [`Daemon::follow_routes`] has warned of.
+    routes_trouble: Option<String>,
     /// What [`Daemon::look_at_links`] has warned of.
     troubles: Vec<String>,
 }
@@ -119,17 +129,25 @@ impl Daemon {
             return Err(DaemonError::Snapshot(trouble));
         }
         let server = Server::bind(&config.control)?;
-        let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;
+        let mut host_traffic = HostTraffic::prepare(&config)?;
+        let mut ports = MirrorConfig::new(config.interfaces.clone());
+        ports.host = host_traffic.is_some().then(|| HOST_DEVICE.to_owned());
+        let mirror = Mirror::start(&ports)?;
         let host = host_addresses(&mirror.forwarding().current());
         let bank = Bank {
             area: config.area,
             mode: config.mode,
             sockets: config.sockets,
             on_exit: config.on_exit,
+            host_firewalled: host_traffic.is_some(),
             workers: config.cores.len(),
             ports: config.interfaces.len(),
         };
-        let rules = Rules::new(config.cores.len(), config.interfaces.clone(), config.policy);
+        let rules = match config.host {
+            HostMode::Kernel => Rules::new,
+            HostMode::Firewalled => Rules::with_host_chains,
+        };
+        let rules = rules(config.cores.len(), config.interfaces.clone(), config.policy);
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -144,6 +162,10 @@ impl Daemon {
                 .and_then(|workers| {
                     for (port, sockets) in ports.iter().zip(sockets) {
                         hand_out(&workers, port, sockets, &bank, &opened.memory)?;
+                    }
+                    // Last: what comes from there can leave by all others.
+                    if let Some(traffic) = &mut host_traffic {
+                        traffic.begin(&workers, &mirror)?;
                     }
                     Ok(workers)
                 })
@@ -181,8 +203,19 @@ impl Daemon {
             }
         })?;
         let (memory, rung) = (opened.memory, opened.rung);
-        let mut daemon =
-            Self { shared, bank, memory, rung, mirror, server, host, troubles: Vec::new() };
+        let network = host_traffic.map(HostTraffic::into_network);
+        let mut daemon = Self {
+            shared,
+            bank,
+            memory,
+            rung,
+            mirror,
+            server,
+            host,
+            network,
+            routes_trouble: None,
+            troubles: Vec::new(),
+        };
         daemon.look_at_links();
         restored.conclude().into_iter().for_each(|warning| daemon.warn(warning));
         Ok(daemon)
@@ -204,6 +237,7 @@ impl Daemon {
                     break;
                 }
             }
+            self.follow_routes();
             self.undo_unconfirmed();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
@@ -232,8 +266,10 @@ impl Daemon {
 
     fn end(self) {
         tracing::info!("stopping");
-        let Self { shared, server, mirror, .. } = self;
+        let Self { shared, server, mirror, network, .. } = self;
         server.stop();
+        // From here on the machine's own packets leave by the kernel; those to it still come through Weir.
+        drop(network);
         for slot in shared.slots().iter_mut() {
             let closed = SlotState::Closed("the daemon is stopping".to_owned());
             if let SlotState::Open(port) = std::mem::replace(&mut slot.state, closed) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::shared::SlotState;
 use super::{Daemon, ORDER_PATIENCE, report};
 use crate::frame::Memory;
+use crate::host::HostNetwork;
 use crate::port::PortIndex;
 use crate::port::xdp::{Bank, HostAddresses, OpenPort, Site, XdpQueue};
 use crate::route::{Forwarding, MirrorEvent};
@@ -20,6 +21,10 @@ impl Daemon {
         match event {
             // An event can be late, and the interface back already: what is open is looked at.
             MirrorEvent::PortVanished { .. } => self.close_stale(),
+            // Its routes went when it was switched off.
+            MirrorEvent::PortUp { port } if Some(*port) == self.shared.host_port() => {
+                self.network.iter_mut().for_each(HostNetwork::forget);
+            }
             // It may be another of that name, with the sockets on the one before dead.
             MirrorEvent::PortAppeared { .. } | MirrorEvent::PortUp { .. } => {
                 self.close_stale();
@@ -96,8 +101,12 @@ impl Daemon {
                 &self.bank.area,
             ));
         }
-        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.)
-        let prefixes = forwarding.local_prefixes().iter().filter(|(net, _)| !net.is_loopback());
+        troubles.extend(self.host_troubles());
+        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.) What it does not know
+        // comes to Weir, which has a way for it where the machine's own traffic passes through.
+        let kernel = self.network.is_none();
+        let prefixes = forwarding.local_prefixes().iter();
+        let prefixes = prefixes.filter(|(network, _)| kernel && !network.is_loopback());
         troubles.extend(prefixes.map(|(network, len)| {
             format!(
                 "local route {network}/{len}: only single addresses are passed up; packets to the others of \
@@ -125,7 +134,8 @@ impl Daemon {
         let mut failed = false;
         for slot in self.shared.slots().iter_mut() {
             let SlotState::Open(port) = &mut slot.state else { continue };
-            if let Err(error) = port.program_mut().set_local_addresses(&host.v4, &host.v6) {
+            let HostAddresses { v4, v4_broadcast, v6 } = &host;
+            if let Err(error) = port.program_mut().set_local_addresses(v4, v4_broadcast, v6) {
                 self.warn(format!("{}: the machine's addresses: {error}", slot.interface));
                 failed = true;
             }
@@ -259,8 +269,11 @@ pub(super) fn hand_out(
 }
 
 pub(super) fn host_addresses(forwarding: &Forwarding) -> HostAddresses {
-    let v4 = [forwarding.local_addresses(), forwarding.broadcast_addresses()].concat();
-    HostAddresses { v4, v6: ipv6_addresses() }
+    HostAddresses {
+        v4: forwarding.local_addresses().to_vec(),
+        v4_broadcast: forwarding.broadcast_addresses().to_vec(),
+        v6: ipv6_addresses(),
+    }
 }
 
 /// The machine's IPv6 addresses (`/proc/net/if_inet6`: 32 hexadecimal digits, then what does not matter

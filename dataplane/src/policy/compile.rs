@@ -14,7 +14,7 @@ use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
 use super::rule::{Action, AddressTest, CompiledRule, Ending};
-use super::{Policy, Span};
+use super::{Base, Hook, Policy, Span};
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,14 +59,18 @@ pub struct Compiler {
     workers: usize,
     port_names: Vec<String>,
     rules: BTreeMap<RuleId, Tally>,
-    forward_policy: Tally,
+    /// Of the chains' policies, by [`Hook`].
+    policies: [Tally; Hook::ALL.len()],
 }
 
 impl Compiler {
-    /// For `workers` workers and the ports of these names, in the order of their indices.
+    /// For `workers` workers and the ports of these names, in the order of their indices. The port of the machine
+    /// itself has the name "": what goes to the machine or comes from it has no interface on that side, which rules
+    /// take for a name without letters (`ip_packet_match`, `net/ipv4/netfilter/ip_tables.c`).
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>) -> Self {
-        Self { workers, port_names, rules: BTreeMap::new(), forward_policy: Tally::new(workers) }
+        let policies = Hook::ALL.map(|_| Tally::new(workers));
+        Self { workers, port_names, rules: BTreeMap::new(), policies }
     }
 
     /// Compiles a rule set. Rules new to the compiler get counters at zero.
@@ -77,19 +81,13 @@ impl Compiler {
     /// # Errors
     /// [`CompileError`] names the first rule that cannot be enforced; the counters are as before.
     pub fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, CompileError> {
-        let forward = ChainName::forward();
-        let Some(base) = ruleset.chain(&forward) else {
-            return Ok(Policy::accept_all(self.workers));
-        };
-        // FORWARD is the first.
-        let others = ruleset.chains().iter().filter(|chain| chain.name != forward);
-        let chains: Vec<&ruleset::Chain> = std::iter::once(base).chain(others).collect();
+        let chains = ruleset.chains();
         let places: BTreeMap<&ChainName, u32> =
-            (0..).zip(&chains).map(|(place, chain)| (&chain.name, place)).collect();
+            (0..).zip(chains).map(|(place, chain)| (&chain.name, place)).collect();
         let mut fresh = Vec::new();
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
         let mut spans = Vec::with_capacity(chains.len());
-        for (place, chain) in (0..).zip(&chains) {
+        for (place, chain) in (0..).zip(chains) {
             let first = rules.len();
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
@@ -104,14 +102,25 @@ impl Compiler {
         Ok(Policy {
             tracks: any(MatchTest::tracks),
             inspects_flows: any(MatchTest::inspects_flows),
+            bases: Hook::ALL.map(|hook| self.base(hook, chains, &spans)),
             rules: rules.into(),
             chains: spans.into(),
-            default: match base.policy {
-                None | Some(ruleset::Policy::Accept) => Ending::Accept,
-                Some(ruleset::Policy::Drop) => Ending::Drop,
-            },
-            default_counters: Arc::clone(&self.forward_policy.counters),
         })
+    }
+
+    /// What a hook begins with.
+    fn base(&self, hook: Hook, chains: &[ruleset::Chain], spans: &[Span]) -> Base {
+        let name = hook.chain();
+        let Some((chain, span)) = chains.iter().zip(spans).find(|(chain, _)| chain.name == name)
+        else {
+            return Base::accept_all(self.workers);
+        };
+        let default = match chain.policy {
+            None | Some(ruleset::Policy::Accept) => Ending::Accept,
+            Some(ruleset::Policy::Drop) => Ending::Drop,
+        };
+        let default_counters = Arc::clone(&self.policies[hook as usize].counters);
+        Base { rules: *span, default, default_counters }
     }
 
     /// The counters of a rule; new ones also go to `fresh`.
@@ -140,8 +149,8 @@ impl Compiler {
         let zeroed = outcome.zeroed_policies.iter().map(|chain| (chain, zero));
         let counted = outcome.counted_policies.iter().map(|(chain, to)| (chain, *to));
         for (chain, to) in zeroed.chain(counted) {
-            if *chain == ChainName::forward() {
-                self.forward_policy.set(to);
+            if let Some(hook) = Hook::ALL.into_iter().find(|hook| *chain == hook.chain()) {
+                self.policies[hook as usize].set(to);
             }
         }
     }
@@ -151,7 +160,10 @@ impl Compiler {
     pub fn counters(&self) -> CounterTable {
         CounterTable {
             rules: self.rules.iter().map(|(id, tally)| (*id, tally.read())).collect(),
-            policies: BTreeMap::from([(ChainName::forward(), self.forward_policy.read())]),
+            policies: Hook::ALL
+                .into_iter()
+                .map(|hook| (hook.chain(), self.policies[hook as usize].read()))
+                .collect(),
         }
     }
 
@@ -237,6 +249,7 @@ mod tests {
 
     fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {
         policy.decide(
+            Hook::Forward,
             0,
             &Candidate {
                 headers: &UDP,
@@ -267,6 +280,56 @@ mod tests {
             assert_eq!(mask_of, mask, "{pattern} {negated}");
         }
         assert_eq!(compiler.port_mask(None), u32::MAX, "ports that come later too");
+    }
+
+    #[test]
+    fn each_hook_has_its_chain_its_policy_and_its_counters() {
+        let mut compiler = Compiler::new(1, vec!["eth0".to_owned(), String::new()]);
+        let mut ruleset = Ruleset::with_host_chains();
+        let chain: ChainName = "common".parse().expect("a name");
+        let rule = |out: &str, target| {
+            let value = out.parse().expect("a name");
+            let out_interface = Some(Negatable { value, negated: true });
+            Rule { out_interface, target: Some(target), ..Rule::default() }
+        };
+        let append = |chain: &ChainName, rule| Command::Append {
+            chain: chain.clone(),
+            rules: vec![rule],
+            counters: None,
+        };
+        let jump = Rule { target: Some(Target::Jump(chain.clone())), ..Rule::default() };
+        let drop = Some(ruleset::Policy::Drop);
+        for command in [
+            Command::NewChain { chain: chain.clone() },
+            // What has no outgoing interface does not leave by eth0.
+            append(&chain, rule("eth0", Target::Drop)),
+            append(&ChainName::input(), jump.clone()),
+            append(&ChainName::output(), jump),
+            Command::Policy { chain: ChainName::output(), policy: drop.unwrap(), counters: None },
+        ] {
+            ruleset.apply(&command).expect("taken");
+        }
+        let policy = compiler.compile(&ruleset).expect("known words");
+        let decide = |hook, ingress, egress| {
+            let (ingress, egress) = (PortIndex(ingress), PortIndex(egress));
+            let connection = Connection::UNTRACKED;
+            let (packet, link): (&[u8], &[u8]) = (&[], &[]);
+            let headers = &UDP;
+            policy.decide(
+                hook,
+                0,
+                &Candidate { headers, ingress, egress, packet, link, connection },
+            )
+        };
+        assert_eq!(decide(Hook::Input, 0, 1), Err(DropReason::Rule));
+        assert_eq!(decide(Hook::Forward, 0, 0), Ok(()));
+        assert_eq!(decide(Hook::Output, 1, 0), Err(DropReason::RulePolicy));
+        let counters = compiler.counters();
+        let packets = |name: ChainName| counters.policy(&name).packets;
+        assert_eq!(
+            [ChainName::input(), ChainName::forward(), ChainName::output()].map(packets),
+            [0, 1, 1]
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub use rule::{Action, Ending, Evaluation};
 use std::sync::Arc;
 
 use rule::CompiledRule;
+use weir_control::command::ChainName;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use crate::batch::Headers;
@@ -29,12 +30,55 @@ use crate::verdict::DropReason;
 pub struct Policy {
     /// The rules of all chains, one chain after the other.
     rules: Box<[CompiledRule]>,
-    /// Where each chain's rules are; the first is FORWARD.
+    /// Where each chain's rules are.
     chains: Box<[Span]>,
-    default: Ending,
-    default_counters: Arc<RuleCounters>,
+    /// The chain that each hook begins with, by [`Hook`].
+    bases: [Base; Hook::ALL.len()],
     tracks: bool,
     inspects_flows: bool,
+}
+
+/// Where a packet meets the rules (`enum nf_inet_hooks`, `linux/netfilter.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// It is for the machine itself: chain INPUT. It has no outgoing interface.
+    Input,
+    /// It passes through: chain FORWARD.
+    Forward,
+    /// The machine itself sends it: chain OUTPUT. It has no incoming interface.
+    Output,
+}
+
+impl Hook {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Input, Self::Forward, Self::Output];
+
+    /// The chain of that name.
+    #[must_use]
+    pub fn chain(self) -> ChainName {
+        match self {
+            Self::Input => ChainName::input(),
+            Self::Forward => ChainName::forward(),
+            Self::Output => ChainName::output(),
+        }
+    }
+}
+
+/// The chain that a hook begins with.
+#[derive(Debug)]
+struct Base {
+    rules: Span,
+    /// What becomes of packets that no rule decided about.
+    default: Ending,
+    default_counters: Arc<RuleCounters>,
+}
+
+impl Base {
+    /// No rules, for a hook without a chain.
+    fn accept_all(workers: usize) -> Self {
+        let rules = Span { first: 0, end: 0 };
+        Self { rules, default: Ending::Accept, default_counters: RuleCounters::new(workers) }
+    }
 }
 
 /// The rules of a chain.
@@ -49,9 +93,9 @@ struct Span {
 pub struct Candidate<'a> {
     /// What was read from it.
     pub headers: &'a Headers,
-    /// Where it came in.
+    /// Where it came in; in OUTPUT the port of the machine itself, which has no name.
     pub ingress: PortIndex,
-    /// Where it would leave.
+    /// Where it would leave; in INPUT the port of the machine itself.
     pub egress: PortIndex,
     /// Its bytes from the IPv4 header to the end of the datagram, also of one that came in fragments.
     pub packet: &'a [u8],
@@ -67,9 +111,8 @@ impl Policy {
     pub fn accept_all(workers: usize) -> Self {
         Self {
             rules: Box::default(),
-            chains: [Span { first: 0, end: 0 }].into(),
-            default: Ending::Accept,
-            default_counters: RuleCounters::new(workers),
+            chains: Box::default(),
+            bases: Hook::ALL.map(|_| Base::accept_all(workers)),
             tracks: false,
             inspects_flows: false,
         }
@@ -100,14 +143,20 @@ impl Policy {
         self.inspects_flows
     }
 
-    /// Decides about one packet, and counts it in every rule that it matches on worker `worker`.
+    /// Decides about one packet at a hook, and counts it in every rule that it matches on worker `worker`.
     ///
     /// # Errors
     /// The reason for which the packet is dropped.
-    pub fn decide(&self, worker: usize, candidate: &Candidate<'_>) -> Result<(), DropReason> {
+    pub fn decide(
+        &self,
+        hook: Hook,
+        worker: usize,
+        candidate: &Candidate<'_>,
+    ) -> Result<(), DropReason> {
         let bytes = u64::from(candidate.headers.total_len);
         let mut ways = Ways::default();
-        let Span { first: mut at, mut end } = self.chains[0];
+        let base = &self.bases[hook as usize];
+        let Span { first: mut at, mut end } = base.rules;
         loop {
             if at == end {
                 let Some(back) = ways.back() else { break };
@@ -136,8 +185,8 @@ impl Policy {
                 Action::Goto(chain) => Span { first: at, end } = self.chains[chain as usize],
             }
         }
-        self.default_counters.add(worker, bytes);
-        match self.default {
+        base.default_counters.add(worker, bytes);
+        match base.default {
             Ending::Accept => Ok(()),
             Ending::Drop => Err(DropReason::RulePolicy),
         }

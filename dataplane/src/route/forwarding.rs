@@ -101,6 +101,8 @@ pub(crate) struct RouteTable {
     /// Prefixes shorter than 32 bits that are its own, sorted.
     local_prefixes: Vec<(Ipv4Addr, u8)>,
     broadcast: Vec<Ipv4Addr>,
+    /// The routes of table main by themselves, sorted by prefix, where somebody wants them.
+    main: Vec<RouteSpec>,
 }
 
 /// A route as given to a table: `None` lets the tables below answer (`throw`).
@@ -137,7 +139,14 @@ impl RouteTable {
             local: sorted(single(is_local)),
             local_prefixes: sorted(prefixes_of(lists, is_local).filter(|&(_, len)| len < 32)),
             broadcast: sorted(single(|target| target == Target::Broadcast)),
+            main: Vec::new(),
         }
+    }
+
+    /// With the routes of table main beside those of all tables.
+    pub(crate) fn with_main(mut self, main: Vec<RouteSpec>) -> Self {
+        self.main = main;
+        self
     }
 
     /// Whether the machine has the same addresses, broadcast addresses included, in both tables.
@@ -180,6 +189,8 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
 #[derive(Debug)]
 pub struct Forwarding {
     ports: Vec<PortLink>,
+    /// The port of the machine itself.
+    host: Option<PortIndex>,
     routes: Arc<RouteTable>,
     neighbours: NeighbourTable,
 }
@@ -189,17 +200,19 @@ impl Forwarding {
     pub fn builder() -> ForwardingBuilder {
         ForwardingBuilder {
             ports: Vec::new(),
+            host: None,
+            main: Vec::new(),
             routes: Vec::new(),
             neighbours: NeighbourTable::new(0),
         }
     }
 
     pub(crate) fn from_parts(
-        ports: Vec<PortLink>,
+        (ports, host): (Vec<PortLink>, Option<PortIndex>),
         routes: Arc<RouteTable>,
         neighbours: NeighbourTable,
     ) -> Self {
-        Self { ports, routes, neighbours }
+        Self { ports, host, routes, neighbours }
     }
 
     /// All ports; a [`PortIndex`] is a position in it.
@@ -212,6 +225,22 @@ impl Forwarding {
     #[inline]
     pub fn port(&self, port: PortIndex) -> Option<&PortLink> {
         self.ports.get(port.as_usize())
+    }
+
+    /// The port by which packets of the machine itself come and go, where these pass through Weir: the last one.
+    #[inline]
+    pub fn host(&self) -> Option<PortIndex> {
+        self.host
+    }
+
+    /// The routes of table main, one for each prefix; without [`host`](Self::host), none.
+    pub(crate) fn main_routes(&self) -> &[RouteSpec] {
+        &self.routes.main
+    }
+
+    /// What changes with every change of a route.
+    pub(crate) fn route_table(&self) -> &Arc<RouteTable> {
+        &self.routes
     }
 
     /// Where a received packet for `destination` leads, as in `ip_route_input_slow` of the kernel (`net/ipv4/route.c`).
@@ -280,6 +309,8 @@ impl Forwarding {
 #[derive(Debug)]
 pub struct ForwardingBuilder {
     ports: Vec<PortLink>,
+    host: Option<PortIndex>,
+    main: Vec<RouteSpec>,
     routes: Vec<RouteSpec>,
     neighbours: NeighbourTable,
 }
@@ -306,6 +337,24 @@ impl ForwardingBuilder {
         self
     }
 
+    /// Adds the last port, by which packets of the machine itself come and go.
+    ///
+    /// # Panics
+    /// As [`port`](Self::port).
+    #[must_use]
+    pub fn host_port(mut self, link: PortLink) -> Self {
+        self = self.port(link);
+        self.host = PortIndex::new(self.ports.len() - 1);
+        self
+    }
+
+    /// Says which routes table main has, beside those that packets go by.
+    #[cfg(test)]
+    pub(crate) fn main(mut self, routes: Vec<RouteSpec>) -> Self {
+        self.main = routes;
+        self
+    }
+
     /// Adds a route. Of routes for the same prefix the first one counts.
     #[must_use]
     pub fn route(mut self, network: Ipv4Addr, prefix_len: u8, target: Target) -> Self {
@@ -323,8 +372,8 @@ impl ForwardingBuilder {
 
     /// The snapshot.
     pub fn build(self) -> Forwarding {
-        let routes = Arc::new(RouteTable::new(&[self.routes]));
-        Forwarding::from_parts(self.ports, routes, self.neighbours)
+        let routes = Arc::new(RouteTable::new(&[self.routes]).with_main(self.main));
+        Forwarding::from_parts((self.ports, self.host), routes, self.neighbours)
     }
 }
 

@@ -22,7 +22,7 @@ mod link;
 mod message;
 mod mirror;
 mod neighbour;
-mod netlink;
+pub(crate) mod netlink;
 mod resolve;
 mod rule;
 mod source;
@@ -31,6 +31,7 @@ mod state;
 mod table;
 
 pub use event::{MirrorEvent, RouteError};
+pub(crate) use forwarding::RouteTable;
 pub use forwarding::{Forwarding, ForwardingBuilder, Route, Target, Unreachable};
 pub use link::{InterfaceAddress, PORTS_MAX, PortIndex, PortLink};
 pub use mirror::{Mirror, MirrorConfig, MirrorStats};

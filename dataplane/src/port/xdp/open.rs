@@ -44,6 +44,8 @@ pub struct Bank {
     pub sockets: SocketOptions,
     /// What the program does when no socket is there.
     pub on_exit: OnExit,
+    /// Whether IPv4 to the machine itself goes to the sockets, too.
+    pub host_firewalled: bool,
     /// Workers that the queues are distributed to.
     pub workers: usize,
     /// Ports that share the memory.
@@ -53,8 +55,10 @@ pub struct Bank {
 /// The machine's own addresses, whose packets go up to the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostAddresses {
-    /// IPv4, broadcast addresses included.
+    /// IPv4.
     pub v4: Vec<Ipv4Addr>,
+    /// Broadcast addresses of its subnets.
+    pub v4_broadcast: Vec<Ipv4Addr>,
     /// IPv6.
     pub v6: Vec<Ipv6Addr>,
 }
@@ -269,9 +273,11 @@ impl Bank {
                 .map_err(|source| explain(interface, ifindex, source))?;
             sockets.push(socket);
         }
-        let config = ProgramConfig { on_exit: self.on_exit };
+        let config = ProgramConfig { on_exit: self.on_exit, host_firewalled: self.host_firewalled };
         let mut program = Program::load(config).map_err(program_error)?;
-        program.set_local_addresses(&host.v4, &host.v6).map_err(program_error)?;
+        program
+            .set_local_addresses(&host.v4, &host.v4_broadcast, &host.v6)
+            .map_err(program_error)?;
         for (queue, socket) in (0..).zip(&sockets) {
             program.set_socket(queue, socket.as_fd()).map_err(program_error)?;
         }
