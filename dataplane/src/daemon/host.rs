@@ -2,12 +2,13 @@
 
 use std::os::fd::OwnedFd;
 
+use super::shared::Shared;
 use super::{Daemon, DaemonError, ORDER_PATIENCE};
 use crate::config::{Config, HostMode};
 use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::port::{HostPort, PortIndex};
-use crate::route::Mirror;
-use crate::worker::{Order, OrderError, Worker};
+use crate::route::Forwarding;
+use crate::worker::{Order, Worker};
 
 /// The machine's own traffic during the start.
 #[derive(Debug)]
@@ -33,9 +34,16 @@ impl HostTraffic {
     }
 
     /// Gives each worker its queue, and leads the traffic there.
-    pub(super) fn begin(&mut self, workers: &[Worker], mirror: &Mirror) -> Result<(), DaemonError> {
-        hand_out_host(workers, self.index, self.queues.drain(..))?;
-        self.network.divert(&mirror.forwarding().current())?;
+    pub(super) fn begin(
+        &mut self,
+        workers: &[Worker],
+        forwarding: &Forwarding,
+    ) -> Result<(), DaemonError> {
+        for (worker, queue) in workers.iter().zip(self.queues.drain(..)) {
+            let port = HostPort::new(self.index, queue);
+            worker.order(Order::Open(Box::new(port)), ORDER_PATIENCE)?;
+        }
+        self.network.divert(forwarding)?;
         tracing::info!("{HOST_DEVICE}: the machine's own IPv4 traffic passes through Weir");
         Ok(())
     }
@@ -45,54 +53,72 @@ impl HostTraffic {
     }
 }
 
-/// Gives each worker a queue of the machine's own port.
-fn hand_out_host(
-    workers: &[Worker],
-    index: PortIndex,
-    queues: impl IntoIterator<Item = OwnedFd>,
-) -> Result<(), OrderError> {
-    for (worker, queue) in workers.iter().zip(queues) {
-        worker.order(Order::Open(Box::new(HostPort::new(index, queue))), ORDER_PATIENCE)?;
-    }
-    Ok(())
-}
-
 impl Daemon {
     /// Keeps up with the routes for the machine's own traffic.
     pub(super) fn follow_routes(&mut self) {
         let Some(network) = &mut self.network else { return };
         let forwarding = self.shared.forwarding.current();
-        let outcome = network.follow(&forwarding);
-        let why = match outcome {
-            Ok(()) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        if why != self.routes_trouble {
-            let mut warnings = self.shared.warnings();
-            warnings.retain(|warning| Some(warning) != self.routes_trouble.as_ref());
-            drop(warnings);
-            if let Some(why) = &why {
-                self.warn(format!("{why}"));
-            }
-            self.routes_trouble = why;
+        let why = network.follow(&forwarding).err().map(|error| error.to_string());
+        self.tell_of_host(why);
+    }
+
+    /// Makes the device again if somebody has deleted it.
+    pub(super) fn restore_host(&mut self) {
+        let Some(host) = self.shared.host_port() else { return };
+        let now = af_xdp::nic::ifindex(HOST_DEVICE).ok();
+        if self.network.as_ref().is_some_and(|network| now == Some(network.ifindex())) {
+            return;
         }
+        if self.network.take().is_some() {
+            tracing::warn!("{HOST_DEVICE} is gone: it is made again");
+            self.order_closed(host);
+        }
+        match begin_anew(&self.shared) {
+            Ok(network) => {
+                self.network = network;
+                self.tell_of_host(None);
+            }
+            Err(error) => {
+                self.order_closed(host);
+                self.tell_of_host(Some(format!(
+                    "the machine's own traffic does not pass through Weir: nothing comes to it, and what it sends \
+                     passes Weir by: {error}"
+                )));
+            }
+        }
+    }
+
+    /// Warns of what is wrong with the machine's own traffic now, and takes back what was.
+    fn tell_of_host(&mut self, why: Option<String>) {
+        if why == self.host_trouble {
+            return;
+        }
+        self.shared.warnings().retain(|warning| Some(warning) != self.host_trouble.as_ref());
+        if let Some(why) = &why {
+            self.warn(why.clone());
+        }
+        self.host_trouble = why;
     }
 
     /// What an operator should know about the machine's own traffic.
     pub(super) fn host_troubles(&self) -> Vec<String> {
-        let Some(network) = &self.network else { return Vec::new() };
-        let config = &self.shared.config;
-        let mut troubles: Vec<String> = config
-            .interfaces
-            .iter()
-            .filter_map(|interface| crate::host::strict(interface))
-            .collect();
-        if af_xdp::nic::ifindex(HOST_DEVICE).ok() != Some(network.ifindex()) {
-            troubles.push(format!(
-                "{HOST_DEVICE} is gone: nothing comes to the machine itself, and what it sends passes Weir by; \
-                 restart weir"
-            ));
+        if self.network.is_none() {
+            return Vec::new();
         }
-        troubles
+        let interfaces = self.shared.config.interfaces.iter();
+        let strict = interfaces.filter_map(|interface| crate::host::strict(interface));
+        let down = matches!(af_xdp::nic::is_up(HOST_DEVICE), Ok(false)).then(|| {
+            format!(
+                "{HOST_DEVICE} is switched off: nothing comes to the machine itself, and what it sends passes Weir \
+                 by: `ip link set {HOST_DEVICE} up`"
+            )
+        });
+        strict.chain(down).collect()
     }
+}
+
+fn begin_anew(shared: &Shared) -> Result<Option<HostNetwork>, DaemonError> {
+    let Some(mut traffic) = HostTraffic::prepare(&shared.config)? else { return Ok(None) };
+    traffic.begin(&shared.workers, &shared.forwarding.current())?;
+    Ok(Some(traffic.into_network()))
 }

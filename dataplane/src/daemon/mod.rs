@@ -110,8 +110,8 @@ pub struct Daemon {
     host: HostAddresses,
     /// Where the machine's own traffic passes through Weir.
     network: Option<HostNetwork>,
-    /// What [`Daemon::follow_routes`] has warned of.
-    routes_trouble: Option<String>,
+    /// What [`Daemon::tell_of_host`] has warned of.
+    host_trouble: Option<String>,
     /// What [`Daemon::look_at_links`] has warned of.
     troubles: Vec<String>,
 }
@@ -165,7 +165,7 @@ impl Daemon {
                     }
                     // Last: what comes from there can leave by all others.
                     if let Some(traffic) = &mut host_traffic {
-                        traffic.begin(&workers, &mirror)?;
+                        traffic.begin(&workers, &mirror.forwarding().current())?;
                     }
                     Ok(workers)
                 })
@@ -213,7 +213,7 @@ impl Daemon {
             server,
             host,
             network,
-            routes_trouble: None,
+            host_trouble: None,
             troubles: Vec::new(),
         };
         daemon.look_at_links();

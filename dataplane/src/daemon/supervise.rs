@@ -82,6 +82,7 @@ impl Daemon {
         self.refresh_addresses();
         self.close_stale();
         self.reopen_closed();
+        self.restore_host();
         self.look_at_links();
     }
 
@@ -181,7 +182,7 @@ impl Daemon {
         self.order_closed(port);
     }
 
-    fn order_closed(&self, port: PortIndex) {
+    pub(super) fn order_closed(&self, port: PortIndex) {
         for worker in &self.shared.workers {
             if let Err(error) = worker.order(Order::Close(port), ORDER_PATIENCE) {
                 tracing::error!("closing {}: {error}", self.name_of(port));

@@ -178,6 +178,10 @@ impl HostNetwork {
         std::fs::write(setting(4, HOST_DEVICE, "rp_filter"), own)
             .map_err(HostError::step(format!("set rp_filter of {HOST_DEVICE}")))?;
         tracing::info!("{HOST_DEVICE}: rp_filter set to {own}");
+        // ICMP errors about the machine's own packets bear its own address, and nothing else from there does: `parse`
+        // lets no packet of that source in from a wire.
+        std::fs::write(setting(4, HOST_DEVICE, "accept_local"), "1")
+            .map_err(HostError::step(format!("set accept_local of {HOST_DEVICE}")))?;
         let header_bytes = u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX);
         let mtu_max = frame_bytes_max.saturating_sub(header_bytes);
         let mtu = mtu_max.min(1500);

@@ -44,7 +44,12 @@ impl Answers {
         let to_group = false;
         icmp_error::may_answer(original, to_group).ok()?;
         let to = Ipv4::new_quoted(original).ok()?.source();
-        let Route::Forward { port, .. } = emitter.forwarding.route(to) else { return None };
+        let port = match (emitter.forwarding.route(to), emitter.forwarding.host()) {
+            (Route::Forward { port, .. }, _) => port,
+            // About a packet of the machine itself.
+            (Route::Local, Some(host)) => host,
+            _ => return None,
+        };
         let link = emitter.forwarding.port(port)?;
         // Without an address of its own a router answers from a dummy (RFC 7600 4.8).
         let source = emitter.forwarding.source_for(to).unwrap_or(Ipv4Addr::UNSPECIFIED);

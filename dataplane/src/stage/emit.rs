@@ -187,6 +187,9 @@ impl Emitter<'_> {
                 self.send(frame, Way { port, next_hop, ingress: None });
             }
             Route::NotOurs => self.drop_frame(frame, DropReason::NotAPort),
+            Route::Local if let Some(host) = self.forwarding.host() => {
+                self.ports.send(frame, host, self.pool, self.counters);
+            }
             Route::Local | Route::Broadcast | Route::Multicast => {
                 self.drop_frame(frame, DropReason::LocalAddress);
             }

@@ -14,6 +14,7 @@ mod control;
 mod exit;
 mod flows;
 mod garbage;
+mod host;
 mod interfaces;
 mod link;
 mod live;
