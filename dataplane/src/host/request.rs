@@ -239,7 +239,9 @@ fn route_message((network, len): (Ipv4Addr, u8), body: Option<(HostRoute, u32)>)
         }
         HostRoute::Through { source, mtu } => {
             message.header.kind = RouteType::Unicast;
-            message.header.scope = RouteScope::Link;
+            // Not `link`: the kernel would find the gateways of new routes behind the device (`fib_check_nh_v4_gw`,
+            // `net/ipv4/fib_semantics.c`, looks for routes of that scope, and as the machine itself).
+            message.header.scope = RouteScope::Universe;
             message.attributes.push(RouteAttribute::Oif(ifindex));
             message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
             let source =
