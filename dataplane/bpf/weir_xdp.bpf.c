@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * weir_xdp: the one program that Weir puts on a device.
+ * weir_xdp: the program that Weir puts on a device. (Behind it stands weir_egress, for the
+ * machine's own traffic.)
  *
  * It is the fork in the road. Every packet that a device receives comes here first, before the
  * kernel's network stack, and leaves in one of three directions:
@@ -50,6 +51,8 @@
  *
  * Counters are per CPU: no atomics, user space adds them up.
  */
+#include <stddef.h>
+
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -219,6 +222,46 @@ int weir_xdp(struct xdp_md *ctx)
 		count->bytes += end - data;
 	}
 	return action;
+}
+
+/* "Nothing to say": on with the next program, or out (`TCX_NEXT` of linux/bpf.h, Linux 6.6). */
+#define TCX_NEXT_PROGRAM -1
+
+/* The device of the machine's own traffic, which Weir reads; 0 while there is none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} host_device SEC(".maps");
+
+/*
+ * weir_egress, with host = "firewalled" on what the kernel sends out of a port: the machine's own
+ * IPv4 goes to Weir's device instead. Routing leads it there already; this is for what was sent
+ * past the routing table, by a socket that is bound to the port's interface or that asked for no
+ * gateway (SO_BINDTODEVICE, SO_DONTROUTE). Else those would pass chain OUTPUT by.
+ *
+ * Left alone: ARP and IPv6; multicast and broadcast, as on their way in; what came in by another
+ * interface and is forwarded by the kernel. What Weir sends itself does not come here: AF_XDP
+ * sockets go past traffic control. If the device is gone or down, the packet is dropped.
+ */
+SEC("tc")
+int weir_egress(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	const __u32 *device = bpf_map_lookup_elem(&host_device, &zero);
+	__be32 destination;
+	__u8 group;
+
+	if (!device || !*device || skb->ingress_ifindex || skb->protocol != bpf_htons(ETH_P_IP))
+		return TCX_NEXT_PROGRAM;
+	if (bpf_skb_load_bytes(skb, 0, &group, sizeof(group)) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &destination,
+			       sizeof(destination)))
+		return TCX_NEXT_PROGRAM;
+	if ((group & 1) || (destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
+		return TCX_NEXT_PROGRAM;
+	return bpf_redirect(*device, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

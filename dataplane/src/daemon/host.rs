@@ -48,6 +48,10 @@ impl HostTraffic {
         Ok(())
     }
 
+    pub(super) fn ifindex(&self) -> u32 {
+        self.network.ifindex()
+    }
+
     pub(super) fn into_network(self) -> HostNetwork {
         self.network
     }
@@ -80,10 +84,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.order_closed(host);
-                self.tell_of_host(Some(format!(
-                    "the machine's own traffic does not pass through Weir: nothing comes to it, and what it sends \
-                     passes Weir by: {error}"
-                )));
+                self.tell_of_host(Some(format!("the machine's own traffic is cut off: {error}")));
             }
         }
     }
@@ -109,8 +110,7 @@ impl Daemon {
         let strict = interfaces.filter_map(|interface| crate::host::strict(interface));
         let down = matches!(af_xdp::nic::is_up(HOST_DEVICE), Ok(false)).then(|| {
             format!(
-                "{HOST_DEVICE} is switched off: nothing comes to the machine itself, and what it sends passes Weir \
-                 by: `ip link set {HOST_DEVICE} up`"
+                "{HOST_DEVICE} is switched off, and the machine's own traffic cut off: `ip link set {HOST_DEVICE} up`"
             )
         });
         strict.chain(down).collect()

@@ -133,7 +133,10 @@ impl Daemon {
         let mut ports = MirrorConfig::new(config.interfaces.clone());
         ports.host = host_traffic.is_some().then(|| HOST_DEVICE.to_owned());
         let mirror = Mirror::start(&ports)?;
-        let host = host_addresses(&mirror.forwarding().current());
+        let host = {
+            let device = host_traffic.as_ref().map_or(0, HostTraffic::ifindex);
+            host_addresses(&mirror.forwarding().current(), device)
+        };
         let bank = Bank {
             area: config.area,
             mode: config.mode,

@@ -79,10 +79,10 @@ impl Daemon {
 
     /// What is not told by events, or was told by one that got lost.
     pub(super) fn look(&mut self) {
-        self.refresh_addresses();
         self.close_stale();
         self.reopen_closed();
         self.restore_host();
+        self.refresh_addresses();
         self.look_at_links();
     }
 
@@ -95,6 +95,7 @@ impl Daemon {
             else {
                 continue;
             };
+            troubles.extend(open.unguarded());
             troubles.extend(report::link_troubles(
                 &slot.interface,
                 open.rung(),
@@ -128,15 +129,15 @@ impl Daemon {
     /// Tells the programs of all ports the machine's addresses, and again next time if one did not take
     /// them.
     fn refresh_addresses(&mut self) {
-        let host = host_addresses(&self.shared.forwarding.current());
+        let device = self.network.as_ref().map_or(0, HostNetwork::ifindex);
+        let host = host_addresses(&self.shared.forwarding.current(), device);
         if host == self.host {
             return;
         }
         let mut failed = false;
         for slot in self.shared.slots().iter_mut() {
             let SlotState::Open(port) = &mut slot.state else { continue };
-            let HostAddresses { v4, v4_broadcast, v6 } = &host;
-            if let Err(error) = port.program_mut().set_local_addresses(v4, v4_broadcast, v6) {
+            if let Err(error) = host.tell(port.program_mut()) {
                 self.warn(format!("{}: the machine's addresses: {error}", slot.interface));
                 failed = true;
             }
@@ -269,11 +270,12 @@ pub(super) fn hand_out(
     Ok(())
 }
 
-pub(super) fn host_addresses(forwarding: &Forwarding) -> HostAddresses {
+pub(super) fn host_addresses(forwarding: &Forwarding, device: u32) -> HostAddresses {
     HostAddresses {
         v4: forwarding.local_addresses().to_vec(),
         v4_broadcast: forwarding.broadcast_addresses().to_vec(),
         v6: ipv6_addresses(),
+        device,
     }
 }
 

@@ -23,15 +23,20 @@
 //! device meets chain OUTPUT and then the same routes as any packet. The device is no hop: the TTL stays.
 //!
 //! What remains with the kernel, in both directions: ARP, IPv6, multicast and broadcast; what the machine sends to
-//! itself (`lo`, and its own addresses: table `local` is asked first); what goes by interfaces that are no ports.
-//! And, on the way out, what a program sends past the routing table: raw Ethernet (as DHCP clients do, which netfilter
-//! does not see either), and **sockets that are bound to a port's interface** (`SO_BINDTODEVICE`, `ping -I eth1`),
-//! which the kernel routes by that interface alone. Nor does OUTPUT see them. On the way in, sockets bound to a
-//! port's interface hear nothing: packets come from the TUN device.
+//! itself (`lo`, and its own addresses: table `local` is asked first); what goes by interfaces that are no ports; and
+//! raw Ethernet (packet sockets, as DHCP clients use them), which netfilter does not see either.
 //!
-//! When Weir is gone, in whatever way, so is the device, and with it all routes to it; the rule then finds nothing but
-//! `throw`, and the kernel goes on with table main. An orderly end removes rule and table; a start removes what an
-//! earlier one has left.
+//! A program can send past the routing table: by a socket that is bound to a port's interface, or that wants no gateway
+//! (`SO_BINDTODEVICE`, `ping -I eth1`; `SO_DONTROUTE`). Such a packet comes to the port's own egress, where a second
+//! BPF program (`weir_egress`, by tcx) leads it to the TUN device after all; from there it goes by the routes, and
+//! not by the interface it was bound to. A kernel before Linux 6.6 cannot do that: `weirctl status` then warns that these
+//! packets do not meet chain OUTPUT. On the way in, sockets bound to a port's interface hear nothing: packets come
+//! from the TUN device.
+//!
+//! When Weir is gone, in whatever way, so are the device and the second program, and with the device all routes to
+//! it; the rule then finds nothing but `throw`, and the kernel goes on with table main. An orderly end removes rule
+//! and table; a start removes what an earlier one has left. While somebody has switched the device off or deleted
+//! it, the machine is cut off from the ports; a deleted one is made again.
 //!
 //! `rp_filter` must not be 1 (strict), neither on a port nor on the device: the way back to whoever sends to a port
 //! now leads, as the kernel sees it, by another device, and it would drop even ARP. Ports are looked at and refused;

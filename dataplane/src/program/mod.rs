@@ -99,6 +99,7 @@ pub enum Action {
 pub struct Program {
     skeleton: skeleton::WeirXdpSkel<'static>,
     on_exit: OnExit,
+    host_firewalled: bool,
 }
 
 impl fmt::Debug for Program {
@@ -128,8 +129,31 @@ impl Program {
         };
         rodata.settings.on_exit_pass = u32::from(config.on_exit == OnExit::Pass);
         rodata.settings.host_firewalled = u32::from(config.host_firewalled);
+        open.progs.weir_egress.set_autoload(config.host_firewalled);
         let skeleton = open.load().map_err(load)?;
-        Ok(Self { skeleton, on_exit: config.on_exit })
+        let ProgramConfig { on_exit, host_firewalled } = config;
+        Ok(Self { skeleton, on_exit, host_firewalled })
+    }
+
+    /// Leads what the kernel sends out of a device to the one that [`set_host_device`](Self::set_host_device) names, as
+    /// long as the link lives. `None` without [`ProgramConfig::host_firewalled`].
+    ///
+    /// # Errors
+    /// As [`af_xdp::Link::attach_egress`]: a kernel before Linux 6.6 cannot do it.
+    pub fn attach_egress(&self, ifindex: u32) -> Option<std::io::Result<af_xdp::Link>> {
+        let program = &self.skeleton.progs.weir_egress;
+        self.host_firewalled.then(|| af_xdp::Link::attach_egress(program.as_fd(), ifindex))
+    }
+
+    /// Says which device the machine's own traffic goes to; 0 for none.
+    ///
+    /// # Errors
+    /// [`ProgramError::Map`].
+    pub fn set_host_device(&mut self, ifindex: u32) -> Result<(), ProgramError> {
+        let (key, value) = (0_u32.to_ne_bytes(), ifindex.to_ne_bytes());
+        let map = &self.skeleton.maps.host_device;
+        map.update(&key, &value, MapFlags::ANY)
+            .map_err(|source| ProgramError::Map { action: "setting the host's device", source })
     }
 
     /// Puts the program on a device of the caller's network namespace. `ifname` is for messages,

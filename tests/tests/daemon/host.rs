@@ -107,6 +107,17 @@ fn output_is_what_the_machine_sends() {
     assert!(!pings(&town.firewall, BOB) && pings(&town.firewall, ALICE));
     assert!(!pings(&town.bob, RIGHT), "nor does it answer Bob");
     assert!(town.pings(BOB), "what passes through is not the machine's");
+    // Nor by a socket that wants no gateway, or is bound to the interface. (A bound one hears no answer.)
+    give(&daemon, &["-A OUTPUT -p icmp -o left", "-Z"]);
+    let ping = |options: &str, to: &str| {
+        town.firewall.run(&format!("ping -n -c 1 -W 1 {options} {to}")).is_ok()
+    };
+    assert!(!ping("-r", BOB) && ping("-r", ALICE));
+    assert!(!ping("-I right", BOB) && !ping("-I left", ALICE));
+    let saved = daemon.ctl("iptables-save -c").expect("saved");
+    for rule in ["-A OUTPUT -o right -p icmp -j DROP", "-A OUTPUT -o left -p icmp"] {
+        assert!(saved.contains(&format!("[2:168] {rule}\n")), "{saved}");
+    }
     // It may answer, and begin nothing.
     give(
         &daemon,

@@ -61,6 +61,19 @@ pub struct HostAddresses {
     pub v4_broadcast: Vec<Ipv4Addr>,
     /// IPv6.
     pub v6: Vec<Ipv6Addr>,
+    /// The device by which its own traffic comes to Weir, if it does; else 0.
+    pub device: u32,
+}
+
+impl HostAddresses {
+    /// Tells a program all of it.
+    ///
+    /// # Errors
+    /// [`ProgramError`]; the program may know a part of it then.
+    pub fn tell(&self, program: &mut Program) -> Result<(), ProgramError> {
+        program.set_host_device(self.device)?;
+        program.set_local_addresses(&self.v4, &self.v4_broadcast, &self.v6)
+    }
 }
 
 /// All ports, opened on one rung.
@@ -87,6 +100,8 @@ pub struct OpenPort {
     rung: Rung,
     // Declared before the program: dropped in this order, packets stop first.
     attachment: Attachment,
+    /// Keeps what the machine sends out of the interface by itself on its way through Weir.
+    egress: Option<io::Result<af_xdp::Link>>,
     /// Whether an earlier Weir's program was there before this one.
     took_over: bool,
     program: Program,
@@ -161,11 +176,13 @@ impl BoundPort {
             let _ = attachment.remove();
             return Err(error);
         }
+        let egress = self.program.attach_egress(self.ifindex);
         let port = OpenPort {
             index: self.index,
             ifindex: self.ifindex,
             rung: self.rung,
             attachment,
+            egress,
             took_over,
             program: self.program,
             handles: self.sockets.iter().map(|socket| socket.handle().downgrade()).collect(),
@@ -275,9 +292,7 @@ impl Bank {
         }
         let config = ProgramConfig { on_exit: self.on_exit, host_firewalled: self.host_firewalled };
         let mut program = Program::load(config).map_err(program_error)?;
-        program
-            .set_local_addresses(&host.v4, &host.v4_broadcast, &host.v6)
-            .map_err(program_error)?;
+        host.tell(&mut program).map_err(program_error)?;
         for (queue, socket) in (0..).zip(&sockets) {
             program.set_socket(queue, socket.as_fd()).map_err(program_error)?;
         }
@@ -426,6 +441,17 @@ impl OpenPort {
     /// The program, to tell it the machine's addresses.
     pub fn program_mut(&mut self) -> &mut Program {
         &mut self.program
+    }
+
+    /// Why what a program sends out of the interface past the routing table also passes Weir by, if it does.
+    #[must_use]
+    pub fn unguarded(&self) -> Option<String> {
+        let error = self.egress.as_ref()?.as_ref().err()?;
+        Some(format!(
+            "{}: what sockets that are bound to it send does not meet chain OUTPUT, for the kernel has no tcx (Linux \
+             6.6): {error}",
+            self.interface
+        ))
     }
 
     /// What the program counted.
