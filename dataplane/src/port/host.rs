@@ -231,7 +231,7 @@ mod tests {
         let (mut port, mut pool) = fixture(Device { to_read, room: 1, ..Device::default() });
         let mut batch = Batch::new();
         assert_eq!(port.receive(&mut batch), 2);
-        let header = |low| [[0; 12].as_slice(), &low].concat();
+        let header = |low: [u8; 2]| [&[0; 12][..], &low].concat();
         assert_eq!(batch.bytes(0), [header([0x08, 0x00]), vec![0x45; 40]].concat());
         assert_eq!(batch.bytes(1), [header([0x86, 0xdd]), vec![0x60; 48]].concat());
         let mut outbox: Vec<Frame> = batch.drain().collect();

@@ -182,7 +182,7 @@ impl PortSet {
             let bytes_left: usize = outbox.iter().map(Frame::len).sum();
             let bytes_taken = (bytes_all - bytes_left) as u64;
             match queue.is_host() {
-                true => counters.to_host(queue.index(), taken as u64, bytes_taken),
+                true => counters.delivered(queue.index(), taken as u64, bytes_taken),
                 false => counters.transmitted(queue.index(), taken as u64, bytes_taken),
             }
         }

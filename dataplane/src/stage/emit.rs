@@ -53,7 +53,7 @@ pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
             Verdict::HandOver(worker) => emitter.hand_over(frame, ingress, worker, inboxes),
-            Verdict::ToHost => emitter.to_host(frame, &batch.headers[i]),
+            Verdict::ToHost => emitter.deliver(frame, &batch.headers[i]),
             Verdict::Forward(port) => {
                 let headers = &batch.headers[i];
                 finish_l3(&mut frame, headers, emitter.passes(ingress));
@@ -84,7 +84,7 @@ fn emit_datagram(
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
             Verdict::HandOver(worker) => emitter.hand_over(frame, ingress, worker, inboxes),
-            Verdict::ToHost => emitter.to_host(frame, &headers),
+            Verdict::ToHost => emitter.deliver(frame, &headers),
             Verdict::Forward(port) => {
                 finish_l3(&mut frame, &headers, emitter.passes(ingress));
                 let mtu = batch.mtu[i];
@@ -135,7 +135,7 @@ impl Emitter<'_> {
     }
 
     /// Gives a packet to the machine itself.
-    fn to_host(&mut self, mut frame: Frame, headers: &Headers) {
+    fn deliver(&mut self, mut frame: Frame, headers: &Headers) {
         let Some(host) = self.forwarding.host() else {
             return self.drop_frame(frame, DropReason::LocalAddress);
         };

@@ -131,7 +131,7 @@ impl Counters {
     }
 
     /// Counts packets given to the machine itself, for which `port` is the way.
-    pub fn to_host(&mut self, port: PortIndex, packets: u64, bytes: u64) {
+    pub fn delivered(&mut self, port: PortIndex, packets: u64, bytes: u64) {
         self.add(Counter::ToHost, packets);
         let at = PORTS + port.as_usize() * PORT_WORDS;
         self.words[at + 2] += packets;

@@ -15,6 +15,7 @@
 //! | `chains` | user-defined chains, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
+//! | `host` | what is for the machine itself, and what it sends |
 //! | `snapshot` | flows that go on in another process |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
@@ -29,6 +30,7 @@ mod delta;
 mod forward;
 mod fragments;
 mod hold;
+mod host;
 mod oracle;
 mod packet;
 mod reasons;

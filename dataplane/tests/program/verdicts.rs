@@ -246,6 +246,38 @@ fn every_packet_goes_its_way_and_is_counted_once() {
 }
 
 #[test]
+fn the_machine_s_own_unicast_goes_to_the_socket_where_it_is_firewalled() {
+    if !require_root() {
+        return;
+    }
+    for on_exit in [OnExit::Drop, OnExit::Pass] {
+        let mut program = Program::load(ProgramConfig { on_exit, host_firewalled: true }).unwrap();
+        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6]).unwrap();
+        let run = |program: &Program, frame: &[u8]| program.test_run(frame).unwrap();
+        let multicast = to_v4(Ipv4Addr::new(224, 0, 0, 5));
+        let up: [&[u8]; 4] =
+            [&to_v4(LOCAL_BROADCAST), &to_v4(Ipv4Addr::BROADCAST), &multicast, &to_v6(LOCAL_V6)];
+        // Without a socket it goes up, whatever becomes of the rest.
+        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Pass);
+        let socket = xdp_socket();
+        program.set_socket(0, socket.as_fd()).unwrap();
+        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Redirect);
+        assert_eq!(run(&program, &to_v4(REMOTE_V4)), Action::Redirect);
+        for frame in up {
+            assert_eq!(run(&program, frame), Action::Pass);
+        }
+        // An address may become another kind of address.
+        program.set_local_addresses(&[LOCAL_BROADCAST], &[LOCAL_V4], &[]).unwrap();
+        assert_eq!(run(&program, &to_v4(LOCAL_BROADCAST)), Action::Redirect);
+        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Pass);
+        let counters = program.counters().unwrap();
+        assert_eq!((counters.host_passed.packets, counters.redirected.packets), (6, 3));
+        drop(socket);
+        assert_eq!(run(&program, &to_v4(LOCAL_BROADCAST)), Action::Pass);
+    }
+}
+
+#[test]
 fn sockets_come_and_go_and_a_closed_one_is_forgotten() {
     if !require_root() {
         return;
