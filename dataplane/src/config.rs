@@ -4,6 +4,7 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod host;
 mod memory;
 mod snapshot;
 
@@ -16,10 +17,10 @@ use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
+pub use host::HostMode;
 
 use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
-use crate::port::PORTS_MAX;
 use crate::program::OnExit;
 
 /// Most workers.
@@ -227,27 +228,6 @@ pub struct Config {
     pub control: ControlConfig,
 }
 
-/// Whose business the machine's own IPv4 traffic is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostMode {
-    /// The kernel's: it never meets Weir, and rules of INPUT and OUTPUT are refused.
-    Kernel,
-    /// Weir's: what comes by a port to one of the machine's addresses meets chain INPUT, what it sends by one chain
-    /// OUTPUT ([`crate::host`]).
-    Firewalled,
-}
-
-impl HostMode {
-    /// The word in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Firewalled => "firewalled",
-        }
-    }
-}
-
 /// What all AF_XDP sockets have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketOptions {
@@ -312,11 +292,7 @@ impl Config {
                 "`route` (this version forwards IPv4; bridging comes later)",
             );
         }
-        let host = match file.host.as_str() {
-            "kernel" => HostMode::Kernel,
-            "firewalled" => HostMode::Firewalled,
-            other => return refuse("host", format!("{other:?}"), "`kernel` or `firewalled`"),
-        };
+        let host = HostMode::parse(&file.host)?;
         let on_exit = match file.on_exit.as_str() {
             "pass" => OnExit::Pass,
             "drop" => OnExit::Drop,
@@ -403,11 +379,7 @@ fn power_of_two(key: &str, value: i64, min: i64, max: i64) -> Result<u32, Config
 }
 
 fn interfaces(ports: &[FilePort], host: HostMode) -> Result<Vec<String>, ConfigError> {
-    // The machine itself is one more port.
-    let max = match host {
-        HostMode::Kernel => PORTS_MAX,
-        HostMode::Firewalled => PORTS_MAX - 1,
-    };
+    let max = host.interfaces_max();
     if !(2..=max).contains(&ports.len()) {
         let allowed = format!("2 to {max} `[[ports]]` tables, one for each interface");
         return refuse("ports", ports.len(), allowed);

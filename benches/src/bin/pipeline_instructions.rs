@@ -166,7 +166,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            stage::decide(&mut batch, &policy, 0, &conntrack, &mut reassembly);
+            stage::decide(&mut batch, &policy, (0, None), &conntrack, &mut reassembly);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");
         }

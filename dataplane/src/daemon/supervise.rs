@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::shared::SlotState;
 use super::{Daemon, ORDER_PATIENCE, report};
 use crate::frame::Memory;
-use crate::host::HostNetwork;
+use crate::host::{HOST_DEVICE, HostNetwork};
 use crate::port::PortIndex;
 use crate::port::xdp::{Bank, HostAddresses, OpenPort, Site, XdpQueue};
 use crate::route::{Forwarding, MirrorEvent};
@@ -74,7 +74,8 @@ impl Daemon {
     }
 
     fn name_of(&self, port: PortIndex) -> String {
-        self.shared.config.interfaces.get(port.as_usize()).cloned().unwrap_or_default()
+        let interface = self.shared.config.interfaces.get(port.as_usize());
+        interface.cloned().unwrap_or_else(|| HOST_DEVICE.to_owned())
     }
 
     /// What is not told by events, or was told by one that got lost.

@@ -29,9 +29,9 @@
 //! A program can send past the routing table: by a socket that is bound to a port's interface, or that wants no gateway
 //! (`SO_BINDTODEVICE`, `ping -I eth1`; `SO_DONTROUTE`). Such a packet comes to the port's own egress, where a second
 //! BPF program (`weir_egress`, by tcx) leads it to the TUN device after all; from there it goes by the routes, and
-//! not by the interface it was bound to. A kernel before Linux 6.6 cannot do that: `weirctl status` then warns that these
-//! packets do not meet chain OUTPUT. On the way in, sockets bound to a port's interface hear nothing: packets come
-//! from the TUN device.
+//! not by the interface it was bound to. A kernel before Linux 6.6 cannot do that: `weirctl status` then warns that
+//! these packets do not meet chain OUTPUT. On the way in, sockets bound to a port's interface hear nothing: packets
+//! come from the TUN device.
 //!
 //! When Weir is gone, in whatever way, so are the device and the second program, and with the device all routes to
 //! it; the rule then finds nothing but `throw`, and the kernel goes on with table main. An orderly end removes rule

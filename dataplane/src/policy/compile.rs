@@ -298,14 +298,14 @@ mod tests {
             counters: None,
         };
         let jump = Rule { target: Some(Target::Jump(chain.clone())), ..Rule::default() };
-        let drop = Some(ruleset::Policy::Drop);
+        let policy = ruleset::Policy::Drop;
         for command in [
             Command::NewChain { chain: chain.clone() },
             // What has no outgoing interface does not leave by eth0.
             append(&chain, rule("eth0", Target::Drop)),
             append(&ChainName::input(), jump.clone()),
             append(&ChainName::output(), jump),
-            Command::Policy { chain: ChainName::output(), policy: drop.unwrap(), counters: None },
+            Command::Policy { chain: ChainName::output(), policy, counters: None },
         ] {
             ruleset.apply(&command).expect("taken");
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `link.rs`, `neighbour.rs` | ports and their addresses; MAC addresses of neighbours |
 //! | `table.rs` | longest prefix match |
-//! | `forwarding.rs` | the snapshot that workers use |
+//! | `forwarding.rs`, `builder.rs` | the snapshot that workers use; one made by hand |
 //! | `resolve.rs` | how workers ask for neighbours |
 //! | `message.rs` | from netlink messages to changes |
 //! | `fib.rs`, `rule.rs`, `source.rs` | the kernel's way to choose a route and a source address |
@@ -15,6 +15,7 @@
 //! [`Forwarding::route`], [`Forwarding::neighbour`], [`Neighbour::mark_used`]; where there is no usable neighbour, hold
 //! the packet and [`Resolver::request`] it (a `Failed` one too: that opens it again), at the end [`Resolver::wake`].
 
+mod builder;
 mod event;
 mod fib;
 mod forwarding;
@@ -30,9 +31,10 @@ mod stale;
 mod state;
 mod table;
 
+pub use builder::ForwardingBuilder;
 pub use event::{MirrorEvent, RouteError};
 pub(crate) use forwarding::RouteTable;
-pub use forwarding::{Forwarding, ForwardingBuilder, Route, Target, Unreachable};
+pub use forwarding::{Forwarding, Route, Target, Unreachable};
 pub use link::{InterfaceAddress, PORTS_MAX, PortIndex, PortLink};
 pub use mirror::{Mirror, MirrorConfig, MirrorStats};
 pub use neighbour::{Neighbour, NeighbourState};

@@ -11,8 +11,8 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::IpProtocol;
 
 /// Takes in every fragment whose turn it is: all of them with `all`, else those from and to the machine itself, whose
-/// rules see datagrams whole also where nothing is tracked (`ip_local_deliver`, `net/ipv4/ip_input.c`). A datagram that is complete stands in the place of the fragment that
-/// completed it, or goes to the worker of its flow.
+/// rules see datagrams whole also where nothing is tracked (`ip_local_deliver`, `net/ipv4/ip_input.c`). A datagram that
+/// is complete stands in the place of the fragment that completed it, or goes to the worker of its flow.
 pub fn reassemble(
     batch: &mut Batch,
     (hash, here): (&FlowHash, usize),

@@ -15,6 +15,7 @@ mod exit;
 mod flows;
 mod garbage;
 mod host;
+mod host_judge;
 mod interfaces;
 mod link;
 mod live;

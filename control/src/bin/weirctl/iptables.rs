@@ -103,8 +103,8 @@ pub(crate) fn run(
     let arguments: Vec<String> =
         arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let names = Names::system();
-    // A word after -j that is no target may be a chain, and INPUT and OUTPUT may be there. Should the daemon not be reached, the command
-    // itself will say so.
+    // A word after -j that is no target may be a chain, and INPUT and OUTPUT may be there. Should
+    // the daemon not be reached, the command itself will say so.
     let is_chain = |name: &str| {
         chain_names(socket).is_none_or(|names| names.iter().any(|n| n.as_str() == name))
     };

@@ -11,7 +11,6 @@
 //! found out that way before anything on it is touched.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use af_xdp::{
     WeakSocketHandle,
 };
 
+use super::addresses::HostAddresses;
 use super::error::{FILL_FRAMES_MIN, OpenError};
 use crate::config::SocketOptions;
 use crate::frame::{Frame, Memory};
@@ -50,30 +50,6 @@ pub struct Bank {
     pub workers: usize,
     /// Ports that share the memory.
     pub ports: usize,
-}
-
-/// The machine's own addresses, whose packets go up to the kernel.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostAddresses {
-    /// IPv4.
-    pub v4: Vec<Ipv4Addr>,
-    /// Broadcast addresses of its subnets.
-    pub v4_broadcast: Vec<Ipv4Addr>,
-    /// IPv6.
-    pub v6: Vec<Ipv6Addr>,
-    /// The device by which its own traffic comes to Weir, if it does; else 0.
-    pub device: u32,
-}
-
-impl HostAddresses {
-    /// Tells a program all of it.
-    ///
-    /// # Errors
-    /// [`ProgramError`]; the program may know a part of it then.
-    pub fn tell(&self, program: &mut Program) -> Result<(), ProgramError> {
-        program.set_host_device(self.device)?;
-        program.set_local_addresses(&self.v4, &self.v4_broadcast, &self.v6)
-    }
 }
 
 /// All ports, opened on one rung.
