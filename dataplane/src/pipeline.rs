@@ -8,7 +8,8 @@
 //!                                               track -> route -> decide -> confirm
 //!                                                                               |
 //!                 transmit <- emit <- answer <----------------------------------'
-//!                              |
+//!                 (or to the   |
+//!                  machine)    |
 //!                              +-> hold (next hop unknown)
 //!                              '-> drop, counted by reason
 //! ```
