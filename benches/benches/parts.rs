@@ -7,11 +7,12 @@ use std::time::Duration;
 use af_xdp::{Desc, HeapRing};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weir_benches::traffic::{DESTINATION, SOURCE, partial_packet};
-use weir_benches::world::{EGRESS, INGRESS, policy};
+use weir_benches::world::{EGRESS, INGRESS, forwarding, policy};
 use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
-use weir_dataplane::policy::{Candidate, Connection, Hook};
+use weir_dataplane::packet_log::PacketLog;
+use weir_dataplane::policy::{Candidate, Connection, Dice, Hook};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -62,19 +63,25 @@ fn checksums(c: &mut Criterion) {
 fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy.decide");
     for rules in [0, 3, 10, 100, 1000] {
-        let policy = policy(rules);
-        let headers = headers(1024);
+        let (policy, forwarding) = (policy(rules), &forwarding());
+        let (headers, dice, mut log) = (headers(1024), &Dice::new(0), PacketLog::silent());
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
             b.iter(|| {
                 let headers = black_box(&headers);
                 let connection = Connection::UNTRACKED;
-                let (packet, link): (&[u8], &[u8]) = (&[], &[]);
-                let (ingress, egress) = (INGRESS, EGRESS);
-                policy.decide(
-                    Hook::Forward,
-                    0,
-                    &Candidate { headers, ingress, egress, packet, link, connection },
-                )
+                let candidate = Candidate {
+                    hook: Hook::Forward,
+                    headers,
+                    ingress: INGRESS,
+                    egress: EGRESS,
+                    packet: &[],
+                    link: &[],
+                    forwarding,
+                    connection,
+                    dice,
+                    wall_s: 0,
+                };
+                policy.decide(0, &candidate, &mut log)
             });
         });
     }

@@ -32,7 +32,7 @@ fn whole_pipeline(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new(name, rules), |b| {
             b.iter(|| {
                 now_ns += 1;
-                engine.poll(now_ns)
+                engine.poll(now_ns, 0)
             });
         });
     }
@@ -40,7 +40,7 @@ fn whole_pipeline(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline/1514 bytes, 1000 flows");
     group.throughput(packets());
     let mut engine = engine(udp_flows(FLOWS, 1514), 3, false);
-    group.bench_function(BenchmarkId::new("rules", 3), |b| b.iter(|| engine.poll(1)));
+    group.bench_function(BenchmarkId::new("rules", 3), |b| b.iter(|| engine.poll(1, 0)));
     group.finish();
 }
 

@@ -14,6 +14,7 @@
 //! * Traffic in memory goes through [`LoopPort`], which behaves as an AF_XDP queue does but
 //!   neither allocates nor locks, so that the engine is what is measured.
 
+pub mod classbench;
 pub mod flows;
 pub mod loop_port;
 pub mod statistics;

@@ -112,6 +112,7 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engi
         policy: Arc::new(Published::new(policy(rules))),
         conntrack: Conntrack::new(&ConntrackConfig::default()),
         always_track,
+        dice_seed: 1,
         resolver: Resolver::new().expect("a file descriptor"),
         pool,
     });
@@ -134,7 +135,7 @@ mod tests {
         for (rules, tracked) in [(0, false), (3, false), (100, false), (3, true)] {
             let mut engine = engine(udp_flows(1000, 60), rules, tracked);
             for turn in 0..200 {
-                let work = engine.poll(turn);
+                let work = engine.poll(turn, 0);
                 assert_eq!((work.packets, work.transmitted), (BATCH_MAX as u64, BATCH_MAX as u64));
             }
             let counters = engine.published().read();

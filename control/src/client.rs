@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::protocol::{
     Failure, MessageError, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody,
@@ -105,7 +105,13 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(TIMEOUT_DEFAULT))?;
-    rustix::net::connect(&socket, &address)?;
+    let start = Instant::now();
+    // A signal, such as that of a debugger, does not end the wait.
+    while let Err(error) = rustix::net::connect(&socket, &address) {
+        if error != rustix::io::Errno::INTR || start.elapsed() >= TIMEOUT_DEFAULT {
+            return Err(error.into());
+        }
+    }
     Ok(socket.into())
 }
 

@@ -16,6 +16,7 @@
 
 pub mod client;
 pub mod command;
+pub mod lint;
 pub mod list;
 pub mod protocol;
 pub mod restore;

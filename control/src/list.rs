@@ -36,15 +36,15 @@ pub fn list_rules(
     }
     for chain in chains() {
         for (_, entry) in numbered(chain, selection) {
-            let mut words = vec!["-A".to_owned(), chain.name.to_string()];
-            words.extend(entry.rule.condition_arguments(names));
+            let (conditions, target) = entry.rule.saved_line(names);
             let suffix = match counters {
                 true => counter_words(listing.counters.rule(entry.id)),
                 false => String::new(),
             };
-            let target = entry.rule.target_arguments().join(" ");
-            let blank = if target.is_empty() { "" } else { " " };
-            line(&mut text, format_args!("{}{suffix}{blank}{target}", words.join(" ")));
+            let blank = |words: &str| if words.is_empty() { "" } else { " " };
+            let (before, between) = (blank(&conditions), blank(&target));
+            let name = &chain.name;
+            line(&mut text, format_args!("-A {name}{before}{conditions}{suffix}{between}{target}"));
         }
     }
     text
@@ -79,9 +79,12 @@ pub fn save(listing: &Listing, format: &SaveFormat, names: &Names) -> String {
                 let Counters { packets, bytes } = listing.counters.rule(entry.id);
                 push(&mut text, format_args!("[{packets}:{bytes}] "));
             }
-            let words = entry.rule.arguments(names);
-            let blank = if words.is_empty() { "" } else { " " };
-            line(&mut text, format_args!("-A {}{blank}{}", chain.name, words.join(" ")));
+            let (conditions, target) = entry.rule.saved_line(names);
+            push(&mut text, format_args!("-A {}", chain.name));
+            for words in [conditions, target].iter().filter(|words| !words.is_empty()) {
+                push(&mut text, format_args!(" {words}"));
+            }
+            text.push('\n');
         }
     }
     line(&mut text, format_args!("COMMIT"));
@@ -123,7 +126,8 @@ pub fn echo(rule: &Rule) -> String {
     let name = Names::builtin_protocol_name(protocol.value)
         .map_or_else(|| protocol.value.0.to_string(), str::to_owned);
     let mut text = String::new();
-    push(&mut text, format_args!("{target} {}{name} opt -- ", mark(protocol.negated, " ")));
+    let (not, fragment) = (mark(protocol.negated, " "), fragment(rule));
+    push(&mut text, format_args!("{target} {not}{name} opt {fragment} "));
     let (inside, outside) = (rule.in_interface.as_ref(), rule.out_interface.as_ref());
     push(
         &mut text,
@@ -220,7 +224,8 @@ fn table_row(text: &mut String, rule: &Rule, format: ListFormat, names: &Names) 
         Some(name) if !format.numeric => name.to_owned(),
         _ => protocol.value.0.to_string(),
     };
-    push(text, format_args!("{target:<9} {}{name:<4} -- ", mark(protocol.negated, " ")));
+    let (not, fragment) = (mark(protocol.negated, " "), fragment(rule));
+    push(text, format_args!("{target:<9} {not}{name:<4} {fragment} "));
     if format.verbose {
         let inside = interface(rule.in_interface.as_ref(), format.numeric);
         let outside = interface(rule.out_interface.as_ref(), format.numeric);
@@ -239,6 +244,15 @@ fn mark(negated: bool, otherwise: &'static str) -> &'static str {
 
 fn negation<T>(condition: Option<&Negatable<T>>) -> &'static str {
     mark(condition.is_some_and(|condition| condition.negated), " ")
+}
+
+/// The column `opt`.
+fn fragment(rule: &Rule) -> &'static str {
+    match rule.fragment {
+        None => "--",
+        Some(true) => "-f",
+        Some(false) => "!f",
+    }
 }
 
 fn interface(condition: Option<&Negatable<InterfacePattern>>, numeric: bool) -> String {
@@ -261,8 +275,11 @@ fn matches(text: &mut String, rule: &Rule, numeric: bool, names: &Names) {
     if matches!(rule.target, Some(Target::Goto(_))) {
         text.push_str("[goto] ");
     }
-    let mut line = ListedLine { text, numeric, names };
+    let mut line = ListedLine { text, numeric, names, protocol: rule.protocol };
     rule.matches.iter().for_each(|extension| extension.extension().list(&mut line));
+    if let Some(target) = rule.target.as_ref().and_then(Target::extension) {
+        target.list(&mut line);
+    }
 }
 
 #[cfg(test)]

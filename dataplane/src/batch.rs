@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::conntrack::{Tracked, Untrackable, Wanted};
 use crate::frame::Frame;
 use crate::port::PortIndex;
-use crate::respond::IcmpError;
+use crate::respond::Answer;
 use crate::verdict::{DropReason, Verdict};
 
 /// Most packets in a batch: a multiple of the NAPI budget's usual share, and small enough that the
@@ -103,8 +103,8 @@ pub struct Batch {
     pub mtu: [u16; BATCH_MAX],
     /// The datagram in reassembly whose first fragment this is.
     datagram: [Option<u8>; BATCH_MAX],
-    /// The ICMP error that answers a dropped packet, if any.
-    pub answer: [Option<IcmpError>; BATCH_MAX],
+    /// What answers a dropped packet, if anything.
+    pub answer: [Option<Answer>; BATCH_MAX],
 }
 
 impl Default for Batch {

@@ -5,7 +5,9 @@
 
 mod conntrack;
 mod host;
+mod log;
 mod memory;
+mod path;
 mod snapshot;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
 pub use host::HostMode;
+pub use log::LogSettings;
 
 use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
@@ -99,6 +102,8 @@ struct File {
     rings: FileRings,
     #[serde(default)]
     conntrack: conntrack::FileConntrack,
+    #[serde(default)]
+    log: log::FileLog,
     #[serde(default)]
     control: FileControl,
 }
@@ -224,6 +229,8 @@ pub struct Config {
     pub sockets: SocketOptions,
     /// Connection tracking.
     pub conntrack: ConntrackSettings,
+    /// The log of packets.
+    pub log: LogSettings,
     /// The control socket.
     pub control: ControlConfig,
 }
@@ -342,6 +349,7 @@ impl Config {
             area,
             sockets,
             conntrack: file.conntrack.check()?,
+            log: file.log.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,

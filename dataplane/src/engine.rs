@@ -11,8 +11,9 @@ use crate::conntrack::Conntrack;
 use crate::frame::FramePool;
 use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
+use crate::packet_log::PacketLog;
 use crate::pipeline;
-use crate::policy::Policy;
+use crate::policy::{Dice, Policy};
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
 use crate::reassembly::Reassembly;
@@ -46,6 +47,8 @@ pub struct EngineConfig {
     pub conntrack: Conntrack,
     /// Whether packets are tracked although no rule asks for it.
     pub always_track: bool,
+    /// What the random numbers of rules begin with; the same for all workers.
+    pub dice_seed: u64,
     /// Who resolves next hops.
     pub resolver: Resolver,
     /// This worker's frames.
@@ -66,6 +69,7 @@ pub struct Engine {
     tracks: bool,
     /// Whether flows wait to be removed whose time has come.
     overdue: bool,
+    dice: Dice,
     resolver: Resolver,
     pool: FramePool,
     ports: PortSet,
@@ -74,8 +78,11 @@ pub struct Engine {
     reviewed_ns: u64,
     reviewed_epoch: u64,
     answers: Answers,
+    log: PacketLog,
     /// Time of the last poll.
     now_ns: u64,
+    /// The time of day at the last poll.
+    wall_s: u64,
     counters: Counters,
     /// Frames in the pool and lent, as published last.
     levels: (usize, usize),
@@ -112,12 +119,14 @@ impl Engine {
             worker: config.worker,
             flow_hash: config.flow_hash,
             answers: Answers::new(config.inboxes.workers()),
+            log: PacketLog::silent(),
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
             policy: config.policy.reader(),
             tracks: config.always_track || !config.conntrack.is_empty(),
             conntrack: config.conntrack,
             overdue: false,
+            dice: Dice::new(config.dice_seed ^ (config.worker as u64) << 48),
             resolver: config.resolver,
             pool: config.pool,
             ports: PortSet::new(),
@@ -126,6 +135,7 @@ impl Engine {
             reviewed_ns: 0,
             reviewed_epoch: 0,
             now_ns: 0,
+            wall_s: 0,
             counters: Counters::default(),
             levels: (0, 0),
             published: PublishedCounters::new(),
@@ -149,6 +159,11 @@ impl Engine {
     #[must_use]
     pub fn conntrack(&self) -> &Conntrack {
         &self.conntrack
+    }
+
+    /// Sets where rules have lines about packets written; until then nobody listens.
+    pub fn set_log(&mut self, log: PacketLog) {
+        self.log = log;
     }
 
     /// The worker's flows, to be changed between two polls.
@@ -196,14 +211,16 @@ impl Engine {
         self.pool.available() + self.pool.returning() + self.ports.lent() + self.held()
     }
 
-    /// One turn of the loop: adopt, receive, decide, transmit, recycle.
-    pub fn poll(&mut self, now_ns: u64) -> Work {
+    /// One turn of the loop: adopt, receive, decide, transmit, recycle. `now_ns` is time that only goes forward;
+    /// `wall_s` is the time of day, UTC, in seconds since 1970, for rules.
+    pub fn poll(&mut self, now_ns: u64, wall_s: u64) -> Work {
         self.forwarding.refresh();
         self.policy.refresh();
         self.tracks |= self.policy.get().tracks();
         self.conntrack.set_time(now_ns);
+        self.log.set_time(now_ns);
         let mut work = Work::default();
-        self.now_ns = now_ns;
+        (self.now_ns, self.wall_s) = (now_ns, wall_s);
         self.ports.release(&mut self.pool, now_ns);
         self.pool.collect_returns();
         self.ports.recycle(&mut self.pool);
@@ -339,7 +356,10 @@ impl Engine {
             policy: self.policy.get(),
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
+            dice: &self.dice,
+            wall_s: self.wall_s,
             answers: &mut self.answers,
+            log: &mut self.log,
         };
         pipeline::run(&mut self.batch, origin, decisions, &mut emitter);
         if emitter.asked {

@@ -12,6 +12,7 @@
 //! | [`conntrack`] | which packets belong together, decided as netfilter does |
 //! | [`errand`] | what control threads see and delete of a worker's flows, one bounded piece at a time |
 //! | [`policy`] | rules, compiled; their counters |
+//! | [`packet_log`] | what rules say about packets, on its way to a line of text |
 //! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
 //! | [`reassembly`] | fragments that wait for each other |
 //! | [`hold`] | packets that wait for the hardware address of their next hop |
@@ -50,6 +51,7 @@ pub mod handover;
 pub mod hold;
 pub mod host;
 pub mod idle;
+pub mod packet_log;
 pub mod pipeline;
 pub mod policy;
 pub mod port;

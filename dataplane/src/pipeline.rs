@@ -6,6 +6,7 @@
 //!                              v                  .---- put off: one by one ----.
 //!                        other worker's inbox     v                             |
 //!                                               track -> route -> decide -> confirm
+//!                                                                            close
 //!                                                                               |
 //!                 transmit <- emit <- answer <----------------------------------'
 //!                 (or to the   |
@@ -21,7 +22,8 @@
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
-use crate::policy::Policy;
+use crate::packet_log::PacketLog;
+use crate::policy::{Dice, Policy};
 use crate::stage::{self, Answers, Emitter};
 
 /// Where the packets of a batch come from.
@@ -48,12 +50,23 @@ pub struct Decisions<'a> {
     pub conntrack: &'a mut Conntrack,
     /// Whether packets are tracked.
     pub tracks: bool,
+    /// Random numbers for rules.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
     /// The right to send ICMP errors.
     pub answers: &'a mut Answers,
+    /// Where rules have lines written.
+    pub log: &'a mut PacketLog,
 }
 
 /// Takes a batch through all stages; it is empty afterwards.
-pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter: &mut Emitter<'_>) {
+pub fn run(
+    batch: &mut Batch,
+    origin: Origin,
+    mut decisions: Decisions<'_>,
+    emitter: &mut Emitter<'_>,
+) {
     stage::parse(batch, emitter.forwarding);
     let hand_over = origin == Origin::Port && decisions.inboxes.workers() > 1;
     if hand_over || decisions.tracks {
@@ -72,15 +85,21 @@ pub fn run(batch: &mut Batch, origin: Origin, decisions: Decisions<'_>, emitter:
             stage::track(batch, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        let Decisions { policy, worker, .. } = decisions;
-        let host = emitter.forwarding.host();
-        stage::decide(batch, policy, (worker, host), decisions.conntrack, emitter.reassembly);
-        stage::confirm(batch, decisions.conntrack);
+        let Decisions { policy, worker, dice, wall_s, .. } = decisions;
+        let rules = stage::Rules { policy, worker, dice, wall_s };
+        let Decisions { conntrack, log, .. } = &mut decisions;
+        let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
+        stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
+        stage::confirm(batch, conntrack);
+        if decisions.tracks {
+            stage::close(batch, decisions.conntrack, emitter.reassembly);
+        }
         decisions.conntrack.end_batch();
         if !batch.next_turn() {
             break;
         }
     }
+    decisions.log.settle(emitter.counters);
     stage::answer(batch, decisions.answers, emitter);
     stage::emit(batch, emitter, decisions.inboxes);
 }

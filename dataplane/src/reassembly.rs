@@ -3,8 +3,8 @@
 //! Only the first fragment has ports, and a checksum covers all of them. Netfilter therefore puts datagrams together
 //! before it tracks them (`nf_defrag_ipv4`, before everything else on the way in), lets the rules see the whole, and
 //! cuts it up again on the way out along the old seams. Here the frames are kept as they came: the whole exists only
-//! for as long as connection tracking looks at it, and if the rules accept it the fragments leave as they were, in the
-//! order of their offsets.
+//! for as long as connection tracking and the rules look at it, and if these accept it the fragments leave as they
+//! were, but with one time to live and one type of service, in the order of their offsets.
 //!
 //! ```text
 //!   fragment ──► held by (source, destination, protocol, identification)
@@ -68,6 +68,15 @@ struct Placed {
     from: usize,
     to: usize,
     last: bool,
+}
+
+impl Placed {
+    /// The second byte of its IPv4 header.
+    fn tos(&self) -> u8 {
+        let packet =
+            self.frame.as_ref().and_then(|frame| frame.bytes().get(usize::from(self.headers.l3)..));
+        packet.and_then(|packet| packet.get(1)).copied().unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
@@ -251,12 +260,26 @@ impl Reassembly {
         }
         let header_len = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
         let total_len = self.whole.len();
+        // As `ip_frag_reasm`: "don't fragment" if the largest piece had it.
+        let (_, dont_fragment) = self.largest(at);
         if let Ok(mut packet) = Ipv4::new_quoted(&mut self.whole[..]) {
             let _ = packet.set_total_len(u16::try_from(total_len).unwrap_or(u16::MAX));
             packet.set_fragment(0, false);
+            packet.set_dont_fragment(dont_fragment);
             packet.fill_checksum();
         }
         Whole { bytes: &self.whole, header_len: header_len.into() }
+    }
+
+    /// A datagram as one packet, for a caller who needs the rest of the reassembly meanwhile; to be given back.
+    pub fn lend_whole(&mut self, at: usize, first: &[u8]) -> Vec<u8> {
+        let _ = self.whole(at, first);
+        std::mem::take(&mut self.whole)
+    }
+
+    /// Takes back what [`Reassembly::lend_whole`] gave: room for the next datagram.
+    pub fn give_back(&mut self, whole: Vec<u8>) {
+        self.whole = whole;
     }
 
     /// Takes the first fragment's frame of a complete datagram, with its headers.
@@ -283,17 +306,32 @@ impl Reassembly {
         sizes.map(|headers| (headers.total_len, headers.dont_fragment)).max().unwrap_or_default()
     }
 
-    /// Gives all fragments of a datagram the time to live of the first: it is the whole that is forwarded.
-    pub fn level_ttl(&mut self, at: usize) {
+    /// Gives all fragments of a complete datagram the time to live and the type of service of the first, for it is the
+    /// whole that is forwarded; if one of them met congestion, the whole did (RFC 3168 5.3). False if one was sent as
+    /// unable to bear that mark and another was not: such a datagram must be dropped (`ip_frag_ecn_table`,
+    /// `net/ipv4/ip_fragment.c`).
+    #[must_use]
+    pub fn level(&mut self, at: usize) -> bool {
+        const UNABLE: u8 = 1 << 0b00;
+        const CONGESTED: u8 = 1 << 0b11;
         let pieces = &mut self.datagrams[at].pieces;
-        let Some(ttl) = pieces.first().map(|first| first.headers.ttl) else { return };
+        let marks = pieces.iter().fold(0, |marks, piece| marks | 1 << (piece.tos() & 0b11));
+        if marks & UNABLE != 0 && marks != UNABLE {
+            return false;
+        }
+        let Some(first) = pieces.first() else { return false };
+        let congestion = if marks & CONGESTED == 0 { 0 } else { 0b11 };
+        let (ttl, tos) = (first.headers.ttl, first.tos() | congestion);
         for Placed { frame, headers, .. } in pieces {
             let bytes = frame.as_mut().map_or(&mut [][..], Frame::bytes_mut);
             let packet = bytes.get_mut(usize::from(headers.l3)..).unwrap_or_default();
             if let Ok(mut packet) = Ipv4::new_checked(packet) {
                 packet.set_ttl(ttl);
+                packet.set_tos(tos);
+                packet.fill_checksum();
             }
         }
+        true
     }
 
     /// Takes the next fragment of a datagram out, in order; its frame unless that was taken before. With the last one

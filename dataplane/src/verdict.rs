@@ -78,9 +78,10 @@ drop_reasons! {
     NotAPort = "not_a_port", "its route leads out of an interface that is not one of Weir's ports";
     MtuExceeded = "mtu_exceeded", "larger than the next link and may not be fragmented (answered by fragmentation needed)";
     Rule = "rule", "a rule says DROP";
+    RuleReject = "reject", "a rule says REJECT (answered unless it must not be)";
     RulePolicy = "policy", "the policy of its chain says DROP";
     RuleHotdrop = "hotdrop", "a rule looked for a port or flag in a header that is cut off or overlapping";
-    Reassembly = "reassembly", "a fragment whose datagram stayed incomplete for 30 s, overlapped, or found no room";
+    Reassembly = "reassembly", "a fragment whose datagram stayed incomplete for 30 s, overlapped, had contradictory ECN marks, or found no room";
     FlowTableFull = "flow_table_full", "it begins a flow, and the table is full of flows that are worth more";
     HalfOpenFull = "half_open_full", "it begins a connection, and too many are half-open";
     PortDown = "port_down", "its outgoing port is closed or its link down";

@@ -347,7 +347,7 @@ impl Turn {
                 self.shared.state.store(State::Stopped as u8, Ordering::Relaxed);
                 return engine.shut_down();
             }
-            last = engine.poll(now_ns);
+            last = engine.poll(now_ns, wall_s());
             self.shared.policy_epoch.store(engine.policy.epoch(), Ordering::Release);
             if last.packets > 0 {
                 idle.busy(now_ns);
@@ -403,6 +403,13 @@ impl Turn {
         self.shared.state.store(State::Polling as u8, Ordering::Relaxed);
         self.waker.awake();
     }
+}
+
+/// The time of day in seconds since 1970, 0 if it is before. The coarse clock is the one that the kernel's rules read
+/// (`ktime_get_real_seconds`), and the cheapest.
+fn wall_s() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    u64::try_from(now.tv_sec).unwrap_or(0)
 }
 
 /// Queues that one worker can wait on at most; those beyond are looked at after [`SLEEP_MAX`].

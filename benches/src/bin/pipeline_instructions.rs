@@ -23,9 +23,11 @@ use weir_dataplane::batch::{BATCH_MAX, Batch};
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
+use weir_dataplane::packet_log::PacketLog;
+use weir_dataplane::policy::Dice;
 use weir_dataplane::port::Port;
 use weir_dataplane::reassembly::Reassembly;
-use weir_dataplane::stage;
+use weir_dataplane::stage::{self, Rules};
 use weir_tests::process::find_program;
 
 /// Polls of the shorter run: some thousand packets, every flow seen.
@@ -130,7 +132,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     if scenario == Scenario::Engine {
         let mut engine = engine(traffic, options.rules, false);
         for now_ns in 0..polls {
-            let work = engine.poll(now_ns);
+            let work = engine.poll(now_ns, 0);
             assert_eq!(work.transmitted, BATCH_MAX as u64, "packets are lost: {work:?}");
         }
         return;
@@ -139,7 +141,9 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
     let (forwarding, policy) = (forwarding(), policy(options.rules));
     let hash = FlowHash::new([1, 2, 3, 4], 4);
+    let dice = Dice::new(0);
     let mut conntrack = Conntrack::new(&ConntrackConfig::default());
+    let mut log = PacketLog::silent();
     let mut reassembly = Reassembly::new();
     let mut port = LoopPort::new(INGRESS, traffic);
     let mut batch = Box::new(Batch::new());
@@ -166,7 +170,8 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            stage::decide(&mut batch, &policy, (0, None), &conntrack, &mut reassembly);
+            let rules = Rules { policy: &policy, worker: 0, dice: &dice, wall_s: 0 };
+            stage::decide(&mut batch, rules, &forwarding, &conntrack, &mut reassembly, &mut log);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");
         }

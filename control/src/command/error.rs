@@ -1,8 +1,11 @@
 //! What can be wrong with a command line, said as iptables says it, with the place.
 
-use crate::rule::{InterfaceError, InvalidRule, Ipv4NetError, PortRangeError};
+use crate::rule::{
+    InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError, TimeError, U32Error,
+};
 
 use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
+use super::value_error::ValueError;
 use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
 
 /// What `iptables -V` prints, and what begins most error messages: the release whose language
@@ -161,15 +164,25 @@ pub enum ParseErrorKind {
     #[error("{name}: Too many components for option \"--{option}\" (max: 2)")]
     OptionComponents { name: &'static str, option: &'static str },
     #[error(
-        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-4294967295)."
+        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-{most})."
     )]
-    OptionNumber { name: &'static str, option: &'static str, near: String, least: u32 },
+    OptionNumber { name: &'static str, option: &'static str, near: String, least: u32, most: u32 },
+    #[error("{name}: option \"--{option}\" must be specified")]
+    OptionMissing { name: &'static str, option: &'static str },
+    #[error("{name}: option \"--{option}\" cannot be used together with \"--{other}\".")]
+    OptionConflict { name: &'static str, option: &'static str, other: &'static str },
+    #[error("{0}")]
+    OptionsMissing(&'static str),
+    #[error(transparent)]
+    Value(#[from] ValueError),
     #[error("{name}: Argument to \"--{option}\" has unexpected characters near \"{near}\".")]
     OptionCharacters { name: &'static str, option: &'static str, near: String },
     #[error(
         "{name}: bad value for option \"--{option}\", neither a valid network mask nor valid CIDR (0-32)."
     )]
     OptionMask { name: &'static str, option: &'static str },
+    #[error("{name}: bad value for option \"--{option}\", or out of range ({least}-{most}).")]
+    OptionRange { name: &'static str, option: &'static str, least: u32, most: u32 },
     #[error("getaddrinfo: {reason}")]
     HostName { reason: &'static str },
     #[error("Bad {option} \"{list}\"")]
@@ -178,6 +191,26 @@ pub enum ParseErrorKind {
     StateListEnds,
     #[error("conntrack: Bad value for \"--ctdir\" option: \"{value}\"")]
     CtDirection { value: String },
+    #[error("unknown reject type \"{name}\"")]
+    RejectType { name: String },
+    #[error("log level \"{level}\" unknown")]
+    LogLevel { level: String },
+    #[error("Argument must have a minimum length of 1 characters")]
+    LogPrefixEmpty,
+    #[error("Newlines not allowed in --log-prefix")]
+    LogPrefixNewline,
+    #[error("Bad mode \"{mode}\"")]
+    StatisticMode { mode: String },
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error("No chain/target/match by that name.")]
+    StringAlgorithm { algorithm: String },
+    #[error("string: the pattern has a character that stands for bytes which are no text")]
+    StringNotText,
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    #[error(transparent)]
+    U32(#[from] U32Error),
     #[error(transparent)]
     Incomplete(InvalidRule),
     #[error("Only one of `--syn' or `--tcp-flags'  allowed")]
@@ -222,7 +255,15 @@ impl ParseErrorKind {
             Self::PolicyName { .. }
             | Self::NoSuchChain { .. }
             | Self::NoSuchPolicyChain { .. }
-            | Self::Rule(InvalidRule::MatchNeedsProtocol { .. }) => ExitStatus::OtherProblem,
+            | Self::StringAlgorithm { .. }
+            | Self::Time(TimeError::BeforeEpoch)
+            | Self::Rule(
+                InvalidRule::MatchNeedsProtocol { .. }
+                | InvalidRule::ResetNeedsTcp
+                | InvalidRule::StringEmpty
+                | InvalidRule::StringRange { .. }
+                | InvalidRule::U32Shift { .. },
+            ) => ExitStatus::OtherProblem,
             Self::Table { .. } => ExitStatus::VersionProblem,
             Self::ListTooLong { .. } => ExitStatus::ResourceProblem,
             _ => ExitStatus::ParameterProblem,
@@ -251,6 +292,14 @@ impl ParseErrorKind {
                     .to_owned()
             }
             Self::PolicyName { .. } => "a policy is ACCEPT or DROP".to_owned(),
+            Self::NotEnforced { name, .. } if ["--kerneltz", "--localtz"].contains(&&**name) => {
+                "the kernel tells no program its time zone: write the times in UTC".to_owned()
+            }
+            Self::NotEnforced { what: "match", name } if name == "connbytes" => {
+                "Weir's flows keep no count of their packets and bytes, so the command is refused \
+                 instead of letting you believe it works"
+                    .to_owned()
+            }
             Self::NotEnforced { .. } => format!(
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
@@ -305,6 +354,14 @@ impl ParseErrorKind {
             Self::CtName { .. } => {
                 "states are INVALID NEW ESTABLISHED RELATED UNTRACKED SNAT DNAT, joined by commas"
             }
+            Self::RejectType { .. } => {
+                "types are icmp-net-unreachable icmp-host-unreachable icmp-proto-unreachable \
+                 icmp-port-unreachable icmp-net-prohibited icmp-host-prohibited \
+                 icmp-admin-prohibited tcp-reset"
+            }
+            Self::LogLevel { .. } => {
+                "a level is 0 to 7, or emerg alert crit error warning notice info debug"
+            }
             Self::CtDirection { .. } => "a direction is ORIGINAL or REPLY",
             Self::OptionNotNegatable { option: "ctdir", .. } => {
                 "the opposite of ORIGINAL is REPLY, without `!'"
@@ -315,6 +372,26 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConntrackMissing) => {
                 "say what to look at: `-m conntrack --ctstate NEW,ESTABLISHED'"
             }
+            Self::Value(error) => error.remedy()?,
+            Self::Incomplete(InvalidRule::StringMissing) => {
+                "say what to look for: `-m string --string TEXT --algo bm'"
+            }
+            Self::Incomplete(InvalidRule::StringAlgorithmMissing)
+            | Self::StringAlgorithm { .. } => {
+                "an algorithm is bm or kmp, and one must be named; Weir looks for both in one way"
+            }
+            Self::StatisticMode { .. } | Self::Incomplete(InvalidRule::Statistic(_)) => {
+                "write `--mode random --probability 0.25' or `--mode nth --every 4 --packet 0'"
+            }
+            Self::Time(TimeError::Weekday(_) | TimeError::SundayFirst) => {
+                "days are Mon Tue Wed Thu Fri Sat Sun or 1 (Monday) to 7, joined by commas"
+            }
+            Self::U32(_) | Self::Incomplete(InvalidRule::U32Missing) => {
+                "a test is PLACE[&MASK][>>BITS][@PLACE]..=VALUE[:VALUE][,..], several are joined by &&"
+            }
+            Self::StringNotText => "write its bytes in hexadecimal: `--hex-string '|ff fe|'`",
+            Self::Pattern(PatternError::TooLong(_)) => "a pattern has at most 128 bytes",
+            Self::Pattern(_) => "bytes stand in pairs of digits between bars: `a|00 ff|b'",
             Self::TcpFlag { .. } => {
                 "flags are FIN SYN RST PSH ACK URG, ALL or NONE, joined by commas"
             }
@@ -331,9 +408,19 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--sport" | "--dport" | "--source-port" | "--destination-port" => {
             Some("ports belong to a protocol: write `-p tcp' or `-p udp' before it")
         }
+        "--sports" | "--dports" | "--ports" => {
+            Some("lists of ports belong to a match: write `-m multiport' before it")
+        }
+        "--string" | "--hex-string" => {
+            Some("strings belong to a match: write `-m string' before it")
+        }
         "--state" => Some("states belong to a match: write `-m state' before it"),
         "--ctstate" | "--ctstatus" => {
             Some("connections belong to a match: write `-m conntrack' before it")
+        }
+        "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
+        "--log-prefix" | "--log-level" => {
+            Some("the option belongs to a target: write `-j LOG' before it")
         }
         _ => None,
     }

@@ -170,6 +170,7 @@ impl<'a> Parser<'a> {
                     ));
                 }
             }
+            warnings.extend(super::extension::warnings(&rule.matches));
         }
         warnings
     }

@@ -2,19 +2,39 @@
 //! words that nobody knows, so that an operator can tell a typing error from a gap.
 
 /// Matches that Weir enforces.
-pub(super) const MATCHES_ENFORCED: [&str; 4] = ["tcp", "udp", "state", "conntrack"];
+pub(super) const MATCHES_ENFORCED: &[&str] = &[
+    "addrtype",
+    "comment",
+    "conntrack",
+    "dscp",
+    "ecn",
+    "icmp",
+    "iprange",
+    "length",
+    "mac",
+    "multiport",
+    "pkttype",
+    "state",
+    "statistic",
+    "string",
+    "tcp",
+    "tcpmss",
+    "time",
+    "tos",
+    "ttl",
+    "u32",
+    "udp",
+];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 3] = ["ACCEPT", "DROP", "RETURN"];
+pub(super) const TARGETS_ENFORCED: [&str; 5] = ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
-    "addrtype",
     "ah",
     "bpf",
     "cgroup",
     "cluster",
-    "comment",
     "condition",
     "connbytes",
     "connlabel",
@@ -23,9 +43,7 @@ const MATCHES: &[&str] = &[
     "cpu",
     "dccp",
     "devgroup",
-    "dscp",
     "dst",
-    "ecn",
     "esp",
     "eui64",
     "frag",
@@ -35,24 +53,18 @@ const MATCHES: &[&str] = &[
     "hbh",
     "helper",
     "hl",
-    "icmp",
     "icmp6",
     "iface",
     "ipcomp",
-    "iprange",
     "ipv6header",
     "ipvs",
-    "length",
     "limit",
-    "mac",
     "mark",
     "mh",
-    "multiport",
     "nfacct",
     "osf",
     "owner",
     "physdev",
-    "pkttype",
     "policy",
     "psd",
     "quota",
@@ -65,13 +77,6 @@ const MATCHES: &[&str] = &[
     "set",
     "socket",
     "srh",
-    "statistic",
-    "string",
-    "tcpmss",
-    "u32",
-    "time",
-    "tos",
-    "ttl",
 ];
 
 /// The other targets of iptables 1.8.11 and xtables-addons.
@@ -91,7 +96,6 @@ const TARGETS: &[&str] = &[
     "HMARK",
     "IDLETIMER",
     "LED",
-    "LOG",
     "MARK",
     "MASQUERADE",
     "NETMAP",
@@ -101,7 +105,6 @@ const TARGETS: &[&str] = &[
     "QUEUE",
     "RATEEST",
     "REDIRECT",
-    "REJECT",
     "SECMARK",
     "SET",
     "SNAT",
@@ -121,9 +124,8 @@ const TARGETS: &[&str] = &[
 /// Tables of iptables other than filter.
 const TABLES: &[&str] = &["nat", "mangle", "raw", "security"];
 
-/// Options that a protocol's match brings without `-m`, as in `-p icmp --icmp-type 8`.
-const IMPLIED: [(&str, u8, &[&str]); 5] = [
-    ("icmp", 1, &["icmp-type"]),
+/// Options that a protocol's match brings without `-m`, as in `-p esp --espspi 8`.
+const IMPLIED: [(&str, u8, &[&str]); 4] = [
     ("esp", 50, &["espspi"]),
     ("ah", 51, &["ahspi", "ahlen", "ahres"]),
     ("sctp", 132, &["source-port", "sport", "destination-port", "dport", "chunk-types"]),

@@ -9,6 +9,7 @@ mod options;
 mod parse;
 mod refusal;
 mod specification;
+mod value_error;
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE};
 pub(crate) use known::is_table;
 pub use parse::{CommandLine, Context, Parsed, Wait, parse, parse_in};
+pub use value_error::ValueError;
 
 use crate::rule::Rule;
 use crate::ruleset::{Counters, Policy};

@@ -1,6 +1,6 @@
 //! The options of iptables 1.8: names, letters, values, and with which commands they may stand.
 
-use super::extension::{ExtensionKey, Row};
+use super::extension::{ExtensionKey, Row, TargetKey, TargetRow};
 use super::getopt::{LongOption, ShortOption, Value};
 
 /// What an option means.
@@ -23,6 +23,8 @@ pub(super) enum Key {
     NotEnforced(&'static str),
     /// An option of the match with this number on the command line.
     Extension(usize, ExtensionKey),
+    /// An option of the target.
+    Target(TargetKey),
 }
 
 /// The commands as typed.
@@ -58,6 +60,7 @@ pub(super) enum Condition {
     OutInterface,
     LineNumbers,
     Counters,
+    Fragment,
 }
 
 impl Verb {
@@ -112,6 +115,7 @@ impl Condition {
             Self::OutInterface => 'o',
             Self::LineNumbers => '0',
             Self::Counters => 'c',
+            Self::Fragment => 'f',
         }
     }
 
@@ -157,7 +161,7 @@ pub(super) const SHORT: [ShortOption<Key>; 35] = [
     short('n', Value::None, Key::Condition(Condition::Numeric)),
     short('x', Value::None, Key::Condition(Condition::Exact)),
     short('g', Value::Required, Key::Goto),
-    short('f', Value::None, Key::NotEnforced("-f (fragments)")),
+    short('f', Value::None, Key::Condition(Condition::Fragment)),
     short('c', Value::Required, Key::Condition(Condition::Counters)),
     short('m', Value::Required, Key::Match),
     short('t', Value::Required, Key::Table),
@@ -201,7 +205,7 @@ pub(super) const LONG: [LongOption<Key>; 37] = [
     long("wait", Value::Optional, Key::Wait),
     long("wait-interval", Value::Optional, Key::WaitInterval),
     long("exact", Value::None, Key::Condition(Condition::Exact)),
-    long("fragments", Value::None, Key::NotEnforced("-f (fragments)")),
+    long("fragments", Value::None, Key::Condition(Condition::Fragment)),
     long("version", Value::None, Key::Version),
     long("help", Value::Optional, Key::Help),
     long("line-numbers", Value::None, Key::Condition(Condition::LineNumbers)),
@@ -218,4 +222,9 @@ pub(super) fn extension_options(
     rows: &'static [Row],
 ) -> impl Iterator<Item = LongOption<Key>> {
     rows.iter().map(move |(name, value, key)| long(name, *value, Key::Extension(instance, *key)))
+}
+
+/// The long options that the target adds.
+pub(super) fn target_options(rows: &'static [TargetRow]) -> impl Iterator<Item = LongOption<Key>> {
+    rows.iter().map(|(name, value, key)| long(name, *value, Key::Target(*key)))
 }

@@ -245,6 +245,11 @@ impl<'a> Parser<'a> {
                 let given = Given { option: word, value: given, negated, names };
                 self.specification.extension(instance, key, &given, &mut self.getopt)
             }
+            Key::Target(key) => {
+                let (negated, names) = (self.negation.is_some(), self.context.names);
+                let given = Given { option: word, value: given, negated, names };
+                self.specification.target_option(key, &given)
+            }
             // Answered by the caller.
             Key::Help | Key::Version => Ok(()),
         }

@@ -1,12 +1,12 @@
 //! Reads the part of a command line that makes a rule.
 
 use super::error::ParseErrorKind;
-use super::extension::{Extension, ExtensionKey, Given};
+use super::extension::{Extension, ExtensionKey, Given, TargetExtension, TargetKey};
 use super::getopt::{Getopt, LongOption, Word};
-use super::options::{Condition, Key, extension_options};
+use super::options::{Condition, Key, extension_options, target_options};
 use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, ChainName, known};
-use crate::rule::{Ipv4Net, Names, Negatable, Protocol, Rule, Target, parse_number};
+use crate::rule::{InvalidRule, Ipv4Net, Names, Negatable, Protocol, Rule, Target, parse_number};
 
 /// The rule so far.
 #[derive(Debug, Default)]
@@ -21,6 +21,9 @@ pub(super) struct Specification<'a> {
     /// Whether `-p` has already brought its match.
     implied: bool,
     extensions: Vec<Extension<'a>>,
+    target: Option<TargetExtension<'a>>,
+    /// Matches that were named before the target.
+    before_target: usize,
     /// A word after `-j` that is no target, or after `-g`: hopefully a chain.
     jump: Option<Jump<'a>>,
 }
@@ -32,17 +35,25 @@ struct Jump<'a> {
 }
 
 impl<'a> Specification<'a> {
-    /// `base` and the options of all matches. A name that several matches have means the newest
-    /// one, shortened or not.
+    /// `base` and the options of all matches and of the target. A name that several of them have
+    /// means the newest one, shortened or not.
     pub(super) fn options(&self, base: &[LongOption<Key>]) -> Vec<LongOption<Key>> {
         let mut options = base.to_vec();
-        for (instance, extension) in self.extensions.iter().enumerate().rev() {
-            for option in extension_options(instance, extension.options()) {
-                if options.iter().all(|newer| newer.name != option.name) {
-                    options.push(option);
-                }
+        let mut add = |option: LongOption<Key>| {
+            if options.iter().all(|newer| newer.name != option.name) {
+                options.push(option);
             }
+        };
+        let matches = |(instance, extension): (usize, &Extension<'a>)| {
+            extension_options(instance, extension.options())
+        };
+        let (older, newer) = (self.before_target, self.extensions.len());
+        let of = |range: std::ops::Range<usize>| range.map(|at| (at, &self.extensions[at])).rev();
+        of(older..newer).flat_map(matches).for_each(&mut add);
+        if let Some(target) = &self.target {
+            target_options(target.options()).for_each(&mut add);
         }
+        of(0..older).flat_map(matches).for_each(&mut add);
         options
     }
 
@@ -71,6 +82,7 @@ impl<'a> Specification<'a> {
         let name = match protocol {
             Protocol::TCP => "tcp",
             Protocol::UDP => "udp",
+            Protocol::ICMP => "icmp",
             other => {
                 let Some(name) = known::implied_match(other.0, &word.text[2..]) else {
                     return Err(unknown);
@@ -120,8 +132,12 @@ impl<'a> Specification<'a> {
             Condition::Destination => self.destinations = Some(Negatable { value: word, negated }),
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
+            Condition::Fragment => self.rule.fragment = Some(!negated),
             Condition::Jump => match parse_target(word)? {
-                Some(target) => self.rule.target = Some(target),
+                Some(target) => {
+                    self.target = Some(target);
+                    self.before_target = self.extensions.len();
+                }
                 None => self.jump = Some(Jump { word, goto: false }),
             },
             Condition::Numeric
@@ -163,9 +179,18 @@ impl<'a> Specification<'a> {
         getopt: &mut Getopt<'a>,
     ) -> Result<(), Refusal<'a>> {
         match self.extensions.get_mut(instance) {
-            Some(extension) => extension.read(key, given, getopt),
+            Some(extension) => extension.read(key, given, self.rule.protocol, getopt),
             None => Ok(()),
         }
+    }
+
+    /// An option of the target.
+    pub(super) fn target_option(
+        &mut self,
+        key: TargetKey,
+        given: &Given<'a, '_>,
+    ) -> Result<(), Refusal<'a>> {
+        self.target.as_mut().map_or(Ok(()), |target| target.read(key, given))
     }
 
     /// Whether each match has the options it needs.
@@ -176,6 +201,7 @@ impl<'a> Specification<'a> {
     /// All rules that the comma lists stand for, sources outside.
     pub(super) fn expand(&mut self, one_only: bool) -> Result<Vec<Rule>, Refusal<'a>> {
         self.rule.matches = self.extensions.iter().map(|e| e.value.clone()).collect();
+        self.rule.target = self.target.as_ref().map(|target| target.value.clone());
         if let Some(Jump { word, goto }) = self.jump {
             // What cannot be the name of a chain is refused by `check_target`.
             let target = if goto { Target::Goto } else { Target::Jump };
@@ -210,10 +236,12 @@ impl<'a> Specification<'a> {
             return Ok(());
         };
         let wrong = self.extensions.iter().find(|extension| {
-            let required = extension.value.required_protocol().map(Negatable::is);
-            required.is_some() && required != self.rule.protocol
+            extension.value.extension().check_protocol(self.rule.protocol).is_err()
         });
-        let word = wrong.or(self.extensions.last()).map(|extension| extension.word);
+        let word = match error {
+            InvalidRule::ResetNeedsTcp => self.target.as_ref().map(|target| target.word),
+            _ => wrong.or(self.extensions.last()).map(|extension| extension.word),
+        };
         Err(Refusal { kind: error.into(), word })
     }
 }
@@ -260,19 +288,15 @@ fn parse_protocol<'a>(word: Word<'a>, names: &Names) -> Result<Protocol, Refusal
 }
 
 /// A target, or `None` if the word may be the name of a chain.
-fn parse_target(word: Word<'_>) -> Result<Option<Target>, Refusal<'_>> {
+fn parse_target(word: Word<'_>) -> Result<Option<TargetExtension<'_>>, Refusal<'_>> {
     check_target_name(word)?;
-    Ok(match word.text {
-        "ACCEPT" => Some(Target::Accept),
-        "DROP" => Some(Target::Drop),
-        "RETURN" => Some(Target::Return),
-        // No chain can have the name.
-        name if known::is_target(name) => {
-            let name = name.to_owned();
-            return Err(Refusal::at(word, ParseErrorKind::NotEnforced { what: "target", name }));
-        }
-        _ => None,
-    })
+    let target = TargetExtension::new(word);
+    // No chain can have the name of a target.
+    if target.is_none() && known::is_target(word.text) {
+        let name = word.text.to_owned();
+        return Err(Refusal::at(word, ParseErrorKind::NotEnforced { what: "target", name }));
+    }
+    Ok(target)
 }
 
 /// `xt_parse_target` (iptables/xshared.c).

@@ -117,7 +117,8 @@ fn parse_mask(text: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from_bits(bits))
 }
 
-fn parse_dotted(text: &str) -> Option<Ipv4Addr> {
+/// An address of up to four parts; missing ones are zero.
+pub(crate) fn parse_dotted(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     for (index, part) in text.split('.').enumerate() {
         *octets.get_mut(index)? = u8::try_from(parse_number(part, 255)?).ok()?;

@@ -62,7 +62,7 @@ impl CtStates {
     }
 
     /// The bits.
-    pub fn bits(self) -> u16 {
+    pub const fn bits(self) -> u16 {
         self.0
     }
 

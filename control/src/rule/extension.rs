@@ -17,6 +17,17 @@ pub(crate) trait Extension {
         None
     }
 
+    /// Checks that it can be asked of packets of the protocol that the rule selects with `-p`.
+    fn check_protocol(&self, selected: Option<Negatable<Protocol>>) -> Result<(), InvalidRule> {
+        match self.required_protocol() {
+            Some(required) if selected != Some(Negatable::is(required)) => {
+                let protocol = Names::builtin_protocol_name(required).unwrap_or_default();
+                Err(InvalidRule::MatchNeedsProtocol { name: self.name(), protocol })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks what its type cannot express.
     fn validate(&self) -> Result<(), InvalidRule> {
         Ok(())
@@ -31,12 +42,49 @@ pub(crate) trait Extension {
 
 /// The words of a rule as `-S` prints them.
 #[derive(Debug, Default)]
-pub(crate) struct SavedWords(pub(crate) Vec<String>);
+pub(crate) struct SavedWords {
+    words: Vec<String>,
+    /// Whether the words are for a line, in which a text may need quotes.
+    quoted: bool,
+}
 
 impl SavedWords {
+    /// For a line of text.
+    pub(crate) fn quoted() -> Self {
+        Self { quoted: true, ..Self::default() }
+    }
+
+    pub(crate) fn words(self) -> Vec<String> {
+        self.words
+    }
+
     /// A word.
     pub(crate) fn word(&mut self, word: impl Into<String>) {
-        self.0.push(word.into());
+        self.words.push(word.into());
+    }
+
+    /// A text of the operator's own. In a line it stands between quotes unless it is made of letters,
+    /// digits, `_` and `-` alone (`xtables_save_string`, libxtables/xtables.c).
+    pub(crate) fn text(&mut self, text: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !self.quoted || !text.is_empty() && text.chars().all(plain) {
+            return self.word(text);
+        }
+        let mut word = String::from('"');
+        for c in text.chars() {
+            if matches!(c, '"' | '\\' | '\'') {
+                word.push('\\');
+            }
+            word.push(c);
+        }
+        word.push('"');
+        self.words.push(word);
+    }
+
+    /// A text that stands between quotes in any case.
+    pub(crate) fn string(&mut self, text: String) {
+        let word = if self.quoted { between_quotes(&text) } else { text };
+        self.word(word);
     }
 
     /// An option (with its dashes) and its value, with `!` in front where it is negated.
@@ -61,6 +109,15 @@ impl SavedWords {
     }
 }
 
+/// A text between double quotes, as the shell and `iptables-restore` read it.
+pub(crate) fn between_quotes(text: &str) -> String {
+    let escaped = text.chars().flat_map(|character| {
+        let escape = matches!(character, '"' | '\\').then_some('\\');
+        escape.into_iter().chain([character])
+    });
+    ['"'].into_iter().chain(escaped).chain(['"']).collect()
+}
+
 /// A line of `-L` in the making.
 #[derive(Debug)]
 pub(crate) struct ListedLine<'a> {
@@ -68,6 +125,13 @@ pub(crate) struct ListedLine<'a> {
     /// `-n`: digits instead of names.
     pub(crate) numeric: bool,
     pub(crate) names: &'a Names,
+    /// `-p` of the rule.
+    pub(crate) protocol: Option<Negatable<Protocol>>,
+}
+
+/// `!` where something is negated.
+pub(crate) fn negation(negated: bool) -> &'static str {
+    if negated { "!" } else { "" }
 }
 
 impl ListedLine<'_> {
@@ -76,18 +140,21 @@ impl ListedLine<'_> {
         let _ = self.text.write_fmt(arguments);
     }
 
+    /// A port's number, or the service it has in `transport`.
+    pub(crate) fn port(&self, port: u16, transport: &str) -> String {
+        let name = self.names.service(port, transport).filter(|_| !self.numeric);
+        name.map_or_else(|| port.to_string(), str::to_owned)
+    }
+
     /// ` LABEL:PORT` or ` LABELs:FIRST:LAST`; nothing where every port will do. `transport` names the
     /// protocol whose services are looked up.
     pub(crate) fn ports(&mut self, label: &str, ports: &Negatable<PortRange>, transport: &str) {
         if *ports == Negatable::default() {
             return;
         }
-        let named = |port: u16| {
-            let name = self.names.service(port, transport).filter(|_| !self.numeric);
-            name.map_or_else(|| port.to_string(), str::to_owned)
-        };
-        let (not, range) = (if ports.negated { "!" } else { "" }, ports.value);
-        let (first, last) = (named(range.first()), named(range.last()));
+        let (not, range) = (negation(ports.negated), ports.value);
+        let (first, last) =
+            (self.port(range.first(), transport), self.port(range.last(), transport));
         match range.first() == range.last() {
             true => self.push(format_args!(" {label}:{not}{first}")),
             false => self.push(format_args!(" {label}s:{not}{first}:{last}")),

@@ -6,27 +6,75 @@
 //! are equal exactly when `iptables -C` would call them equal.
 
 mod address;
+mod addrtype;
+mod calendar;
+mod comment;
 mod conntrack;
 mod ctset;
+mod dscp;
+mod ecn;
 mod extension;
+mod icmp;
 mod interface;
+mod iprange;
+mod length;
+mod log;
+mod mac;
+mod multiport;
 mod names;
+mod pkttype;
 mod protocol;
+mod range;
+mod reject;
 mod save;
+mod statistic;
+mod string;
+mod target;
+mod tcpmss;
+mod time;
+mod tos;
 mod transport;
+mod ttl;
+mod u32;
 
 pub use address::{Ipv4Net, Ipv4NetError};
-pub(crate) use address::{number_prefix, parse_host_and_mask, parse_number};
+pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse_number};
+pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
+pub use calendar::CalendarDate;
+pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
     StateMatch, TupleTest,
 };
 pub use ctset::{CtBitsError, CtStates, CtStatuses};
-pub(crate) use extension::{Extension, ListedLine, SavedWords};
+pub use dscp::{Dscp, DscpError, DscpMatch};
+pub use ecn::EcnMatch;
+pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
+pub use icmp::{IcmpMatch, IcmpType};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
+pub use iprange::{AddressRange, IprangeMatch};
+pub use length::LengthMatch;
+pub use log::{
+    LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
+    LogPrefixError, LogTarget,
+};
+pub use mac::{MacAddress, MacAddressError, MacMatch};
+pub use multiport::{MultiportEnd, MultiportMatch};
 pub use names::Names;
+pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
+pub use range::{SizeRange, SizeRangeError};
+pub use reject::RejectWith;
+pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
+pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
+pub(crate) use target::TargetExtension;
+pub use tcpmss::TcpMssMatch;
+pub use time::{TimeError, TimeMatch};
+pub use tos::{Tos, TosMatch};
 pub use transport::{PortRange, PortRangeError, TcpFlags, TcpFlagsError, TcpMatch, UdpMatch};
+pub use ttl::TtlMatch;
+
+pub use u32::{U32_ITEMS_MAX, U32Error, U32Match, U32Operator, U32Test, U32Tests};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +128,11 @@ pub struct Rule {
     /// `-o`: the interface the packet will leave by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_interface: Option<Negatable<InterfacePattern>>,
+    /// `-f`: true wants later fragments, which begin behind the start of their datagram; `! -f` is
+    /// false and wants everything else. Where connections are tracked, rules see whole datagrams,
+    /// and none is a fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<bool>,
     /// Extension matches in the order written, at most [`MATCHES_MAX`]; evaluated from left to
     /// right, stopping at the first that is false.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -94,24 +147,75 @@ pub struct Rule {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Match {
-    /// `-m tcp`
-    Tcp(TcpMatch),
-    /// `-m udp`
-    Udp(UdpMatch),
-    /// `-m state`
-    State(StateMatch),
+    /// `-m addrtype`
+    Addrtype(AddrtypeMatch),
+    /// `-m comment`
+    Comment(CommentMatch),
     /// `-m conntrack`
     Conntrack(ConntrackMatch),
+    /// `-m dscp`
+    Dscp(DscpMatch),
+    /// `-m ecn`
+    Ecn(EcnMatch),
+    /// `-m icmp`
+    Icmp(IcmpMatch),
+    /// `-m iprange`
+    Iprange(IprangeMatch),
+    /// `-m length`
+    Length(LengthMatch),
+    /// `-m mac`
+    Mac(MacMatch),
+    /// `-m multiport`
+    Multiport(MultiportMatch),
+    /// `-m pkttype`
+    Pkttype(PkttypeMatch),
+    /// `-m state`
+    State(StateMatch),
+    /// `-m statistic`
+    Statistic(StatisticMatch),
+    /// `-m string`
+    String(StringMatch),
+    /// `-m tcp`
+    Tcp(TcpMatch),
+    /// `-m tcpmss`
+    TcpMss(TcpMssMatch),
+    /// `-m time`
+    Time(TimeMatch),
+    /// `-m tos`
+    Tos(TosMatch),
+    /// `-m ttl`
+    Ttl(TtlMatch),
+    /// `-m u32`
+    U32(U32Match),
+    /// `-m udp`
+    Udp(UdpMatch),
 }
 
 impl Match {
     /// What all matches have in common.
     pub(crate) fn extension(&self) -> &dyn Extension {
         match self {
-            Self::Tcp(tcp) => tcp,
-            Self::Udp(udp) => udp,
-            Self::State(state) => state,
+            Self::Addrtype(addrtype) => addrtype,
+            Self::Comment(comment) => comment,
             Self::Conntrack(conntrack) => conntrack,
+            Self::Dscp(dscp) => dscp,
+            Self::Ecn(ecn) => ecn,
+            Self::Icmp(icmp) => icmp,
+            Self::Iprange(iprange) => iprange,
+            Self::Length(length) => length,
+            Self::Mac(mac) => mac,
+            Self::Multiport(multiport) => multiport,
+            Self::Pkttype(pkttype) => pkttype,
+            Self::State(state) => state,
+            Self::Statistic(statistic) => statistic,
+            Self::String(string) => string,
+            Self::Tcp(tcp) => tcp,
+            Self::TcpMss(tcpmss) => tcpmss,
+            Self::Time(time) => time,
+            Self::Tos(tos) => tos,
+            Self::Ttl(ttl) => ttl,
+            Self::U32(u32) => u32,
+            Self::Udp(udp) => udp,
         }
     }
 
@@ -148,9 +252,26 @@ pub enum Target {
     Goto(ChainName),
     /// Back to the rule after the one that led to this chain; in a base chain, on to its policy.
     Return,
+    /// Throw it away and tell its sender; no later rule sees it.
+    Reject(RejectWith),
+    /// Write a line about it; the next rule sees it.
+    Log(LogTarget),
 }
 
 impl Target {
+    /// Whether a packet goes on to the next rule afterwards.
+    pub(crate) fn continues(&self) -> bool {
+        match self {
+            Self::Log(_) => true,
+            Self::Accept
+            | Self::Drop
+            | Self::Reject(_)
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Return => false,
+        }
+    }
+
     /// The word after `-j` or `-g`.
     pub fn name(&self) -> &str {
         match self {
@@ -158,6 +279,17 @@ impl Target {
             Self::Drop => "DROP",
             Self::Jump(chain) | Self::Goto(chain) => chain.as_str(),
             Self::Return => "RETURN",
+            Self::Reject(_) => "REJECT",
+            Self::Log(_) => "LOG",
+        }
+    }
+
+    /// What all targets with options have in common; `None` for the others.
+    pub(crate) fn extension(&self) -> Option<&dyn TargetExtension> {
+        match self {
+            Self::Accept | Self::Drop | Self::Jump(_) | Self::Goto(_) | Self::Return => None,
+            Self::Reject(with) => Some(with),
+            Self::Log(log) => Some(log),
         }
     }
 }
@@ -168,11 +300,13 @@ impl Target {
 pub enum InvalidRule {
     /// A match of one protocol in a rule that does not select that protocol.
     #[error(
-        "match `{name}' reads {name} headers, so the rule needs `-p {name}' (without `!') before it"
+        "match `{name}' reads {protocol} headers, so the rule needs `-p {protocol}' (without `!') before it"
     )]
     MatchNeedsProtocol {
-        /// The match, whose name is also its protocol's.
+        /// The match.
         name: &'static str,
+        /// The protocol's name.
+        protocol: &'static str,
     },
     /// More than [`MATCHES_MAX`] matches.
     #[error("{count} matches in one rule; at most {MATCHES_MAX} are allowed: split the rule")]
@@ -180,9 +314,36 @@ pub enum InvalidRule {
         /// How many were given.
         count: usize,
     },
+    /// `--reject-with tcp-reset` in a rule that does not select TCP.
+    #[error("`--reject-with tcp-reset' answers TCP, so the rule needs `-p tcp' (without `!')")]
+    ResetNeedsTcp,
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
+    /// `-m addrtype` without a type.
+    #[error("addrtype: you must specify --src-type or --dst-type")]
+    AddrtypeMissing,
+    /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
+    #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
+    CommentTooLong,
+    /// `-m ecn` alone.
+    #[error("ECN match: some option required")]
+    EcnMissing,
+    /// `--ecn-ip-ect 4`, which no command line can say.
+    #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
+    EcnCodepoint,
+    /// `-m iprange` alone.
+    #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
+    IprangeMissing,
+    /// `-m multiport` alone.
+    #[error("no ports specified")]
+    MultiportMissing,
+    /// More ports than fit, which no command line can say.
+    #[error("too many ports specified")]
+    MultiportTooMany,
+    /// `-m multiport` in a rule about other protocols.
+    #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
+    MultiportNeedsProtocol,
     /// `-m state` alone.
     #[error("state: option \"--state\" must be specified")]
     StateMissing,
@@ -201,14 +362,60 @@ pub enum InvalidRule {
     /// `! --ctproto 0`.
     #[error("conntrack: condition would always match protocol")]
     AlwaysMatchesConnection,
+    /// `-m statistic` that means nothing.
+    #[error(transparent)]
+    Statistic(#[from] StatisticError),
+    /// `-m string` without a pattern.
+    #[error("STRING match: You must specify `--string' or `--hex-string'")]
+    StringMissing,
+    /// `-m string` without `--algo`.
+    #[error("string: option \"--algo\" must be specified")]
+    StringAlgorithmMissing,
+    /// `--string ''`
+    #[error("string: an empty string is in every packet and in none")]
+    StringEmpty,
+    /// `--from` above `--to`.
+    #[error("string: --from {from} is beyond --to {to}")]
+    StringRange {
+        /// `--from`
+        from: u16,
+        /// `--to`
+        to: u16,
+    },
+    /// `-m time` that means nothing.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// `-m u32` alone.
+    #[error("u32: option \"--u32\" must be specified")]
+    U32Missing,
+    /// A shift in `--u32` that leaves nothing.
+    #[error("u32: a shift by {by}; a number has 32 bits, so 31 is the most")]
+    U32Shift {
+        /// By how much.
+        by: u32,
+    },
+}
+
+impl InvalidRule {
+    /// Whether iptables leaves it to the kernel to say so, when all words are understood.
+    pub(crate) fn is_left_to_the_kernel(&self) -> bool {
+        matches!(
+            self,
+            Self::MatchNeedsProtocol { .. }
+                | Self::TooManyMatches { .. }
+                | Self::StringEmpty
+                | Self::StringRange { .. }
+                | Self::U32Shift { .. }
+        )
+    }
 }
 
 impl Rule {
-    /// Checks what the types cannot express: that each match has the protocol it reads, and that
-    /// limits hold. The parser and [`crate::ruleset::Ruleset::apply`] both call it.
+    /// Checks what the types cannot express: that each match has the protocol it reads, the target
+    /// what it asks for, and that limits hold. The parser and [`crate::ruleset::Ruleset::apply`] both call it.
     ///
     /// # Errors
-    /// The first [`InvalidRule`] found, matches from left to right.
+    /// The first [`InvalidRule`] found, matches from left to right, then the target.
     pub fn validate(&self) -> Result<(), InvalidRule> {
         if self.matches.len() > MATCHES_MAX {
             return Err(InvalidRule::TooManyMatches { count: self.matches.len() });
@@ -218,11 +425,9 @@ impl Rule {
         }
         for extension in &self.matches {
             extension.validate()?;
-            let Some(required) = extension.required_protocol() else { continue };
-            if self.protocol != Some(Negatable::is(required)) {
-                return Err(InvalidRule::MatchNeedsProtocol { name: extension.name() });
-            }
+            extension.extension().check_protocol(self.protocol)?;
         }
-        Ok(())
+        let target = self.target.as_ref().and_then(Target::extension);
+        target.map_or(Ok(()), |target| target.validate(self))
     }
 }

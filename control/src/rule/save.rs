@@ -15,10 +15,20 @@ impl Rule {
         words
     }
 
-    /// The conditions only; with [`Rule::target_arguments`], for output that has counters between
-    /// the two.
+    /// The conditions only, as arguments of a program.
     pub fn condition_arguments(&self, names: &Names) -> Vec<String> {
-        let mut words = SavedWords::default();
+        self.saved_conditions(SavedWords::default(), names).words()
+    }
+
+    /// The conditions and the target as `-S` prints them: joined by blanks, with quotes where a text
+    /// needs them.
+    pub fn saved_line(&self, names: &Names) -> (String, String) {
+        let conditions = self.saved_conditions(SavedWords::quoted(), names);
+        let target = self.saved_target(SavedWords::quoted());
+        (conditions.words().join(" "), target.words().join(" "))
+    }
+
+    fn saved_conditions(&self, mut words: SavedWords, names: &Names) -> SavedWords {
         let mut option = |name, condition: Option<Negatable<String>>| {
             condition.iter().for_each(|condition| words.option(name, condition));
         };
@@ -33,19 +43,31 @@ impl Rule {
                 negated,
             }),
         );
+        if let Some(later) = self.fragment {
+            words.flag("-f", !later);
+        }
         for extension in &self.matches {
             words.word("-m");
             words.word(extension.name());
             extension.extension().save(&mut words);
         }
-        words.0
+        words
     }
 
-    /// `-j TARGET`, `-g CHAIN`, or nothing.
+    /// `-j TARGET` and the target's options, `-g CHAIN`, or nothing.
     pub fn target_arguments(&self) -> Vec<String> {
-        let Some(target) = &self.target else { return Vec::new() };
-        let option = if matches!(target, Target::Goto(_)) { "-g" } else { "-j" };
-        vec![option.to_owned(), target.name().to_owned()]
+        self.saved_target(SavedWords::default()).words()
+    }
+
+    fn saved_target(&self, mut words: SavedWords) -> SavedWords {
+        if let Some(target) = &self.target {
+            words.word(if matches!(target, Target::Goto(_)) { "-g" } else { "-j" });
+            words.word(target.name());
+            if let Some(extension) = target.extension() {
+                extension.save(&mut words);
+            }
+        }
+        words
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the `tcp` and `udp` matches look at: ports and TCP flags.
 
 use std::fmt;
+use std::num::NonZeroU8;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extension, ListedLine, Negatable, Protocol, SavedWords};
+use super::{Extension, ListedLine, Negatable, Protocol, SavedWords, negation};
 
 /// Ports from `first` to `last`, both included; `first <= last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -175,6 +176,9 @@ pub struct TcpMatch {
     /// `--dport`
     #[serde(skip_serializing_if = "is_default")]
     pub destination_ports: Negatable<PortRange>,
+    /// `--tcp-option`: the number of an option that the header has (RFC 9293, 3.1); never 0.
+    #[serde(skip_serializing_if = "is_default")]
+    pub option: Option<Negatable<NonZeroU8>>,
     /// `--tcp-flags`, `--syn`
     #[serde(skip_serializing_if = "is_default")]
     pub flags: Negatable<TcpFlags>,
@@ -204,6 +208,9 @@ impl Extension for TcpMatch {
     fn save(&self, words: &mut SavedWords) {
         words.ports("--sport", &self.source_ports);
         words.ports("--dport", &self.destination_ports);
+        if let Some(option) = &self.option {
+            words.option("--tcp-option", option);
+        }
         // iptables decides by the mask alone; nothing wanted of nothing is the default.
         if self.flags != Negatable::default() {
             words.flag("--tcp-flags", self.flags.negated);
@@ -216,11 +223,14 @@ impl Extension for TcpMatch {
         line.push(format_args!(" tcp"));
         line.ports("spt", &self.source_ports, "tcp");
         line.ports("dpt", &self.destination_ports, "tcp");
+        if let Some(Negatable { value, negated }) = self.option {
+            line.push(format_args!(" option={}{value}", negation(negated)));
+        }
         let Negatable { value: TcpFlags { mask, set }, negated } = self.flags;
         if mask == 0 && !negated {
             return;
         }
-        let not = if negated { "!" } else { "" };
+        let not = negation(negated);
         if line.numeric {
             line.push(format_args!(" flags:{not}0x{mask:02X}/0x{set:02X}"));
         } else {

@@ -1,11 +1,11 @@
 //! Chains and the ways between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{CHAIN_DEPTH_MAX, Chain, Policy, RuleError, Ruleset};
 use crate::command::ChainName;
-use crate::rule::{Rule, Target};
+use crate::rule::{AddrtypeMatch, IfaceLimit, Match, Rule, Target};
 
 impl Ruleset {
     /// The rule set of a fresh start where the machine's own traffic is the kernel's: the chain
@@ -112,6 +112,42 @@ impl Ruleset {
         }
         Ok(())
     }
+}
+
+impl Ruleset {
+    /// That no rule to which packets of the machine itself come asks for what these do not have. The kernel
+    /// refuses it when a chain is led to from there (`xt_check_match`, net/netfilter/x_tables.c).
+    pub(super) fn check_hooks(&self) -> Result<(), RuleError> {
+        for base in [ChainName::input(), ChainName::output()] {
+            let mut known = BTreeSet::from([&base]);
+            let mut waiting = vec![&base];
+            while let Some(chain) = waiting.pop().and_then(|name| self.chain(name)) {
+                for entry in &chain.rules {
+                    if let Some(reason) = unfit(&entry.rule, &base) {
+                        return Err(RuleError::InvalidRule { reason });
+                    }
+                    waiting.extend(leads_to(&entry.rule).filter(|name| known.insert(*name)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a rule asks for that packets in this base chain do not have (`mac_mt_reg`, net/netfilter/xt_mac.c;
+/// `addrtype_mt_checkentry_v1`, net/netfilter/xt_addrtype.c).
+fn unfit(rule: &Rule, base: &ChainName) -> Option<String> {
+    let input = *base == ChainName::input();
+    rule.matches.iter().find_map(|asked| match asked {
+        Match::Mac(_) if !input => Some(format!("-m mac stands where chain {base} leads to, and what the machine sends has no Ethernet address yet")),
+        Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::Out), .. }) if input => {
+            Some(format!("--limit-iface-out stands where chain {base} leads to, and what comes to the machine leaves by no interface"))
+        }
+        Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::In), .. }) if !input => {
+            Some(format!("--limit-iface-in stands where chain {base} leads to, and what the machine sends comes in by no interface"))
+        }
+        _ => None,
+    })
 }
 
 /// The chain that packets which fulfil a rule's conditions go to.

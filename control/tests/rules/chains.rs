@@ -251,6 +251,18 @@ fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl F
 const TEXTS: &[(&str, &str)] = &[
     (
         "",
+        "*filter\n-A FORWARD -m comment --comment \"-t x\" -j REJECT --reject-with tcp-reset -p tcp\nCOMMIT\n",
+    ),
+    (
+        "",
+        "*filter\n-A FORWARD -m comment --comment \"a \\\" b\\\\ 'c\" -j LOG --log-prefix \"x y: \"\nCOMMIT\n",
+    ),
+    (
+        "",
+        "*filter\n-A FORWARD -m comment --comment \"\" -p udp -m multiport --dports 53,67:68\nCOMMIT\n",
+    ),
+    (
+        "",
         "*filter\n:FORWARD DROP [7:8]\n:foo - [1:2]\n[1:2] -A FORWARD -j foo\n-A foo -j ACCEPT\nCOMMIT\n",
     ),
     (

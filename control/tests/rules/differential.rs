@@ -12,13 +12,13 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use weir_control::command::{Command, ParseErrorKind, Parsed, parse};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::{CtAddress, InvalidRule, Match, Names, Rule};
+use weir_control::rule::{CtAddress, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{generate, oracle};
+use crate::{content, generate, oracle, vocabulary};
 
 /// Words for wrong lines: what operators write, right and wrong.
-pub(crate) const VOCABULARY: [&str; 92] = [
+const VOCABULARY: [&str; 111] = [
     "-A",
     "FORWARD",
     "-I",
@@ -111,7 +111,31 @@ pub(crate) const VOCABULARY: [&str; 92] = [
     "REPLY",
     "5x",
     "1.2.3",
+    "REJECT",
+    "REJECT",
+    "LOG",
+    "LOG",
+    "--reject-with",
+    "--reject-with",
+    "icmp-net-unreachable",
+    "tcp-reset",
+    "host",
+    "echo-reply",
+    "--log-level",
+    "--log-prefix",
+    "--log-tcp-sequence",
+    "--log-tcp",
+    "--log-uid",
+    "--log-p",
+    "debug",
+    "warn",
+    "a prefix of more than 29 bytes in all",
 ];
+
+/// The same, of all other matches too.
+pub(crate) fn vocabulary() -> Vec<&'static str> {
+    [&VOCABULARY[..], &vocabulary::PACKET, &content::WORDS].concat()
+}
 
 /// Weir, without a daemon: what a command line does to a rule set.
 struct Weir {
@@ -180,11 +204,15 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::UdpPort { .. }
             | ParseErrorKind::PortRange(_)
             | ParseErrorKind::PortRangeNegative { .. }
-            // The same with seconds, and with a protocol that no connection has.
+            // The same with seconds and sizes, and with a protocol that no connection has.
             | ParseErrorKind::OptionNumber { least: 1.., .. }
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection
             )
+            // A rule that never matches, which iptables cannot print.
+            | ParseErrorKind::Time(TimeError::NoDay)
+            // The kernel refuses it, after all that iptables may refuse.
+            | ParseErrorKind::StringAlgorithm { .. }
             // iptables makes something of every number.
             | ParseErrorKind::OptionMask { .. }
             // iptables forgets the `!`.
@@ -398,7 +426,7 @@ fn wrong_line(runner: &mut TestRunner, names: &Names) -> Vec<String> {
     };
     for _ in 0..draw(runner, &(1_u8..4)) {
         let at = draw(runner, &(0..=line.len()));
-        let extra = draw(runner, &proptest::sample::select(VOCABULARY.to_vec())).to_owned();
+        let extra = draw(runner, &proptest::sample::select(vocabulary())).to_owned();
         match draw(runner, &(0_u8..4)) {
             0 => line.insert(at, extra),
             1 if at < line.len() => line[at] = extra,

@@ -1,13 +1,18 @@
 //! Random rules and the many ways to write them.
 
+mod packet;
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use weir_control::rule::{
-    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, InterfacePattern,
-    Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, StateMatch, Target, TcpFlags,
-    TcpMatch, TupleTest, UdpMatch,
+    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, IcmpMatch, IcmpType,
+    InterfacePattern, Ipv4Net, LogFlags, LogLevel, LogPrefix, LogTarget, Match, Names, Negatable,
+    PortRange, Protocol, RejectWith, Rule, StateMatch, Target, TcpFlags, TcpMatch, TupleTest,
+    UdpMatch,
 };
+
+use crate::content;
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -60,9 +65,11 @@ fn flags() -> impl Strategy<Value = Negatable<TcpFlags>> {
 }
 
 fn tcp() -> impl Strategy<Value = Match> {
-    (ports(), ports(), flags()).prop_map(|(source_ports, destination_ports, flags)| {
-        Match::Tcp(TcpMatch { source_ports, destination_ports, flags })
-    })
+    (ports(), ports(), packet::tcp_option(), flags()).prop_map(
+        |(source_ports, destination_ports, option, flags)| {
+            Match::Tcp(TcpMatch { source_ports, destination_ports, option, flags })
+        },
+    )
 }
 
 fn udp() -> impl Strategy<Value = Match> {
@@ -106,7 +113,7 @@ fn tuple() -> impl Strategy<Value = TupleTest> {
     )
 }
 
-fn conntrack() -> impl Strategy<Value = Match> {
+fn conntrack() -> BoxedStrategy<Match> {
     let second = prop_oneof![0_u32..9, any::<u32>(), Just(u32::MAX)];
     let expires = (second.clone(), second)
         .prop_map(|(a, b)| ExpireRange::new(a.min(b), a.max(b)).expect("ordered"));
@@ -126,47 +133,103 @@ fn conntrack() -> impl Strategy<Value = Match> {
         })
         .prop_filter("a condition is needed", |conntrack| *conntrack != ConntrackMatch::default())
         .prop_map(Match::Conntrack)
+        .boxed()
 }
 
 /// Matches for any protocol, each with its place among the others.
-fn connections() -> impl Strategy<Value = Vec<(Match, usize)>> {
-    let one = prop_oneof![state(), conntrack()];
+fn others() -> BoxedStrategy<Vec<(Match, usize)>> {
+    let one = prop_oneof![
+        2 => state(),
+        4 => conntrack(),
+        12 => packet::any_protocol(),
+        1 => content::statistic(),
+        2 => content::string(),
+        2 => content::time(),
+        1 => content::u32(),
+    ];
     prop_oneof![
         1 => Just(Vec::new()),
         1 => prop::collection::vec((one, 0_usize..4), 1..3),
     ]
+    .boxed()
 }
 
 /// A protocol and matches that go with it.
-fn transport() -> impl Strategy<Value = (Option<Negatable<Protocol>>, Vec<Match>)> {
+fn transport() -> BoxedStrategy<(Option<Negatable<Protocol>>, Vec<Match>)> {
     let other = prop_oneof![Just(None), negatable((1_u8..=255).prop_map(Protocol)).prop_map(Some),];
     prop_oneof![
         1 => other.prop_map(|protocol| (protocol, Vec::new())),
-        2 => prop::collection::vec(tcp(), 0..3)
+        1 => packet::with_ports()
+            .prop_map(|(protocol, matches)| (Some(Negatable::is(protocol)), matches)),
+        1 => prop::collection::vec(packet::icmp(), 0..3)
+            .prop_map(|matches| (Some(Negatable::is(Protocol::ICMP)), matches)),
+        2 => prop::collection::vec(prop_oneof![3 => tcp(), 2 => packet::tcp_protocol()], 0..3)
             .prop_map(|matches| (Some(Negatable::is(Protocol::TCP)), matches)),
         1 => prop::collection::vec(udp(), 0..3)
             .prop_map(|matches| (Some(Negatable::is(Protocol::UDP)), matches)),
     ]
+    .boxed()
+}
+
+fn log() -> impl Strategy<Value = Target> {
+    let prefix = prop_oneof![
+        2 => Just(String::new()),
+        1 => "[a-zA-Z0-9_-]{1,29}",
+        2 => "[ -~\té]{1,14}",
+    ];
+    let flags = prop::sample::subsequence(&LogFlags::NAMES[..], 0..=5).prop_map(|chosen| {
+        chosen.iter().fold(LogFlags::default(), |flags, (flag, _)| flags | *flag)
+    });
+    (0_u8..8, prefix, flags).prop_map(|(level, prefix, flags)| {
+        let level = LogLevel::try_from(level).expect("a level");
+        Target::Log(LogTarget { level, prefix: LogPrefix::try_from(prefix).expect("short"), flags })
+    })
+}
+
+/// A target, or none; a reset only for TCP.
+fn target() -> impl Strategy<Value = Option<Target>> {
+    let with = prop::sample::select(&RejectWith::NAMES[..]);
+    prop_oneof![
+        3 => Just(None),
+        3 => Just(Some(Target::Accept)),
+        2 => Just(Some(Target::Drop)),
+        4 => with.prop_map(|(with, ..)| Some(Target::Reject(with))),
+        4 => log().prop_map(Some),
+    ]
+}
+
+fn fitting(target: Option<Target>, protocol: Option<Negatable<Protocol>>) -> Option<Target> {
+    let reset = target == Some(Target::Reject(RejectWith::TcpReset));
+    if reset && protocol != Some(Negatable::is(Protocol::TCP)) { None } else { target }
 }
 
 /// Any rule that a command line can make.
 pub(crate) fn rule() -> impl Strategy<Value = Rule> {
-    let target = prop::option::of(prop_oneof![Just(Target::Accept), Just(Target::Drop)]);
-    let transport = (transport(), connections()).prop_map(|((protocol, mut matches), others)| {
+    let fragment = prop::option::weighted(0.1, any::<bool>());
+    let transport = (transport(), others()).prop_map(|((protocol, mut matches), others)| {
         for (other, place) in others {
             matches.insert(place.min(matches.len()), other);
         }
         (protocol, matches)
     });
-    (transport, address(), address(), interface(), interface(), target).prop_map(
-        |((protocol, matches), source, destination, in_interface, out_interface, target)| Rule {
+    let addresses = (address(), address());
+    let interfaces = (interface(), interface());
+    (transport, addresses, interfaces, fragment, target()).prop_map(
+        |(
+            (protocol, matches),
+            (source, destination),
+            (in_interface, out_interface),
+            fragment,
+            target,
+        )| Rule {
             protocol,
             source,
             destination,
             in_interface,
             out_interface,
+            fragment,
             matches,
-            target,
+            target: fitting(target, protocol),
         },
     )
 }
@@ -181,15 +244,23 @@ pub(crate) fn connection_addresses(
     [a, b, c, d].into_iter().flatten().map(|condition| &mut condition.value)
 }
 
-/// Whether iptables before 1.8.11 prints it without losing a `!` or the mask of a connection's
-/// address, which had to be contiguous.
+/// Whether iptables before 1.8.11 prints it without losing a `!`, a code of ICMP messages, or the
+/// mask of a connection's address, which had to be contiguous.
 pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
     let whole = Negatable::not(PortRange::ALL);
     rule.matches.iter().all(|extension| match extension {
         Match::Tcp(tcp) => tcp.source_ports != whole && tcp.destination_ports != whole,
+        // It prints the first of several codes, and of type 255 none.
+        Match::Icmp(IcmpMatch { icmp_type: Negatable { value, .. } }) => {
+            let IcmpType { number, first_code, last_code } = *value;
+            let every = (first_code, last_code) == (0, u8::MAX);
+            every || (first_code == last_code && number != IcmpType::ANY_TYPE)
+        }
         Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
         Match::Conntrack(conntrack) => connection_addresses(&mut conntrack.clone())
             .all(|address| address.net().prefix_len().is_some()),
+        // A --datestop of 0 is not printed.
+        Match::Time(time) => time.date_stop != 0,
         _ => true,
     })
 }
@@ -197,9 +268,13 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
 /// The rule in words, not in canonical form: `style` has a bit for each liberty taken.
 pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
     let liberty = |bit: u32| style >> bit & 1 == 1;
+    // Beside `--dports` a shorter `--dport` could be either.
+    let lists = rule.matches.iter().any(|extension| matches!(extension, Match::Multiport(_)));
     let mut words = Vec::new();
     for word in rule.arguments(names) {
+        let option = words.last().map_or("", String::as_str);
         let other = match word.as_str() {
+            text if option == "--comment" => text,
             "-s" if liberty(0) => "--source",
             "-s" if liberty(1) => "--src",
             "-d" if liberty(2) => "--dst",
@@ -209,11 +284,29 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "-j" if liberty(6) => "--jump",
             "--sport" if liberty(7) => "--source-port",
             "--dport" if liberty(8) => "--destination-port",
-            "--dport" if liberty(9) => "--dpor",
+            "--dport" if liberty(9) && !lists => "--dpor",
+            "-f" if liberty(18) => "--frag",
+            "--sports" if liberty(7) => "--source-ports",
+            "--dports" if liberty(8) => "--destination-ports",
+            "--icmp-type" if liberty(19) => "--icmp",
+            "--ttl-eq" if liberty(20) => "--ttl",
+            "0x10/0x3f" if option == "--tos" && liberty(21) => "minimize-DELAY",
+            "0x2e" if option == "--dscp" && liberty(22) => "46",
+            "unicast" if option == "--pkt-type" && liberty(21) => "HOST",
+            "multicast" if option == "--pkt-type" && liberty(21) => "mcast",
+            "8" if option.starts_with("--icmp") && liberty(21) => "echo-req",
             "-m" if liberty(10) => "--match",
+            "--reject-with" if liberty(18) => "--reject",
+            "icmp-host-unreachable" if liberty(19) => "host-unreach",
+            "icmp-admin-prohibited" if liberty(19) => "ADMIN",
+            "tcp-reset" if liberty(19) => "tcp",
+            "--log-tcp-options" if liberty(20) => "--log-tcp-o",
+            "--log-level" if liberty(21) => "--log-l",
             "--state" if liberty(13) => "--stat",
             "--ctorigsrcport" if liberty(14) => "--ctorigsrcp",
             "--ctexpire" if liberty(15) => "--cte",
+            "--probability" if liberty(19) => "--prob",
+            "--string" if liberty(18) => "--str",
             "NEW" if liberty(16) => "n",
             "NEW,ESTABLISHED" if liberty(16) => "Est,NEW",
             "ORIGINAL" if liberty(17) => "original",
@@ -223,9 +316,13 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
     }
     // One match with options needs no -m: -p brings it.
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
-    let transport = rule.matches.first().is_some_and(|first| first.required_protocol().is_some());
-    let has_options =
-        transport && words.iter().any(|word| word.contains("port") || word == "--tcp-flags");
+    let implied = rule.matches.first().is_some_and(|first| {
+        rule.protocol == first.required_protocol().map(Negatable::is)
+            && matches!(first, Match::Tcp(_) | Match::Udp(_) | Match::Icmp(_))
+    });
+    let options = ["--tcp-flags", "--tcp-option", "--icmp-type", "--icmp"];
+    let has_options = implied
+        && words.iter().any(|word| word.contains("port") || options.contains(&word.as_str()));
     if let Some(index) = explicit.filter(|_| liberty(11) && rule.matches.len() == 1 && has_options)
     {
         words.drain(index..index + 2);

@@ -2,10 +2,13 @@
 
 mod chains;
 mod conntrack;
+mod content;
 mod differential;
 mod generate;
+mod lint;
 mod messages;
 mod oracle;
 mod parsing;
 mod properties;
 mod rulesets;
+mod vocabulary;

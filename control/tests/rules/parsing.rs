@@ -39,10 +39,12 @@ fn every_part_of_a_rule_is_read() {
         destination: Some(Negatable::not("192.168.0.2".parse().expect("net"))),
         in_interface: Some(Negatable::is("enp0s8".parse().expect("name"))),
         out_interface: Some(Negatable::not("enp0+".parse().expect("name"))),
+        fragment: None,
         matches: vec![Match::Tcp(TcpMatch {
             source_ports: Negatable::is(ports(1024, 65535)),
             destination_ports: Negatable::not(ports(80, 443)),
             flags: Negatable::is(TcpFlags::SYN),
+            ..TcpMatch::default()
         })],
         target: Some(Target::Drop),
     };
@@ -202,4 +204,42 @@ fn the_rest_of_the_line_is_kept() {
     let parsed = |text: &str| parse(&[text.to_owned()], &Names::builtin());
     assert_eq!(parsed("-h"), Ok(Parsed::Help));
     assert_eq!(parsed("--version"), Ok(Parsed::Version));
+}
+
+fn one_rule(arguments: &[&str]) -> (Rule, Vec<String>) {
+    let arguments: Vec<String> =
+        ["-A", "FORWARD"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
+    let line = match parse(&arguments, &Names::builtin()) {
+        Ok(Parsed::Command(line)) => *line,
+        other => panic!("{arguments:?}: {other:?}"),
+    };
+    match line.command {
+        Command::Append { mut rules, .. } => (rules.pop().expect("one rule"), line.warnings),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reversed_range_of_addresses_is_taken_with_a_warning() {
+    let (rule, warnings) = one_rule(&["-m", "iprange", "!", "--src-range", "10.3-10.2.0.1"]);
+    let words = ["-m", "iprange", "!", "--src-range", "10.3.0.0-10.2.0.1"];
+    assert_eq!(rule.arguments(&Names::builtin()), words);
+    let warning = "xt_iprange: range 10.3.0.0-10.2.0.1 is reversed and will never match";
+    assert_eq!(warnings, [warning]);
+}
+
+#[test]
+fn comments_are_quoted_for_a_shell_and_cut_where_they_are_too_long() {
+    let quoted = |comment: &str| {
+        let (rule, _) = one_rule(&["-m", "comment", "--comment", comment]);
+        assert_eq!(rule.arguments(&Names::builtin())[3], comment, "as an argument of a program");
+        let line = rule.saved_line(&Names::builtin()).0;
+        line.strip_prefix("-m comment --comment ").expect("a comment").to_owned()
+    };
+    assert_eq!(quoted("it's a \"test\" \\ x"), r#""it\'s a \"test\" \\ x""#);
+    assert_eq!(quoted("plain_-9"), "plain_-9");
+    assert_eq!(quoted(""), "\"\"");
+    let comment = |text: &str| one_rule(&["-m", "comment", "--comment", text]).0.matches;
+    assert_eq!(comment(&"x".repeat(300)), comment(&"x".repeat(255)));
+    assert_eq!(comment(&format!("{}€", "x".repeat(254))), comment(&"x".repeat(254)));
 }

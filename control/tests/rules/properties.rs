@@ -72,6 +72,6 @@ proptest! {
 
 /// Words that occur on command lines, and words that do not.
 fn any_word() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(crate::differential::VOCABULARY.to_vec());
+    let known = prop::sample::select(crate::differential::vocabulary());
     prop_oneof![8 => known.prop_map(str::to_owned), 1 => ".{0,6}", 1 => "-{1,2}[a-z=é']{0,6}"]
 }

@@ -3,8 +3,8 @@
 use weir_control::command::{ChainName, Command};
 use weir_control::protocol::{Listing, REPLY_BYTES_MAX, Reply, Response, write_message};
 use weir_control::rule::{
-    ConntrackMatch, CtStates, MATCHES_MAX, Match, Names, Negatable, PortRange, Protocol, Rule,
-    StateMatch, TcpFlags, TcpMatch,
+    ConntrackMatch, CtStates, LogFlags, LogLevel, LogPrefix, LogTarget, MATCHES_MAX, Match, Names,
+    Negatable, PortRange, Protocol, Rule, StateMatch, Target, TcpFlags, TcpMatch,
 };
 use weir_control::ruleset::{
     CounterTable, Counters, Outcome, Policy, RULES_MAX, RuleError, RuleId, Ruleset,
@@ -156,7 +156,14 @@ fn a_full_rule_set_refuses_one_more_and_fits_in_a_reply() {
             source_ports: ports,
             destination_ports: ports,
             flags,
+            ..TcpMatch::default()
         })],
+        target: Some(Target::Log(LogTarget {
+            level: LogLevel::default(),
+            // Each is six characters of JSON.
+            prefix: LogPrefix::try_from("\u{1}".repeat(29)).expect("as long as allowed"),
+            flags: LogFlags::MACDECODE,
+        })),
         ..match command(
             "-A FORWARD -p tcp ! -s 255.255.255.255 ! -d 255.255.255.255 ! -i abcdefghijklmn+ ! -o abcdefghijklmn+ -j ACCEPT",
         ) {

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use weir_control::protocol::{
     ConntrackCount, ConntrackCounters, ConntrackCursor, ConntrackDeleted, ConntrackEvents,
     ConntrackPage, ConntrackStats, Failure, FlowEntry, FlowEvent, FlowEventKind, FlowFilter,
-    FlowPart, FlowTuple, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response,
-    TcpState, WorkerFlows, read_frame, write_message,
+    FlowPart, FlowTuple, PROTOCOL_VERSION, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
+    RequestBody, Response, TcpState, WorkerFlows, read_frame, write_message,
 };
 
 use super::daemon::Daemon;
@@ -245,8 +245,7 @@ fn broken_pages_end_the_listing() {
     let nonsense = Daemon::with(|stream| {
         let _ = read_frame(stream, REQUEST_BYTES_MAX);
         let page = serde_json::json!({ "flows": [{ "protocol": 6 }], "next": null });
-        let answer =
-            serde_json::json!({ "version": 2, "body": { "ok": { "conntrack_page": page } } });
+        let answer = serde_json::json!({ "version": PROTOCOL_VERSION, "body": { "ok": { "conntrack_page": page } } });
         write_message(stream, &answer, 1_000).expect("the client reads");
     });
     let (status, _, stderr) = weirctl(&nonsense.socket(), "conntrack list");
@@ -301,14 +300,14 @@ fn a_daemon_of_version_1_is_named() {
     let old = Daemon::with(|stream| {
         let _ = read_frame(stream, REQUEST_BYTES_MAX);
         // What the release before this one answers.
-        let version = serde_json::json!({ "version": { "client": 2, "daemon": 1 } });
+        let version = serde_json::json!({ "version": { "client": 3, "daemon": 1 } });
         let answer = serde_json::json!({ "version": 1, "body": { "error": version } });
         write_message(stream, &answer, 1_000).expect("the client reads");
     });
     let (status, stdout, stderr) = weirctl(&old.socket(), "conntrack list");
     assert_eq!((status, stdout.as_str()), (1, ""));
     assert!(
-        stderr.contains("speaks control protocol version 2, the running weir speaks version 1"),
+        stderr.contains("speaks control protocol version 3, the running weir speaks version 1"),
         "{stderr}"
     );
 }

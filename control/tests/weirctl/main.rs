@@ -113,7 +113,7 @@ fn a_link_named_iptables_is_iptables() {
         run("--version"),
         done(&format!("iptables v1.8.11 (weir {})\n", env!("CARGO_PKG_VERSION")))
     );
-    assert!(run("-h").1.contains("Usage: iptables -[ACD] FORWARD"));
+    assert!(run("-h").1.contains("Usage: iptables -[ACD] CHAIN"));
     // These are weirctl's, not iptables'.
     assert_eq!(run("--json -S").0, 2);
     assert_eq!(run("status").0, 2);
@@ -145,7 +145,7 @@ fn listings_are_json_on_demand() {
     assert_eq!((status, stderr.as_str()), (0, ""));
     let listed: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     let expected = serde_json::json!({ "chains": [{
-        "name": "FORWARD", "policy": "ACCEPT", "packets": 0, "bytes": 0,
+        "name": "FORWARD", "policy": "ACCEPT", "references": 0, "packets": 0, "bytes": 0,
         "rules": [{
             "number": 1, "id": 1, "packets": 7, "bytes": 700,
             "line": "-A FORWARD -p udp -m udp --dport 53 -j DROP",
@@ -350,16 +350,12 @@ fn a_request_above_the_limit_is_not_sent() {
     let daemon = Daemon::start();
     let mut client = Client::connect(Some(&daemon.socket())).expect("connected");
     client.set_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-    let rule = weir_control::rule::Rule {
-        in_interface: Some(weir_control::rule::Negatable::not("eth0".parse().expect("name"))),
-        ..weir_control::rule::Rule::default()
+    let flush = weir_control::command::Command::Flush { chain: None };
+    let transaction = weir_control::command::Transaction {
+        flush: true,
+        commands: vec![flush; REQUEST_BYTES_MAX / 20],
     };
-    let command = weir_control::command::Command::Append {
-        chain: weir_control::command::ChainName::forward(),
-        rules: vec![rule; 1_000_000],
-        counters: None,
-    };
-    let body = RequestBody::Iptables { command, confirm_s: None };
+    let body = RequestBody::Restore { transaction, dry_run: true, confirm_s: None };
     let error = client.request(body).expect_err("too large");
     assert!(matches!(error, ClientError::Message(_)), "{error}");
     // The connection is still good.

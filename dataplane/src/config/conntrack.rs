@@ -1,11 +1,10 @@
 //! `[conntrack]`: netfilter's knobs under their names, and the sizes of the flow table.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{ConfigError, range, refuse};
+use super::{ConfigError, path, range, refuse};
 use crate::conntrack::{FLOWS_MAX_LIMIT, Settings, TIMEOUT_S_MAX, TcpState};
 
 /// Connection tracking as configured.
@@ -89,7 +88,11 @@ impl FileConntrack {
             }
             None => flows_max / 2,
         };
-        let snapshot = self.snapshot.as_deref().map(snapshot).transpose()?;
+        let snapshot = self
+            .snapshot
+            .as_deref()
+            .map(|snapshot| path::of_file("conntrack.snapshot", snapshot, SNAPSHOT_SUFFIX_REFUSED));
+        let snapshot = snapshot.transpose()?;
         let settings = self.settings()?;
         Ok(ConntrackSettings { always_track, flows_max, half_open_max, settings, snapshot })
     }
@@ -150,25 +153,6 @@ pub const SNAPSHOT_SUFFIX_NEW: &str = ".new";
 
 /// The ending of a snapshot's name that was refused.
 pub const SNAPSHOT_SUFFIX_REFUSED: &str = ".refused";
-
-/// Longest name of a file (NAME_MAX in linux/limits.h), and longest path, with its final zero (PATH_MAX).
-const NAME_BYTES_MAX: usize = 255;
-const PATH_BYTES_MAX: usize = 4096;
-
-fn snapshot(path: &Path) -> Result<PathBuf, ConfigError> {
-    let bytes = path.as_os_str().as_bytes();
-    let name_max = NAME_BYTES_MAX - SNAPSHOT_SUFFIX_REFUSED.len();
-    let path_max = PATH_BYTES_MAX - 1 - SNAPSHOT_SUFFIX_REFUSED.len();
-    let names_a_file = path.file_name().is_some_and(|name| {
-        // `file_name` overlooks a slash, or a dot, at the end.
-        name.len() <= name_max && bytes.ends_with(name.as_bytes())
-    });
-    if path.is_absolute() && names_a_file && bytes.len() <= path_max && !bytes.contains(&0) {
-        return Ok(path.to_owned());
-    }
-    let allowed = format!("the absolute path of a file, whose name has at most {name_max} bytes");
-    refuse("conntrack.snapshot", format!("{:?}", path.display().to_string()), allowed)
-}
 
 fn seconds(name: &str, given: Option<i64>, default: u32) -> Result<u32, ConfigError> {
     let Some(value) = given else { return Ok(default) };

@@ -1,6 +1,6 @@
 //! `host`: whose business the machine's own traffic is.
 
-use super::{ConfigError, refuse};
+use super::{Config, ConfigError, refuse};
 use crate::port::PORTS_MAX;
 
 /// Whose business the machine's own IPv4 traffic is.
@@ -37,5 +37,15 @@ impl HostMode {
             Self::Kernel => "kernel",
             Self::Firewalled => "firewalled",
         }
+    }
+}
+
+impl Config {
+    /// The names of all ports for rules, by port index. That of the machine itself has none: what comes by it, or
+    /// leaves by it, has no interface there.
+    #[must_use]
+    pub fn port_names(&self) -> Vec<String> {
+        let host = (self.host == HostMode::Firewalled).then(String::new);
+        self.interfaces.iter().cloned().chain(host).collect()
     }
 }

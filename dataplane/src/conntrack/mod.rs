@@ -41,6 +41,7 @@
 //! * Timeouts are at most [`TIMEOUT_S_MAX`] seconds.
 
 mod clock;
+mod close;
 mod datagram;
 mod event;
 mod flow;

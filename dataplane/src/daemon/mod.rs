@@ -4,6 +4,7 @@
 //!   main thread       supervises: interfaces that go and come, the machine's addresses, signals
 //!   weir-worker-N     one pinned poll loop each
 //!   weir-mirror       follows the kernel's routes and neighbours
+//!   weir-log          writes what rules say about packets
 //!   weir-server       the control socket; one thread a client
 //! ```
 //!
@@ -15,12 +16,14 @@
 mod conntrack;
 mod flows;
 mod host;
+mod log;
 mod report;
 mod rules;
 mod server;
 mod shared;
 mod supervise;
 
+pub use log::LogFileError;
 pub use rules::Rules;
 pub use server::ServerError;
 
@@ -33,6 +36,7 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use conntrack::Events;
 use host::HostTraffic;
+use log::Log;
 use server::Server;
 use shared::{Shared, Slot, SlotState};
 use supervise::{hand_out, host_addresses};
@@ -43,6 +47,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
 use crate::host::{HOST_DEVICE, HostError, HostNetwork};
+use crate::packet_log::PacketLog;
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
@@ -68,6 +73,9 @@ pub enum DaemonError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The file for lines about packets cannot be opened.
+    #[error(transparent)]
+    LogFile(#[from] LogFileError),
     /// There is no memory for the tables that the configuration asks for.
     #[error("not enough memory: {0}")]
     Memory(String),
@@ -107,6 +115,8 @@ pub struct Daemon {
     rung: af_xdp::Rung,
     mirror: Mirror,
     server: Server,
+    /// Ends after the workers.
+    log: Log,
     host: HostAddresses,
     /// Where the machine's own traffic passes through Weir.
     network: Option<HostNetwork>,
@@ -129,6 +139,8 @@ impl Daemon {
             return Err(DaemonError::Snapshot(trouble));
         }
         let server = Server::bind(&config.control)?;
+        let (log, logs) =
+            Log::start(config.log.file.as_deref(), config.port_names(), config.cores.len())?;
         let mut host_traffic = HostTraffic::prepare(&config)?;
         let mut ports = MirrorConfig::new(config.interfaces.clone());
         ports.host = host_traffic.is_some().then(|| HOST_DEVICE.to_owned());
@@ -150,7 +162,7 @@ impl Daemon {
             HostMode::Kernel => Rules::new,
             HostMode::Firewalled => Rules::with_host_chains,
         };
-        let rules = rules(config.cores.len(), config.interfaces.clone(), config.policy);
+        let rules = rules(config.cores.len(), config.port_names(), config.policy);
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -160,19 +172,25 @@ impl Daemon {
         let frames = opened.frames.len();
         let (mut ports, sockets): (Vec<_>, Vec<_>) = opened.ports.into_iter().unzip();
         let events = Events::new(config.cores.len());
-        let workers =
-            start_workers(&config, &rules, &mirror, &events, opened.frames, (flow_hash, tables))
-                .and_then(|workers| {
-                    for (port, sockets) in ports.iter().zip(sockets) {
-                        hand_out(&workers, port, sockets, &bank, &opened.memory)?;
-                    }
-                    // Last: what comes from there can leave by all others.
-                    if let Some(traffic) = &mut host_traffic {
-                        traffic.begin(&workers, &mirror.forwarding().current())?;
-                    }
-                    Ok(workers)
-                })
-                .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
+        let workers = start_workers(
+            &config,
+            &rules,
+            &mirror,
+            (&events, logs),
+            opened.frames,
+            (flow_hash, tables),
+        )
+        .and_then(|workers| {
+            for (port, sockets) in ports.iter().zip(sockets) {
+                hand_out(&workers, port, sockets, &bank, &opened.memory)?;
+            }
+            // Last: what comes from there can leave by all others.
+            if let Some(traffic) = &mut host_traffic {
+                traffic.begin(&workers, &mirror.forwarding().current())?;
+            }
+            Ok(workers)
+        })
+        .inspect_err(|_| ports.drain(..).for_each(OpenPort::abandon))?;
         let mut slots = Vec::new();
         for port in ports {
             tracing::info!(
@@ -196,6 +214,7 @@ impl Daemon {
             events,
             forwarding: Arc::clone(mirror.forwarding()),
             frames,
+            log_unwritten: log.unwritten(),
             warnings: Mutex::default(),
         });
         let server = server.start(Arc::clone(&shared)).inspect_err(|_| {
@@ -214,6 +233,7 @@ impl Daemon {
             rung,
             mirror,
             server,
+            log,
             host,
             network,
             host_trouble: None,
@@ -269,7 +289,7 @@ impl Daemon {
 
     fn end(self) {
         tracing::info!("stopping");
-        let Self { shared, server, mirror, network, .. } = self;
+        let Self { shared, server, mirror, log, network, .. } = self;
         server.stop();
         // From here on the machine's own packets leave by the kernel; those to it still come through Weir.
         drop(network);
@@ -287,6 +307,7 @@ impl Daemon {
             }
         }
         drop(mirror);
+        drop(log);
         // Also after the death of one worker: nobody but their owner has touched the others' flows.
         if let Some(path) =
             shared.config.conntrack.snapshot.as_deref().filter(|_| !tables.is_empty())
@@ -319,7 +340,7 @@ fn start_workers(
     config: &Config,
     rules: &Rules,
     mirror: &Mirror,
-    events: &Events,
+    (events, logs): (&Events, Vec<PacketLog>),
     frames: Vec<crate::frame::Frame>,
     (flow_hash, tables): (FlowHash, Vec<Conntrack>),
 ) -> Result<Vec<Worker>, DaemonError> {
@@ -327,11 +348,12 @@ fn start_workers(
     let inboxes = Inboxes::new(count, INBOX_PACKETS_MAX)
         .map_err(|source| DaemonError::System { what: "eventfd", source })?;
     let pools = FramePool::split(frames, count);
+    let dice_seed = RandomState::new().hash_one(0);
     let mut workers = Vec::with_capacity(count);
-    let shares = pools.into_iter().zip(tables).zip(&config.cores);
-    for (id, ((pool, mut conntrack), core)) in shares.enumerate() {
+    let shares = pools.into_iter().zip(tables).zip(logs).zip(&config.cores);
+    for (id, (((pool, mut conntrack), log), core)) in shares.enumerate() {
         conntrack.set_events(events.queue(id));
-        let engine = Engine::new(EngineConfig {
+        let mut engine = Engine::new(EngineConfig {
             worker: id,
             flow_hash: flow_hash.clone(),
             inboxes: inboxes.clone(),
@@ -339,9 +361,11 @@ fn start_workers(
             policy: Arc::clone(rules.policy()),
             conntrack,
             always_track: config.conntrack.always_track,
+            dice_seed,
             resolver: mirror.resolver(),
             pool,
         });
+        engine.set_log(log);
         let config = WorkerConfig { id, core: *core, idle: config.idle };
         let worker = Worker::start(config, engine)
             .map_err(|source| DaemonError::System { what: "thread", source })?;

@@ -1,5 +1,6 @@
 //! What the daemon says about itself: the answers to `weirctl status` and `weirctl stats`.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use af_xdp::{AreaConfig, Rung};
@@ -81,7 +82,7 @@ pub(crate) fn stats(shared: &Shared) -> Stats {
         uptime_ns: u64::try_from(shared.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
         totals: totals(&all),
         drops: drops(&all),
-        events: events(&all, &latencies),
+        events: events(&all, &latencies, shared.log_unwritten.load(Ordering::Relaxed)),
         workers: (0..)
             .zip(each.iter().zip(&latencies))
             .map(|(id, (counters, latency))| WorkerStats {
@@ -246,10 +247,13 @@ fn drops(counters: &Counters) -> Vec<DropCount> {
     DropReason::ALL.iter().map(count).collect()
 }
 
-fn events(counters: &Counters, latencies: &[Latency]) -> Vec<EventCount> {
+fn events(counters: &Counters, latencies: &[Latency], unwritten: u64) -> Vec<EventCount> {
     let event = |event: &str, count| EventCount { event: event.to_owned(), count };
     vec![
         event("answers_suppressed", counters.get(Counter::AnswersSuppressed)),
+        event("logged", counters.get(Counter::Logged)),
+        event("log_suppressed", counters.get(Counter::LogSuppressed)),
+        event("log_unwritten", unwritten),
         event("sleeps", counters.get(Counter::Sleeps)),
         event("kick_errors", counters.get(Counter::KickErrors)),
         event("foreign_addresses", counters.get(Counter::ForeignAddresses)),

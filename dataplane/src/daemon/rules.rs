@@ -49,19 +49,17 @@ impl Rules {
         Self::begin(Ruleset::new(), workers, port_names, policy)
     }
 
-    /// The same where the machine's own traffic passes through Weir: with chains INPUT and OUTPUT, which accept, and
-    /// its port after the others.
+    /// The same where the machine's own traffic passes through Weir: with chains INPUT and OUTPUT, which accept.
+    /// Its own port is the last, and has no name.
     ///
     /// # Panics
     /// As [`new`](Self::new).
     #[must_use]
     pub fn with_host_chains(
         workers: usize,
-        mut port_names: Vec<String>,
+        port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        // What comes by that port, or leaves by it, has no interface there for the rules.
-        port_names.push(String::new());
         Self::begin(Ruleset::with_host_chains(), workers, port_names, policy)
     }
 

@@ -1,5 +1,6 @@
 //! What all control threads share.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(super) events: Events,
     pub(crate) forwarding: Arc<Published<Forwarding>>,
     pub(crate) frames: usize,
+    /// Lines about packets that could not be written.
+    pub(super) log_unwritten: Arc<AtomicU64>,
     pub(crate) warnings: Mutex<Vec<String>>,
 }
 

@@ -11,10 +11,16 @@ use weir_control::command::ChainName;
 use weir_control::rule::{InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
+use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
-use super::rule::{Action, AddressTest, CompiledRule, Ending};
-use super::{Base, Hook, Policy, Span};
+use super::rule::{Action, AddressTest, CompiledRule};
+use super::{Base, Decision, Hook, Policy, Span, target};
+use crate::packet_log::LogSpec;
+use crate::verdict::DropReason;
+
+/// Chains with fewer rules are walked through: that takes no longer.
+const CLASSIFIED_MIN: usize = 8;
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +67,15 @@ pub struct Compiler {
     rules: BTreeMap<RuleId, Tally>,
     /// Of the chains' policies, by [`Hook`].
     policies: [Tally; Hook::ALL.len()],
+    /// Those of the chains as they were compiled last.
+    classifiers: BTreeMap<ChainName, Classified>,
+}
+
+/// A chain's classifier, and the rules that it was made of.
+#[derive(Debug)]
+struct Classified {
+    rules: Box<[RuleId]>,
+    classifier: Arc<Classifier>,
 }
 
 impl Compiler {
@@ -69,8 +84,13 @@ impl Compiler {
     /// take for a name without letters (`ip_packet_match`, `net/ipv4/netfilter/ip_tables.c`).
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>) -> Self {
-        let policies = Hook::ALL.map(|_| Tally::new(workers));
-        Self { workers, port_names, rules: BTreeMap::new(), policies }
+        Self {
+            workers,
+            port_names,
+            rules: BTreeMap::new(),
+            policies: Hook::ALL.map(|_| Tally::new(workers)),
+            classifiers: BTreeMap::new(),
+        }
     }
 
     /// Compiles a rule set. Rules new to the compiler get counters at zero.
@@ -86,41 +106,47 @@ impl Compiler {
             (0..).zip(chains).map(|(place, chain)| (&chain.name, place)).collect();
         let mut fresh = Vec::new();
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
-        let mut spans = Vec::with_capacity(chains.len());
+        let (mut spans, mut logs) = (Vec::with_capacity(chains.len() + 1), Vec::new());
         for (place, chain) in (0..).zip(chains) {
             let first = rules.len();
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
                 let refused = |word| CompileError { chain: chain.name.to_string(), number, word };
-                rules.push(self.rule(&entry.rule, counters, place, &places).map_err(refused)?);
+                let action = action(&entry.rule, &places, &mut logs).map_err(refused)?;
+                rules.push(self.rule(&entry.rule, counters, place, action).map_err(refused)?);
             }
-            spans.push(Span { first, end: rules.len() });
+            let classifier = self.classifier(chain, &rules[first..]);
+            spans.push(Span { first, end: rules.len(), classifier });
         }
+        // For hooks without a chain.
+        spans.push(Span::EMPTY);
         self.rules.extend(fresh);
+        self.classifiers.retain(|name, _| places.contains_key(name));
         let any =
             |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
         Ok(Policy {
             tracks: any(MatchTest::tracks),
             inspects_flows: any(MatchTest::inspects_flows),
-            bases: Hook::ALL.map(|hook| self.base(hook, chains, &spans)),
+            bases: Hook::ALL.map(|hook| self.base(hook, chains)),
             rules: rules.into(),
+            classifies: spans.iter().any(|chain| chain.classifier.is_some()),
             chains: spans.into(),
+            logs: logs.into(),
         })
     }
 
-    /// What a hook begins with.
-    fn base(&self, hook: Hook, chains: &[ruleset::Chain], spans: &[Span]) -> Base {
+    /// What a hook begins with: its chain, or the empty one after all of them.
+    fn base(&self, hook: Hook, chains: &[ruleset::Chain]) -> Base {
         let name = hook.chain();
-        let Some((chain, span)) = chains.iter().zip(spans).find(|(chain, _)| chain.name == name)
-        else {
-            return Base::accept_all(self.workers);
+        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.name == name) else {
+            return Base::accept_all(chains.len(), self.workers);
         };
-        let default = match chain.policy {
-            None | Some(ruleset::Policy::Accept) => Ending::Accept,
-            Some(ruleset::Policy::Drop) => Ending::Drop,
+        let default = match base.policy {
+            None | Some(ruleset::Policy::Accept) => Decision::Accept,
+            Some(ruleset::Policy::Drop) => Decision::Drop(DropReason::RulePolicy),
         };
         let default_counters = Arc::clone(&self.policies[hook as usize].counters);
-        Base { rules: *span, default, default_counters }
+        Base { chain, default, default_counters }
     }
 
     /// The counters of a rule; new ones also go to `fresh`.
@@ -132,6 +158,30 @@ impl Compiler {
         let counters = Arc::clone(&tally.counters);
         fresh.push((id, tally));
         counters
+    }
+
+    /// The classifier of a chain with these rules, if they are many: the one of the last time if they are the same.
+    fn classifier(
+        &mut self,
+        chain: &ruleset::Chain,
+        rules: &[CompiledRule],
+    ) -> Option<Arc<Classifier>> {
+        if rules.len() < CLASSIFIED_MIN {
+            self.classifiers.remove(&chain.name);
+            return None;
+        }
+        let ids = || chain.rules.iter().map(|entry| entry.id);
+        if let Some(known) = self.classifiers.get(&chain.name)
+            && ids().eq(known.rules.iter().copied())
+        {
+            return Some(Arc::clone(&known.classifier));
+        }
+        let keys: Vec<RuleKey> = rules.iter().map(CompiledRule::key).collect();
+        // More rules than it takes are more than a rule set may have.
+        let classifier = Arc::new(Classifier::build(&keys).ok()?);
+        let known = Classified { rules: ids().collect(), classifier: Arc::clone(&classifier) };
+        self.classifiers.insert(chain.name.clone(), known);
+        Some(classifier)
     }
 
     /// Forgets, zeroes and sets counters as a command's outcome says.
@@ -172,19 +222,9 @@ impl Compiler {
         rule: &Rule,
         counters: Arc<RuleCounters>,
         chain: u32,
-        places: &BTreeMap<&ChainName, u32>,
+        action: Action,
     ) -> Result<CompiledRule, &'static str> {
         let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
-        let place = |chain| places.get(chain).copied().ok_or("-j to a chain that is not there");
-        let action = match &rule.target {
-            None => Action::Continue,
-            Some(Target::Accept) => Action::End(Ending::Accept),
-            Some(Target::Drop) => Action::End(Ending::Drop),
-            Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
-            Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
-            Some(Target::Return) => Action::Return,
-            Some(_) => return Err("-j"),
-        };
         Ok(CompiledRule {
             chain,
             source: rule.source.map_or(AddressTest::ANY, AddressTest::new),
@@ -193,6 +233,7 @@ impl Compiler {
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
+            fragment: rule.fragment,
             tests: tests?,
             action,
             counters,
@@ -209,6 +250,28 @@ impl Compiler {
     }
 }
 
+/// What a rule does, with the line that it writes added to `logs` if it writes one; the target's name if this engine
+/// cannot do it.
+fn action<'a>(
+    rule: &'a Rule,
+    places: &BTreeMap<&ChainName, u32>,
+    logs: &mut Vec<LogSpec>,
+) -> Result<Action, &'static str> {
+    let place =
+        |chain: &'a ChainName| places.get(chain).copied().ok_or("-j to a chain that is not there");
+    Ok(match &rule.target {
+        None => Action::Continue,
+        Some(Target::Accept) => Action::End(Decision::Accept),
+        Some(Target::Drop) => Action::End(Decision::Drop(DropReason::Rule)),
+        Some(Target::Reject(with)) => Action::End(Decision::Reject(target::reject(*with))),
+        Some(Target::Log(log)) => target::log(log, logs),
+        Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
+        Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
+        Some(Target::Return) => Action::Return,
+        Some(_) => return Err("-j"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use weir_control::command::Command;
@@ -216,7 +279,8 @@ mod tests {
 
     use super::*;
     use crate::batch::Headers;
-    use crate::policy::{Candidate, Connection};
+    use crate::packet_log::PacketLog;
+    use crate::policy::{Candidate, Connection, Decision, Dice};
     use crate::port::PortIndex;
     use crate::verdict::DropReason;
 
@@ -247,18 +311,24 @@ mod tests {
         Command::Append { chain: ChainName::forward(), rules: vec![rule], counters: None }
     }
 
-    fn decide(policy: &Policy, ingress: u8) -> Result<(), DropReason> {
+    const DROPPED: Decision = Decision::Drop(DropReason::Rule);
+
+    fn decide(policy: &Policy, ingress: u8) -> Decision {
         policy.decide(
-            Hook::Forward,
             0,
             &Candidate {
+                hook: Hook::Forward,
                 headers: &UDP,
                 ingress: PortIndex(ingress),
                 egress: PortIndex(0),
                 packet: &[],
                 link: &[],
+                forwarding: &crate::route::Forwarding::builder().build(),
                 connection: Connection::UNTRACKED,
+                dice: &Dice::new(0),
+                wall_s: 0,
             },
+            &mut PacketLog::silent(),
         )
     }
 
@@ -312,18 +382,27 @@ mod tests {
         let policy = compiler.compile(&ruleset).expect("known words");
         let decide = |hook, ingress, egress| {
             let (ingress, egress) = (PortIndex(ingress), PortIndex(egress));
-            let connection = Connection::UNTRACKED;
             let (packet, link): (&[u8], &[u8]) = (&[], &[]);
-            let headers = &UDP;
-            policy.decide(
+            let (headers, connection) = (&UDP, Connection::UNTRACKED);
+            let forwarding = &crate::route::Forwarding::builder().build();
+            let (dice, wall_s) = (&Dice::new(0), 0);
+            let candidate = Candidate {
                 hook,
-                0,
-                &Candidate { headers, ingress, egress, packet, link, connection },
-            )
+                headers,
+                ingress,
+                egress,
+                packet,
+                link,
+                forwarding,
+                connection,
+                dice,
+                wall_s,
+            };
+            policy.decide(0, &candidate, &mut PacketLog::silent())
         };
-        assert_eq!(decide(Hook::Input, 0, 1), Err(DropReason::Rule));
-        assert_eq!(decide(Hook::Forward, 0, 0), Ok(()));
-        assert_eq!(decide(Hook::Output, 1, 0), Err(DropReason::RulePolicy));
+        assert_eq!(decide(Hook::Input, 0, 1), DROPPED);
+        assert_eq!(decide(Hook::Forward, 0, 0), Decision::Accept);
+        assert_eq!(decide(Hook::Output, 1, 0), Decision::Drop(DropReason::RulePolicy));
         let counters = compiler.counters();
         let packets = |name: ChainName| counters.policy(&name).packets;
         assert_eq!(
@@ -338,27 +417,24 @@ mod tests {
         let mut ruleset = Ruleset::new();
         let id = ruleset.apply(&append(drop_udp())).expect("a rule").added[0];
         let first = compiler.compile(&ruleset).expect("known words");
-        assert_eq!(decide(&first, 0), Err(DropReason::Rule));
+        assert_eq!(decide(&first, 0), DROPPED);
         let second = compiler.compile(&ruleset).expect("known words");
         // A worker may run the old policy a little longer than another the new one.
-        assert_eq!(
-            (decide(&second, 0), decide(&first, 0)),
-            (Err(DropReason::Rule), Err(DropReason::Rule))
-        );
+        assert_eq!((decide(&second, 0), decide(&first, 0)), (DROPPED, DROPPED));
         let counted = ruleset::Counters { packets: 3, bytes: 300 };
         assert_eq!(compiler.counters().rule(id), counted);
 
         let zero = Command::Zero { chain: None, number: None };
         compiler.settle(&ruleset.apply(&zero).expect("zeroed"));
         assert_eq!(compiler.counters().rule(id), ruleset::Counters::default());
-        assert_eq!(decide(&second, 0), Err(DropReason::Rule));
+        assert_eq!(decide(&second, 0), DROPPED);
         assert_eq!(compiler.counters().rule(id).packets, 1, "what came since");
 
         let flush = Command::Flush { chain: None };
         compiler.settle(&ruleset.apply(&flush).expect("flushed"));
         assert!(compiler.counters().rules.is_empty());
         let empty = compiler.compile(&ruleset).expect("nothing");
-        assert_eq!((empty.len(), decide(&empty, 0)), (0, Ok(())));
+        assert_eq!((empty.len(), decide(&empty, 0)), (0, Decision::Accept));
         let policy = compiler.counters().policy(&ChainName::forward());
         assert_eq!(policy, ruleset::Counters { packets: 1, bytes: 100 });
     }

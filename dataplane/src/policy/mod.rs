@@ -5,15 +5,19 @@
 //! the first rule whose tests all hold and that has a verdict decides; every rule whose tests all held on
 //! the way has counted the packet; else the chain's policy decides and counts.
 
+pub mod classify;
 mod compile;
 mod counters;
+mod dice;
 mod matches;
 mod rule;
+mod target;
 
 pub use compile::{CompileError, Compiler};
 pub use counters::{Count, RuleCounters};
+pub use dice::Dice;
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
-pub use rule::{Action, Ending, Evaluation};
+pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
 
@@ -21,8 +25,13 @@ use rule::CompiledRule;
 use weir_control::command::ChainName;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
-use crate::batch::Headers;
+use classify::{Classifier, PacketKey};
+
+use crate::batch::{Headers, Piece};
+use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
+use crate::respond::Reject;
+use crate::route::Forwarding;
 use crate::verdict::DropReason;
 
 /// All chains, ready to run.
@@ -34,6 +43,10 @@ pub struct Policy {
     chains: Box<[Span]>,
     /// The chain that each hook begins with, by [`Hook`].
     bases: [Base; Hook::ALL.len()],
+    /// Whether a chain has a classifier.
+    classifies: bool,
+    /// What rules with `-j LOG` write.
+    logs: Box<[LogSpec]>,
     tracks: bool,
     inspects_flows: bool,
 }
@@ -67,30 +80,63 @@ impl Hook {
 /// The chain that a hook begins with.
 #[derive(Debug)]
 struct Base {
-    rules: Span,
+    /// Its place among the chains.
+    chain: usize,
     /// What becomes of packets that no rule decided about.
-    default: Ending,
+    default: Decision,
     default_counters: Arc<RuleCounters>,
 }
 
 impl Base {
-    /// No rules, for a hook without a chain.
-    fn accept_all(workers: usize) -> Self {
-        let rules = Span { first: 0, end: 0 };
-        Self { rules, default: Ending::Accept, default_counters: RuleCounters::new(workers) }
+    /// For a hook without a chain, with an empty one in its place.
+    fn accept_all(chain: usize, workers: usize) -> Self {
+        let default_counters = RuleCounters::new(workers);
+        Self { chain, default: Decision::Accept, default_counters }
     }
 }
 
 /// The rules of a chain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Span {
     first: usize,
     end: usize,
+    /// Finds the rules that a packet may match, where there are many.
+    classifier: Option<Arc<Classifier>>,
+}
+
+impl Span {
+    /// A chain without rules.
+    const EMPTY: Self = Self { first: 0, end: 0, classifier: None };
+
+    /// The first rule from `at` on that a packet may match; the end of the chain if there is none. Without a key
+    /// every rule may be one.
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
+    fn next(&self, at: usize, key: Option<&PacketKey>) -> usize {
+        match (&self.classifier, key) {
+            (Some(classifier), Some(key)) if at < self.end => classifier
+                .next(key, (at - self.first) as u32)
+                .map_or(self.end, |rule| self.first + rule as usize),
+            _ => at,
+        }
+    }
+}
+
+/// How a packet ends at the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It may go on.
+    Accept,
+    /// It is dropped.
+    Drop(DropReason),
+    /// It is dropped and answered.
+    Reject(Reject),
 }
 
 /// A packet before the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
+    /// Where it meets the rules.
+    pub hook: Hook,
     /// What was read from it.
     pub headers: &'a Headers,
     /// Where it came in; in OUTPUT the port of the machine itself, which has no name.
@@ -101,8 +147,46 @@ pub struct Candidate<'a> {
     pub packet: &'a [u8],
     /// Its Ethernet header.
     pub link: &'a [u8],
+    /// Addresses and routes of the machine.
+    pub forwarding: &'a Forwarding,
     /// The flow it belongs to.
     pub connection: Connection<'a>,
+    /// The worker's random numbers.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
+}
+
+impl<'a> Candidate<'a> {
+    /// The second byte of its IPv4 header: type of service (RFC 791), or DSCP and ECN (RFC 3168).
+    fn tos(&self) -> u8 {
+        self.packet.get(1).copied().unwrap_or_default()
+    }
+
+    /// Its bytes behind the IPv4 header.
+    fn transport_header(&self) -> &'a [u8] {
+        let header_len = self.headers.l4.saturating_sub(self.headers.l3);
+        self.packet.get(usize::from(header_len)..).unwrap_or_default()
+    }
+}
+
+impl Candidate<'_> {
+    /// What the classifier looks at. A packet whose ports should be there and cannot be read has none: what a test of
+    /// ports makes of it is for each rule to say.
+    fn key(&self) -> Option<PacketKey> {
+        let headers = self.headers;
+        let has_ports = matches!(headers.protocol, 6 | 17);
+        if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
+            return None;
+        }
+        Some(PacketKey::new(
+            (headers.source.into(), headers.source_port),
+            (headers.destination.into(), headers.destination_port),
+            headers.protocol,
+            self.ingress,
+            self.egress,
+        ))
+    }
 }
 
 impl Policy {
@@ -111,8 +195,10 @@ impl Policy {
     pub fn accept_all(workers: usize) -> Self {
         Self {
             rules: Box::default(),
-            chains: Box::default(),
-            bases: Hook::ALL.map(|_| Base::accept_all(workers)),
+            chains: [Span::EMPTY].into(),
+            bases: Hook::ALL.map(|_| Base::accept_all(0, workers)),
+            classifies: false,
+            logs: Box::default(),
             tracks: false,
             inspects_flows: false,
         }
@@ -143,25 +229,26 @@ impl Policy {
         self.inspects_flows
     }
 
-    /// Decides about one packet at a hook, and counts it in every rule that it matches on worker `worker`.
-    ///
-    /// # Errors
-    /// The reason for which the packet is dropped.
+    /// Decides about one packet, and counts it in every rule that it matches on worker `worker`. What rules say
+    /// about it goes into `log`.
     pub fn decide(
         &self,
-        hook: Hook,
         worker: usize,
         candidate: &Candidate<'_>,
-    ) -> Result<(), DropReason> {
+        log: &mut PacketLog,
+    ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
+        let key = if self.classifies { candidate.key() } else { None };
         let mut ways = Ways::default();
-        let base = &self.bases[hook as usize];
-        let Span { first: mut at, mut end } = base.rules;
+        let base = &self.bases[candidate.hook as usize];
+        let mut chain = &self.chains[base.chain];
+        let mut at = chain.first;
         loop {
-            if at == end {
+            at = chain.next(at, key.as_ref());
+            if at == chain.end {
                 let Some(back) = ways.back() else { break };
                 at = back + 1;
-                end = self.chains[self.rules[back].chain as usize].end;
+                chain = &self.chains[self.rules[back].chain as usize];
                 continue;
             }
             let rule = &self.rules[at];
@@ -170,25 +257,34 @@ impl Policy {
                     at += 1;
                     continue;
                 }
-                Evaluation::Hotdrop => return Err(DropReason::RuleHotdrop),
+                Evaluation::Hotdrop => return Decision::Drop(DropReason::RuleHotdrop),
                 Evaluation::Matches => rule.counters.add(worker, bytes),
             }
             match rule.action {
                 Action::Continue => at += 1,
-                Action::End(Ending::Accept) => return Ok(()),
-                Action::End(Ending::Drop) => return Err(DropReason::Rule),
-                Action::Return => at = end,
-                Action::Jump(chain) => {
-                    ways.leave(at);
-                    Span { first: at, end } = self.chains[chain as usize];
+                Action::Log(place) => {
+                    self.log(place, candidate, log);
+                    at += 1;
                 }
-                Action::Goto(chain) => Span { first: at, end } = self.chains[chain as usize],
+                Action::End(decision) => return decision,
+                Action::Return => at = chain.end,
+                Action::Jump(place) | Action::Goto(place) => {
+                    if matches!(rule.action, Action::Jump(_)) {
+                        ways.leave(at);
+                    }
+                    chain = &self.chains[place as usize];
+                    at = chain.first;
+                }
             }
         }
         base.default_counters.add(worker, bytes);
-        match base.default {
-            Ending::Accept => Ok(()),
-            Ending::Drop => Err(DropReason::RulePolicy),
+        base.default
+    }
+
+    #[cold]
+    fn log(&self, place: u32, candidate: &Candidate<'_>, log: &mut PacketLog) {
+        if let Some(spec) = self.logs.get(place as usize) {
+            log.note(spec, candidate);
         }
     }
 }

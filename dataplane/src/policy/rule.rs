@@ -5,22 +5,16 @@
 //! its own: a truncated transport header or a TCP fragment that would overlap the header is dropped on
 //! the spot ("hotdrop") by a port test, but only if the tests before it held.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use weir_control::rule::{Ipv4Net, Negatable};
 
-use super::Candidate;
+use super::classify::{AddressKey, RuleKey};
 use super::counters::RuleCounters;
-use super::matches::MatchTest;
-
-/// How rules or a policy decide about a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The packet may go on.
-    Accept,
-    /// The packet ends here.
-    Drop,
-}
+use super::matches::{MatchTest, Ports};
+use super::{Candidate, Decision};
+use crate::batch::Piece;
 
 /// What a rule does with a packet for which its tests hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +22,9 @@ pub enum Action {
     /// On with the next rule.
     Continue,
     /// It decides.
-    End(Ending),
+    End(Decision),
+    /// A line is written about the packet, as this entry of the policy's list says; on with the next rule.
+    Log(u32),
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.
@@ -91,6 +87,8 @@ pub(super) struct CompiledRule {
     /// Protocol number; 0 holds for every protocol.
     pub(super) protocol: u8,
     pub(super) protocol_negated: bool,
+    /// Whether only later fragments will do, or all but them.
+    pub(super) fragment: Option<bool>,
     /// `-m`, from left to right.
     pub(super) tests: Box<[MatchTest]>,
     pub(super) action: Action,
@@ -104,7 +102,10 @@ impl CompiledRule {
             && self.destination.holds(headers.destination.into())
             && self.ingress_mask & ingress.bit() != 0
             && self.egress_mask & egress.bit() != 0
-            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated);
+            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
+            && self
+                .fragment
+                .is_none_or(|wanted| wanted == matches!(headers.piece, Piece::Later(_)));
         if !holds {
             return Evaluation::Differs;
         }
@@ -118,16 +119,58 @@ impl CompiledRule {
     }
 }
 
+impl CompiledRule {
+    /// The part of the rule that is the same for all packets of a flow, as far as the classifier can tell: whatever is
+    /// negated stays open, and so are ports that are asked for behind a test that is not quiet.
+    pub(super) fn key(&self) -> RuleKey {
+        let open = RuleKey::ANY;
+        let address = |test: AddressTest| match test {
+            AddressTest { network, mask, negated: false } => AddressKey { network, mask },
+            _ => AddressKey::ANY,
+        };
+        let mut key = RuleKey {
+            source: address(self.source),
+            destination: address(self.destination),
+            ingress: self.ingress_mask,
+            egress: self.egress_mask,
+            protocol: Some(self.protocol).filter(|number| *number != 0 && !self.protocol_negated),
+            ..open
+        };
+        for test in &self.tests {
+            if let MatchTest::Transport(test) = test {
+                narrow(&mut key.source_ports, test.source);
+                narrow(&mut key.destination_ports, test.destination);
+            }
+            if !test.is_quiet() {
+                break;
+            }
+        }
+        key
+    }
+}
+
+fn narrow(range: &mut RangeInclusive<u16>, ports: Ports) {
+    if !ports.negated {
+        *range = ports.first.max(*range.start())..=ports.last.min(*range.end());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Headers, Piece};
+    use crate::batch::Headers;
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
     fn tcp() -> TransportTest {
         let flags = FlagsTest { mask: 0x17, set: 0x02, negated: false };
-        TransportTest { source: Ports::ANY, destination: Ports::ANY, flags, tcp: true }
+        TransportTest {
+            source: Ports::ANY,
+            destination: Ports::ANY,
+            flags,
+            option: None,
+            tcp: true,
+        }
     }
 
     fn udp() -> TransportTest {
@@ -143,6 +186,7 @@ mod tests {
             egress_mask: u32::MAX,
             protocol: 0,
             protocol_negated: false,
+            fragment: None,
             tests: transports.iter().copied().map(MatchTest::Transport).collect(),
             action: Action::Continue,
             counters: RuleCounters::new(1),
@@ -151,12 +195,16 @@ mod tests {
 
     fn evaluate(rule: &CompiledRule, headers: &Headers) -> Evaluation {
         rule.evaluate(&Candidate {
+            hook: crate::policy::Hook::Forward,
             headers,
             ingress: PortIndex(0),
             egress: PortIndex(31),
             packet: &[],
             link: &[],
+            forwarding: &crate::route::Forwarding::builder().build(),
             connection: crate::policy::Connection::UNTRACKED,
+            dice: &crate::policy::Dice::new(0),
+            wall_s: 0,
         })
     }
 
@@ -165,6 +213,19 @@ mod tests {
         for piece in [Piece::Whole, Piece::First, Piece::Later(1)] {
             let headers = Headers { piece, ..Headers::default() };
             assert_eq!(evaluate(&rule(&[]), &headers), Evaluation::Matches);
+        }
+    }
+
+    #[test]
+    fn a_rule_about_fragments_is_about_the_later_ones() {
+        for (piece, later) in
+            [(Piece::Whole, false), (Piece::First, false), (Piece::Later(1), true)]
+        {
+            let headers = Headers { piece, ..Headers::default() };
+            for wanted in [false, true] {
+                let rule = CompiledRule { fragment: Some(wanted), ..rule(&[]) };
+                assert_eq!(evaluate(&rule, &headers), (later == wanted).into());
+            }
         }
     }
 

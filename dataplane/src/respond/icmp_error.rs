@@ -148,6 +148,15 @@ pub enum NotSent {
     /// broadcast.
     #[error("to {0}, no single host")]
     Source(Ipv4Addr),
+    /// The original's transport checksum is wrong: its addresses may be, too.
+    #[error("about a packet with a wrong transport checksum")]
+    Checksum,
+    /// A reset was asked for, and the original is no TCP segment, or cut off.
+    #[error("about what is no TCP segment")]
+    NotTcp,
+    /// A reset was asked for, and the original is one.
+    #[error("about a TCP reset")]
+    AboutReset,
     /// The link back takes no error that quotes more than an IP header.
     #[error("the link back has an MTU of {mtu} bytes")]
     LinkMtu {

@@ -4,13 +4,25 @@
 //! allocation. Addresses, identification and time are arguments. What is not sent says why.
 //!
 //! * [`icmp_error`]: time exceeded, destination unreachable, fragmentation needed.
+//! * [`reject`]: what `-j REJECT` sends: destination unreachable, TCP reset.
 //! * [`fragment`]: an IPv4 packet without "don't fragment" in pieces that fit the next link.
 //! * [`rate`]: how many errors a second.
 
 pub mod fragment;
 pub mod icmp_error;
 pub mod rate;
+pub mod reject;
 
 pub use fragment::{NotFragmented, fragments, write_fragment};
 pub use icmp_error::{IcmpError, NotSent, Reply, Unreachable};
 pub use rate::{IcmpBudget, TokenBucket};
+pub use reject::{Reject, Reset};
+
+/// What the sender of a packet that ends here is to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It could not go on: an ICMP error about the packet as it came.
+    Error(IcmpError),
+    /// A rule rejected it.
+    Reject(Reject),
+}

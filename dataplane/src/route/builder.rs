@@ -38,9 +38,10 @@ impl ForwardingBuilder {
         assert!(self.ports.len() < PORTS_MAX, "a Weir has at most {PORTS_MAX} ports");
         let port = PortIndex(u8::try_from(self.ports.len()).unwrap_or(u8::MAX));
         for address in &link.addresses {
-            self = self.route(address.address, 32, Target::Local { source: None });
+            let here = Some(port);
+            self = self.route(address.address, 32, Target::Local { source: None, port: here });
             if let Some(broadcast) = address.broadcast {
-                self = self.route(broadcast, 32, Target::Broadcast);
+                self = self.route(broadcast, 32, Target::Broadcast { port: here });
             }
             let source = Some(address.address);
             let on_link = Target::Forward { port, gateway: None, mtu: None, source };

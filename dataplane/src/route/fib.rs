@@ -59,6 +59,7 @@ pub(crate) enum RouteKind {
     Unicast,
     Local,
     Broadcast,
+    Anycast,
     Multicast,
     Unreachable(Unreachable),
     Throw,

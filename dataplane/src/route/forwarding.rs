@@ -78,11 +78,24 @@ pub enum Target {
     Local {
         /// Source address of the machine's own packets to it.
         source: Option<Ipv4Addr>,
+        /// The port whose address it is, if it is one's.
+        port: Option<PortIndex>,
     },
     /// A broadcast address.
-    Broadcast,
+    Broadcast {
+        /// The port whose subnet it is of, if it is one's.
+        port: Option<PortIndex>,
+    },
+    /// An anycast route (`ip route add anycast`), which is taken for broadcast.
+    Anycast {
+        /// The port that it names, if it is one.
+        port: Option<PortIndex>,
+    },
     /// A multicast route.
-    Multicast,
+    Multicast {
+        /// The port that it names, if it is one.
+        port: Option<PortIndex>,
+    },
     /// Forbidden.
     Unreachable(Unreachable),
     /// Out of an interface that is no port of Weir.
@@ -96,7 +109,8 @@ pub enum Target {
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     table: PrefixTable<u32>,
-    targets: Vec<Target>,
+    /// Where routes lead, and whether they are of the first list.
+    targets: Vec<(Target, bool)>,
     /// The machine's own addresses, sorted.
     local: Vec<Ipv4Addr>,
     /// Prefixes shorter than 32 bits that are its own, sorted.
@@ -115,7 +129,7 @@ impl RouteTable {
     pub(crate) fn new(lists: &[Vec<RouteSpec>]) -> Self {
         let mut targets = Vec::new();
         let mut numbers = HashMap::new();
-        let mut number = |target: Target| {
+        let mut number = |target: (Target, bool)| {
             *numbers.entry(target).or_insert_with(|| {
                 targets.push(target);
                 // Not more targets than routes, which are far fewer than 2^32.
@@ -123,11 +137,11 @@ impl RouteTable {
             })
         };
         let mut table = PrefixTable::default();
-        for list in lists {
+        for (n, list) in lists.iter().enumerate() {
             let numbered = list.iter().map(|route| Prefix {
                 network: route.network,
                 len: route.len,
-                value: route.value.map(&mut number),
+                value: route.value.map(|target| number((target, n == 0))),
             });
             table = table.over(&PrefixTable::new(numbered.collect()));
         }
@@ -139,7 +153,7 @@ impl RouteTable {
             targets,
             local: sorted(single(is_local)),
             local_prefixes: sorted(prefixes_of(lists, is_local).filter(|&(_, len)| len < 32)),
-            broadcast: sorted(single(|target| target == Target::Broadcast)),
+            broadcast: sorted(single(is_broadcast)),
             main: Vec::new(),
         }
     }
@@ -158,9 +172,20 @@ impl RouteTable {
 
     #[inline]
     fn lookup(&self, destination: Ipv4Addr) -> Option<Target> {
+        self.lookup_with_list(destination).map(|(target, _)| target)
+    }
+
+    /// Where a destination leads, and whether the first list says so.
+    #[inline]
+    pub(super) fn lookup_with_list(&self, destination: Ipv4Addr) -> Option<(Target, bool)> {
         let number = self.table.lookup(u32::from(destination))?;
         self.targets.get(number as usize).copied()
     }
+}
+
+/// As broadcast addresses are treated: what is for them goes up to the kernel.
+fn is_broadcast(target: Target) -> bool {
+    matches!(target, Target::Broadcast { .. } | Target::Anycast { .. })
 }
 
 fn is_local(target: Target) -> bool {
@@ -192,7 +217,7 @@ pub struct Forwarding {
     ports: Vec<PortLink>,
     /// The port of the machine itself.
     host: Option<PortIndex>,
-    routes: Arc<RouteTable>,
+    pub(super) routes: Arc<RouteTable>,
     neighbours: NeighbourTable,
 }
 
@@ -253,8 +278,8 @@ impl Forwarding {
                 Route::Forward { port, next_hop: gateway.unwrap_or(destination), mtu, source }
             }
             Some(Target::Local { .. }) => Route::Local,
-            Some(Target::Broadcast) => Route::Broadcast,
-            Some(Target::Multicast) => Route::Multicast,
+            Some(Target::Broadcast { .. } | Target::Anycast { .. }) => Route::Broadcast,
+            Some(Target::Multicast { .. }) => Route::Multicast,
             Some(Target::Unreachable(how)) => Route::Unreachable(how),
             Some(Target::NotOurs { .. }) => Route::NotOurs,
             None => Route::None,
@@ -278,8 +303,11 @@ impl Forwarding {
     pub fn source_for(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
         match self.routes.lookup(destination)? {
             Target::Forward { source, .. } | Target::NotOurs { source } => source,
-            Target::Local { source } => Some(source.unwrap_or(destination)),
-            Target::Broadcast | Target::Multicast | Target::Unreachable(_) => None,
+            Target::Local { source, .. } => Some(source.unwrap_or(destination)),
+            Target::Broadcast { .. }
+            | Target::Anycast { .. }
+            | Target::Multicast { .. }
+            | Target::Unreachable(_) => None,
         }
     }
 
@@ -342,7 +370,7 @@ mod tests {
             .route(ip([0, 0, 0, 0]), 0, default)
             .route(ip([10, 9, 0, 0]), 16, Target::Unreachable(Unreachable::Prohibit))
             .route(ip([10, 8, 0, 0]), 16, Target::NotOurs { source: None })
-            .route(ip([127, 0, 0, 0]), 8, Target::Local { source: None })
+            .route(ip([127, 0, 0, 0]), 8, Target::Local { source: None, port: None })
             .build();
         let on_link = |port, next_hop, source: [u8; 4]| Route::Forward {
             port,
@@ -409,12 +437,14 @@ mod tests {
             len,
             value,
         };
+        let broadcast = Target::Broadcast { port: None };
+        let multicast = Target::Multicast { port: None };
         let routes = RouteTable::new(&[
-            vec![spec([10, 0, 0, 0], 8, Some(Target::Broadcast)), spec([10, 5, 0, 0], 16, None)],
-            vec![spec([10, 0, 0, 0], 8, Some(Target::Multicast))],
+            vec![spec([10, 0, 0, 0], 8, Some(broadcast)), spec([10, 5, 0, 0], 16, None)],
+            vec![spec([10, 0, 0, 0], 8, Some(multicast))],
         ]);
-        assert_eq!(routes.lookup(ip([10, 1, 1, 1])), Some(Target::Broadcast));
-        assert_eq!(routes.lookup(ip([10, 5, 1, 1])), Some(Target::Multicast));
+        assert_eq!(routes.lookup_with_list(ip([10, 1, 1, 1])), Some((broadcast, true)));
+        assert_eq!(routes.lookup_with_list(ip([10, 5, 1, 1])), Some((multicast, false)));
     }
 
     #[test]

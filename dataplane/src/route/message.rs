@@ -259,7 +259,8 @@ fn kind(kind: RouteType) -> Option<RouteKind> {
     Some(match kind {
         RouteType::Unicast => RouteKind::Unicast,
         RouteType::Local => RouteKind::Local,
-        RouteType::Broadcast | RouteType::Anycast => RouteKind::Broadcast,
+        RouteType::Broadcast => RouteKind::Broadcast,
+        RouteType::Anycast => RouteKind::Anycast,
         RouteType::Multicast => RouteKind::Multicast,
         RouteType::BlackHole => RouteKind::Unreachable(Unreachable::Blackhole),
         RouteType::Unreachable => RouteKind::Unreachable(Unreachable::Unreachable),

@@ -5,6 +5,7 @@
 //! | `link.rs`, `neighbour.rs` | ports and their addresses; MAC addresses of neighbours |
 //! | `table.rs` | longest prefix match |
 //! | `forwarding.rs`, `builder.rs` | the snapshot that workers use; one made by hand |
+//! | `address_type.rs` | what kind of address one is |
 //! | `resolve.rs` | how workers ask for neighbours |
 //! | `message.rs` | from netlink messages to changes |
 //! | `fib.rs`, `rule.rs`, `source.rs` | the kernel's way to choose a route and a source address |
@@ -15,6 +16,7 @@
 //! [`Forwarding::route`], [`Forwarding::neighbour`], [`Neighbour::mark_used`]; where there is no usable neighbour, hold
 //! the packet and [`Resolver::request`] it (a `Failed` one too: that opens it again), at the end [`Resolver::wake`].
 
+mod address_type;
 mod builder;
 mod event;
 mod fib;
@@ -31,6 +33,7 @@ mod stale;
 mod state;
 mod table;
 
+pub use address_type::AddressType;
 pub use builder::ForwardingBuilder;
 pub use event::{MirrorEvent, RouteError};
 pub(crate) use forwarding::RouteTable;

@@ -453,10 +453,12 @@ impl MirrorState {
 
     /// Where a route leads, in terms of Weir's ports.
     fn target(&self, body: &RouteBody) -> Target {
+        let port = body.hops.first().and_then(|hop| self.port_of(hop.ifindex));
         match body.kind {
-            RouteKind::Local => Target::Local { source: body.source },
-            RouteKind::Broadcast => Target::Broadcast,
-            RouteKind::Multicast => Target::Multicast,
+            RouteKind::Local => Target::Local { source: body.source, port },
+            RouteKind::Broadcast => Target::Broadcast { port },
+            RouteKind::Anycast => Target::Anycast { port },
+            RouteKind::Multicast => Target::Multicast { port },
             RouteKind::Unreachable(how) => Target::Unreachable(how),
             // A `throw` makes a hole and is never asked.
             RouteKind::Unicast | RouteKind::Throw => self.unicast_target(body),

@@ -1,23 +1,29 @@
-//! `answer`: ICMP errors for packets that end here (RFC 792, RFC 1812 4.3).
+//! `answer`: what the senders of packets that end here hear (RFC 792, RFC 1812 4.3).
 //!
-//! The error is built in a frame of its own from the packet as it was received. It leaves from the
+//! An ICMP error is built in a frame of its own from the packet as it was received. It leaves from the
 //! address that the kernel would choose: the preferred source of the route back (`icmp_route_lookup`,
 //! `net/ipv4/icmp.c`). One bucket a worker bounds how many are sent, as the kernel's
 //! `icmp_msgs_per_sec` does for the machine; fragmentation needed is exempt there and here, because path
-//! MTU discovery depends on it.
+//! MTU discovery depends on it. TCP resets are not limited.
+//!
+//! A packet that a rule of chain FORWARD rejects is one hop further; one to or from the machine itself is not. Whole
+//! it is, if it came in fragments. The kernel sends its answers through chain OUTPUT, as RELATED to the flow of the
+//! packet; here they are Weir's own: they meet no rules, and begin or move no flow.
 
 use std::net::Ipv4Addr;
 
 use crate::batch::Batch;
-use crate::respond::IcmpBudget;
+use crate::port::PortIndex;
 use crate::respond::icmp_error::{self, IcmpError, Reply};
-use crate::route::Route;
+use crate::respond::reject::{self, RESET_BYTES, Reject, reset_of};
+use crate::respond::{Answer, IcmpBudget};
+use crate::route::{Forwarding, Route};
 use crate::stage::Emitter;
 use crate::telemetry::Counter;
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::ipv4::Ipv4;
 
-/// The right to send ICMP errors: so many a second.
+/// The right to send answers: ICMP errors so many a second.
 #[derive(Debug)]
 pub struct Answers {
     budget: IcmpBudget,
@@ -43,16 +49,17 @@ impl Answers {
         // `parse` lets no packet through that came to a link-layer group, `route` none to a broadcast.
         let to_group = false;
         icmp_error::may_answer(original, to_group).ok()?;
-        let to = Ipv4::new_quoted(original).ok()?.source();
-        let port = match (emitter.forwarding.route(to), emitter.forwarding.host()) {
-            (Route::Forward { port, .. }, _) => port,
-            // About a packet of the machine itself.
-            (Route::Local, Some(host)) => host,
-            _ => return None,
+        let (to, asked) = {
+            let packet = Ipv4::new_quoted(original).ok()?;
+            (packet.source(), packet.destination())
         };
-        let link = emitter.forwarding.port(port)?;
-        // Without an address of its own a router answers from a dummy (RFC 7600 4.8).
-        let source = emitter.forwarding.source_for(to).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let link = emitter.forwarding.port(way_back(emitter.forwarding, to)?)?;
+        let source = match emitter.forwarding.route(asked) {
+            // The machine itself was asked.
+            Route::Local => asked,
+            // Without an address of its own a router answers from a dummy (RFC 7600 4.8).
+            _ => emitter.forwarding.source_for(to).unwrap_or(Ipv4Addr::UNSPECIFIED),
+        };
         if !self.budget.admit(kind, emitter.now_ns) {
             return None;
         }
@@ -64,32 +71,86 @@ impl Answers {
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
             to_group,
         };
-        let mut frame = emitter.pool.take()?;
-        let room = frame.capacity();
-        let built = frame.set_window(usize::from(crate::frame::HEADROOM_BYTES), room)
-            && match icmp_error::build(original, &reply, &mut frame.bytes_mut()[HEADER_BYTES..]) {
-                Ok(len) => {
-                    frame.truncate(HEADER_BYTES + len);
-                    true
-                }
-                Err(_) => false,
-            };
-        if !built {
-            emitter.pool.put(frame);
-            return None;
+        originate(emitter, to, |out| icmp_error::build(original, &reply, out).ok())
+    }
+
+    /// Answers the IPv4 packet `original`, which a rule has rejected, or counts that it was not answered.
+    pub fn reject(&mut self, original: &[u8], with: Reject, emitter: &mut Emitter<'_>) {
+        let sent = match with {
+            Reject::Unreachable(why) if reject::may_answer(original).is_ok() => {
+                self.build(original, IcmpError::DestinationUnreachable(why), emitter)
+            }
+            Reject::Unreachable(_) => None,
+            Reject::Reset => reset(original, emitter),
+        };
+        if sent.is_none() {
+            emitter.counters.add(Counter::AnswersSuppressed, 1);
         }
-        emitter.originate(frame, to);
-        Some(())
     }
 }
 
+/// The port by which an answer leaves. One about a packet of the machine itself goes to the machine.
+fn way_back(forwarding: &Forwarding, to: Ipv4Addr) -> Option<PortIndex> {
+    match forwarding.route(to) {
+        Route::Forward { port, .. } => Some(port),
+        Route::Local => forwarding.host(),
+        _ => None,
+    }
+}
+
+fn reset(original: &[u8], emitter: &mut Emitter<'_>) -> Option<()> {
+    let reset = reset_of(original).ok()?;
+    let link = emitter.forwarding.port(way_back(emitter.forwarding, reset.destination)?)?;
+    if (link.mtu as usize) < RESET_BYTES {
+        return None;
+    }
+    originate(emitter, reset.destination, |out| reset.write(out).ok())
+}
+
+/// Sends a packet to `to` that `write` puts behind the room for an Ethernet header, returning its length.
+fn originate(
+    emitter: &mut Emitter<'_>,
+    to: Ipv4Addr,
+    write: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<()> {
+    let mut frame = emitter.pool.take()?;
+    let room = frame.capacity();
+    let window = frame.set_window(usize::from(crate::frame::HEADROOM_BYTES), room);
+    let written = if window { write(&mut frame.bytes_mut()[HEADER_BYTES..]) } else { None };
+    let Some(len) = written else {
+        emitter.pool.put(frame);
+        return None;
+    };
+    frame.truncate(HEADER_BYTES + len);
+    emitter.originate(frame, to);
+    Some(())
+}
+
 /// Answers every dropped packet of the batch that a stage wants answered.
-pub fn answer(batch: &Batch, answers: &mut Answers, emitter: &mut Emitter<'_>) {
+pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_>) {
     for i in 0..batch.len() {
-        if let Some(kind) = batch.answer[i] {
-            let l3 = usize::from(batch.headers[i].l3);
-            if let Some(original) = batch.bytes(i).get(l3..) {
-                answers.send(original, kind, emitter);
+        let Some(answer) = batch.answer[i] else { continue };
+        let l3 = usize::from(batch.headers[i].l3);
+        let host = emitter.forwarding.host();
+        let passes = host.is_none_or(|host| {
+            let to = batch.headers[i].destination;
+            batch.ingress[i] != host && emitter.forwarding.route(to) != Route::Local
+        });
+        if matches!(answer, Answer::Reject(_)) && passes {
+            // As `ip_forward` does before the rules. The packet itself goes nowhere.
+            let packet = batch.bytes_mut(i).get_mut(l3..).unwrap_or_default();
+            let _ = Ipv4::new_checked(packet).map(|mut packet| packet.decrement_ttl());
+        }
+        let mut say = |original: &[u8], emitter: &mut Emitter<'_>| match answer {
+            Answer::Error(kind) => answers.send(original, kind, emitter),
+            Answer::Reject(with) => answers.reject(original, with, emitter),
+        };
+        match batch.datagram(i) {
+            None => say(batch.bytes(i).get(l3..).unwrap_or_default(), emitter),
+            Some(datagram) => {
+                let whole = emitter.reassembly.lend_whole(datagram, batch.bytes(i));
+                say(&whole, emitter);
+                emitter.reassembly.give_back(whole);
             }
         }
     }

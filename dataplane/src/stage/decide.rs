@@ -3,22 +3,38 @@
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
-use crate::policy::{Candidate, Connection, Hook, Policy};
-use crate::port::PortIndex;
+use crate::packet_log::PacketLog;
+use crate::policy::{Candidate, Connection, Decision, Dice, Hook, Policy};
 use crate::reassembly::Reassembly;
-use crate::verdict::Verdict;
+use crate::respond::Answer;
+use crate::route::Forwarding;
+use crate::verdict::{DropReason, Verdict};
 
-/// Puts every packet that has a route before the rules. `host` is the port of the machine itself.
+/// The rules, and what they need besides packets.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// The worker that counts.
+    pub worker: usize,
+    /// Random numbers.
+    pub dice: &'a Dice,
+    /// The time of day, UTC, in seconds since 1970.
+    pub wall_s: u64,
+}
+
+/// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    policy: &Policy,
-    (worker, host): (usize, Option<PortIndex>),
+    Rules { policy, worker, dice, wall_s }: Rules<'_>,
+    forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
+    log: &mut PacketLog,
 ) {
     for i in batch.turn() {
         let ingress = batch.ingress[i];
-        let (hook, egress) = match (batch.verdict[i], host) {
+        let (hook, egress) = match (batch.verdict[i], forwarding.host()) {
             (Verdict::Forward(egress), Some(host)) if ingress == host => (Hook::Output, egress),
             (Verdict::Forward(egress), _) => (Hook::Forward, egress),
             (Verdict::ToHost, Some(host)) => (Hook::Input, host),
@@ -27,6 +43,7 @@ pub fn decide(
         let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
         let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
         let candidate = Candidate {
+            hook,
             headers,
             ingress,
             egress,
@@ -35,10 +52,18 @@ pub fn decide(
                 Some(datagram) => reassembly.whole(datagram, bytes).packet(),
             },
             link,
+            forwarding,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
+            dice,
+            wall_s,
         };
-        if let Err(reason) = policy.decide(hook, worker, &candidate) {
-            batch.verdict[i] = Verdict::Drop(reason);
+        match policy.decide(worker, &candidate, log) {
+            Decision::Accept => {}
+            Decision::Drop(reason) => batch.verdict[i] = Verdict::Drop(reason),
+            Decision::Reject(with) => {
+                batch.verdict[i] = Verdict::Drop(DropReason::RuleReject);
+                batch.answer[i] = Some(Answer::Reject(with));
+            }
         }
     }
 }

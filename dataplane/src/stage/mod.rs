@@ -5,6 +5,7 @@
 //! called at most when a transmit ring is full.
 
 mod answer;
+mod close;
 mod confirm;
 mod decide;
 mod emit;
@@ -16,8 +17,9 @@ mod route;
 mod track;
 
 pub use answer::{Answers, answer};
+pub use close::close;
 pub use confirm::confirm;
-pub use decide::decide;
+pub use decide::{Rules, decide};
 pub use emit::{Emitter, Way, emit};
 pub use hand_over::hand_over;
 pub use name::name;

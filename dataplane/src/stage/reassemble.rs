@@ -71,8 +71,10 @@ fn come_back(
     let Some(total_len) = emitter.reassembly.total_len(datagram) else {
         return drop_datagram(datagram, emitter);
     };
+    if !emitter.reassembly.level(datagram) {
+        return drop_datagram(datagram, emitter);
+    }
     let reassembly = &mut *emitter.reassembly;
-    reassembly.level_ttl(datagram);
     let (largest, dont_fragment) = reassembly.largest(datagram);
     let Some((frame, mut headers, ingress)) = reassembly.take_first(datagram) else { return };
     let whole = reassembly.whole(datagram, frame.bytes()).payload();

@@ -11,7 +11,7 @@
 use std::net::Ipv4Addr;
 
 use crate::batch::{Batch, Headers};
-use crate::respond::{self, IcmpError};
+use crate::respond::{self, Answer, IcmpError};
 use crate::route::{Forwarding, Route, Unreachable};
 use crate::verdict::{DropReason, Verdict};
 
@@ -26,7 +26,7 @@ pub fn route(batch: &mut Batch, forwarding: &Forwarding) {
         batch.verdict[i] = way.verdict;
         batch.next_hop[i] = way.next_hop;
         batch.mtu[i] = way.mtu;
-        batch.answer[i] = way.answer;
+        batch.answer[i] = way.answer.map(Answer::Error);
     }
 }
 

@@ -41,8 +41,12 @@ pub enum Counter {
     PollsIdle,
     /// Times that the worker went to sleep.
     Sleeps,
-    /// ICMP errors not sent: rate limit, or the packet is one that RFC 1122 forbids to answer.
+    /// ICMP errors and resets not sent: rate limit, or the packet is one that must not be answered.
     AnswersSuppressed,
+    /// Lines about packets that were asked for: `-j LOG`.
+    Logged,
+    /// Lines about packets that were too many.
+    LogSuppressed,
     /// Addresses that the kernel named although they were not lent to it.
     ForeignAddresses,
     /// Unexpected errors of the system call that starts transmission or reception.

@@ -321,6 +321,13 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         write_u16(self.bytes.as_mut(), field::FLAGS_OFFSET, offset >> 3 | more);
     }
 
+    /// Sets "don't fragment". The checksum is for [`Self::fill_checksum`].
+    pub fn set_dont_fragment(&mut self, dont_fragment: bool) {
+        let others = read_u16(self.bytes.as_ref(), field::FLAGS_OFFSET) & !field::DONT_FRAGMENT;
+        let flag = if dont_fragment { field::DONT_FRAGMENT } else { 0 };
+        write_u16(self.bytes.as_mut(), field::FLAGS_OFFSET, others | flag);
+    }
+
     /// Sets the total length, and so the end of the payload. The checksum is for
     /// [`Self::fill_checksum`].
     ///

@@ -1,5 +1,5 @@
 //! That a worker allocates nothing once it runs: neither for packets that pass, nor for those that
-//! end, are answered, held, cut or handed over.
+//! end, are answered, held, cut, handed over or written about.
 //!
 //! A target of its own, because the allocator that counts is the whole program's. It counts by
 //! thread, so the test harness may do as it likes. The ports are written for this test: those of
@@ -10,14 +10,18 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
+use weir_control::command::{Parsed, parse};
 use weir_control::protocol::FlowFilter;
+use weir_control::rule::Names;
+use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::Batch;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, EventQueue};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::errand::{Errand, Task};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::Policy;
+use weir_dataplane::packet_log::PacketLog;
+use weir_dataplane::policy::{Compiler, Decision, Policy};
 use weir_dataplane::port::{Port, PortIndex};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -26,7 +30,8 @@ use weir_dataplane::route::{
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason;
 use weir_dataplane::wire::{
-    EtherType, EthernetHeader, IpProtocol, Ipv4Header, MacAddr, UdpHeader, ipv4, udp,
+    EtherType, EthernetHeader, IpProtocol, Ipv4, Ipv4Header, MacAddr, Tcp, TcpFlags, TcpHeader,
+    UdpHeader, ipv4, udp,
 };
 
 const EAST: PortIndex = PortIndex(0);
@@ -141,13 +146,27 @@ fn conntrack() -> Conntrack {
     Conntrack::new(&ConntrackConfig { events: Some(events), ..ConntrackConfig::default() })
 }
 
-/// Engines of `workers` workers; the first receives these packets.
-fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
+/// Rules of iptables, compiled.
+fn policy(workers: usize, rules: &[&str]) -> Policy {
+    let mut ruleset = Ruleset::new();
+    for rule in rules {
+        let words: Vec<String> = rule.split(' ').map(str::to_owned).collect();
+        match parse(&words, &Names::builtin()) {
+            Ok(Parsed::Command(line)) => ruleset.apply(&line.command).expect("a rule"),
+            other => panic!("{rule}: {other:?}"),
+        };
+    }
+    let names = ["east", "west"].map(str::to_owned).to_vec();
+    Compiler::new(workers, names).compile(&ruleset).expect("known words")
+}
+
+/// Engines of `workers` workers under these rules; the first receives these packets.
+fn engines(workers: usize, rules: &[&str], packets: Vec<Vec<u8>>) -> Vec<Engine> {
     let area = AreaConfig { chunk_bytes: 2048, chunks: 8192, huge_pages: false };
     let (_memory, frames) = Memory::new(Area::new(&area).expect("memory"));
     let inboxes = Inboxes::new(workers, 256).expect("file descriptors");
     let forwarding = Arc::new(Published::new(network()));
-    let policy = Arc::new(Published::new(Policy::accept_all(workers)));
+    let policy = Arc::new(Published::new(policy(workers, rules)));
     let resolver = Resolver::new().expect("a file descriptor");
     let pools = FramePool::split(frames, workers).into_iter().enumerate();
     let mut engines: Vec<Engine> = pools
@@ -160,6 +179,7 @@ fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
                 policy: Arc::clone(&policy),
                 conntrack: conntrack(),
                 always_track: true,
+                dice_seed: 1,
                 resolver: resolver.clone(),
                 pool,
             })
@@ -176,14 +196,24 @@ fn engines(workers: usize, packets: Vec<Vec<u8>>) -> Vec<Engine> {
 /// Runs the engines over these packets and returns how many allocations 2,000 polls made, after a
 /// few to warm up; `reached` must have been counted meanwhile.
 fn allocations(workers: usize, packets: Vec<Vec<u8>>, reached: fn(&Engine) -> u64) -> u64 {
-    let mut engines = engines(workers, packets);
+    allocations_under(&[], workers, packets, reached)
+}
+
+/// The same under rules.
+fn allocations_under(
+    rules: &[&str],
+    workers: usize,
+    packets: Vec<Vec<u8>>,
+    reached: fn(&Engine) -> u64,
+) -> u64 {
+    let mut engines = engines(workers, rules, packets);
     let mut now_ns = 0;
     let mut polls = |engines: &mut [Engine], count: usize| {
         for _ in 0..count {
             // A second now and then: held packets time out, the budget for answers is refilled.
             now_ns += 10_000_000;
             for engine in engines.iter_mut() {
-                engine.poll(now_ns);
+                engine.poll(now_ns, 0);
             }
         }
     };
@@ -223,6 +253,65 @@ fn packets_that_are_answered() {
     assert_eq!(allocations(1, packets, |engine| counted(Counter::Originated)(engine)), 0);
 }
 
+/// A TCP segment without a flag, with a right checksum.
+fn segment(source_port: u16) -> Vec<u8> {
+    let mut bytes = packet(BOB, source_port, 64, 12);
+    Ipv4Header::new(ALICE, BOB, IpProtocol::TCP).emit(20, &mut bytes[14..]).expect("room");
+    let header = TcpHeader {
+        source_port,
+        destination_port: 80,
+        sequence: 1,
+        acknowledgment: 0,
+        flags: TcpFlags::NONE,
+        window: 1,
+    };
+    header.emit(&[], &mut bytes[34..]).expect("room");
+    Tcp::new_checked(&mut bytes[34..]).expect("a segment").fill_checksum(ALICE, BOB);
+    bytes
+}
+
+/// A datagram in two pieces.
+fn pieces(identification: u16) -> [Vec<u8>; 2] {
+    [(0, true), (304, false)].map(|(offset, more)| {
+        let mut bytes = packet(BOB, 1, 64, 296);
+        let mut ip = Ipv4::new_checked(&mut bytes[14..]).expect("a packet");
+        ip.set_fragment(offset, more);
+        ip.fill_checksum();
+        bytes[18..20].copy_from_slice(&identification.to_be_bytes());
+        Ipv4::new_checked(&mut bytes[14..]).expect("a packet").fill_checksum();
+        bytes
+    })
+}
+
+#[test]
+fn packets_that_are_rejected() {
+    let rules = ["-A FORWARD -p tcp -j REJECT --reject-with tcp-reset", "-A FORWARD -j REJECT"];
+    let mut packets = vec![packet(BOB, 1, 64, 100), segment(1)];
+    packets.extend(pieces(7));
+    let reached = |engine: &Engine| dropped(engine, DropReason::RuleReject);
+    assert_eq!(allocations_under(&rules, 1, packets, reached), 0);
+}
+
+#[test]
+fn packets_that_are_written_about() {
+    let mut packets = vec![packet(BOB, 1, 64, 100), segment(1)];
+    packets.extend(pieces(7));
+    let mut engines = engines(1, &["-A FORWARD -j LOG --log-prefix x"], packets);
+    let (log, records) = PacketLog::new();
+    engines[0].set_log(log);
+    let mut taken = 0;
+    let measured = allocation_counter::measure(|| {
+        for now_ns in (1..1000).map(|round| round * 1_000_000) {
+            engines[0].poll(now_ns, 0);
+            while records.pop().is_some() {
+                taken += 1;
+            }
+        }
+    });
+    assert!(taken > 1_000, "only {taken} lines");
+    assert_eq!(measured.count_total, 0);
+}
+
 #[test]
 fn packets_that_are_cut() {
     let packets = vec![packet(BOB, 1, 64, 1400)];
@@ -247,16 +336,60 @@ fn packets_that_are_handed_over() {
 }
 
 #[test]
+fn packets_whose_contents_are_searched() {
+    use weir_control::command::{Parsed, parse};
+    use weir_dataplane::batch::Headers;
+    use weir_dataplane::policy::{Candidate, Compiler, Connection, Dice};
+
+    let mut ruleset = weir_control::ruleset::Ruleset::new();
+    for rule in [
+        "-m string --string secret --algo bm",
+        "-m string --string secret --algo kmp --icase",
+        "-m u32 --u32 0>>22&0x3C@8=0x73656372",
+        "-m statistic --mode random --probability 0.5",
+        "-m statistic --mode nth --every 3 --packet 1",
+        "-m time --timestart 8:00 --weekdays Mon --monthdays 3",
+    ] {
+        let words = ["-A", "FORWARD"].into_iter().chain(rule.split(' ')).map(str::to_owned);
+        match parse(&words.collect::<Vec<_>>(), &weir_control::rule::Names::builtin()) {
+            Ok(Parsed::Command(line)) => ruleset.apply(&line.command).expect("a rule"),
+            other => panic!("{rule}: {other:?}"),
+        };
+    }
+    let names = ["east", "west"].map(str::to_owned).into();
+    let policy = Compiler::new(1, names).compile(&ruleset).expect("known words");
+    let (packet, dice) = (packet(BOB, 1, 64, 1400), Dice::new(1));
+    let (forwarding, mut log) = (Forwarding::builder().build(), PacketLog::silent());
+    let headers = Headers { l3: 14, l4: 34, total_len: 1400, protocol: 17, ..Headers::default() };
+    let candidate = Candidate {
+        hook: weir_dataplane::policy::Hook::Forward,
+        headers: &headers,
+        ingress: EAST,
+        egress: WEST,
+        packet: &packet[14..],
+        link: &packet[..14],
+        forwarding: &forwarding,
+        connection: Connection::UNTRACKED,
+        dice: &dice,
+        wall_s: 1_000_000_000,
+    };
+    let measured = allocation_counter::measure(|| {
+        assert!((0..2000).all(|_| policy.decide(0, &candidate, &mut log) == Decision::Accept));
+    });
+    assert_eq!(measured.count_total, 0);
+}
+
+#[test]
 fn flows_that_are_listed_and_deleted() {
     let packets = (0..100).map(|port| packet(BOB, port, 64, 9)).collect();
-    let mut engines = engines(1, packets);
+    let mut engines = engines(1, &[], packets);
     let engine = &mut engines[0];
     let mut errand = Errand::default();
     let filter = FlowFilter::default();
     let (mut listed, mut deleted) = (0, 0);
     let measured = allocation_counter::measure(|| {
         for now_ns in (1..100).map(|round| round * 1_000_000) {
-            engine.poll(now_ns);
+            engine.poll(now_ns, 0);
             for (task, sum) in [
                 (Task::List { filter, from: 0 }, &mut listed),
                 (Task::Delete { filter, from: 0 }, &mut deleted),

@@ -88,7 +88,7 @@ fn replay(input: &std::path::Path, output: &std::path::Path, now: Duration) -> W
 /// this.
 fn run(world: &mut World) {
     let now_ns = world.now_ns;
-    while world.engine(0).poll(now_ns).packets > 0 {}
+    while world.engine(0).poll(now_ns, 0).packets > 0 {}
 }
 
 #[test]

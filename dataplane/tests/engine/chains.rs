@@ -7,7 +7,7 @@ use weir_dataplane::verdict::DropReason;
 
 use crate::chance::{Chance, Seed};
 use crate::delta::Moved;
-use crate::oracle::{Kernel, forward, number, unmet};
+use crate::oracle::{Kernel, forward, frame, number, unmet};
 use crate::packet::Packet;
 use crate::spec::{Spec, traffic};
 use crate::words;
@@ -45,7 +45,7 @@ fn chains_mean_what_they_mean_to_the_kernel() {
     }
     let seed = number("WEIR_ORACLE_SEED", 0xc4a1);
     let cases = number("WEIR_ORACLE_CASES", 60);
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tap").expect("unshare runs");
     let mut world = World::new(Sizes::ONE);
     let mut deep = 0;
     for case in seed..seed + cases {
@@ -54,7 +54,7 @@ fn chains_mean_what_they_mean_to_the_kernel() {
         let accept = if chance.percent(50) { "ACCEPT" } else { "DROP" };
         let mut rules = Vec::new();
         for chain in 0..CHAINS.len() {
-            for _ in 0..1 + chance.below(6) {
+            for _ in 0..1 + chance.below(16) {
                 rules.push(rule(&mut chance, chain));
             }
         }
@@ -77,8 +77,10 @@ fn chains_mean_what_they_mean_to_the_kernel() {
         }
         kernel.restore(&format!("{text}COMMIT\n"));
         world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-        let ways = kernel.forward(&packets);
-        for ((ours, theirs), packet) in forward(&mut world, &packets).iter().zip(ways).zip(packets)
+        let frames: Vec<_> = packets.iter().map(frame).collect();
+        let ways = kernel.forward(&frames);
+        for ((ours, theirs), packet) in
+            forward(&mut world, &frames, true).iter().zip(ways).zip(packets)
         {
             assert_eq!(*ours, theirs, "Weir, kernel; {packet:?}\n{text}");
         }

@@ -124,7 +124,13 @@ fn step(world: &mut World, chance: &mut Chance) {
         }
         94..96 => {
             let specs: Vec<Spec> = (0..chance.below(6)).map(|_| Spec::draw(chance)).collect();
-            let lines = commands(&specs, chance.percent(70));
+            let mut lines = commands(&specs, chance.percent(70));
+            let others = [
+                "-A FORWARD -p tcp -j REJECT --reject-with tcp-reset",
+                "-A FORWARD -s 10.0.0.0/8 -j REJECT",
+                "-I FORWARD 1 -j LOG --log-prefix chaos",
+            ];
+            lines.extend(others.into_iter().filter(|_| chance.percent(20)).map(str::to_owned));
             world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         }
         96..98 => {

@@ -23,7 +23,7 @@ pub(crate) enum Moved {
 const APART: [Counter; 5] =
     [Counter::FramesPool, Counter::FramesLent, Counter::Polls, Counter::PollsIdle, Counter::Sleeps];
 
-const GENERAL: [Counter; 11] = [
+const GENERAL: [Counter; 13] = [
     Counter::Received,
     Counter::Originated,
     Counter::HandedIn,
@@ -33,6 +33,8 @@ const GENERAL: [Counter; 11] = [
     Counter::Absorbed,
     Counter::Held,
     Counter::AnswersSuppressed,
+    Counter::Logged,
+    Counter::LogSuppressed,
     Counter::ForeignAddresses,
     Counter::KickErrors,
 ];

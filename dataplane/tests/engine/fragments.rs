@@ -63,6 +63,54 @@ fn the_rules_see_the_whole_once_and_all_fragments_share_its_fate_in_any_order() 
     }
 }
 
+/// RFC 3168 5.3.
+#[test]
+fn congestion_met_by_a_fragment_was_met_by_the_datagram() {
+    let mut world = World::new(TRACKED);
+    world.rules(&["-A FORWARD -m tos --tos 0x13", "-A FORWARD -f"]);
+    let marked = |marks: [u8; 3], identification| {
+        let mut pieces = pieces(1000, identification);
+        pieces.iter_mut().zip(marks).for_each(|(piece, mark)| piece.tos = mark);
+        pieces
+    };
+    for (identification, marks) in (1..).zip([[0x12, 0x03, 0x01], [0x12, 0x13, 0x12]]) {
+        marked(marks, identification).iter().for_each(|piece| send(&mut world, piece));
+        let left = world.expect(&[In(EAST.0, 3, 3 * BYTES), Out(WEST.0, 3, 3 * BYTES)]);
+        assert_eq!(left, routed(&marked([0x13; 3], identification)), "{marks:x?}");
+    }
+    assert_eq!([1, 2].map(|rule| world.count(rule)), [(2, 136), (0, 0)], "whole, and no fragment");
+    for (identification, marks) in (7..).zip([[0, 3, 0], [1, 0, 1], [2, 2, 0]]) {
+        marked(marks, identification).iter().for_each(|piece| send(&mut world, piece));
+        world.expect(&[In(EAST.0, 3, 3 * BYTES), Drop(DropReason::Reassembly, 3)]);
+    }
+    world.shut_down();
+}
+
+/// The kernel's `kmp` finds it too; its `bm` does not look across the borders of fragments.
+#[test]
+fn a_pattern_on_the_border_of_fragments_is_found_in_the_datagram() {
+    let cut = |whole: &Packet| {
+        [(0, true, 0..24), (3, false, 24..48)].map(|(offset, more, range)| Packet {
+            offset,
+            more_fragments: more,
+            payload: whole.payload[range].to_vec(),
+            ..whole.clone()
+        })
+    };
+    let mut data = [b'.'; 40];
+    data[13..19].copy_from_slice(b"secret");
+    let pieces = cut(&Packet::udp((ALICE, 1000), (BOB, 53), &data));
+    for (sizes, stopped) in [(TRACKED, true), (Sizes::ONE, false)] {
+        let mut world = World::new(sizes);
+        world.rules(&["-A FORWARD -m string --string secret --algo bm --from 41 --to 47 -j DROP"]);
+        pieces.iter().for_each(|piece| send(&mut world, piece));
+        let bytes = 2 * (14 + 20 + 24);
+        let fate = if stopped { Drop(DropReason::Rule, 2) } else { Out(WEST.0, 2, bytes) };
+        world.expect(&[In(EAST.0, 2, bytes), fate]);
+        world.shut_down();
+    }
+}
+
 #[test]
 fn a_wrong_checksum_over_all_fragments_is_invalid() {
     let mut world = World::new(Sizes::ONE);

@@ -7,12 +7,14 @@
 //! | file | what it tells |
 //! |---|---|
 //! | `world` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
-//! | `words` `spec` | iptables words to rules; a naive evaluator beside them |
+//! | `words` `spec` `asked` `content` | iptables words to rules; a naive evaluator beside them |
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `chains` | user-defined chains, beside the kernel |
+//! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
+//! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `host` | what is for the machine itself, and what it sends |
@@ -22,19 +24,25 @@
 //! | `threads` | workers as they run |
 //! | `capture` | pcap files in and out |
 
+mod asked;
 mod capture;
 mod chains;
 mod chance;
 mod chaos;
+mod content;
 mod delta;
 mod forward;
 mod fragments;
 mod hold;
 mod host;
+mod log;
+mod log_oracle;
 mod oracle;
 mod packet;
 mod reasons;
 mod refuse;
+mod reject;
+mod reject_oracle;
 mod rules;
 mod snapshot;
 mod spec;

@@ -11,14 +11,20 @@
 //! which have no "hotdrop". No rule asks for connection tracking, so the kernel reassembles
 //! nothing.
 //!
-//! Environment: `WEIR_ORACLE_CASES` rule sets (default 60), `WEIR_ORACLE_SEED`. Needs root,
+//! Environment: `WEIR_ORACLE_CASES` rule sets (default 120), `WEIR_ORACLE_SEED`. Needs root,
 //! unshare, ip, python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
+//!
+//! Rules are asked about Ethernet frames (TAP devices), for some look at those; whether a packet is
+//! forwarded at all, about IPv4 packets (TUN), for there are no neighbours to be found.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use weir_dataplane::port::PortIndex;
+use weir_dataplane::route::Target;
+use weir_dataplane::verdict::DropReason;
 
 use crate::chance::{Chance, Seed};
 use crate::packet::Packet;
@@ -36,10 +42,11 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// With devices of this kind, `tun` or `tap`.
+    pub(crate) fn new(devices: &str) -> std::io::Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/oracle_driver.py");
         let mut child = Command::new("unshare")
-            .args(["-n", "python3", script])
+            .args(["-n", "python3", script, devices])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -48,7 +55,7 @@ impl Kernel {
         Ok(Self { child, stdin, stdout })
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         let stdin = self.stdin.as_mut().expect("open until dropped");
         writeln!(stdin, "{line}").expect("the driver runs");
         let mut answer = String::new();
@@ -59,10 +66,14 @@ impl Kernel {
 
     /// Puts rules in place of all others, counters at zero.
     fn rules(&mut self, specs: &[Spec], accept: bool) {
+        let lines: Vec<_> = specs.iter().map(Spec::words).collect();
+        self.lines(&lines.iter().map(String::as_str).collect::<Vec<_>>(), accept);
+    }
+
+    /// The same of lines that begin with `-A FORWARD`.
+    pub(crate) fn lines(&mut self, lines: &[&str], accept: bool) {
         let policy = if accept { "ACCEPT" } else { "DROP" };
-        let mut text = format!("*filter\n:FORWARD {policy} [0:0]\n");
-        specs.iter().for_each(|spec| text += &format!("{}\n", spec.words()));
-        text += "COMMIT\n";
+        let text = format!("*filter\n:FORWARD {policy} [0:0]\n{}\nCOMMIT\n", lines.join("\n"));
         self.restore(&text);
     }
 
@@ -71,14 +82,16 @@ impl Kernel {
         assert_eq!(self.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
     }
 
-    /// The port by which each packet left, if it did.
-    pub(crate) fn forward(&mut self, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
-        let mut line = "packets".to_owned();
-        for (ingress, packet) in packets {
-            let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
-        }
+    /// The port by which each packet or frame left, if it did.
+    pub(crate) fn forward(&mut self, packets: &[(usize, Vec<u8>)]) -> Vec<Option<PortIndex>> {
+        let line = format!("packets{}", words(packets));
         let way = |word: &str| word.parse().ok().map(PortIndex);
         self.ask(&line).split_whitespace().map(way).collect()
+    }
+
+    /// Puts frames before the rules, wherever they go then.
+    fn judge(&mut self, frames: &[(usize, Vec<u8>)]) {
+        assert_eq!(self.ask(&format!("judged{}", words(frames))), "ok\n");
     }
 
     /// Packets and bytes: of the policy, then of each rule.
@@ -98,20 +111,59 @@ impl Drop for Kernel {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Packets or frames and where they come in, each with a blank before it.
+fn words(packets: &[(usize, Vec<u8>)]) -> String {
+    packets.iter().fold(String::new(), |mut words, (ingress, packet)| {
+        let _ = write!(words, " {ingress}:{}", hex(packet));
+        words
+    })
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// The port by which each packet left the engine; packets are told apart by their identifications.
-pub(crate) fn forward(world: &mut World, packets: &[(usize, Packet)]) -> Vec<Option<PortIndex>> {
-    for (ingress, packet) in packets {
-        world.inject_packet(0, PORTS[*ingress], packet);
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+/// The frame of a packet as its host would send it.
+pub(crate) fn frame((ingress, packet): &(usize, Packet)) -> (usize, Vec<u8>) {
+    (*ingress, packet.frame(mac(PORTS[*ingress]), host_mac(packet.source)))
+}
+
+/// The same, or one to somebody else, or from somebody else.
+fn some_frame(chance: &mut Chance, packet: &(usize, Packet)) -> (usize, Vec<u8>) {
+    let (ingress, mut frame) = frame(packet);
+    match chance.below(100) {
+        0 => frame[..6].fill(0xff),
+        1 => frame[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 1]),
+        2 => frame[..6].copy_from_slice(&host_mac(CAROL)),
+        3..20 => frame[6..12].copy_from_slice(&host_mac(chance.one_of(&[ALICE, BOB, CAROL]))),
+        _ => {}
+    }
+    (ingress, frame)
+}
+
+/// The port by which each frame left the engine; packets are told apart by their identifications.
+/// They wait for each other `in_turn` where rules count: ports are polled one after the other.
+pub(crate) fn forward(
+    world: &mut World,
+    frames: &[(usize, Vec<u8>)],
+    in_turn: bool,
+) -> Vec<Option<PortIndex>> {
+    for (ingress, frame) in frames {
+        world.inject(0, PORTS[*ingress], frame.clone());
+        if in_turn {
+            world.settle();
+        }
     }
     world.settle();
-    let mut ways = vec![None; packets.len()];
+    let mut ways = vec![None; frames.len()];
     for sent in world.left() {
         // Weir's own errors, known by their precedence.
         if sent.bytes[15] & 0xc0 == 0xc0 {
@@ -211,10 +263,12 @@ fn what_the_kernel_does_not_forward_weir_does_not() {
             .neighbour(EAST, "10.0.1.0".parse().expect("an address"), reachable(ALICE))
             .build(),
     );
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let mut kernel = Kernel::new("tun").expect("unshare runs");
     kernel.rules(&[], true);
-    let theirs = kernel.forward(&packets);
-    let ours = forward(&mut world, &packets);
+    let bare: Vec<_> = packets.iter().map(|(ingress, packet)| (*ingress, packet.bytes())).collect();
+    let theirs = kernel.forward(&bare);
+    let frames: Vec<_> = packets.iter().map(frame).collect();
+    let ours = forward(&mut world, &frames, false);
     let differing: Vec<_> = (packets.iter().zip(ours).zip(theirs))
         .filter(|((_, ours), theirs)| ours != theirs)
         // RFC 1812 5.3.7: network 0 is no source. Of it the kernel refuses 0.0.0.0 only.
@@ -239,9 +293,11 @@ fn rules_mean_what_they_mean_to_the_kernel() {
         return;
     }
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
-    let cases = number("WEIR_ORACLE_CASES", 60);
-    let mut kernel = Kernel::new().expect("unshare runs");
+    let cases = number("WEIR_ORACLE_CASES", 120);
+    let mut kernel = Kernel::new("tap").expect("unshare runs");
     let mut world = World::new(Sizes::ONE);
+    // Packets that met rules with each match, at least.
+    let mut met = BTreeMap::<String, u64>::new();
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
@@ -256,13 +312,247 @@ fn rules_mean_what_they_mean_to_the_kernel() {
         let lines = commands(&specs, accept);
         world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         kernel.rules(&specs, accept);
-        let ways = kernel.forward(&packets);
-        for ((ours, theirs), packet) in forward(&mut world, &packets).iter().zip(ways).zip(packets)
-        {
-            assert_eq!(*ours, theirs, "Weir, kernel; {packet:?}\n{lines:#?}");
+        let frames: Vec<_> = packets.iter().map(|packet| some_frame(&mut chance, packet)).collect();
+        let theirs = kernel.forward(&frames);
+        let in_turn = specs.iter().any(Spec::counts);
+        let ways = forward(&mut world, &frames, in_turn).into_iter().zip(theirs);
+        for (((ours, theirs), packet), frame) in ways.zip(packets).zip(frames) {
+            assert_eq!(ours, theirs, "Weir, kernel; {packet:?}\n{frame:02x?}\n{lines:#?}");
         }
         let ours: Vec<_> = (0..=specs.len()).map(|n| world.count(n)).collect();
         assert_eq!(ours, kernel.counters(), "Weir, kernel; {lines:#?}");
+        for (spec, (packets, _)) in specs.iter().zip(&ours[1..]) {
+            for asked in &spec.asked {
+                *met.entry(asked.name()).or_default() += packets;
+            }
+        }
     }
+    eprintln!("packets counted by rules with each match: {met:?}");
+    if cases >= 120 {
+        assert!(met.len() == 13 && met.values().all(|packets| *packets > 20), "{met:?}");
+        assert!(world.counters().dropped(DropReason::RuleHotdrop) > 20);
+    }
+    world.shut_down();
+}
+
+/// A packet of no more than one fragment, cut up; marks of congestion and times to live may differ.
+fn pieces(chance: &mut Chance, whole: &Packet) -> Vec<Packet> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    let marks = chance.one_of(&[&[0][..], &[0, 1, 2, 3], &[1, 2, 3], &[2], &[1, 2], &[0, 2]]);
+    while from < whole.payload.len() {
+        let to = (from + 8 * (1 + chance.below(3))).min(whole.payload.len());
+        pieces.push(Packet {
+            offset: u16::try_from(from / 8).expect("small"),
+            more_fragments: to < whole.payload.len(),
+            payload: whole.payload[from..to].to_vec(),
+            tos: whole.tos & 0xfc | chance.one_of(marks),
+            ttl: if chance.percent(30) { 2 + (chance.byte() & 3) } else { whole.ttl },
+            ..whole.clone()
+        });
+        from = to;
+    }
+    for place in 1..pieces.len() {
+        let other = chance.below(place + 1);
+        pieces.swap(place, other);
+    }
+    pieces
+}
+
+/// Where connections are tracked, the rules see whole datagrams.
+#[test]
+fn rules_about_datagrams_in_fragments_mean_what_they_mean_to_the_kernel() {
+    if let Some(reason) = unmet() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let seed = number("WEIR_ORACLE_SEED", 0x5eed);
+    let mut kernel = Kernel::new("tap").expect("unshare runs");
+    let mut world = World::new(Sizes::ONE);
+    let tracking = "-A FORWARD -m conntrack --ctstate INVALID,NEW,ESTABLISHED,RELATED";
+    for case in seed..seed + number("WEIR_ORACLE_CASES", 120) / 2 {
+        let _seed = Seed(case);
+        let mut chance = Chance::new(case);
+        let specs: Vec<Spec> = (0..12).map(|_| Spec::draw(&mut chance)).collect();
+        let mut frames = Vec::new();
+        for identification in 0..40 {
+            let (ingress, packet) = traffic(&mut chance);
+            let whole = Packet { identification, offset: 0, more_fragments: false, ..packet };
+            for piece in pieces(&mut chance, &whole) {
+                frames.push(frame(&(ingress, Packet { dont_fragment: false, ..piece })));
+            }
+        }
+        let mut lines = commands(&specs, true);
+        lines.insert(3, tracking.to_owned());
+        world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n{}\nCOMMIT\n", lines[3..].join("\n"));
+        assert_eq!(kernel.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
+        kernel.judge(&frames);
+        for (ingress, frame) in &frames {
+            world.inject(0, PORTS[*ingress], frame.clone());
+            // Some rules count: the order is that of arrival.
+            world.settle();
+        }
+        world.left();
+        let ours: Vec<_> = (0..=specs.len() + 1).map(|n| world.count(n)).collect();
+        assert_eq!(ours, kernel.counters(), "Weir, kernel; {lines:#?}");
+    }
+    world.shut_down();
+}
+
+/// Every kind of source against every type, anywhere and at an interface.
+#[test]
+fn addresses_are_of_the_types_that_the_kernel_finds() {
+    if let Some(reason) = unmet() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let ip = |text: &str| text.parse().expect("an address");
+    let mut kernel = Kernel::new("tap").expect("unshare runs");
+    for route in [
+        "unreachable 10.66.0.0/16",
+        "prohibit 10.67.0.0/16",
+        "blackhole 10.68.0.0/16",
+        "throw 10.65.0.0/16",
+        "anycast 10.9.0.1 dev east table local",
+        "broadcast 10.9.0.2 dev wan0 table local",
+    ] {
+        assert_eq!(kernel.ask(&format!("ip route add {route}")), "ok\n");
+    }
+    let forwarding = network()
+        .route(ip("10.9.0.1"), 32, Target::Anycast { port: Some(EAST) })
+        .route(ip("10.9.0.2"), 32, Target::Broadcast { port: Some(WAN) });
+    let mut world = World::over(Sizes::ONE, forwarding.build());
+    let types = "UNSPEC UNICAST LOCAL BROADCAST ANYCAST MULTICAST BLACKHOLE UNREACHABLE PROHIBIT \
+                 THROW NAT XRESOLVE";
+    let mut lines = commands(&[], true);
+    for limit in ["", " --limit-iface-in", " --limit-iface-out"] {
+        for end in ["src", "dst"] {
+            lines.extend(
+                types
+                    .split_whitespace()
+                    .map(|kind| format!("-A FORWARD -m addrtype --{end}-type {kind}{limit}")),
+            );
+        }
+    }
+    let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n{}\nCOMMIT\n", lines[3..].join("\n"));
+    let good = Packet { identification: 0, ..Packet::udp((ALICE, 1), (BOB, 2), b"12345678") };
+    let sources = [
+        "10.0.1.2",
+        "10.0.1.255",
+        "10.0.2.255",
+        "10.0.3.255",
+        "10.70.255.255",
+        "10.9.0.1",
+        "10.9.0.2",
+        "10.66.0.1",
+        "10.67.0.1",
+        "10.68.0.1",
+        "10.65.0.1",
+        "192.0.2.1",
+        "8.8.8.8",
+    ];
+    for source in sources.map(ip) {
+        for ingress in 0..3 {
+            for destination in [BOB, CAROL] {
+                let packet = Packet { source, destination, ..good.clone() };
+                let frames = [frame(&(ingress, packet))];
+                world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+                assert_eq!(kernel.ask(&format!("rules {}", hex(text.as_bytes()))), "ok\n");
+                let ways = (forward(&mut world, &frames, false), kernel.forward(&frames));
+                assert_eq!(ways.0, ways.1, "{source} by {ingress} to {destination}");
+                let ours: Vec<_> = (0..=lines.len() - 3).map(|n| world.count(n)).collect();
+                assert_eq!(ours, kernel.counters(), "{source} by {ingress} to {destination}");
+            }
+        }
+    }
+    world.shut_down();
+}
+
+fn wall_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_secs()
+}
+
+/// A rule about the clock whose edges lie around now, with a minute of distance where it goes by
+/// seconds.
+fn about_now(chance: &mut Chance, now_s: u64) -> String {
+    const DAY_S: u64 = 86_400;
+    let mut line = "-A FORWARD -m time".to_owned();
+    let offset = |chance: &mut Chance| match chance.below(4) {
+        0 => 60,
+        1 => DAY_S - 60,
+        2 => 3600 * (1 + chance.below(22) as u64),
+        _ => DAY_S / 2,
+    };
+    let clock = |at_s: u64| {
+        let daytime = at_s % DAY_S;
+        format!("{}:{}:{}", daytime / 3600, daytime / 60 % 60, daytime % 60)
+    };
+    let (start, stop) = (now_s + offset(chance), now_s + offset(chance));
+    if chance.percent(60) {
+        line += &format!(" --timestart {} --timestop {}", clock(start), clock(stop));
+        if start % DAY_S >= stop % DAY_S && chance.percent(50) {
+            line += " --contiguous";
+        }
+    }
+    for (option, days) in [("monthdays", 31), ("weekdays", 7)] {
+        if chance.percent(40) {
+            let not = if chance.percent(50) { " !" } else { "" };
+            let listed: Vec<_> =
+                (1..=days).filter(|_| chance.percent(50)).map(|day| day.to_string()).collect();
+            if (1..days).contains(&listed.len()) {
+                line += &format!("{not} --{option} {}", listed.join(","));
+            }
+        }
+    }
+    for (option, years) in [("datestart", [2020, 2024, 2037]), ("datestop", [2020, 2037, 2038])] {
+        if chance.percent(20) {
+            line += &format!(" --{option} {}-06", chance.one_of(&years));
+        }
+    }
+    line
+}
+
+#[test]
+fn the_time_of_day_is_that_of_the_kernel() {
+    if let Some(reason) = unmet() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let seed = number("WEIR_ORACLE_SEED", 0x5eed);
+    let mut kernel = Kernel::new("tap").expect("unshare runs");
+    let mut world = World::new(Sizes::ONE);
+    let packet = Packet::udp((ALICE, 1), (BOB, 2), b"12345678");
+    let packet = [frame(&(0, Packet { identification: 0, ..packet }))];
+    let (mut cases, mut held) = (0, 0);
+    // A case in which an edge is passed tells nothing, and is drawn again.
+    for case in seed..seed + 100 {
+        if cases == 20 {
+            break;
+        }
+        let _seed = Seed(case);
+        let mut chance = Chance::new(case);
+        let now_s = wall_s();
+        let lines: Vec<String> = (0..50).map(|_| about_now(&mut chance, now_s)).collect();
+        kernel.lines(&lines.iter().map(String::as_str).collect::<Vec<_>>(), true);
+        kernel.forward(&packet);
+        let theirs = kernel.counters();
+        let ours = [now_s, wall_s()].map(|wall_s| {
+            world.rules(&["-F", "-Z"]);
+            world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            world.wall_s = wall_s;
+            forward(&mut world, &packet, false);
+            (0..=lines.len()).map(|n| world.count(n)).collect::<Vec<_>>()
+        });
+        if ours[0] != ours[1] {
+            continue;
+        }
+        cases += 1;
+        held += ours[0].iter().filter(|(packets, _)| *packets > 0).count();
+        assert_eq!(ours[0], theirs, "Weir, kernel; {lines:#?}");
+    }
+    eprintln!("{held} of {} rules held", cases * 50);
+    assert!(cases == 20 && (100..900).contains(&held), "{cases} cases, {held} rules held");
     world.shut_down();
 }

@@ -1,8 +1,15 @@
-"""The kernel's end of oracle.rs: a router with three TUN devices in the network namespace it runs
-in (a fresh one: the caller starts it by `unshare -n`), asked line by line.
+"""The kernel's end of oracle.rs: a router with three devices in the network namespace it runs in (a
+fresh one: the caller starts it by `unshare -n`), asked line by line. Packets are IPv4 packets and the
+devices TUN; with the argument "tap" they are Ethernet frames and the devices TAP, with the MAC addresses
+and neighbours of world.rs.
 
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
+  answers N:HEX..  the same -> for each what came out, N:HEX,N:HEX.., "-" if nothing did
+  log WORD N:HEX.. the same -> the lines of the kernel's log with that word in them, in HEX
+  flows            -> the TCP connections that are tracked: SPORT:STATE:TIMEOUT..
+  judged N:HEX..   each written to device N, and whatever comes out thrown away -> "ok"
+  ip WORDS..       the ip command -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
 """
 
@@ -14,7 +21,10 @@ import subprocess
 import sys
 
 NAMES = ["east", "west", "wan0"]
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000
+FRAMES = sys.argv[1:] == ["tap"]
+HEADER_BYTES = 14 if FRAMES else 0
+NEIGHBOURS = {"east": ["10.0.1.2"], "west": ["10.0.2.2"], "wan0": ["10.0.3.2", "10.70.3.4"]}
 
 
 def run(*words, **options):
@@ -31,12 +41,18 @@ def setting(path, value):
 
 def device(name, number):
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    kind = IFF_TAP if FRAMES else IFF_TUN
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), kind | IFF_NO_PI))
+    if FRAMES:
+        run("ip", "link", "set", name, "address", f"02:00:00:00:00:{number - 1:02x}")
     setting(f"ipv6/conf/{name}/disable_ipv6", "1")
     setting(f"ipv4/conf/{name}/rp_filter", "0")
     setting(f"ipv4/conf/{name}/send_redirects", "0")
     run("ip", "address", "add", f"10.0.{number}.1/24", "dev", name)
     run("ip", "link", "set", name, "up", "txqueuelen", "10000")
+    for host in NEIGHBOURS[name] if FRAMES else []:
+        mac = "06:00:" + ":".join(f"{int(octet):02x}" for octet in host.split("."))
+        run("ip", "neighbour", "replace", host, "lladdr", mac, "dev", name, "nud", "permanent")
     return tun
 
 
@@ -54,9 +70,58 @@ def arrived(tuns):
                 packet = os.read(tun, 65536)
             except BlockingIOError:
                 break
+            # Of Ethernet, IPv4 only: the kernel may ask for a neighbour.
+            if FRAMES and packet[12:14] != b"\x08\x00":
+                continue
+            packet = packet[HEADER_BYTES:]
             if not is_error(packet):
                 found.append((number, packet[4:6]))
     return found
+
+
+def came_out(tuns):
+    """All that came out, whole."""
+    found = []
+    for number, tun in enumerate(tuns):
+        while True:
+            try:
+                packet = os.read(tun, 65536)
+            except BlockingIOError:
+                break
+            found.append(f"{number}:{packet.hex()}")
+    return ",".join(found) or "-"
+
+
+def answers(tuns, asked):
+    lines = []
+    for one in asked:
+        number, packet = one.split(":")
+        os.write(tuns[int(number)], bytes.fromhex(packet))
+        lines.append(came_out(tuns))
+    return " ".join(lines)
+
+
+def logged(tuns, word, asked):
+    """What the kernel says in its log about each packet."""
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    os.lseek(log, 0, os.SEEK_END)
+    answers(tuns, asked)
+    lines = []
+    while True:
+        try:
+            record = os.read(log, 8192)
+        except BlockingIOError:
+            return " ".join(lines) or "-"
+        # "priority,sequence,time,flags;text", and lines about devices that begin with a blank.
+        text = record.split(b";", 1)[1].split(b"\n")[0]
+        if word.encode() in text:
+            lines.append(text.hex())
+
+
+def flows():
+    text = run("conntrack", "-L", "-p", "tcp")
+    found = re.findall(r"^tcp +6 (\d+) (\w+) .*?sport=(\d+)", text, re.M)
+    return " ".join(f"{sport}:{state}:{timeout}" for timeout, state, sport in found)
 
 
 def main():
@@ -64,6 +129,8 @@ def main():
         setting(f"ipv4/conf/{place}/rp_filter", "0")
         setting(f"ipv4/conf/{place}/send_redirects", "0")
     setting("ipv4/ip_forward", "1")
+    # No ICMP error is one too many.
+    setting("ipv4/icmp_ratemask", "0")
     tuns = [device(name, number) for number, name in enumerate(NAMES, 1)]
     run("ip", "route", "add", "10.70.0.0/16", "dev", "wan0")
     arrived(tuns)
@@ -80,10 +147,26 @@ def main():
                 os.write(tuns[int(number)], packet)
                 # The kernel forwards within the write: what is not there now was dropped.
                 out = arrived(tuns)
-                if any(found != packet[4:6] for _, found in out) or len(out) > 1:
+                sent = packet[HEADER_BYTES + 4 : HEADER_BYTES + 6]
+                if any(found != sent for _, found in out) or len(out) > 1:
                     sys.exit(f"{asked}: strange packets came out: {out}")
                 ways.append(str(out[0][0]) if out else "-")
             answer = " ".join(ways)
+        elif word == "answers":
+            answer = answers(tuns, rest)
+        elif word == "log":
+            answer = logged(tuns, rest[0], rest[1:])
+        elif word == "flows":
+            answer = flows()
+        elif word == "judged":
+            for asked in rest:
+                number, packet = asked.split(":")
+                os.write(tuns[int(number)], bytes.fromhex(packet))
+            arrived(tuns)
+            answer = "ok"
+        elif word == "ip":
+            run("ip", *rest)
+            answer = "ok"
         else:
             text = run("iptables-legacy-save", "-c", "-t", "filter")
             policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)

@@ -134,6 +134,23 @@ impl Packet {
         Self { ttl: self.ttl - 1, ..self.clone() }
     }
 
+    /// TCP or UDP with the checksum that its bytes have.
+    pub(crate) fn with_right_checksum(mut self) -> Self {
+        let at = if self.protocol == 6 { 16 } else { 6 };
+        self.payload[at..at + 2].fill(0);
+        let right = !fold(pseudo(&self, &self.payload) + sum(&self.payload));
+        self.payload[at..at + 2].copy_from_slice(&right.to_be_bytes());
+        self
+    }
+
+    /// Whether its checksum looks like one that was left to hardware; one wrong one in 65,536 does.
+    pub(crate) fn looks_partial(&self) -> bool {
+        let at = if self.protocol == 6 { 16 } else { 6 };
+        let field = self.payload.get(at..at + 2);
+        let partial = fold(pseudo(self, &self.payload)).to_be_bytes();
+        matches!(self.protocol, 6 | 17) && field.is_some_and(|field| field == partial)
+    }
+
     /// TCP or UDP whose checksum is only the pseudo-header's sum: what leaves a virtual machine.
     pub(crate) fn with_partial_checksum(mut self) -> Self {
         let at = if self.protocol == 6 { 16 } else { 6 };

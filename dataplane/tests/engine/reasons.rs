@@ -67,6 +67,10 @@ fn way(reason: DropReason) -> Way {
             w.rules(&["-A FORWARD -p icmp -j DROP"]);
             send(w, &ping());
         }),
+        Reason::RuleReject => By(ONE, |w| {
+            w.rules(&["-A FORWARD -p icmp -j REJECT"]);
+            send(w, &ping());
+        }),
         Reason::RulePolicy => By(ONE, |w| {
             w.rules(&["-P FORWARD DROP"]);
             send(w, &ping());

@@ -2,12 +2,14 @@
 //!
 //! The evaluator reads the packet's bytes anew for every rule and knows nothing of compiled masks
 //! or parsed headers. It follows `ip_packet_match` (`net/ipv4/netfilter/ip_tables.c`) and `tcp_mt`,
-//! `udp_mt` (`net/netfilter/xt_tcpudp.c`).
+//! `udp_mt` (`net/netfilter/xt_tcpudp.c`); the other matches are in [`asked`](crate::asked).
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use crate::asked::{Asked, MSS, find, options};
 use crate::chance::Chance;
+use crate::content::{self, Content};
 use crate::packet::Packet;
 use crate::world::{ALICE, BOB, CAROL, NAMES};
 
@@ -21,7 +23,14 @@ pub(crate) struct Spec {
     protocol: Option<(bool, u8)>,
     source_ports: Option<(bool, u16, u16)>,
     destination_ports: Option<(bool, u16, u16)>,
+    option: Option<(bool, u8)>,
     flags: Option<(bool, u8, u8)>,
+    /// Whether only later fragments will do, or all others.
+    fragment: Option<bool>,
+    /// `-m`, behind what belongs to the protocol.
+    pub(crate) asked: Vec<Asked>,
+    /// `-m`, behind those.
+    contents: Vec<Content>,
     /// `ACCEPT`, `DROP`, or none.
     pub(crate) target: Option<bool>,
 }
@@ -34,37 +43,44 @@ pub(crate) enum Outcome {
     Hotdrop,
 }
 
-const PORTS: [u16; 9] = [0, 1, 22, 53, 80, 81, 1023, 1024, 65_535];
+pub(crate) const PORTS: [u16; 9] = [0, 1, 22, 53, 80, 81, 1023, 1024, 65_535];
 const FLAG_NAMES: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
-const PROTOCOLS: [u8; 6] = [6, 6, 17, 17, 1, 253];
+const PROTOCOLS: [u8; 10] = [6, 6, 6, 17, 17, 1, 1, 132, 136, 253];
+const OPTIONS: [u8; 8] = [1, 2, 3, 4, 5, 8, 9, 255];
 
 impl Spec {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let mut spec = Self::default();
-        if chance.percent(40) {
+        // Nothing else is asked, so that all packets meet the match; and many meet the next rule.
+        if chance.percent(25) {
+            spec.contents.push(Content::draw(chance));
+            spec.target = chance.percent(25).then(|| chance.percent(50));
+            return spec;
+        }
+        if chance.percent(25) {
             spec.source = Some(net(chance));
         }
-        if chance.percent(40) {
+        if chance.percent(25) {
             spec.destination = Some(net(chance));
         }
         let names = ["east", "west", "wan0", "e+", "w+", "+", "wan+", "eth9"];
-        if chance.percent(25) {
+        if chance.percent(15) {
             spec.ingress = Some((chance.percent(30), chance.one_of(&names)));
         }
-        if chance.percent(25) {
+        if chance.percent(15) {
             spec.egress = Some((chance.percent(30), chance.one_of(&names)));
         }
         if chance.percent(75) {
             spec.protocol = Some((chance.percent(15), chance.one_of(&PROTOCOLS)));
         }
         if let Some((false, protocol @ (6 | 17))) = spec.protocol {
-            if chance.percent(50) {
+            if chance.percent(35) {
                 spec.source_ports = Some(range(chance));
             }
-            if chance.percent(50) {
+            if chance.percent(35) {
                 spec.destination_ports = Some(range(chance));
             }
-            if protocol == 6 && chance.percent(50) {
+            if protocol == 6 && chance.percent(35) {
                 let bits = |chance: &mut Chance| chance.byte() & 0x3f;
                 spec.flags = Some(if chance.percent(40) {
                     (chance.percent(30), 0x17, 0x02)
@@ -72,9 +88,30 @@ impl Spec {
                     (chance.percent(30), bits(chance), bits(chance) & bits(chance))
                 });
             }
+            if protocol == 6 && chance.percent(25) {
+                spec.option = Some((chance.percent(30), chance.one_of(&OPTIONS)));
+            }
         }
-        spec.target = chance.percent(75).then(|| chance.percent(50));
+        if chance.percent(8) {
+            spec.fragment = Some(chance.percent(50));
+        }
+        let protocol = match spec.protocol {
+            Some((false, protocol)) => protocol,
+            _ => 0,
+        };
+        // Few in most rules, or hardly any packet fits.
+        let count = chance.one_of(&[0, 0, 1, 1, 1, 2, 3]);
+        spec.asked = (0..count).map(|_| Asked::draw(chance, protocol)).collect();
+        while chance.percent(20) && spec.contents.len() < 3 {
+            spec.contents.push(Content::draw(chance));
+        }
+        spec.target = chance.percent(40).then(|| chance.percent(50));
         spec
+    }
+
+    /// Whether a match counts the packets that it is asked of.
+    pub(crate) fn counts(&self) -> bool {
+        self.contents.iter().any(Content::counts)
     }
 
     /// As words for iptables.
@@ -96,23 +133,33 @@ impl Spec {
         if let Some((negated, protocol)) = self.protocol {
             word(negated, format!("-p {protocol}"));
         }
+        if let Some(later) = self.fragment {
+            word(!later, "-f".to_owned());
+        }
         for (option, ports) in [("--sport", self.source_ports), ("--dport", self.destination_ports)]
         {
             if let Some((negated, first, last)) = ports {
                 word(negated, format!("{option} {first}:{last}"));
             }
         }
+        if let Some((negated, option)) = self.option {
+            word(negated, format!("--tcp-option {option}"));
+        }
         if let Some((negated, mask, set)) = self.flags {
             word(negated, format!("--tcp-flags {} {}", flag_names(mask), flag_names(set)));
         }
+        self.asked.iter().for_each(|asked| words += &asked.words());
+        self.contents.iter().for_each(|content| {
+            let _ = write!(words, " {}", content.words());
+        });
         if let Some(accept) = self.target {
-            word(false, format!("-j {}", if accept { "ACCEPT" } else { "DROP" }));
+            words += if accept { " -j ACCEPT" } else { " -j DROP" };
         }
         words
     }
 
-    /// What the rule says about an IPv4 packet between two interfaces.
-    pub(crate) fn evaluate(&self, ip: &[u8], ingress: &str, egress: &str) -> Outcome {
+    /// What the rule says about an IPv4 packet between two interfaces, in a frame from `mac`.
+    pub(crate) fn evaluate(&self, ip: &[u8], mac: [u8; 6], ingress: &str, egress: &str) -> Outcome {
         let address = |at: usize| u32::from_be_bytes(ip[at..at + 4].try_into().expect("four"));
         let in_net = |net: Option<(bool, Ipv4Addr, u32)>, at: usize| {
             net.is_none_or(|(negated, network, len)| {
@@ -134,12 +181,27 @@ impl Spec {
             && in_net(self.destination, 16)
             && named(self.ingress, ingress)
             && named(self.egress, egress)
-            && protocol;
+            && protocol
+            && self
+                .fragment
+                .is_none_or(|later| (u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff != 0) == later);
         if !general {
             return Outcome::Differs;
         }
         let ports = self.source_ports.is_some() || self.destination_ports.is_some();
-        if ports || self.flags.is_some() { self.transport(ip) } else { Outcome::Matches }
+        let mut outcome = Outcome::Matches;
+        if ports || self.flags.is_some() || self.option.is_some() {
+            outcome = self.transport(ip);
+        }
+        for asked in &self.asked {
+            if outcome == Outcome::Matches {
+                outcome = asked.evaluate(ip, mac, [ingress, egress]);
+            }
+        }
+        if outcome == Outcome::Matches && !self.contents.iter().all(|content| content.holds(ip)) {
+            outcome = Outcome::Differs;
+        }
+        outcome
     }
 
     fn transport(&self, ip: &[u8]) -> Outcome {
@@ -163,6 +225,11 @@ impl Spec {
         let holds = in_range(self.source_ports, port(0))
             && in_range(self.destination_ports, port(2))
             && (!tcp || flags());
+        if let Some((negated, option)) = self.option.filter(|_| holds) {
+            let Some(options) = options(header) else { return Outcome::Hotdrop };
+            let found = find(options, |rest| rest[0] == option).is_some();
+            return if found != negated { Outcome::Matches } else { Outcome::Differs };
+        }
         if holds { Outcome::Matches } else { Outcome::Differs }
     }
 }
@@ -190,12 +257,39 @@ fn flag_names(bits: u8) -> String {
     if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
 }
 
+/// Puts options into a TCP segment: good ones, strange ones, or only a header length that is wrong.
+pub(crate) fn tcp_options(chance: &mut Chance, segment: &mut Vec<u8>) {
+    if chance.percent(10) {
+        segment[12] = chance.byte();
+        return;
+    }
+    let mut options = Vec::new();
+    for _ in 0..chance.below(5) {
+        let mss = chance.one_of(&MSS).to_be_bytes();
+        match chance.below(10) {
+            0..4 => options.extend([2, 4, mss[0], mss[1]]),
+            4 => options.extend([3, 3, 7]),
+            5 => options.extend([4, 2]),
+            6 => options.extend([8, 10, 0, 0, 2, 4, 0, 0, 5, 0]),
+            7 => options.extend([chance.one_of(&OPTIONS), chance.one_of(&[0, 0, 1, 2, 3, 5])]),
+            8 => options.push(0),
+            _ => options.push(1),
+        }
+    }
+    options.truncate(40);
+    options.resize(options.len().next_multiple_of(4), 1);
+    segment[12] = u8::try_from(5 + options.len() / 4).expect("at most 15 words") << 4;
+    segment.splice(20..20, options);
+}
+
 /// A packet that the router forwards, and the number of the port by which it comes in. Whole and
 /// cut, in fragments, with options, of all protocols of the rules.
 pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
     let ingress = chance.below(NAMES.len());
     let host = chance.byte() | 2;
-    let source = match chance.below(4) {
+    let source = match chance.below(5) {
+        // Nobody's address, which a router sends on all the same.
+        4 => Ipv4Addr::new(10, 0, 1 + (host & 1) + (host >> 7), 255),
         0 => ALICE,
         1 => BOB,
         2 => Ipv4Addr::new(192, 0, 2, host),
@@ -203,21 +297,35 @@ pub(crate) fn traffic(chance: &mut Chance) -> (usize, Packet) {
     };
     let destination = chance.one_of(&[ALICE, BOB, CAROL, Ipv4Addr::new(10, 70, 3, 4)]);
     let (from, to) = ((source, chance.one_of(&PORTS)), (destination, chance.one_of(&PORTS)));
-    let len = chance.below(40);
-    let data = chance.bytes(len);
+    let data = content::data(chance);
     let mut packet = match chance.one_of(&PROTOCOLS) {
         6 => {
             let flags = if chance.percent(40) { 0x02 } else { chance.byte() };
-            Packet::tcp(from, to, flags, &data)
+            let mut packet = Packet::tcp(from, to, flags, &data);
+            if chance.percent(70) {
+                tcp_options(chance, &mut packet.payload);
+            }
+            packet
         }
         17 => Packet::udp(from, to, &data),
-        1 => Packet::ping(source, destination, &data),
+        1 => {
+            let kind = chance.one_of(&[0, 3, 3, 5, 8, 8, 8, 11, 13, 254, 255]);
+            let mut packet = Packet::icmp(source, destination, kind, &data);
+            packet.payload[1] = chance.one_of(&[0, 0, 1, 2, 3, 4, 5, 255]);
+            packet
+        }
+        other @ (132 | 136) => {
+            let ports = [from.1, to.1].map(u16::to_be_bytes).concat();
+            Packet { payload: [ports, data].concat(), ..Packet::new(source, destination, other) }
+        }
         other => Packet { payload: data, ..Packet::new(source, destination, other) },
     };
     packet.identification = chance.word();
-    // Network control is for routers' own packets.
-    packet.tos = chance.byte() & 0x3c;
-    packet.ttl = 2 + (chance.byte() & 0x7f);
+    packet.tos = chance.byte() & 0xbf;
+    packet.ttl = match chance.below(4) {
+        0 => chance.one_of(&[2, 3, 31, 64, 65, 66, 128, 129, 130, 255]),
+        _ => 2 + (chance.byte() & 0x7f),
+    };
     if chance.percent(15) {
         packet.options = vec![1; 4 * (1 + chance.below(10))];
     }

@@ -24,13 +24,13 @@ impl Twin {
 
     /// Decides and counts.
     fn decide(&mut self, packet: &Packet, ingress: &str, egress: &str) -> Result<(), DropReason> {
-        let ip = packet.bytes();
+        let ip = packet.routed().bytes();
         let mut count = |n: usize| {
             self.counts[n].0 += 1;
             self.counts[n].1 += ip.len() as u64;
         };
         for (n, spec) in (1..).zip(&self.specs) {
-            match spec.evaluate(&ip, ingress, egress) {
+            match spec.evaluate(&ip, host_mac(packet.source), ingress, egress) {
                 Outcome::Differs => continue,
                 Outcome::Hotdrop => return Err(DropReason::RuleHotdrop),
                 Outcome::Matches => count(n),

@@ -191,6 +191,7 @@ pub(crate) struct World {
     wires: Vec<Vec<Wire>>,
     host: Option<PortIndex>,
     pub(crate) now_ns: u64,
+    pub(crate) wall_s: u64,
     put_on_wires: u64,
     taken_from_wires: u64,
     /// All that has left since the last [`World::left`].
@@ -231,6 +232,7 @@ impl World {
                     policy: Arc::clone(&policy),
                     conntrack,
                     always_track: sizes.always_track,
+                    dice_seed: 1,
                     resolver: resolver.clone(),
                     pool,
                 })
@@ -255,6 +257,7 @@ impl World {
             wires,
             host,
             now_ns: 1_000_000_000,
+            wall_s: 1_000_000_000,
             put_on_wires: 0,
             taken_from_wires: 0,
             sent: Vec::new(),
@@ -338,7 +341,8 @@ impl World {
     /// One poll of one worker, and then all the checks.
     pub(crate) fn poll(&mut self, worker: usize) -> u64 {
         let now_ns = self.now_ns;
-        let work = self.engine(worker).poll(now_ns);
+        let wall_s = self.wall_s;
+        let work = self.engine(worker).poll(now_ns, wall_s);
         for port in PORTS {
             let sent = self.wires[worker][port.as_usize()].take_sent();
             self.taken_from_wires += sent.len() as u64;

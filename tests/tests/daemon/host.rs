@@ -213,6 +213,51 @@ fn two_workers_carry_it_both_ways_beside_what_passes_through() {
     assert_conserved(&mut daemon);
 }
 
+#[test]
+fn what_is_rejected_hears_of_it_on_both_sides() {
+    skip_unless!(root, command "ip", command "ping");
+    let town = Town::new();
+    let mut daemon = start(&town);
+    give(
+        &daemon,
+        &[
+            "-A INPUT -p tcp --dport 81 -j REJECT --reject-with tcp-reset",
+            "-A INPUT -p icmp -j REJECT --reject-with icmp-admin-prohibited",
+            "-A OUTPUT -p tcp --dport 81 -j REJECT --reject-with tcp-reset",
+            "-A OUTPUT -p icmp -o right -j REJECT --reject-with icmp-host-prohibited",
+        ],
+    );
+    for (from, to) in [(&town.alice, RIGHT), (&town.firewall, BOB)] {
+        let _inside = from.enter().expect("inside");
+        let to = format!("{to}:81").parse().expect("an address");
+        let refused = TcpStream::connect_timeout(&to, SOON).expect_err("rejected");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{to}");
+    }
+    let told = |from: &Namespace, to: &str| {
+        let mut ping = from.command("ping");
+        ping.args(["-n", "-c", "1", "-W", "10", to]);
+        let done = process::output(ping, SOON).expect("ping ends");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    // Whoever was asked answers; the machine hears from itself.
+    let said = told(&town.alice, RIGHT);
+    assert!(said.contains("From 192.168.0.1 icmp_seq=1 Packet filtered"), "{said}");
+    let said = told(&town.firewall, BOB);
+    assert!(said.contains("From 192.168.0.1 icmp_seq=1 Destination Host Prohibited"), "{said}");
+    for (line, word) in [
+        ("-A OUTPUT -m mac --mac-source 02:00:00:00:00:01 -j DROP", "-m mac"),
+        ("-A INPUT -m addrtype --src-type UNICAST --limit-iface-out -j DROP", "--limit-iface-out"),
+    ] {
+        let error = daemon.iptables(line).expect_err(line).to_string();
+        assert!(error.contains(word) && error.contains("Invalid argument"), "{line}: {error}");
+    }
+    give(&daemon, &["-N common", "-A common -m mac --mac-source 02:00:00:00:00:01 -j DROP"]);
+    give(&daemon, &["-A INPUT -j common"]);
+    let error = daemon.iptables("-A OUTPUT -g common").expect_err("by a way round").to_string();
+    assert!(error.contains("-m mac stands where chain OUTPUT leads to"), "{error}");
+    assert_conserved(&mut daemon);
+}
+
 /// The rules and routes that lead the machine's own traffic to Weir, as `ip` prints them.
 fn diversion(town: &Town) -> (String, String) {
     let rules = town.firewall.ip("rule").expect("rules");

@@ -68,6 +68,12 @@ pub(crate) enum Subcommand {
     /// Replace all rules by those of a file, or of standard input, at once: all of them or none
     #[command(name = "iptables-restore")]
     IptablesRestore(Restore),
+    /// Find rules that never match, change nothing, or do not do what was meant; status 1 if there are any
+    Lint {
+        /// A saved rule set; without it the rules of the running daemon
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Keep the change of rules that was made with --confirm
     Confirm,
     /// Print a completion script for a shell

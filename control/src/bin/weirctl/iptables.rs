@@ -38,14 +38,23 @@ A command is in force on every worker when it returns. Anything that Weir does n
 enforce is refused by name, never ignored.
 
 Rule-specification ([!] may stand before the options marked so):
-[!] --protocol      -p PROTO              by number or name, tcp, udp, all
+[!] --protocol      -p PROTO              by number or name, tcp, udp, icmp, all
 [!] --source        -s ADDRESS[/MASK][,..]
 [!] --destination   -d ADDRESS[/MASK][,..]
 [!] --in-interface  -i NAME[+]            + at the end: all names that begin so
 [!] --out-interface -o NAME[+]
-    --match         -m tcp | udp          implied by -p
+[!] --fragments     -f                    later fragments; none where connections are tracked
+    --match         -m tcp | udp | icmp   implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
+                    -m addrtype | comment | dscp | ecn | iprange | length | mac
+                       | multiport | pkttype | tcpmss | tos | ttl
+                    -m statistic          chance, or every n-th packet
+                    -m string             bytes that a packet must contain
+                    -m time               the clock, UTC
+                    -m u32                four bytes anywhere in a packet
     --jump          -j ACCEPT | DROP      without it the rule only counts
+                    -j REJECT             drop, and tell the sender
+                    -j LOG                write a line; the next rule sees the packet
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -54,6 +63,9 @@ Rule-specification ([!] may stand before the options marked so):
   with tcp:
 [!] --tcp-flags MASK SET                  of FIN SYN RST PSH ACK URG, ALL, NONE
 [!] --syn                                 --tcp-flags FIN,SYN,RST,ACK SYN
+[!] --tcp-option NUMBER
+  with icmp:
+[!] --icmp-type TYPE[/CODE]               by numbers, or a name such as echo-request
   with state:
 [!] --state STATE[,..]                    of INVALID NEW RELATED ESTABLISHED UNTRACKED
   with conntrack:
@@ -64,6 +76,64 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
 [!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
     --ctdir ORIGINAL | REPLY
+  with addrtype:
+[!] --src-type, --dst-type TYPE[,..]      of UNICAST LOCAL BROADCAST MULTICAST ANYCAST
+    --limit-iface-in, --limit-iface-out   at that interface; elsewhere all are UNICAST
+  with comment:
+    --comment TEXT                        at most 255 bytes
+  with dscp:
+[!] --dscp NUMBER                         0 to 63; or --dscp-class BE | EF | CSx | AFxx
+  with ecn:
+[!] --ecn-ip-ect NUMBER                   0 to 3
+[!] --ecn-tcp-cwr, --ecn-tcp-ece          with -p tcp
+  with iprange:
+[!] --src-range, --dst-range ADDRESS[-ADDRESS]
+  with length:
+[!] --length BYTES[:BYTES]                of the IPv4 packet, header included
+  with mac:
+[!] --mac-source XX:XX:XX:XX:XX:XX
+  with multiport, and -p tcp, udp, udplite, sctp or dccp:
+[!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
+  with pkttype:
+[!] --pkt-type TYPE                       unicast; others are never forwarded
+  with statistic:
+    --mode random | nth
+[!] --probability P                       from 0 to 1, with random
+[!] --every N                             with nth: one packet of N,
+    --packet N                            the first of them number N, from 0
+  with string:
+[!] --string TEXT                         of at most 128 bytes
+[!] --hex-string 'TEXT|00 ff|TEXT'        bytes in hexadecimal between bars
+    --algo bm | kmp                       must be named; the search is one and the same
+    --from OFFSET, --to OFFSET            from the IP header on; the pattern lies whole between
+    --icase                               capitals do not count
+  with tcpmss, and -p tcp:
+[!] --mss BYTES[:BYTES]
+  with time:
+    --datestart, --datestop YYYY[-MM[-DD[Thh[:mm[:ss]]]]]
+    --timestart, --timestop hh:mm[:ss]    a stop before the start is that of the next day
+[!] --monthdays DAY[,..]                  1 to 31
+[!] --weekdays DAY[,..]                   Mon to Sun, or 1 to 7
+    --contiguous                          after midnight it is still the day before
+    --utc                                 as always
+  with tos:
+[!] --tos VALUE[/MASK]                    or a name such as Minimize-Delay
+  with ttl:
+[!] --ttl-eq HOPS                         what is left after this one
+    --ttl-lt, --ttl-gt HOPS
+  with u32:
+[!] --u32 'PLACE=VALUE'                   and & << >> @ between numbers, ranges, lists, &&
+  with REJECT:
+    --reject-with TYPE      icmp-port-unreachable (default), icmp-net-unreachable,
+                            icmp-host-unreachable, icmp-proto-unreachable,
+                            icmp-net-prohibited, icmp-host-prohibited,
+                            icmp-admin-prohibited; tcp-reset with -p tcp
+  with LOG:
+    --log-level LEVEL       0 to 7, or emerg alert crit error warning (default) notice
+                            info debug
+    --log-prefix TEXT       begins the line; cut to 29 bytes
+    --log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-macdecode
+    --log-uid               of local sockets: says nothing of what passes through
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

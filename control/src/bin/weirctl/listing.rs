@@ -54,8 +54,9 @@ pub(crate) fn document<'a>(
                 .filter(|(number, _)| selection.number.is_none_or(|wanted| wanted == *number))
                 .map(|(number, entry)| {
                     let counters = listing.counters.rule(entry.id);
-                    let words = entry.rule.arguments(names).join(" ");
-                    let line = format!("-A {} {words}", chain.name).trim_end().to_owned();
+                    let (conditions, target) = entry.rule.saved_line(names);
+                    let words = format!("-A {} {conditions}", chain.name);
+                    let line = format!("{} {target}", words.trim_end()).trim_end().to_owned();
                     let (packets, bytes) = (counters.packets, counters.bytes);
                     RuleDocument { number, id: entry.id, packets, bytes, line, rule: &entry.rule }
                 })

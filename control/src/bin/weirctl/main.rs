@@ -6,6 +6,7 @@
 mod cli;
 mod conntrack;
 mod iptables;
+mod lint;
 mod listing;
 mod output;
 mod pages;
@@ -62,6 +63,10 @@ fn main() -> ExitCode {
             restore.confirm = restore.confirm.or(cli.confirm);
             return restore::run(socket, &restore, &mut output);
         }
+        Subcommand::Lint { file } => match lint::run(socket, file.as_deref(), &mut output) {
+            Ok(status) => return status,
+            Err(failed) => Err(failed),
+        },
         Subcommand::Confirm => return restore::confirm(socket, &mut output),
         Subcommand::Status => status::run(socket, &mut output),
         Subcommand::Ports => status::run_ports(socket, &mut output),

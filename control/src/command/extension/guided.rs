@@ -7,7 +7,10 @@ use std::ops::BitOr;
 use super::super::error::ParseErrorKind;
 use super::super::getopt::Word;
 use super::super::refusal::Refusal;
-use crate::rule::{CtAddress, ExpireRange, Names, PortRange, number_prefix, parse_host_and_mask};
+use crate::rule::{
+    CtAddress, ExpireRange, Names, PortRange, SizeRange, number_prefix, parse_host_and_mask,
+    parse_number,
+};
 
 /// The value of an option.
 #[derive(Debug, Clone, Copy)]
@@ -43,15 +46,33 @@ impl<'a> Argument<'a> {
         PortRange::new(first, last).map_err(|error| Refusal::at(self.word, error))
     }
 
-    /// `N`, `FIRST:LAST`, `:LAST`, `FIRST:`, in 32 bits. No number at all is 0.
+    /// Seconds as [`Self::bounds`], in 32 bits.
     pub(super) fn numbers(self) -> Result<ExpireRange, Refusal<'a>> {
-        let (mut bounds, mut count, mut least) = ([0, u32::MAX], 0, 0);
+        let (first, last) = self.bounds(u32::MAX)?;
+        // Each bound was read as not below the one before.
+        ExpireRange::new(first, last).map_err(|_| self.unordered(first, u32::MAX))
+    }
+
+    /// Sizes as [`Self::bounds`], in 16 bits.
+    pub(super) fn sizes(self) -> Result<SizeRange, Refusal<'a>> {
+        let most = u16::MAX.into();
+        let (first, last) = self.bounds(most)?;
+        let narrow = |bound: u32| u16::try_from(bound).ok();
+        let sizes = narrow(first).zip(narrow(last));
+        let range = sizes.and_then(|(first, last)| SizeRange::new(first, last).ok());
+        // Likewise.
+        range.ok_or_else(|| self.unordered(first, most))
+    }
+
+    /// `N`, `FIRST:LAST`, `:LAST`, `FIRST:`, not above `most`. No number at all is 0.
+    fn bounds(self, most: u32) -> Result<(u32, u32), Refusal<'a>> {
+        let (mut bounds, mut count, mut least) = ([0, most], 0, 0);
         let mut rest = self.word.text;
         loop {
             let Some(bound) = bounds.get_mut(count) else { return Err(self.too_many()) };
             count += 1;
             if !rest.is_empty() && !rest.starts_with(':') {
-                (*bound, rest) = self.number(rest, least)?;
+                (*bound, rest) = self.number_of(rest, least, most)?;
                 least = *bound;
             }
             match rest.strip_prefix(':') {
@@ -60,23 +81,50 @@ impl<'a> Argument<'a> {
             }
         }
         let [first, last] = bounds;
-        let last = if count == 1 { first } else { last };
-        // Each bound was read as not below the one before.
-        ExpireRange::new(first, last)
-            .map_err(|_| Refusal::at(self.word, self.bad_number(self.word.text, first)))
+        Ok((first, if count == 1 { first } else { last }))
     }
 
-    /// The number at the beginning of `text`, not below `least`, and what follows it.
-    fn number(self, text: &'a str, least: u32) -> Result<(u32, &'a str), Refusal<'a>> {
+    /// A number not above `most`, and nothing else.
+    pub(super) fn number(self, most: u8) -> Result<u8, Refusal<'a>> {
+        let number = self.in_range(0, most.into())?;
+        u8::try_from(number).map_err(|_| self.out_of_range(0, most.into()))
+    }
+
+    /// A number in 16 bits.
+    pub(super) fn offset(self) -> Result<u16, Refusal<'a>> {
+        let number = self.in_range(0, u16::MAX.into())?;
+        u16::try_from(number).map_err(|_| self.out_of_range(0, u16::MAX.into()))
+    }
+
+    /// A number from `least` to `most`.
+    pub(super) fn in_range(self, least: u32, most: u32) -> Result<u32, Refusal<'a>> {
+        let number = parse_number(self.word.text, most).filter(|number| *number >= least);
+        number.ok_or_else(|| self.out_of_range(least, most))
+    }
+
+    /// The word is no value from `least` to `most`.
+    pub(super) fn out_of_range(self, least: u32, most: u32) -> Refusal<'a> {
+        let (name, option) = (self.name, self.option);
+        Refusal::at(self.word, ParseErrorKind::OptionRange { name, option, least, most })
+    }
+
+    /// The number at the beginning of `text`, from `least` to `most`, and what follows it.
+    fn number_of(
+        self,
+        text: &'a str,
+        least: u32,
+        most: u32,
+    ) -> Result<(u32, &'a str), Refusal<'a>> {
         let place = |text: &'a str| {
             let offset = self.word.offset + self.word.text.len() - text.len();
             Word { text, offset, ..self.word }
         };
         let read = number_prefix(text);
-        let in_range =
-            |(number, rest): (Option<u32>, _)| Some((number.filter(|n| *n >= least)?, rest));
+        let in_range = |(number, rest): (Option<u32>, _)| {
+            Some((number.filter(|number| (least..=most).contains(number))?, rest))
+        };
         let Some((number, rest)) = read.and_then(in_range) else {
-            return Err(Refusal::at(place(text), self.bad_number(text, least)));
+            return Err(Refusal::at(place(text), self.bad_number(text, least, most)));
         };
         if !rest.is_empty() && !rest.starts_with(':') {
             let (name, option, near) = (self.name, self.option, rest.to_owned());
@@ -86,9 +134,13 @@ impl<'a> Argument<'a> {
         Ok((number, rest))
     }
 
-    fn bad_number(self, near: &str, least: u32) -> ParseErrorKind {
+    fn bad_number(self, near: &str, least: u32, most: u32) -> ParseErrorKind {
         let (name, option, near) = (self.name, self.option, near.to_owned());
-        ParseErrorKind::OptionNumber { name, option, near, least }
+        ParseErrorKind::OptionNumber { name, option, near, least, most }
+    }
+
+    fn unordered(self, least: u32, most: u32) -> Refusal<'a> {
+        Refusal::at(self.word, self.bad_number(self.word.text, least, most))
     }
 
     fn too_many(self) -> Refusal<'a> {

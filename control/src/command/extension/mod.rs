@@ -4,24 +4,63 @@
 //! A new match is a file here with the table of its options and a function that reads one of them,
 //! a variant of [`ExtensionKey`], and a line in each function of this file.
 
+mod addrtype;
+mod comment;
 mod conntrack;
+mod dscp;
+mod ecn;
 mod guided;
+mod icmp;
+mod iprange;
+mod length;
+mod log;
+mod mac;
+mod multiport;
+mod pkttype;
+mod reject;
 mod state;
+mod statistic;
+mod string;
+mod target;
 mod tcp;
+mod tcpmss;
+mod time;
+mod tos;
+mod ttl;
+mod u32;
 mod udp;
+
+pub(super) use target::{TargetExtension, TargetKey, TargetRow};
 
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::refusal::Refusal;
-use crate::rule::{ConntrackMatch, Match, Names, StateMatch, TcpMatch, UdpMatch};
+use crate::rule::{Match, MultiportEnd, Names, Negatable, Protocol};
 
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExtensionKey {
-    Tcp(tcp::Key),
-    Udp(udp::Key),
-    State,
+    Addrtype(addrtype::Key),
+    Comment,
     Conntrack(conntrack::Key),
+    Dscp(dscp::Key),
+    Ecn(ecn::Key),
+    Icmp,
+    Iprange(iprange::Key),
+    Length,
+    Mac,
+    Multiport(MultiportEnd),
+    Pkttype,
+    State,
+    Statistic(statistic::Key),
+    String(string::Key),
+    Tcp(tcp::Key),
+    TcpMss,
+    Time(time::Key),
+    Tos,
+    Ttl(ttl::Key),
+    U32,
+    Udp(udp::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means. Of several names for the
@@ -51,10 +90,27 @@ impl<'a> Extension<'a> {
     /// The match of this name, without conditions, if Weir has it.
     pub(super) fn new(name: &str, word: Word<'a>) -> Option<Self> {
         let value = match name {
-            "tcp" => Match::Tcp(TcpMatch::default()),
-            "udp" => Match::Udp(UdpMatch::default()),
-            "state" => Match::State(StateMatch::default()),
-            "conntrack" => Match::Conntrack(ConntrackMatch::default()),
+            "addrtype" => Match::Addrtype(Default::default()),
+            "comment" => Match::Comment(Default::default()),
+            "conntrack" => Match::Conntrack(Default::default()),
+            "dscp" => Match::Dscp(Default::default()),
+            "ecn" => Match::Ecn(Default::default()),
+            "icmp" => Match::Icmp(Default::default()),
+            "iprange" => Match::Iprange(Default::default()),
+            "length" => Match::Length(Default::default()),
+            "mac" => Match::Mac(Default::default()),
+            "multiport" => Match::Multiport(Default::default()),
+            "pkttype" => Match::Pkttype(Default::default()),
+            "state" => Match::State(Default::default()),
+            "statistic" => Match::Statistic(Default::default()),
+            "string" => Match::String(Default::default()),
+            "tcp" => Match::Tcp(Default::default()),
+            "tcpmss" => Match::TcpMss(Default::default()),
+            "time" => Match::Time(Default::default()),
+            "tos" => Match::Tos(Default::default()),
+            "ttl" => Match::Ttl(Default::default()),
+            "u32" => Match::U32(Default::default()),
+            "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -63,10 +119,60 @@ impl<'a> Extension<'a> {
     /// The options it adds.
     pub(super) fn options(&self) -> &'static [Row] {
         match self.value {
-            Match::Tcp(_) => &tcp::OPTIONS,
-            Match::Udp(_) => &udp::OPTIONS,
-            Match::State(_) => &state::OPTIONS,
+            Match::Addrtype(_) => &addrtype::OPTIONS,
+            Match::Comment(_) => &comment::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
+            Match::Dscp(_) => &dscp::OPTIONS,
+            Match::Ecn(_) => &ecn::OPTIONS,
+            Match::Icmp(_) => &icmp::OPTIONS,
+            Match::Iprange(_) => &iprange::OPTIONS,
+            Match::Length(_) => &length::OPTIONS,
+            Match::Mac(_) => &mac::OPTIONS,
+            Match::Multiport(_) => &multiport::OPTIONS,
+            Match::Pkttype(_) => &pkttype::OPTIONS,
+            Match::State(_) => &state::OPTIONS,
+            Match::Statistic(_) => &statistic::OPTIONS,
+            Match::String(_) => &string::OPTIONS,
+            Match::Tcp(_) => &tcp::OPTIONS,
+            Match::TcpMss(_) => &tcpmss::OPTIONS,
+            Match::Time(_) => &time::OPTIONS,
+            Match::Tos(_) => &tos::OPTIONS,
+            Match::Ttl(_) => &ttl::OPTIONS,
+            Match::U32(_) => &u32::OPTIONS,
+            Match::Udp(_) => &udp::OPTIONS,
+        }
+    }
+
+    /// Options of which only one may stand, in the order in which iptables looks for them.
+    fn exclusive(&self) -> &'static [(ExtensionKey, ExtensionKey)] {
+        match self.value {
+            Match::Addrtype(_) => &addrtype::EXCLUSIVE,
+            Match::Dscp(_) => &dscp::EXCLUSIVE,
+            Match::Multiport(_) => &multiport::EXCLUSIVE,
+            Match::String(_) => &string::EXCLUSIVE,
+            Match::Ttl(_) => &ttl::EXCLUSIVE,
+            _ => &[],
+        }
+    }
+
+    /// What iptables says of the match without any option.
+    fn without_options(&self) -> Result<(), ParseErrorKind> {
+        let name = self.value.name();
+        match self.value {
+            // Matches that are nothing without the first option of their tables.
+            Match::Comment(_)
+            | Match::Icmp(_)
+            | Match::Length(_)
+            | Match::Mac(_)
+            | Match::Pkttype(_)
+            | Match::TcpMss(_)
+            | Match::Tos(_) => {
+                let option = self.options().first().map_or("", |(option, ..)| option);
+                Err(ParseErrorKind::OptionMissing { name, option })
+            }
+            Match::Dscp(_) => Err(ParseErrorKind::OptionsMissing(dscp::MISSING)),
+            Match::Ttl(_) => Err(ParseErrorKind::OptionsMissing(ttl::MISSING)),
+            _ => self.incomplete(),
         }
     }
 
@@ -75,16 +181,42 @@ impl<'a> Extension<'a> {
         &mut self,
         key: ExtensionKey,
         given: &Given<'a, '_>,
+        protocol: Option<Negatable<Protocol>>,
         getopt: &mut Getopt<'a>,
     ) -> Result<(), Refusal<'a>> {
         self.refuse_repetition(key, given.option)?;
         match (&mut self.value, key) {
-            (Match::Tcp(tcp), ExtensionKey::Tcp(key)) => tcp::read(tcp, key, given, getopt),
-            (Match::Udp(udp), ExtensionKey::Udp(key)) => udp::read(udp, key, given),
-            (Match::State(state), ExtensionKey::State) => state::read(state, given),
+            (Match::Addrtype(addrtype), ExtensionKey::Addrtype(key)) => {
+                addrtype::read(addrtype, key, given)
+            }
+            (Match::Comment(comment), ExtensionKey::Comment) => comment::read(comment, given),
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)
             }
+            (Match::Dscp(dscp), ExtensionKey::Dscp(key)) => dscp::read(dscp, key, given),
+            (Match::Ecn(ecn), ExtensionKey::Ecn(key)) => ecn::read(ecn, key, given),
+            (Match::Icmp(icmp), ExtensionKey::Icmp) => icmp::read(icmp, given),
+            (Match::Iprange(iprange), ExtensionKey::Iprange(key)) => {
+                iprange::read(iprange, key, given)
+            }
+            (Match::Length(length), ExtensionKey::Length) => length::read(length, given),
+            (Match::Mac(mac), ExtensionKey::Mac) => mac::read(mac, given),
+            (Match::Multiport(multiport), ExtensionKey::Multiport(end)) => {
+                multiport::read(multiport, end, given, protocol)
+            }
+            (Match::Pkttype(pkttype), ExtensionKey::Pkttype) => pkttype::read(pkttype, given),
+            (Match::State(state), ExtensionKey::State) => state::read(state, given),
+            (Match::Statistic(statistic), ExtensionKey::Statistic(key)) => {
+                statistic::read(statistic, key, given)
+            }
+            (Match::String(string), ExtensionKey::String(key)) => string::read(string, key, given),
+            (Match::Tcp(tcp), ExtensionKey::Tcp(key)) => tcp::read(tcp, key, given, getopt),
+            (Match::TcpMss(tcpmss), ExtensionKey::TcpMss) => tcpmss::read(tcpmss, given),
+            (Match::Time(time), ExtensionKey::Time(key)) => time::read(time, key, given),
+            (Match::Tos(tos), ExtensionKey::Tos) => tos::read(tos, given),
+            (Match::Ttl(ttl), ExtensionKey::Ttl(key)) => ttl::read(ttl, key, given),
+            (Match::U32(u32), ExtensionKey::U32) => u32::read(u32, given),
+            (Match::Udp(udp), ExtensionKey::Udp(key)) => udp::read(udp, key, given),
             // The key comes from the match's own table.
             _ => Ok(()),
         }
@@ -103,8 +235,7 @@ impl<'a> Extension<'a> {
             self.seen.push(slot);
             return Ok(());
         }
-        let row = self.options().iter().find(|(_, _, known)| *known == slot);
-        let option_name = row.map_or("", |(name, _, _)| name);
+        let option_name = self.option_name(slot);
         let kind = match slot {
             ExtensionKey::Tcp(key) => tcp::repeated(key, option_name),
             _ => ParseErrorKind::OptionRepeated { name: self.value.name(), option: option_name },
@@ -112,14 +243,46 @@ impl<'a> Extension<'a> {
         Err(Refusal::at(option, kind))
     }
 
-    /// What iptables checks of each match when all words are read: that it has the options it needs.
+    /// The name of an option in messages.
+    fn option_name(&self, key: ExtensionKey) -> &'static str {
+        let row = self.options().iter().find(|(_, _, known)| *known == key);
+        row.map_or("", |(name, _, _)| name)
+    }
+
+    /// What iptables checks of each match when all words are read: that it has the options it
+    /// needs, and none that exclude each other.
     pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
-        if !self.seen.is_empty() {
-            return Ok(());
+        if self.seen.is_empty() {
+            return self.without_options().map_err(|kind| Refusal::at(self.word, kind));
         }
-        match self.value.validate() {
-            Ok(()) => Ok(()),
-            Err(error) => Err(Refusal::at(self.word, ParseErrorKind::Incomplete(error))),
+        // Some options alone ask for nothing, and some need others.
+        self.incomplete().map_err(|kind| Refusal::at(self.word, kind))?;
+        let seen = |key: &ExtensionKey| self.seen.contains(key);
+        match self.exclusive().iter().find(|(one, other)| seen(one) && seen(other)) {
+            None => Ok(()),
+            Some((one, other)) => {
+                let (option, other) = (self.option_name(*one), self.option_name(*other));
+                let kind =
+                    ParseErrorKind::OptionConflict { name: self.value.name(), option, other };
+                Err(Refusal::at(self.word, kind))
+            }
         }
     }
+
+    /// What is missing, as far as iptables itself looks for it.
+    fn incomplete(&self) -> Result<(), ParseErrorKind> {
+        match self.value.validate() {
+            Err(error) if !error.is_left_to_the_kernel() => Err(ParseErrorKind::Incomplete(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What iptables prints about matches and then does not mind.
+pub(super) fn warnings(matches: &[Match]) -> impl Iterator<Item = String> {
+    let ranges = matches.iter().filter_map(|extension| match extension {
+        Match::Iprange(iprange) => Some(iprange),
+        _ => None,
+    });
+    ranges.flat_map(iprange::warnings)
 }

@@ -1,8 +1,11 @@
 //! `-m tcp` (extensions/libxt_tcp.c).
 
+use std::num::NonZeroU8;
+
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Getopt, Value, Word};
 use super::super::refusal::Refusal;
+use super::super::value_error::ValueError;
 use super::{ExtensionKey, Given, Row};
 use crate::rule::{Names, Negatable, PortRange, TcpFlags, TcpMatch, parse_number};
 
@@ -12,7 +15,6 @@ pub(in crate::command) enum Key {
     DestinationPorts,
     Flags,
     Syn,
-    /// `--tcp-option`, not enforced.
     TcpOption,
 }
 
@@ -35,8 +37,10 @@ pub(super) const OPTIONS: [Row; 7] = [
 
 pub(super) fn repeated(key: Key, option: &'static str) -> ParseErrorKind {
     match key {
-        Key::SourcePorts | Key::DestinationPorts => ParseErrorKind::TcpOptionRepeated { option },
-        Key::Flags | Key::Syn | Key::TcpOption => ParseErrorKind::TcpFlagsRepeated,
+        Key::SourcePorts | Key::DestinationPorts | Key::TcpOption => {
+            ParseErrorKind::TcpOptionRepeated { option }
+        }
+        Key::Flags | Key::Syn => ParseErrorKind::TcpFlagsRepeated,
     }
 }
 
@@ -59,9 +63,7 @@ pub(super) fn read<'a>(
         }
         Key::Syn => tcp.flags = Negatable { value: TcpFlags::SYN, negated },
         Key::TcpOption => {
-            let name = "--tcp-option".to_owned();
-            let kind = ParseErrorKind::NotEnforced { what: "option", name };
-            return Err(Refusal::at(option, kind));
+            tcp.option = Some(Negatable { value: parse_option(value)?, negated });
         }
     }
     Ok(())
@@ -92,6 +94,13 @@ fn parse_port<'a>(word: Word<'a>, names: &Names) -> Result<u16, Refusal<'a>> {
         let port = word.text.to_owned();
         Refusal::at(word, ParseErrorKind::TcpPort { port })
     })
+}
+
+/// The number of a TCP option. iptables takes 0, the end of the options, for no condition at all.
+fn parse_option(word: Word<'_>) -> Result<NonZeroU8, Refusal<'_>> {
+    let number = parse_number(word.text, u8::MAX.into());
+    let option = number.and_then(|number| u8::try_from(number).ok()).and_then(NonZeroU8::new);
+    option.ok_or_else(|| Refusal::at(word, ValueError::TcpOption { text: word.text.to_owned() }))
 }
 
 /// `MASK SET`: the option's value and the word after it.

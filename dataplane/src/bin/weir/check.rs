@@ -41,6 +41,7 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
             report.problems.extend(missing_capabilities());
             report.problems.extend(config.memory_trouble());
             report.problems.extend(config.snapshot_trouble());
+            report.problems.extend(config.log.trouble());
             let socket = &config.control.socket;
             if UnixStream::connect(socket).is_ok() {
                 let answers =

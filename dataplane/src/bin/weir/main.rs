@@ -79,8 +79,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is written unless `WEIR_LOG` says otherwise: lines of rules with `-j LOG` at any level.
+const FILTER: &str = "info,weir::log=trace";
+
 fn run(path: &Path) -> Result<(), String> {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
     let ansi = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()

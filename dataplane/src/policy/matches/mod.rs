@@ -1,16 +1,37 @@
-//! The matches of a rule, compiled: what `-m` says, ready to be asked of a packet. One file a match.
+//! The matches of a rule, compiled: what `-m` says, ready to be asked of a packet. One file a match, but for those
+//! that compare one field, which are in `header.rs`.
 //!
-//! A new match is a file here with its test, a variant of [`MatchTest`], and a line in each of its functions.
+//! A new match is a file here with its test, a variant of [`MatchTest`], and a line in each of its functions. What the
+//! rules say is evaluated as it is where there is nothing to prepare.
 
+mod addrtype;
 mod connection;
+mod ecn;
+mod forwarded;
+mod header;
+mod icmp;
+mod multiport;
+mod statistic;
+mod string;
+mod tcp_options;
+mod tcpmss;
+mod time;
 mod transport;
+mod u32;
 
 pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
-use weir_control::rule::Match;
+use weir_control::rule::{
+    AddrtypeMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch, MacMatch, Match,
+    MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
+};
 
 use connection::ConnectionTest;
+use statistic::StatisticTest;
+use string::StringTest;
+use time::TimeTest;
+use u32::WordTest;
 
 use super::Candidate;
 use super::rule::Evaluation;
@@ -18,20 +39,71 @@ use super::rule::Evaluation;
 /// A match of a rule.
 #[derive(Debug)]
 pub(super) enum MatchTest {
-    /// `-m tcp`, `-m udp`.
-    Transport(TransportTest),
+    /// `-m addrtype`.
+    Addrtype(AddrtypeMatch),
+    /// `-m comment`, which holds for every packet.
+    Comment,
     /// `-m state`, `-m conntrack`.
     Connection(Box<ConnectionTest>),
+    /// `-m dscp`.
+    Dscp(DscpMatch),
+    /// `-m ecn`.
+    Ecn(EcnMatch),
+    /// `-m icmp`.
+    Icmp(IcmpMatch),
+    /// `-m iprange`.
+    Iprange(Box<IprangeMatch>),
+    /// `-m length`.
+    Length(LengthMatch),
+    /// `-m mac`.
+    Mac(MacMatch),
+    /// `-m multiport`.
+    Multiport(Box<MultiportMatch>),
+    /// `-m pkttype`.
+    Pkttype(PkttypeMatch),
+    /// `-m tcpmss`.
+    TcpMss(TcpMssMatch),
+    /// `-m tos`.
+    Tos(TosMatch),
+    /// `-m tcp`, `-m udp`.
+    Transport(TransportTest),
+    /// `-m ttl`.
+    Ttl(TtlMatch),
+    /// `-m statistic`.
+    Statistic(StatisticTest),
+    /// `-m string`.
+    String(Box<StringTest>),
+    /// `-m time`.
+    Time(TimeTest),
+    /// `-m u32`.
+    Word(WordTest),
 }
 
 impl MatchTest {
     /// Compiles a match; its name, if this engine cannot enforce it.
     pub(super) fn compile(asked: &Match) -> Result<Self, &'static str> {
         Ok(match asked {
-            Match::Tcp(tcp) => Self::Transport((*tcp).into()),
-            Match::Udp(udp) => Self::Transport((*udp).into()),
-            Match::State(state) => Self::Connection(Box::new((*state).into())),
+            Match::Addrtype(addrtype) => Self::Addrtype(*addrtype),
+            Match::Comment(_) => Self::Comment,
             Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
+            Match::Dscp(dscp) => Self::Dscp(*dscp),
+            Match::Ecn(ecn) => Self::Ecn(*ecn),
+            Match::Icmp(icmp) => Self::Icmp(*icmp),
+            Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
+            Match::Length(length) => Self::Length(*length),
+            Match::Mac(mac) => Self::Mac(*mac),
+            Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
+            Match::Pkttype(pkttype) => Self::Pkttype(*pkttype),
+            Match::State(state) => Self::Connection(Box::new((*state).into())),
+            Match::Tcp(tcp) => Self::Transport((*tcp).into()),
+            Match::TcpMss(tcpmss) => Self::TcpMss(*tcpmss),
+            Match::Tos(tos) => Self::Tos(*tos),
+            Match::Ttl(ttl) => Self::Ttl(*ttl),
+            Match::Udp(udp) => Self::Transport((*udp).into()),
+            Match::Statistic(statistic) => Self::Statistic(statistic.into()),
+            Match::String(string) => Self::String(Box::new(string.into())),
+            Match::Time(time) => Self::Time((*time).into()),
+            Match::U32(u32) => Self::Word(u32.into()),
             other => return Err(other.name()),
         })
     }
@@ -39,8 +111,52 @@ impl MatchTest {
     /// Asks it of a packet.
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
         match self {
-            Self::Transport(test) => test.evaluate(candidate.headers),
+            Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
+            Self::Comment => Evaluation::Matches,
             Self::Connection(test) => test.holds(&candidate.connection).into(),
+            Self::Dscp(test) => header::dscp(test, candidate).into(),
+            Self::Ecn(test) => ecn::holds(test, candidate).into(),
+            Self::Icmp(test) => icmp::evaluate(test, candidate),
+            Self::Iprange(test) => header::iprange(test, candidate).into(),
+            Self::Length(test) => header::length(test, candidate).into(),
+            Self::Mac(test) => header::mac(test, candidate).into(),
+            Self::Multiport(test) => multiport::evaluate(test, candidate),
+            Self::Pkttype(test) => header::pkttype(test).into(),
+            Self::TcpMss(test) => tcpmss::evaluate(test, candidate),
+            Self::Tos(test) => header::tos(test, candidate).into(),
+            Self::Transport(test) => test.evaluate(candidate),
+            Self::Ttl(test) => header::ttl(*test, candidate).into(),
+            Self::Statistic(test) => test.holds(candidate.dice).into(),
+            Self::String(test) => test.holds(candidate.packet, candidate.hook).into(),
+            Self::Time(test) => test.holds(candidate.wall_s).into(),
+            Self::Word(test) => test.holds(candidate.packet, candidate.hook).into(),
+        }
+    }
+
+    /// Whether it leaves everything as it was, and lets packets with a whole transport header pass or not, but never
+    /// ends them: then it does not matter whether it is asked at all, if a later test does not hold anyway.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Addrtype(_)
+            | Self::Comment
+            | Self::Connection(_)
+            | Self::Dscp(_)
+            | Self::Iprange(_)
+            | Self::Length(_)
+            | Self::Mac(_)
+            | Self::Pkttype(_)
+            | Self::String(_)
+            | Self::Time(_)
+            | Self::Tos(_)
+            | Self::Ttl(_)
+            | Self::Word(_) => true,
+            Self::Transport(test) => test.option.is_none(),
+            // They look into headers that may be broken, or count.
+            Self::Ecn(_)
+            | Self::Icmp(_)
+            | Self::Multiport(_)
+            | Self::Statistic(_)
+            | Self::TcpMss(_) => false,
         }
     }
 

@@ -1,8 +1,12 @@
 //! `-m tcp` and `-m udp` (`net/netfilter/xt_tcpudp.c`).
 
+use std::num::NonZeroU8;
+
 use weir_control::rule::{Negatable, PortRange, TcpMatch, UdpMatch};
 
-use crate::batch::{Headers, Piece};
+use super::tcp_options::{Broken, TcpOptions};
+use crate::batch::Piece;
+use crate::policy::Candidate;
 use crate::policy::rule::Evaluation;
 
 /// A range of ports, inclusive, perhaps negated.
@@ -38,6 +42,8 @@ pub struct TransportTest {
     pub destination: Ports,
     /// `--tcp-flags MASK SET`, negated or not. Mask 0 holds for every packet.
     pub flags: FlagsTest,
+    /// `--tcp-option`.
+    pub option: Option<Negatable<NonZeroU8>>,
     /// Whether it is `-m tcp`: overlapping fragments are dropped.
     pub tcp: bool,
 }
@@ -63,7 +69,8 @@ impl FlagsTest {
 }
 
 impl TransportTest {
-    pub(super) fn evaluate(self, headers: &Headers) -> Evaluation {
+    pub(super) fn evaluate(self, candidate: &Candidate<'_>) -> Evaluation {
+        let headers = candidate.headers;
         // xt_tcpudp.c tcp_mt/udp_mt: later fragments have no ports; offset 1 of TCP would overwrite the flags.
         if let Piece::Later(offset) = headers.piece {
             return if self.tcp && offset == 1 { Evaluation::Hotdrop } else { Evaluation::Differs };
@@ -74,7 +81,20 @@ impl TransportTest {
         let holds = self.source.holds(headers.source_port)
             && self.destination.holds(headers.destination_port)
             && self.flags.holds(headers.tcp_flags);
-        if holds { Evaluation::Matches } else { Evaluation::Differs }
+        match self.option {
+            Some(option) if holds => has_option(option, candidate),
+            _ => holds.into(),
+        }
+    }
+}
+
+/// Only when all else holds the options are looked at, so only then their absence is felt.
+fn has_option(option: Negatable<NonZeroU8>, candidate: &Candidate<'_>) -> Evaluation {
+    match TcpOptions::new(candidate.transport_header()) {
+        Ok(mut options) => {
+            (options.any(|(kind, _)| kind == option.value.get()) != option.negated).into()
+        }
+        Err(Broken) => Evaluation::Hotdrop,
     }
 }
 
@@ -88,6 +108,7 @@ impl From<TcpMatch> for TransportTest {
                 set: asked.flags.value.set(),
                 negated: asked.flags.negated,
             },
+            option: asked.option,
             tcp: true,
         }
     }
@@ -99,6 +120,7 @@ impl From<UdpMatch> for TransportTest {
             source: Ports::new(asked.source_ports),
             destination: Ports::new(asked.destination_ports),
             flags: FlagsTest::ANY,
+            option: None,
             tcp: false,
         }
     }

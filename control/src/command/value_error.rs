@@ -1,0 +1,79 @@
+//! What can be wrong with the value of a match's option, where the match has words of its own for it.
+
+/// A value that means nothing to its match. The texts are those of iptables.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each message says what the variant means")]
+pub enum ValueError {
+    #[error("addrtype: bad type \"{text}\"")]
+    AddressType { text: String },
+    #[error("addrtype: bad type `{list}'")]
+    AddressTypes { list: String },
+    #[error("Invalid DSCP value `{text}'")]
+    DscpClass { text: String },
+    #[error("Ambiguous ICMP type `{text}': `{first}' or `{second}'?")]
+    IcmpAmbiguous { text: String, first: &'static str, second: &'static str },
+    #[error("unknown character {character}")]
+    IcmpCharacter { character: char },
+    #[error("Unknown ICMP code `{text}'")]
+    IcmpCode { text: String },
+    #[error("Unknown ICMP type `{text}'")]
+    IcmpType { text: String },
+    #[error("ICMP type range not supported")]
+    IcmpTypeRange,
+    #[error("iprange: Bad value for \"--{option}\" option: \"{text}\"")]
+    IprangeAddress { option: &'static str, text: String },
+    #[error("Invalid MAC address specified.")]
+    Mac,
+    #[error("multiport only works with TCP, UDP, UDPLITE, SCTP and DCCP")]
+    MultiportProtocol,
+    #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
+    MultiportProtocolMissing,
+    #[error("invalid portrange specified")]
+    MultiportRange,
+    #[error("too many ports specified")]
+    MultiportTooMany,
+    #[error("Bad packet type '{text}'")]
+    PacketType { text: String },
+    #[error("Bad TCP option \"{text}\"")]
+    TcpOption { text: String },
+    #[error("Symbolic name \"{text}\" is unknown")]
+    TosName { text: String },
+    #[error("Illegal value: \"{text}\"")]
+    TosNumber { text: String },
+}
+
+impl ValueError {
+    /// What to write instead.
+    pub(super) fn remedy(&self) -> Option<&'static str> {
+        let remedy = match self {
+            Self::AddressType { .. } | Self::AddressTypes { .. } => {
+                "types are UNICAST LOCAL BROADCAST MULTICAST ANYCAST, joined by commas; no address \
+                 is of the types UNSPEC BLACKHOLE UNREACHABLE PROHIBIT THROW NAT XRESOLVE"
+            }
+            Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
+            Self::IcmpCharacter { .. }
+            | Self::IcmpCode { .. }
+            | Self::IcmpType { .. }
+            | Self::IcmpTypeRange => {
+                "write TYPE, TYPE/CODE, TYPE/FIRST:LAST or a name such as echo-request, \
+                 numbers from 0 to 255"
+            }
+            Self::IprangeAddress { .. } => "write FIRST-LAST, IPv4 addresses in digits",
+            Self::Mac => "write six hexadecimal numbers: 00:11:22:aa:bb:cc",
+            Self::MultiportProtocolMissing => "the protocol must stand before the ports",
+            Self::MultiportRange => "the first port of a range must be below the last",
+            Self::MultiportTooMany => {
+                "a list has room for 15 ports, and a range takes the room of two; split the rule"
+            }
+            Self::PacketType { .. } => "types are unicast, broadcast, multicast and otherhost",
+            Self::TcpOption { .. } => "options have the numbers 1 to 255",
+            Self::TosName { .. } | Self::TosNumber { .. } => {
+                "write VALUE or VALUE/MASK, from 0 to 255, or a name: Minimize-Delay, \
+                 Maximize-Throughput, Maximize-Reliability, Minimize-Cost, Normal-Service"
+            }
+            Self::IcmpAmbiguous { .. } | Self::MultiportProtocol => return None,
+        };
+        Some(remedy)
+    }
+}

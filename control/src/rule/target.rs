@@ -1,0 +1,20 @@
+//! What every target with options can say of itself, and how it is written.
+//!
+//! A new target is a file beside this one with its type, a variant of [`super::Target`], and a line in
+//! [`super::Target::extension`]; its options are read by a file in `command/extension/`.
+
+use super::{InvalidRule, ListedLine, Rule, SavedWords};
+
+/// The options of a rule's target.
+pub(crate) trait TargetExtension {
+    /// Checks what its type cannot express: what the target asks of the rule it stands in.
+    fn validate(&self, _rule: &Rule) -> Result<(), InvalidRule> {
+        Ok(())
+    }
+
+    /// Its options as `-S` prints them.
+    fn save(&self, words: &mut SavedWords);
+
+    /// Its part of a line of `-L`, each word with a blank before it.
+    fn list(&self, line: &mut ListedLine<'_>);
+}

@@ -1,0 +1,28 @@
+//! The targets of a rule, compiled.
+
+use weir_control::rule::{LogTarget, RejectWith};
+
+use super::Action;
+use crate::packet_log::LogSpec;
+use crate::respond::{Reject, Unreachable};
+
+/// `-j REJECT`.
+pub(super) fn reject(with: RejectWith) -> Reject {
+    Reject::Unreachable(match with {
+        RejectWith::IcmpNetUnreachable => Unreachable::Net,
+        RejectWith::IcmpHostUnreachable => Unreachable::Host,
+        RejectWith::IcmpProtoUnreachable => Unreachable::Protocol,
+        RejectWith::IcmpPortUnreachable => Unreachable::Port,
+        RejectWith::IcmpNetProhibited => Unreachable::NetProhibited,
+        RejectWith::IcmpHostProhibited => Unreachable::HostProhibited,
+        RejectWith::IcmpAdminProhibited => Unreachable::AdminProhibited,
+        RejectWith::TcpReset => return Reject::Reset,
+    })
+}
+
+/// `-j LOG`: an entry of the policy's list.
+pub(super) fn log(target: &LogTarget, logs: &mut Vec<LogSpec>) -> Action {
+    logs.push(LogSpec::new(target));
+    // A rule set has at most 65,536 rules.
+    Action::Log(u32::try_from(logs.len() - 1).unwrap_or(u32::MAX))
+}
