@@ -12,7 +12,7 @@ use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Connection, Dice};
+use weir_dataplane::policy::{Candidate, Connection, Dice, Hook};
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -70,6 +70,7 @@ fn rules(c: &mut Criterion) {
                 let headers = black_box(&headers);
                 let connection = Connection::UNTRACKED;
                 let candidate = Candidate {
+                    hook: Hook::Forward,
                     headers,
                     ingress: INGRESS,
                     egress: EGRESS,

@@ -48,6 +48,7 @@ fn search(c: &mut Criterion) {
         let (dice, forwarding, mut log) = (Dice::new(0), forwarding(), PacketLog::silent());
         let headers = Headers { total_len, ..Headers::default() };
         let candidate = Candidate {
+            hook: weir_dataplane::policy::Hook::Forward,
             headers: &headers,
             ingress: INGRESS,
             egress: EGRESS,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * weir_xdp: the one program that Weir puts on a device.
+ * weir_xdp: the program that Weir puts on a device. (Behind it stands weir_egress, for the
+ * machine's own traffic.)
  *
  * It is the fork in the road. Every packet that a device receives comes here first, before the
  * kernel's network stack, and leaves in one of three directions:
@@ -26,6 +27,11 @@
  * our address but another station's MAC goes up and is dropped there (PACKET_OTHERHOST). Weir
  * does not route multicast; that is why all of it may go up.
  *
+ * With host = "firewalled" IPv4 to the machine's own unicast addresses goes to Weir instead,
+ * which puts it before chain INPUT and hands it to the kernel by a device of its own. Where the
+ * queue has no socket it goes up whatever `on_exit` says: nobody is to lose his machine with the
+ * daemon. Broadcast and multicast go up as ever.
+ *
  * What goes to Weir: everything else, without exception. VLAN tags, unknown EtherTypes,
  * truncated headers: a firewall counts what it does not understand, it does not let it slip
  * past. So a new protocol is blocked until somebody writes a rule for it.
@@ -45,6 +51,8 @@
  *
  * Counters are per CPU: no atomics, user space adds them up.
  */
+#include <stddef.h>
+
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -59,17 +67,19 @@
 
 /*
  * What user space says before loading, and what tells a later Weir that this program is its
- * own. The mark comes first, and neither it nor the layout ever changes, so every version
- * recognises every other one.
+ * own. The mark comes first, and neither it nor the order ever changes: what is new stands at
+ * the end. So every version recognises every other one.
  */
 struct weir_settings {
 	__u8 mark[8];
 	__u32 on_exit_pass;
+	__u32 host_firewalled;
 };
 
 const volatile struct weir_settings settings = {
 	.mark = { 'w', 'e', 'i', 'r', '-', 'x', 'd', 'p' },
 	.on_exit_pass = 0,
+	.host_firewalled = 0,
 };
 
 /* The ways out of this program, a counter each, in the order of src/program/counters.rs. */
@@ -103,7 +113,11 @@ struct {
 	__type(value, __u32);
 } xsks SEC(".maps");
 
-/* The machine's own addresses, in network byte order. Being there is all; values mean nothing. */
+/* What an address of the machine is (UNICAST, BROADCAST in src/program/mod.rs). */
+#define LOCAL_UNICAST 1
+#define LOCAL_BROADCAST 2
+
+/* The machine's own addresses, in network byte order. For IPv6 being there is all. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LOCAL_ADDRESSES_MAX);
@@ -124,18 +138,25 @@ static __always_inline int is_reserved_group_mac(const __u8 *mac)
 	       mac[4] == 0x00 && mac[5] <= 0x0f;
 }
 
-static __always_inline int is_for_host_v4(const struct iphdr *ip, const void *end)
+/* To Weir, but up where no socket is. Stands beside the ways out, and is none. */
+#define TO_HOST_CHAINS WAYS_OUT
+
+static __always_inline __u32 classify_v4(const struct iphdr *ip, const void *end)
 {
+	const __u8 *local;
 	__be32 destination;
 
 	if ((const void *)(ip + 1) > end)
-		return 0;
+		return REDIRECTED;
 	destination = ip->daddr;
 	if (destination == bpf_htonl(0xffffffff))
-		return 1;
+		return HOST_PASSED;
 	if ((destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
-		return 1;
-	return bpf_map_lookup_elem(&local_v4, &destination) != 0;
+		return HOST_PASSED;
+	local = bpf_map_lookup_elem(&local_v4, &destination);
+	if (!local)
+		return REDIRECTED;
+	return settings.host_firewalled && *local == LOCAL_UNICAST ? TO_HOST_CHAINS : HOST_PASSED;
 }
 
 static __always_inline int is_for_host_v6(const struct ipv6hdr *ip, const void *end)
@@ -153,7 +174,7 @@ static __always_inline int is_for_host_v6(const struct ipv6hdr *ip, const void *
 }
 
 /* Where the packet belongs, sockets apart: REDIRECTED stands for "to Weir". */
-static __always_inline enum way_out classify(const void *data, const void *end)
+static __always_inline __u32 classify(const void *data, const void *end)
 {
 	const struct ethhdr *eth = data;
 
@@ -164,7 +185,7 @@ static __always_inline enum way_out classify(const void *data, const void *end)
 	case bpf_htons(ETH_P_ARP):
 		return ARP_PASSED;
 	case bpf_htons(ETH_P_IP):
-		return is_for_host_v4((const void *)(eth + 1), end) ? HOST_PASSED : REDIRECTED;
+		return classify_v4((const void *)(eth + 1), end);
 	case bpf_htons(ETH_P_IPV6):
 		return is_for_host_v6((const void *)(eth + 1), end) ? HOST_PASSED : REDIRECTED;
 	case bpf_htons(ETH_P_SLOW):
@@ -186,7 +207,10 @@ int weir_xdp(struct xdp_md *ctx)
 	int action = XDP_PASS;
 	struct count *count;
 
-	if (way == REDIRECTED) {
+	if (way == TO_HOST_CHAINS) {
+		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
+		way = action == XDP_REDIRECT ? REDIRECTED : HOST_PASSED;
+	} else if (way == REDIRECTED) {
 		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, fallback);
 		if (action != XDP_REDIRECT)
 			way = action == XDP_PASS ? NO_SOCKET_PASSED : NO_SOCKET_DROPPED;
@@ -198,6 +222,46 @@ int weir_xdp(struct xdp_md *ctx)
 		count->bytes += end - data;
 	}
 	return action;
+}
+
+/* "Nothing to say": on with the next program, or out (`TCX_NEXT` of linux/bpf.h, Linux 6.6). */
+#define TCX_NEXT_PROGRAM -1
+
+/* The device of the machine's own traffic, which Weir reads; 0 while there is none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} host_device SEC(".maps");
+
+/*
+ * weir_egress, with host = "firewalled" on what the kernel sends out of a port: the machine's own
+ * IPv4 goes to Weir's device instead. Routing leads it there already; this is for what was sent
+ * past the routing table, by a socket that is bound to the port's interface or that asked for no
+ * gateway (SO_BINDTODEVICE, SO_DONTROUTE). Else those would pass chain OUTPUT by.
+ *
+ * Left alone: ARP and IPv6; multicast and broadcast, as on their way in; what came in by another
+ * interface and is forwarded by the kernel. What Weir sends itself does not come here: AF_XDP
+ * sockets go past traffic control. If the device is gone or down, the packet is dropped.
+ */
+SEC("tc")
+int weir_egress(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	const __u32 *device = bpf_map_lookup_elem(&host_device, &zero);
+	__be32 destination;
+	__u8 group;
+
+	if (!device || !*device || skb->ingress_ifindex || skb->protocol != bpf_htons(ETH_P_IP))
+		return TCX_NEXT_PROGRAM;
+	if (bpf_skb_load_bytes(skb, 0, &group, sizeof(group)) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &destination,
+			       sizeof(destination)))
+		return TCX_NEXT_PROGRAM;
+	if ((group & 1) || (destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
+		return TCX_NEXT_PROGRAM;
+	return bpf_redirect(*device, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

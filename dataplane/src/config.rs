@@ -4,6 +4,7 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod host;
 mod log;
 mod memory;
 mod path;
@@ -18,10 +19,11 @@ use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
+pub use host::HostMode;
 pub use log::LogSettings;
 
+use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
-use crate::port::PORTS_MAX;
 use crate::program::OnExit;
 
 /// Most workers.
@@ -207,6 +209,8 @@ impl Default for FileControl {
 pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
+    /// Whose business the machine's own traffic is.
+    pub host: HostMode,
     /// What happens to forwarded traffic when the daemon ends.
     pub on_exit: OnExit,
     /// Policy of chain FORWARD until a command changes it.
@@ -295,13 +299,7 @@ impl Config {
                 "`route` (this version forwards IPv4; bridging comes later)",
             );
         }
-        if file.host != "kernel" {
-            return refuse(
-                "host",
-                format!("{:?}", file.host),
-                "`kernel`: the machine's own traffic stays with the kernel",
-            );
-        }
+        let host = HostMode::parse(&file.host)?;
         let on_exit = match file.on_exit.as_str() {
             "pass" => OnExit::Pass,
             "drop" => OnExit::Drop,
@@ -315,7 +313,7 @@ impl Config {
         if file.control.socket.as_os_str().is_empty() {
             return refuse("control.socket", "\"\"", "a path");
         }
-        let interfaces = interfaces(&file.ports)?;
+        let interfaces = interfaces(&file.ports, host)?;
         let cores = cores(&file.workers)?;
         let area = area(&file.umem)?;
         let sockets = sockets(&file.rings, &file.xdp)?;
@@ -341,6 +339,7 @@ impl Config {
         let timeout_ms = range("control.timeout_ms", file.control.timeout_ms, 10, 60_000)?;
         Ok(Self {
             path: path.to_owned(),
+            host,
             on_exit,
             policy,
             interfaces,
@@ -387,9 +386,10 @@ fn power_of_two(key: &str, value: i64, min: i64, max: i64) -> Result<u32, Config
     refuse(key, value, format!("a power of two from {min} to {max}"))
 }
 
-fn interfaces(ports: &[FilePort]) -> Result<Vec<String>, ConfigError> {
-    if !(2..=PORTS_MAX).contains(&ports.len()) {
-        let allowed = format!("2 to {PORTS_MAX} `[[ports]]` tables, one for each interface");
+fn interfaces(ports: &[FilePort], host: HostMode) -> Result<Vec<String>, ConfigError> {
+    let max = host.interfaces_max();
+    if !(2..=max).contains(&ports.len()) {
+        let allowed = format!("2 to {max} `[[ports]]` tables, one for each interface");
         return refuse("ports", ports.len(), allowed);
     }
     let mut seen = BTreeSet::new();
@@ -404,6 +404,11 @@ fn interfaces(ports: &[FilePort]) -> Result<Vec<String>, ConfigError> {
                 format!("{name:?}"),
                 "an interface name of 1 to 15 characters",
             );
+        }
+        if host == HostMode::Firewalled && name == HOST_DEVICE {
+            let allowed =
+                "another interface: with host = \"firewalled\" Weir makes that one itself";
+            return refuse("ports.interface", format!("{name:?}"), allowed);
         }
         if !seen.insert(name) {
             return refuse("ports.interface", format!("{name:?}"), "each interface once");

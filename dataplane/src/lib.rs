@@ -18,8 +18,9 @@
 //! | [`hold`] | packets that wait for the hardware address of their next hop |
 //! | [`handover`] | packets on their way to the worker of their flow |
 //! | [`respond`] | packets that Weir makes itself |
-//! | [`port`] | where frames come from and go to: AF_XDP, memory, capture files |
+//! | [`port`] | where frames come from and go to: AF_XDP, the machine itself, memory, capture files |
 //! | [`program`] | the XDP program: what goes up to the kernel, what comes to the sockets |
+//! | [`host`] | the machine's own traffic, led through Weir: its device, its routes |
 //! | [`frame`] | the right to one UMEM chunk; the only unsafe code of this crate |
 //! | [`wire`] | packet formats |
 //! | [`verdict`] | the one list of the ways in which a packet can end |
@@ -33,7 +34,8 @@
 //!   one owner; the few queues between workers are bounded.
 //! * **Time is an argument.** Below [`worker`] nobody reads a clock or draws a random number.
 //! * **Nothing waits.** A worker allocates only when a port is opened or closed, takes no lock that another
-//!   thread may hold, and makes at most one system call a port and poll.
+//!   thread may hold, and makes at most one system call a port and poll; but for the machine's own traffic, where
+//!   each packet is one.
 //! * **What changes is published whole.** Rules ([`policy::Policy`]) and routes ([`route::Forwarding`]) are
 //!   immutable; a worker adopts new ones between two batches.
 #![deny(unsafe_code)]
@@ -47,6 +49,7 @@ pub mod errand;
 pub mod frame;
 pub mod handover;
 pub mod hold;
+pub mod host;
 pub mod idle;
 pub mod packet_log;
 pub mod pipeline;

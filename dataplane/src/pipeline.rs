@@ -9,7 +9,8 @@
 //!                                                                            close
 //!                                                                               |
 //!                 transmit <- emit <- answer <----------------------------------'
-//!                              |
+//!                 (or to the   |
+//!                  machine)    |
 //!                              +-> hold (next hop unknown)
 //!                              '-> drop, counted by reason
 //! ```
@@ -74,9 +75,8 @@ pub fn run(
     if hand_over {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
     }
-    if decisions.tracks {
-        stage::reassemble(batch, (decisions.flow_hash, decisions.worker), emitter);
-    }
+    let from = (decisions.flow_hash, decisions.worker);
+    stage::reassemble(batch, from, decisions.tracks, emitter);
     if decisions.policy.inspects_flows() {
         batch.one_by_one();
     }

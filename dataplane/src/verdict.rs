@@ -17,6 +17,8 @@ pub enum Verdict {
     Drop(DropReason),
     /// It leaves by this port.
     Forward(PortIndex),
+    /// It is for the machine itself.
+    ToHost,
     /// Its flow lives on this worker.
     HandOver(usize),
 }
@@ -25,7 +27,7 @@ impl Verdict {
     /// Whether the packet is still on its way through.
     #[must_use]
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Drop(DropReason::Unclassified) | Self::Forward(_))
+        matches!(self, Self::Drop(DropReason::Unclassified) | Self::Forward(_) | Self::ToHost)
     }
 }
 
@@ -75,9 +77,9 @@ drop_reasons! {
     RouteUnreachable = "route_unreachable", "an unreachable, prohibit or blackhole route (answered but for blackhole)";
     NotAPort = "not_a_port", "its route leads out of an interface that is not one of Weir's ports";
     MtuExceeded = "mtu_exceeded", "larger than the next link and may not be fragmented (answered by fragmentation needed)";
-    Rule = "rule", "a rule of chain FORWARD says DROP";
-    RuleReject = "reject", "a rule of chain FORWARD says REJECT (answered unless it must not be)";
-    RulePolicy = "policy", "the policy of chain FORWARD says DROP";
+    Rule = "rule", "a rule says DROP";
+    RuleReject = "reject", "a rule says REJECT (answered unless it must not be)";
+    RulePolicy = "policy", "the policy of its chain says DROP";
     RuleHotdrop = "hotdrop", "a rule looked for a port or flag in a header that is cut off or overlapping";
     Reassembly = "reassembly", "a fragment whose datagram stayed incomplete for 30 s, overlapped, had contradictory ECN marks, or found no room";
     FlowTableFull = "flow_table_full", "it begins a flow, and the table is full of flows that are worth more";

@@ -33,6 +33,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
     let bank = Bank {
         area: AreaConfig { chunks: CHUNKS, ..AreaConfig::default() },
         mode: options.mode,
+        host_firewalled: false,
         sockets: SocketOptions {
             rx_entries: RING_ENTRIES,
             tx_entries: 64,

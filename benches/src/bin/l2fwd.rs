@@ -100,6 +100,7 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
     let bank = Bank {
         area: AreaConfig { chunks: options.chunks, ..AreaConfig::default() },
         mode: options.mode,
+        host_firewalled: false,
         sockets: SocketOptions {
             rx_entries: options.ring,
             tx_entries: options.ring,

@@ -129,6 +129,8 @@ pub enum ParseErrorKind {
     NoSuchPolicyChain { chain: String },
     #[error("chain {chain} is not enforced by Weir with host = \"kernel\"")]
     HostChain { chain: String },
+    #[error("Can't use -{option} with {chain}")]
+    InterfaceOfChain { option: char, chain: &'static str },
     #[error("can't initialize iptables table `{table}': Table does not exist{}", insmod(table))]
     Table { table: String },
     #[error("unknown protocol \"{protocol}\" specified")]
@@ -277,12 +279,13 @@ impl ParseErrorKind {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoSuchChain { .. } | Self::NoSuchPolicyChain { .. } => {
-                "there is FORWARD, and what `-N CHAIN' has made".to_owned()
+                "`iptables -S' shows the chains there are; `-N CHAIN' makes one".to_owned()
             }
             Self::HostChain { chain } => format!(
                 "packets from or to the firewall itself go through the kernel and never meet \
-                 Weir, so a rule in {chain} would protect nothing; use the kernel's own iptables \
-                 or nft for it, or FORWARD for traffic that passes through"
+                 Weir, so a rule in {chain} would protect nothing; with host = \"firewalled\" in its \
+                 configuration Weir enforces {chain}; or use the kernel's own iptables or nft for it, \
+                 or FORWARD for traffic that passes through"
             ),
             Self::Table { table } if super::known::is_table(table) => {
                 "known to iptables, but not enforced by Weir, which has the table filter only"

@@ -46,8 +46,9 @@ impl<'a> Parser<'a> {
             let table = word.text.to_owned();
             return Err(Refusal::at(word, ParseErrorKind::Table { table }));
         }
-        let chain = self.chain.map(|word| chain_name(word, verb)).transpose()?;
+        let chain = self.chain.map(|word| self.chain_name(word, verb)).transpose()?;
         if verb.takes_rule() {
+            self.check_interfaces(chain.as_ref())?;
             self.specification.check_target(self.context.is_chain)?;
         }
         self.specification.validate(&rules)?;
@@ -90,7 +91,7 @@ impl<'a> Parser<'a> {
             Verb::DeleteChain => Command::DeleteChain { chain: selection.chain },
             Verb::RenameChain => {
                 let missing = || Refusal::somewhere(ParseErrorKind::RenameMissing);
-                let to = chain_name(self.second.ok_or_else(missing)?, verb)?;
+                let to = self.chain_name(self.second.ok_or_else(missing)?, verb)?;
                 Command::RenameChain { chain, to }
             }
             Verb::Zero => Command::Zero { chain: selection.chain, number: selection.number },
@@ -106,6 +107,41 @@ impl<'a> Parser<'a> {
             }
             Verb::ListRules => Command::ListRules { selection, counters: self.verbose },
         })
+    }
+
+    /// A chain's name. What no chain can be called, no chain is called.
+    fn chain_name(&self, word: Word<'a>, verb: Verb) -> Result<ChainName, Refusal<'a>> {
+        let chain = word.text.to_owned();
+        let kind = match word.text {
+            "INPUT" | "OUTPUT" if !(self.context.is_chain)(word.text) => {
+                ParseErrorKind::HostChain { chain }
+            }
+            long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::ChainTooLong { chain },
+            name => match (name.parse(), verb) {
+                (Ok(name), _) => return Ok(name),
+                (Err(_), Verb::NewChain | Verb::RenameChain) => ParseErrorKind::ChainName { chain },
+                (Err(_), Verb::Policy) => ParseErrorKind::NoSuchPolicyChain { chain },
+                (Err(_), _) => ParseErrorKind::NoSuchChain { chain },
+            },
+        };
+        Err(Refusal::at(word, kind))
+    }
+
+    /// A packet to the machine leaves by no interface, one from it comes in by none. (In a user-defined
+    /// chain that is led to from there the rule may stand, and its interface has no name.)
+    fn check_interfaces(&self, chain: Option<&ChainName>) -> Result<(), Refusal<'a>> {
+        let (wrong, chain) = match chain.map(ChainName::as_str) {
+            Some("INPUT") => (Condition::OutInterface, "INPUT"),
+            Some("OUTPUT") => (Condition::InInterface, "OUTPUT"),
+            _ => return Ok(()),
+        };
+        match self.seen.iter().find(|(condition, _)| *condition == wrong) {
+            Some((_, word)) => {
+                let kind = ParseErrorKind::InterfaceOfChain { option: wrong.letter(), chain };
+                Err(Refusal::at(*word, kind))
+            }
+            None => Ok(()),
+        }
     }
 
     fn policy_value(&self) -> Result<Policy, Refusal<'a>> {
@@ -138,20 +174,4 @@ impl<'a> Parser<'a> {
         }
         warnings
     }
-}
-
-/// A chain's name. What no chain can be called, no chain is called.
-fn chain_name(word: Word<'_>, verb: Verb) -> Result<ChainName, Refusal<'_>> {
-    let chain = word.text.to_owned();
-    let kind = match word.text {
-        "INPUT" | "OUTPUT" => ParseErrorKind::HostChain { chain },
-        long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::ChainTooLong { chain },
-        name => match (name.parse(), verb) {
-            (Ok(name), _) => return Ok(name),
-            (Err(_), Verb::NewChain | Verb::RenameChain) => ParseErrorKind::ChainName { chain },
-            (Err(_), Verb::Policy) => ParseErrorKind::NoSuchPolicyChain { chain },
-            (Err(_), _) => ParseErrorKind::NoSuchChain { chain },
-        },
-    };
-    Err(Refusal::at(word, kind))
 }

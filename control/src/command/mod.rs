@@ -49,6 +49,21 @@ impl ChainName {
         Self("FORWARD".to_owned())
     }
 
+    /// The chain for packets to this machine itself.
+    pub fn input() -> Self {
+        Self("INPUT".to_owned())
+    }
+
+    /// The chain for packets that this machine itself sends.
+    pub fn output() -> Self {
+        Self("OUTPUT".to_owned())
+    }
+
+    /// Whether every table `filter` of iptables has the chain.
+    pub fn is_built_in(&self) -> bool {
+        ["INPUT", "FORWARD", "OUTPUT"].contains(&self.as_str())
+    }
+
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -57,8 +72,7 @@ impl ChainName {
     /// Whether no user-defined chain may have the name: it is that of a chain that every table
     /// `filter` has, or that of a verdict.
     pub fn is_reserved(&self) -> bool {
-        let names = ["INPUT", "FORWARD", "OUTPUT", "ACCEPT", "DROP", "QUEUE", "RETURN"];
-        names.contains(&self.as_str())
+        self.is_built_in() || ["ACCEPT", "DROP", "QUEUE", "RETURN"].contains(&self.as_str())
     }
 }
 

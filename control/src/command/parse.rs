@@ -66,14 +66,14 @@ impl CommandLine {
 pub struct Context<'a> {
     /// Of protocols and services.
     pub names: &'a Names,
-    /// Whether there is a user-defined chain of that name.
+    /// Whether there is a chain of that name, be it INPUT or OUTPUT or a user-defined one.
     pub is_chain: &'a dyn Fn(&str) -> bool,
     /// Whether the line is one of a saved rule set, in which `-t` is an error.
     pub restoring: bool,
 }
 
 impl<'a> Context<'a> {
-    /// For a single command, where there are no user-defined chains.
+    /// For a single command, where there is no chain but FORWARD.
     pub fn new(names: &'a Names) -> Self {
         Self { names, is_chain: &|_| false, restoring: false }
     }
@@ -88,8 +88,7 @@ pub enum Wait {
     Seconds(u32),
 }
 
-/// Parses `arguments`, which do not include the program's name, where there are no user-defined
-/// chains.
+/// Parses `arguments`, which do not include the program's name, where there is no chain but FORWARD.
 ///
 /// # Errors
 /// As [`parse_in`].

@@ -160,7 +160,7 @@ impl<'a> Specification<'a> {
         let Some(Jump { word, goto }) = self.jump else { return Ok(()) };
         let name = word.text.to_owned();
         let known = word.text.parse::<ChainName>();
-        if known.is_ok_and(|chain| built_in(&chain) || is_chain(word.text)) {
+        if known.is_ok_and(|chain| chain.is_built_in() || is_chain(word.text)) {
             return Ok(());
         }
         let kind = match goto {
@@ -311,9 +311,4 @@ fn check_target_name(word: Word<'_>) -> Result<(), Refusal<'_>> {
         _ => return Ok(()),
     };
     Err(Refusal::at(word, kind))
-}
-
-/// Chains that every table `filter` has; no rule may lead to one.
-fn built_in(chain: &ChainName) -> bool {
-    ["INPUT", "FORWARD", "OUTPUT"].contains(&chain.as_str())
 }

@@ -13,8 +13,11 @@ pub struct Status {
     pub uptime_s: u64,
     /// `mode` of the configuration: `route`.
     pub mode: String,
-    /// `host` of the configuration: `kernel`.
+    /// `host` of the configuration: `kernel` or `firewalled`.
     pub host: String,
+    /// The device by which the machine's own traffic passes through Weir, with `firewalled`.
+    #[serde(default)]
+    pub host_device: Option<String>,
     /// `on_exit` of the configuration: `pass` or `drop`.
     pub on_exit: String,
     /// The configuration file.

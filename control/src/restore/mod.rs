@@ -15,7 +15,7 @@
 
 mod line;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 
 use crate::command::{
@@ -147,7 +147,8 @@ impl RestoreErrorKind {
             Self::Table { .. } => "neither iptables nor Weir has that table",
             Self::HostPolicy { .. } => {
                 "packets from or to the firewall itself go through the kernel and never meet Weir; \
-                 --forward-only loads the rest and lists what it leaves out"
+                 --forward-only loads the rest and lists what it leaves out; with host = \
+                 \"firewalled\" in its configuration Weir enforces the chain"
             }
             Self::Command(error) if error.kind.is_host_chain() => {
                 "--forward-only loads the rest and lists what it leaves out"
@@ -178,8 +179,8 @@ impl RestoreError {
     }
 }
 
-/// Reads a saved rule set. `chains` names the user-defined chains that there are already; it is asked
-/// only with [`Options::noflush`].
+/// Reads a saved rule set. `chains` names the chains that there are already; it is asked at most once,
+/// with [`Options::noflush`] or where INPUT or OUTPUT is named.
 ///
 /// # Errors
 /// The first line that is wrong.
@@ -187,11 +188,20 @@ pub fn read(
     text: &[u8],
     options: &Options,
     names: &Names,
-    chains: impl FnOnce() -> Vec<ChainName>,
+    chains: impl Fn() -> Vec<ChainName>,
 ) -> Result<Plan, RestoreError> {
-    let known = if options.noflush { chains() } else { Vec::new() };
-    let known = known.into_iter().filter(|chain| !chain.is_reserved()).collect();
-    let mut reader = Reader { options, names, chains: RefCell::new(known), plan: Plan::default() };
+    let mut reader = Reader {
+        options,
+        names,
+        before: OnceCell::new(),
+        ask: &chains,
+        chains: RefCell::default(),
+        plan: Plan::default(),
+    };
+    if options.noflush {
+        let before = reader.before().iter().filter(|chain| !chain.is_reserved()).cloned().collect();
+        reader.chains = RefCell::new(before);
+    }
     let (mut place, mut last) = (Place::Outside, 0);
     // Like fgets, which gives no line after the last end of line.
     for (index, bytes) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -227,12 +237,24 @@ struct LeftOut {
 struct Reader<'a> {
     options: &'a Options,
     names: &'a Names,
+    /// All chains before the first line, once they have been asked for.
+    before: OnceCell<Vec<ChainName>>,
+    ask: &'a dyn Fn() -> Vec<ChainName>,
     /// User-defined chains so far.
     chains: RefCell<BTreeSet<ChainName>>,
     plan: Plan,
 }
 
 impl Reader<'_> {
+    fn before(&self) -> &[ChainName] {
+        self.before.get_or_init(self.ask)
+    }
+
+    /// Whether a chain of the machine itself is there, and not to be left out.
+    fn takes_host_chain(&self, name: &str) -> bool {
+        !self.options.forward_only && self.before().iter().any(|chain| chain.as_str() == name)
+    }
+
     fn line(
         &mut self,
         bytes: &[u8],
@@ -332,7 +354,7 @@ impl Reader<'_> {
             "DROP" => Some(Policy::Drop),
             _ => return Err(RestoreErrorKind::PolicyName { chain, policy: policy.to_owned() }),
         };
-        if name == "INPUT" || name == "OUTPUT" {
+        if is_host_chain(name) && !self.takes_host_chain(name) {
             return self.host_policy(name, value, number).map(|()| Vec::new());
         }
         if !built_in {
@@ -374,8 +396,9 @@ impl Reader<'_> {
         if let Some("-6" | "--ipv6") = arguments.first().map(String::as_str) {
             return Ok(Vec::new());
         }
-        let is_chain = |name: &str| {
-            name.parse().is_ok_and(|name: ChainName| self.chains.borrow().contains(&name))
+        let is_chain = |name: &str| match is_host_chain(name) {
+            true => self.takes_host_chain(name),
+            false => name.parse().is_ok_and(|name| self.chains.borrow().contains(&name)),
         };
         let context = Context { names: self.names, is_chain: &is_chain, restoring: true };
         let line = match parse_in(&arguments, context) {
@@ -416,4 +439,9 @@ impl Reader<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether it is the name of a chain for the machine's own traffic.
+fn is_host_chain(name: &str) -> bool {
+    name == "INPUT" || name == "OUTPUT"
 }

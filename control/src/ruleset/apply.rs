@@ -80,7 +80,7 @@ impl Ruleset {
     }
 
     fn check(&self, outcome: &Outcome) -> Result<(), RuleError> {
-        if outcome.changed { self.check_jumps() } else { Ok(()) }
+        if outcome.changed { self.check_jumps().and_then(|()| self.check_hooks()) } else { Ok(()) }
     }
 
     fn step(&mut self, command: &Command, outcome: &mut Outcome) -> Result<(), RuleError> {

@@ -1,18 +1,28 @@
 //! Chains and the ways between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{CHAIN_DEPTH_MAX, Chain, Policy, RuleError, Ruleset};
 use crate::command::ChainName;
-use crate::rule::{Rule, Target};
+use crate::rule::{AddrtypeMatch, IfaceLimit, Match, Rule, Target};
 
 impl Ruleset {
-    /// The rule set of a fresh start: the chain FORWARD, empty, with policy ACCEPT.
+    /// The rule set of a fresh start where the machine's own traffic is the kernel's: the chain
+    /// FORWARD, empty, with policy ACCEPT.
     pub fn new() -> Self {
-        let forward =
-            Chain { name: ChainName::forward(), policy: Some(Policy::Accept), rules: Vec::new() };
-        Self { chains: vec![forward], next_id: 1 }
+        Self::with_chains([ChainName::forward()])
+    }
+
+    /// The rule set of a fresh start where the machine's own traffic passes through Weir, too: the
+    /// chains INPUT, FORWARD and OUTPUT.
+    pub fn with_host_chains() -> Self {
+        Self::with_chains([ChainName::input(), ChainName::forward(), ChainName::output()])
+    }
+
+    fn with_chains<const N: usize>(names: [ChainName; N]) -> Self {
+        let chain = |name| Chain { name, policy: Some(Policy::Accept), rules: Vec::new() };
+        Self { chains: names.map(chain).into(), next_id: 1 }
     }
 
     /// The chains in the order of listings: built-in ones, then the others by name.
@@ -81,7 +91,10 @@ impl Ruleset {
             .chains
             .iter()
             .map(|chain| {
-                let leading = chain.rules.iter().filter_map(|entry| leads_to(&entry.rule));
+                // Past a rule that decides about every packet the kernel does not look.
+                let end = chain.rules.iter().position(|entry| ends_chain(&entry.rule));
+                let rules = chain.rules.iter().take(end.unwrap_or(usize::MAX));
+                let leading = rules.filter_map(|entry| leads_to(&entry.rule));
                 let mut ways: Vec<usize> =
                     leading.filter_map(|name| places.get(name).copied()).collect();
                 ways.sort_unstable();
@@ -105,12 +118,57 @@ impl Ruleset {
     }
 }
 
+impl Ruleset {
+    /// That no rule to which packets of the machine itself come asks for what these do not have. The kernel
+    /// refuses it when a chain is led to from there (`xt_check_match`, net/netfilter/x_tables.c).
+    pub(super) fn check_hooks(&self) -> Result<(), RuleError> {
+        for base in [ChainName::input(), ChainName::output()] {
+            let mut known = BTreeSet::from([&base]);
+            let mut waiting = vec![&base];
+            while let Some(chain) = waiting.pop().and_then(|name| self.chain(name)) {
+                for entry in &chain.rules {
+                    if let Some(reason) = unfit(&entry.rule, &base) {
+                        return Err(RuleError::InvalidRule { reason });
+                    }
+                    waiting.extend(leads_to(&entry.rule).filter(|name| known.insert(*name)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a rule asks for that packets in this base chain do not have (`mac_mt_reg`, net/netfilter/xt_mac.c;
+/// `addrtype_mt_checkentry_v1`, net/netfilter/xt_addrtype.c).
+fn unfit(rule: &Rule, base: &ChainName) -> Option<String> {
+    let input = *base == ChainName::input();
+    rule.matches.iter().find_map(|asked| match asked {
+        Match::Mac(_) if !input => Some(format!("-m mac stands where chain {base} leads to, and what the machine sends has no Ethernet address yet")),
+        Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::Out), .. }) if input => {
+            Some(format!("--limit-iface-out stands where chain {base} leads to, and what comes to the machine leaves by no interface"))
+        }
+        Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::In), .. }) if !input => {
+            Some(format!("--limit-iface-in stands where chain {base} leads to, and what the machine sends comes in by no interface"))
+        }
+        _ => None,
+    })
+}
+
 /// The chain that packets which fulfil a rule's conditions go to.
 fn leads_to(rule: &Rule) -> Option<&ChainName> {
     match rule.target.as_ref()? {
         Target::Jump(chain) | Target::Goto(chain) => Some(chain),
         _ => None,
     }
+}
+
+/// Whether no packet comes past a rule: it has no conditions, and decides or leads back.
+fn ends_chain(rule: &Rule) -> bool {
+    let target = match &rule.target {
+        Some(target @ (Target::Accept | Target::Drop | Target::Return)) => target.clone(),
+        _ => return false,
+    };
+    *rule == Rule { target: Some(target), ..Rule::default() }
 }
 
 /// How deep it goes below each chain.

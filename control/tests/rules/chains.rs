@@ -29,8 +29,11 @@ type Seen = Option<(i32, String)>;
 
 impl Weir {
     fn new() -> Self {
-        let names = Names::system();
-        Self { ruleset: Ruleset::new(), counters: CounterTable::default(), names }
+        Self::with(Ruleset::new())
+    }
+
+    fn with(ruleset: Ruleset) -> Self {
+        Self { ruleset, counters: CounterTable::default(), names: Names::system() }
     }
 
     fn count(&mut self, outcome: &Outcome) {
@@ -83,8 +86,8 @@ impl Weir {
     }
 
     fn restore(&mut self, text: &str, options: &Options) -> Seen {
-        let chains = self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect();
-        let plan = match read(text.as_bytes(), options, &self.names, || chains) {
+        let chains = || self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect();
+        let plan = match read(text.as_bytes(), options, &self.names, chains) {
             Ok(plan) => plan,
             Err(error) => {
                 let on_purpose = match &error.kind {
@@ -116,18 +119,21 @@ impl Weir {
     }
 }
 
-/// Without comments, and without what is about the machine itself. Also without the counters of
-/// policies: libiptc sets them to zero with every change of the table, whatever the change, and Weir
-/// keeps them.
-fn forward_only(text: &str) -> String {
-    let other = |line: &&str| {
-        !(line.starts_with('#') || line.starts_with(":INPUT ") || line.starts_with(":OUTPUT "))
-    };
+/// Without comments. Also without the counters of policies: libiptc sets them to zero with every change
+/// of the table, whatever the change, and Weir keeps them.
+fn comparable(text: &str) -> String {
+    let other = |line: &&str| !line.starts_with('#');
     text.lines().filter(other).fold(String::new(), |mut text, line| {
         let counted = line.starts_with(':').then(|| line.find(" [")).flatten();
         let _ = writeln!(text, "{}", &line[..counted.unwrap_or(line.len())]);
         text
     })
+}
+
+/// The same without what is about the machine itself.
+fn forward_only(text: &str) -> String {
+    let other = |line: &&str| !(line.starts_with(":INPUT ") || line.starts_with(":OUTPUT "));
+    comparable(text).lines().filter(other).map(|line| format!("{line}\n")).collect()
 }
 
 /// Listings of all chains, without INPUT and OUTPUT.
@@ -140,11 +146,17 @@ fn listed_forward_only(text: &str) -> String {
     text.trim_end().lines().filter(policy).collect::<Vec<_>>().join("\n")
 }
 
-/// A command about chains with few names, so that they meet.
-fn line() -> impl Strategy<Value = String> {
+/// Chains with few names, so that they meet.
+const CHAINS: &[&str] = &["FORWARD", "a", "b", "c", "Zed", "nope", "web-in"];
+
+/// The same with those of the machine itself.
+const HOST_CHAINS: &[&str] = &["INPUT", "FORWARD", "OUTPUT", "a", "b", "Zed", "nope", "web-in"];
+
+/// A command about these chains.
+fn line(chains: &'static [&'static str]) -> impl Strategy<Value = String> {
     use proptest::prelude::*;
-    let chain = || prop::sample::select(vec!["FORWARD", "a", "b", "c", "Zed", "nope", "web-in"]);
-    let target = || {
+    let chain = move || prop::sample::select(chains);
+    let target = move || {
         prop_oneof![
             4 => chain().prop_map(|chain| format!("-j {chain}")),
             2 => chain().prop_map(|chain| format!("-g {chain}")),
@@ -152,8 +164,19 @@ fn line() -> impl Strategy<Value = String> {
                 .prop_map(str::to_owned),
         ]
     };
-    let condition =
-        || prop::sample::select(vec!["", "-p tcp --dport 80", "-s 1.2.3.4", "-c 3 4", "-c 5,6"]);
+    let condition = || {
+        let conditions = [
+            "",
+            "-p tcp --dport 80",
+            "-s 1.2.3.4",
+            "-c 3 4",
+            "-c 5,6",
+            "-i eth0",
+            "! -o eth+",
+            "-i +",
+        ];
+        prop::sample::select(conditions.to_vec())
+    };
     let number = || prop::sample::select(vec!["", "1", "2", "3"]);
     prop_oneof![
         4 => chain().prop_map(|chain| format!("-N {chain}")),
@@ -179,21 +202,35 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn chains_are_those_of_iptables() {
+    compare_lines(Ruleset::new(), CHAINS, listed_forward_only);
+}
+
+#[test]
+fn chains_of_the_machine_itself_are_those_of_iptables() {
+    let whole = |text: &str| text.trim_end().to_owned();
+    compare_lines(Ruleset::with_host_chains(), HOST_CHAINS, whole);
+}
+
+fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl Fn(&str) -> String) {
     if let Some(reason) = oracle::missing() {
         eprintln!("SKIPPED: {reason}");
         return;
     }
     let mut runner = runner();
     let cases = std::env::var("WEIR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(250_u32);
-    let (mut weir, mut lines, mut expected) = (Weir::new(), Vec::new(), Vec::new());
+    let (mut weir, mut lines, mut expected) = (Weir::with(ruleset), Vec::new(), Vec::new());
     for case in 0..cases {
-        let text = draw(&mut runner, &line());
+        let text = draw(&mut runner, &line(chains));
         for arguments in [words(&text), words(if case % 2 == 0 { "-S -v" } else { "-L -n" })] {
             expected.push(weir.run(&arguments));
             lines.push(arguments);
         }
         if case % 60 == 59 {
-            for text in ["-F", "-X", "-P FORWARD ACCEPT"] {
+            let policies = weir.ruleset.chains().iter().filter(|chain| chain.policy.is_some());
+            let policies = policies.map(|chain| format!("-P {} ACCEPT", chain.name));
+            let texts: Vec<_> =
+                ["-F", "-X"].map(str::to_owned).into_iter().chain(policies).collect();
+            for text in &texts {
                 expected.push(weir.run(&words(text)));
                 lines.push(words(text));
             }
@@ -204,7 +241,7 @@ fn chains_are_those_of_iptables() {
         let (status, text) = ours.as_ref().expect("nothing is refused on purpose");
         failed += u32::from(*status != 0);
         assert_eq!(*status, theirs.status, "{line:?}: {}", theirs.stderr);
-        let (ours, theirs) = (listed_forward_only(text), listed_forward_only(&theirs.stdout));
+        let (ours, theirs) = (part(text), part(&theirs.stdout));
         assert_eq!(ours, theirs, "{line:?}");
     }
     assert!((cases / 10..cases).contains(&failed), "{failed} of {cases} lines failed alike");
@@ -284,6 +321,9 @@ const TEXTS: &[(&str, &str)] = &[
     ("", "*filter\n-N bar\n-A FORWARD -j bar\n-X bar\nCOMMIT\n"),
     ("", "*filter\n:a -\n:b -\n-A FORWARD -j a\n-A a -j b\n-A b -j a\nCOMMIT\n"),
     ("", "*filter\n:a -\n:b -\n-A a -j b\n-A b -j a\nCOMMIT\n"),
+    ("", "*filter\n:a -\n-A FORWARD -j a\n-A a -j DROP\n-A a -j a\nCOMMIT\n"),
+    ("", "*filter\n:a -\n-A FORWARD -j a\n-A a -s 1.1.1.1 -j DROP\n-A a -j a\nCOMMIT\n"),
+    ("", "*filter\n:a -\n-A FORWARD -j RETURN\n-A FORWARD -j a\n-A a -j a\nCOMMIT\n"),
     ("", "*filter\n-D FORWARD 1\nCOMMIT\n"),
     ("", "*filter\n-4 -A FORWARD\n-6 -A FORWARD -p tcp\nCOMMIT\n"),
     ("-n", "*filter\n-A FORWARD\nCOMMIT\n*filter\n-A FORWARD -j DROP\nCOMMIT\n"),
@@ -297,15 +337,38 @@ const TEXTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The same about the machine's own traffic.
+const HOST_TEXTS: &[(&str, &str)] = &[
+    (
+        "-c",
+        "*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [3:4]\n:OUTPUT ACCEPT [5:6]\n:in - [0:0]\n\
+         [7:8] -A INPUT -i eth0 -j in\n[9:10] -A OUTPUT -o eth0 -j DROP\n-A in ! -o eth1 -j ACCEPT\nCOMMIT\n",
+    ),
+    ("-n", "*filter\n:INPUT - [1:2]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"),
+    ("-n", "*filter\n:OUTPUT DROP\nCOMMIT\n"),
+    ("-n", "*filter\n-A INPUT -o eth0 -j DROP\nCOMMIT\n"),
+    ("-n", "*filter\n-A OUTPUT -i eth0 -j DROP\nCOMMIT\n"),
+    ("-n", "*filter\n-A FORWARD -j INPUT\nCOMMIT\n"),
+    ("-n", "*filter\n-X OUTPUT\nCOMMIT\n"),
+    ("-n", "*filter\n-E in INPUT\nCOMMIT\n"),
+    ("-n", "*filter\n-N INPUT\nCOMMIT\n"),
+    ("", "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n"),
+];
+
 #[test]
 fn saved_rule_sets_are_read_as_by_iptables() {
+    compare_texts(Ruleset::new(), TEXTS, forward_only);
+    compare_texts(Ruleset::with_host_chains(), HOST_TEXTS, comparable);
+}
+
+fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> String) {
     if let Some(reason) = oracle::missing() {
         eprintln!("SKIPPED: {reason}");
         return;
     }
-    let weir = RefCell::new(Weir::new());
+    let weir = RefCell::new(Weir::with(ruleset));
     let texts: Vec<(Vec<String>, String)> =
-        TEXTS.iter().map(|(options, text)| (words(options), (*text).to_owned())).collect();
+        texts.iter().map(|(options, text)| (words(options), (*text).to_owned())).collect();
     let ours: Vec<_> = texts
         .iter()
         .map(|(options, text)| {
@@ -321,13 +384,8 @@ fn saved_rule_sets_are_read_as_by_iptables() {
         .collect();
     let theirs = oracle::restore(&texts);
     for ((ours, theirs), (options, text)) in ours.iter().zip(&theirs).zip(&texts) {
-        let expected = (theirs.status, forward_only(&theirs.stdout));
-        assert_eq!(
-            (ours.0, forward_only(&ours.1)),
-            expected,
-            "{options:?} {text}{}",
-            theirs.stderr
-        );
+        let expected = (theirs.status, part(&theirs.stdout));
+        assert_eq!((ours.0, part(&ours.1)), expected, "{options:?} {text}{}", theirs.stderr);
     }
 }
 
@@ -344,12 +402,12 @@ fn policies_have_the_counters_of_the_text_on_demand() {
 #[test]
 fn what_is_saved_is_restored_to_the_letter() {
     let mut runner = runner();
-    let mut weir = Weir::new();
+    let mut weir = Weir::with(Ruleset::with_host_chains());
     for _ in 0..400 {
-        let arguments = words(&draw(&mut runner, &line()));
+        let arguments = words(&draw(&mut runner, &line(HOST_CHAINS)));
         weir.run(&arguments);
         let saved = weir.save();
-        let mut other = Weir::new();
+        let mut other = Weir::with(Ruleset::with_host_chains());
         let options = Options { counters: true, ..Options::default() };
         assert_eq!(other.restore(&saved, &options), Some((0, String::new())), "{saved}");
         assert_eq!(other.save(), saved);
@@ -384,6 +442,12 @@ fn a_bad_line_changes_nothing_and_is_named() {
         let report = refuse(text);
         assert!(report.contains(part), "{report}");
     }
+    let host = Ruleset::with_host_chains();
+    let chains = || host.chains().iter().map(|chain| chain.name.clone()).collect();
+    let text = "*filter\n-A INPUT -o eth0 -j DROP\nCOMMIT\n";
+    let report =
+        read(text.as_bytes(), &Options::default(), &names, chains).expect_err(text).report();
+    assert!(report.contains("Can't use -o with INPUT\n"), "{report}");
     let long = format!("*filter\n-A FORWARD -i {}\nCOMMIT\n", "x".repeat(10_240));
     assert!(refuse(&long).contains("at most 10239 are read"));
     let chain: ChainName = "b".parse().expect("a name");
@@ -402,7 +466,9 @@ fn what_is_left_out_is_listed() {
     let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j DNAT\n-A PREROUTING\nCOMMIT\n\
                 *filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n-A INPUT -j ACCEPT\n-A FORWARD -j DROP\nCOMMIT\n";
     let options = Options { filter_only: true, forward_only: true, ..Options::default() };
-    let plan = read(text.as_bytes(), &options, &Names::builtin(), Vec::new).expect("readable");
+    let host = Ruleset::with_host_chains();
+    let chains = || host.chains().iter().map(|chain| chain.name.clone()).collect();
+    let plan = read(text.as_bytes(), &options, &Names::builtin(), chains).expect("readable");
     let remarks: Vec<_> = plan.remarks.iter().map(|r| (r.line, r.text.as_str())).collect();
     assert_eq!(
         remarks,

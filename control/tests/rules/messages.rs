@@ -143,7 +143,7 @@ fn the_chains_of_the_machine_itself_are_refused_with_the_reason() {
             "VERSION: chain INPUT is not enforced by Weir with host = \"kernel\"",
             "  iptables -A INPUT -p tcp --dport 22 -j ACCEPT",
             "              ^^^^^ argument 2, column 13",
-            "  packets from or to the firewall itself go through the kernel and never meet Weir, so a rule in INPUT would protect nothing; use the kernel's own iptables or nft for it, or FORWARD for traffic that passes through",
+            "  packets from or to the firewall itself go through the kernel and never meet Weir, so a rule in INPUT would protect nothing; with host = \"firewalled\" in its configuration Weir enforces INPUT; or use the kernel's own iptables or nft for it, or FORWARD for traffic that passes through",
             TRY,
         ],
     );

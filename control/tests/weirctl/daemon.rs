@@ -123,7 +123,8 @@ pub(crate) fn status() -> Status {
         pid: 4711,
         uptime_s: 3_700,
         mode: "route".to_owned(),
-        host: "kernel".to_owned(),
+        host: "firewalled".to_owned(),
+        host_device: Some("weir0".to_owned()),
         on_exit: "pass".to_owned(),
         config_path: "/etc/weir/weir.toml".to_owned(),
         workers: vec![

@@ -167,7 +167,7 @@ fn status_is_for_people_and_for_programs() {
     assert_eq!((status, stderr.as_str()), (0, ""));
     let expected = "\
 weir 0.1.0, process 4711, up 1 h 1 min
-mode route, host kernel, on exit pass, from /etc/weir/weir.toml
+mode route, host firewalled by weir0, on exit pass, from /etc/weir/weir.toml
 12 rules, policy epoch 3, worker 1 still enforces 2
 connection tracking off, until a rule asks for it
 8 192 frames: 4 000 free, 4 180 lent to the kernel, 2 held, 10 in flight

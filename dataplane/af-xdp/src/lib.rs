@@ -97,6 +97,7 @@ mod socket;
 mod statistics;
 mod sync;
 mod sys;
+pub mod tun;
 
 pub use area::{Area, AreaConfig, CHUNK_BYTES_ALLOWED, PACKET_HEADROOM_BYTES};
 pub use config::{BusyPoll, SocketConfig};

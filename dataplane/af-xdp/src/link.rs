@@ -1,4 +1,4 @@
-//! Attaching an XDP program so that it goes when its owner goes.
+//! Attaching a program so that it goes when its owner goes.
 //!
 //! A `bpf_link` is a descriptor. When the last copy of it is closed, by `drop`, by exit or because
 //! the process was killed, the kernel detaches the program. Nobody else can replace the program
@@ -30,7 +30,7 @@ impl AttachMode {
     }
 }
 
-/// An attached XDP program; dropping it detaches the program.
+/// An attached program; dropping it detaches the program.
 ///
 /// Drop it before the sockets it feeds, so that no packet is redirected to a socket that is going.
 #[derive(Debug)]
@@ -50,6 +50,24 @@ impl Link {
             target_ifindex: ifindex,
             attach_type: sys::BPF_XDP,
             flags: mode.flags(),
+        };
+        sys::bpf_link_create(&attributes).map(Link)
+    }
+
+    /// Attaches the loaded program `program`, one for traffic control (`BPF_PROG_TYPE_SCHED_CLS`), to what the
+    /// network stack sends out of the device `ifindex` (tcx, Linux 6.6). What `AF_XDP` sockets send in copy or
+    /// zero-copy mode goes past it: `__dev_direct_xmit` in `net/core/dev.c`.
+    ///
+    /// # Errors
+    /// What `bpf(BPF_LINK_CREATE)` says: `EINVAL` a kernel without tcx, `ENODEV` no such device, `EPERM` neither
+    /// `CAP_BPF` and `CAP_NET_ADMIN` nor root.
+    pub fn attach_egress(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<Link> {
+        let prog_fd = u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
+        let attributes = sys::BpfLinkCreate {
+            prog_fd,
+            target_ifindex: ifindex,
+            attach_type: sys::BPF_TCX_EGRESS,
+            flags: 0,
         };
         sys::bpf_link_create(&attributes).map(Link)
     }

@@ -171,7 +171,7 @@ fn empty_request() -> libc::ifreq {
 }
 
 /// A request that names a device.
-fn request_for(name: &str) -> Result<libc::ifreq, SetupError> {
+pub(crate) fn request_for(name: &str) -> Result<libc::ifreq, SetupError> {
     // The kernel wants the name with its final zero in IFNAMSIZ bytes, so a longer one cannot
     // exist.
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
@@ -207,7 +207,7 @@ fn ethtool<T>(name: &str, command: &mut T, what: &str) -> Result<(), SetupError>
 }
 
 /// The error of a question about `name`.
-fn os(name: &str, what: &str, source: io::Error) -> SetupError {
+pub(crate) fn os(name: &str, what: &str, source: io::Error) -> SetupError {
     match source.raw_os_error() {
         Some(libc::ENODEV | libc::ENXIO) => SetupError::NoSuchDevice { device: name.to_owned() },
         _ => SetupError::Os { what: format!("{what} {name}"), source },

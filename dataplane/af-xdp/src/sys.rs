@@ -16,6 +16,8 @@ pub(crate) const TX_SKB_BUDGET_MIN: u32 = 32;
 pub(crate) const BPF_LINK_CREATE: libc::c_int = 28;
 /// `BPF_XDP` of `enum bpf_attach_type` (`linux/bpf.h`).
 pub(crate) const BPF_XDP: u32 = 37;
+/// `BPF_TCX_EGRESS` (`enum bpf_attach_type` in `linux/bpf.h`).
+pub(crate) const BPF_TCX_EGRESS: u32 = 47;
 /// `XDP_FLAGS_SKB_MODE` (`linux/if_link.h`).
 pub(crate) const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 /// `XDP_FLAGS_DRV_MODE` (`linux/if_link.h`).
@@ -58,7 +60,7 @@ pub(crate) struct EthtoolDrvinfo {
     pub(crate) regdump_len: u32,
 }
 
-/// The part of `union bpf_attr` that `BPF_LINK_CREATE` reads for XDP; the kernel takes the rest as
+/// The part of `union bpf_attr` that `BPF_LINK_CREATE` reads for XDP and tcx; the kernel takes the rest as
 /// 0.
 #[repr(C)]
 pub(crate) struct BpfLinkCreate {

@@ -15,6 +15,7 @@
 
 mod conntrack;
 mod flows;
+mod host;
 mod log;
 mod report;
 mod rules;
@@ -34,16 +35,18 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use conntrack::Events;
+use host::HostTraffic;
 use log::Log;
 use server::Server;
 use shared::{Shared, Slot, SlotState};
 use supervise::{hand_out, host_addresses};
 
-use crate::config::{Config, ConntrackSettings};
+use crate::config::{Config, ConntrackSettings, HostMode};
 use crate::conntrack::{Conntrack, ConntrackConfig};
 use crate::engine::{Engine, EngineConfig};
 use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
+use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::route::{Mirror, MirrorConfig, RouteError};
@@ -79,6 +82,9 @@ pub enum DaemonError {
     /// The flows could not be kept where the configuration says.
     #[error("{0}")]
     Snapshot(String),
+    /// The machine's own traffic cannot be led through Weir.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// A thread or descriptor is not to be had.
     #[error("the system gives no {what}: {source}")]
     System {
@@ -112,6 +118,10 @@ pub struct Daemon {
     /// Ends after the workers.
     log: Log,
     host: HostAddresses,
+    /// Where the machine's own traffic passes through Weir.
+    network: Option<HostNetwork>,
+    /// What [`Daemon::tell_of_host`] has warned of.
+    host_trouble: Option<String>,
     /// What [`Daemon::look_at_links`] has warned of.
     troubles: Vec<String>,
 }
@@ -130,18 +140,29 @@ impl Daemon {
         }
         let server = Server::bind(&config.control)?;
         let (log, logs) =
-            Log::start(config.log.file.as_deref(), config.interfaces.clone(), config.cores.len())?;
-        let mirror = Mirror::start(&MirrorConfig::new(config.interfaces.clone()))?;
-        let host = host_addresses(&mirror.forwarding().current());
+            Log::start(config.log.file.as_deref(), config.port_names(), config.cores.len())?;
+        let mut host_traffic = HostTraffic::prepare(&config)?;
+        let mut ports = MirrorConfig::new(config.interfaces.clone());
+        ports.host = host_traffic.is_some().then(|| HOST_DEVICE.to_owned());
+        let mirror = Mirror::start(&ports)?;
+        let host = {
+            let device = host_traffic.as_ref().map_or(0, HostTraffic::ifindex);
+            host_addresses(&mirror.forwarding().current(), device)
+        };
         let bank = Bank {
             area: config.area,
             mode: config.mode,
             sockets: config.sockets,
             on_exit: config.on_exit,
+            host_firewalled: host_traffic.is_some(),
             workers: config.cores.len(),
             ports: config.interfaces.len(),
         };
-        let rules = Rules::new(config.cores.len(), config.interfaces.clone(), config.policy);
+        let rules = match config.host {
+            HostMode::Kernel => Rules::new,
+            HostMode::Firewalled => Rules::with_host_chains,
+        };
+        let rules = rules(config.cores.len(), config.port_names(), config.policy);
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -162,6 +183,10 @@ impl Daemon {
         .and_then(|workers| {
             for (port, sockets) in ports.iter().zip(sockets) {
                 hand_out(&workers, port, sockets, &bank, &opened.memory)?;
+            }
+            // Last: what comes from there can leave by all others.
+            if let Some(traffic) = &mut host_traffic {
+                traffic.begin(&workers, &mirror.forwarding().current())?;
             }
             Ok(workers)
         })
@@ -200,8 +225,20 @@ impl Daemon {
             }
         })?;
         let (memory, rung) = (opened.memory, opened.rung);
-        let mut daemon =
-            Self { shared, bank, memory, rung, mirror, server, log, host, troubles: Vec::new() };
+        let network = host_traffic.map(HostTraffic::into_network);
+        let mut daemon = Self {
+            shared,
+            bank,
+            memory,
+            rung,
+            mirror,
+            server,
+            log,
+            host,
+            network,
+            host_trouble: None,
+            troubles: Vec::new(),
+        };
         daemon.look_at_links();
         restored.conclude().into_iter().for_each(|warning| daemon.warn(warning));
         Ok(daemon)
@@ -223,6 +260,7 @@ impl Daemon {
                     break;
                 }
             }
+            self.follow_routes();
             self.undo_unconfirmed();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
@@ -251,8 +289,10 @@ impl Daemon {
 
     fn end(self) {
         tracing::info!("stopping");
-        let Self { shared, server, mirror, log, .. } = self;
+        let Self { shared, server, mirror, log, network, .. } = self;
         server.stop();
+        // From here on the machine's own packets leave by the kernel; those to it still come through Weir.
+        drop(network);
         for slot in shared.slots().iter_mut() {
             let closed = SlotState::Closed("the daemon is stopping".to_owned());
             if let SlotState::Open(port) = std::mem::replace(&mut slot.state, closed) {

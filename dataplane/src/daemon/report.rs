@@ -12,6 +12,8 @@ use weir_control::protocol::{
 };
 
 use super::shared::{Shared, Slot, SlotState};
+use crate::host::HOST_DEVICE;
+use crate::port::PortIndex;
 use crate::port::xdp::OpenPort;
 use crate::route::PortLink;
 use crate::telemetry::{Counter, Counters, Latency};
@@ -43,7 +45,8 @@ pub(crate) fn status(shared: &Shared) -> Status {
         pid: std::process::id(),
         uptime_s: shared.started.elapsed().as_secs(),
         mode: "route".to_owned(),
-        host: "kernel".to_owned(),
+        host: shared.config.host.name().to_owned(),
+        host_device: shared.host_port().map(|_| HOST_DEVICE.to_owned()),
         on_exit: shared.config.on_exit.to_string(),
         config_path: shared.config.path.display().to_string(),
         workers: shared.workers.iter().map(worker_status).collect(),
@@ -91,7 +94,12 @@ pub(crate) fn stats(shared: &Shared) -> Stats {
                 latency: latency_stats(std::slice::from_ref(latency)),
             })
             .collect(),
-        ports: shared.slots().iter().map(|slot| port_stats(slot, &all)).collect(),
+        ports: {
+            let ports =
+                shared.slots().iter().map(|slot| port_stats(slot, &all)).collect::<Vec<_>>();
+            let host = shared.host_port().map(|host| traffic_stats(HOST_DEVICE, host, &all));
+            ports.into_iter().chain(host).collect()
+        },
         latency: latency_stats(&latencies),
     }
 }
@@ -179,8 +187,21 @@ fn open(slot: &Slot) -> Option<&OpenPort> {
     }
 }
 
+/// What a port's counters say.
+fn traffic_stats(name: &str, port: PortIndex, all: &Counters) -> PortStats {
+    let traffic = all.port(port);
+    PortStats {
+        name: name.to_owned(),
+        received_packets: traffic.received,
+        received_bytes: traffic.received_bytes,
+        transmitted_packets: traffic.transmitted,
+        transmitted_bytes: traffic.transmitted_bytes,
+        kernel: None,
+        xdp: None,
+    }
+}
+
 fn port_stats(slot: &Slot, all: &Counters) -> PortStats {
-    let traffic = all.port(slot.index);
     let kernel = open(slot).map(|port| {
         let statistics = port.statistics();
         KernelPortStats {
@@ -201,15 +222,7 @@ fn port_stats(slot: &Slot, all: &Counters) -> PortStats {
             fell_back: counters.no_socket_passed.packets,
         }
     });
-    PortStats {
-        name: slot.interface.clone(),
-        received_packets: traffic.received,
-        received_bytes: traffic.received_bytes,
-        transmitted_packets: traffic.transmitted,
-        transmitted_bytes: traffic.transmitted_bytes,
-        kernel,
-        xdp,
-    }
+    PortStats { kernel, xdp, ..traffic_stats(&slot.interface, slot.index, all) }
 }
 
 fn totals(counters: &Counters) -> PacketTotals {

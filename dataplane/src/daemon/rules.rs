@@ -46,7 +46,29 @@ impl Rules {
     /// Never: an empty rule set can be compiled.
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>, policy: ruleset::Policy) -> Self {
-        let mut ruleset = Ruleset::new();
+        Self::begin(Ruleset::new(), workers, port_names, policy)
+    }
+
+    /// The same where the machine's own traffic passes through Weir: with chains INPUT and OUTPUT, which accept.
+    /// Its own port is the last, and has no name.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[must_use]
+    pub fn with_host_chains(
+        workers: usize,
+        port_names: Vec<String>,
+        policy: ruleset::Policy,
+    ) -> Self {
+        Self::begin(Ruleset::with_host_chains(), workers, port_names, policy)
+    }
+
+    fn begin(
+        mut ruleset: Ruleset,
+        workers: usize,
+        port_names: Vec<String>,
+        policy: ruleset::Policy,
+    ) -> Self {
         let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
         ruleset.apply(&command).expect("chain FORWARD exists");
         let mut compiler = Compiler::new(workers, port_names);

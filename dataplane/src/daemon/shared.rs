@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::conntrack::Events;
 use super::rules::Rules;
-use crate::config::Config;
+use crate::config::{Config, HostMode};
 use crate::port::PortIndex;
 use crate::port::xdp::OpenPort;
 use crate::publish::Published;
@@ -51,6 +51,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The port of the machine itself, if its traffic passes through Weir.
+    pub(crate) fn host_port(&self) -> Option<PortIndex> {
+        match self.config.host {
+            HostMode::Kernel => None,
+            HostMode::Firewalled => PortIndex::new(self.config.interfaces.len()),
+        }
+    }
+
     pub(crate) fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::shared::SlotState;
 use super::{Daemon, ORDER_PATIENCE, report};
 use crate::frame::Memory;
+use crate::host::{HOST_DEVICE, HostNetwork};
 use crate::port::PortIndex;
 use crate::port::xdp::{Bank, HostAddresses, OpenPort, Site, XdpQueue};
 use crate::route::{Forwarding, MirrorEvent};
@@ -20,6 +21,10 @@ impl Daemon {
         match event {
             // An event can be late, and the interface back already: what is open is looked at.
             MirrorEvent::PortVanished { .. } => self.close_stale(),
+            // Its routes went when it was switched off.
+            MirrorEvent::PortUp { port } if Some(*port) == self.shared.host_port() => {
+                self.network.iter_mut().for_each(HostNetwork::forget);
+            }
             // It may be another of that name, with the sockets on the one before dead.
             MirrorEvent::PortAppeared { .. } | MirrorEvent::PortUp { .. } => {
                 self.close_stale();
@@ -69,14 +74,16 @@ impl Daemon {
     }
 
     fn name_of(&self, port: PortIndex) -> String {
-        self.shared.config.interfaces.get(port.as_usize()).cloned().unwrap_or_default()
+        let interface = self.shared.config.interfaces.get(port.as_usize());
+        interface.cloned().unwrap_or_else(|| HOST_DEVICE.to_owned())
     }
 
     /// What is not told by events, or was told by one that got lost.
     pub(super) fn look(&mut self) {
-        self.refresh_addresses();
         self.close_stale();
         self.reopen_closed();
+        self.restore_host();
+        self.refresh_addresses();
         self.look_at_links();
     }
 
@@ -89,6 +96,7 @@ impl Daemon {
             else {
                 continue;
             };
+            troubles.extend(open.unguarded());
             troubles.extend(report::link_troubles(
                 &slot.interface,
                 open.rung(),
@@ -96,8 +104,12 @@ impl Daemon {
                 &self.bank.area,
             ));
         }
-        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.)
-        let prefixes = forwarding.local_prefixes().iter().filter(|(net, _)| !net.is_loopback());
+        troubles.extend(self.host_troubles());
+        // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.) What it does not know
+        // comes to Weir, which has a way for it where the machine's own traffic passes through.
+        let kernel = self.network.is_none();
+        let prefixes = forwarding.local_prefixes().iter();
+        let prefixes = prefixes.filter(|(network, _)| kernel && !network.is_loopback());
         troubles.extend(prefixes.map(|(network, len)| {
             format!(
                 "local route {network}/{len}: only single addresses are passed up; packets to the others of \
@@ -118,14 +130,15 @@ impl Daemon {
     /// Tells the programs of all ports the machine's addresses, and again next time if one did not take
     /// them.
     fn refresh_addresses(&mut self) {
-        let host = host_addresses(&self.shared.forwarding.current());
+        let device = self.network.as_ref().map_or(0, HostNetwork::ifindex);
+        let host = host_addresses(&self.shared.forwarding.current(), device);
         if host == self.host {
             return;
         }
         let mut failed = false;
         for slot in self.shared.slots().iter_mut() {
             let SlotState::Open(port) = &mut slot.state else { continue };
-            if let Err(error) = port.program_mut().set_local_addresses(&host.v4, &host.v6) {
+            if let Err(error) = host.tell(port.program_mut()) {
                 self.warn(format!("{}: the machine's addresses: {error}", slot.interface));
                 failed = true;
             }
@@ -171,7 +184,7 @@ impl Daemon {
         self.order_closed(port);
     }
 
-    fn order_closed(&self, port: PortIndex) {
+    pub(super) fn order_closed(&self, port: PortIndex) {
         for worker in &self.shared.workers {
             if let Err(error) = worker.order(Order::Close(port), ORDER_PATIENCE) {
                 tracing::error!("closing {}: {error}", self.name_of(port));
@@ -258,9 +271,13 @@ pub(super) fn hand_out(
     Ok(())
 }
 
-pub(super) fn host_addresses(forwarding: &Forwarding) -> HostAddresses {
-    let v4 = [forwarding.local_addresses(), forwarding.broadcast_addresses()].concat();
-    HostAddresses { v4, v6: ipv6_addresses() }
+pub(super) fn host_addresses(forwarding: &Forwarding, device: u32) -> HostAddresses {
+    HostAddresses {
+        v4: forwarding.local_addresses().to_vec(),
+        v4_broadcast: forwarding.broadcast_addresses().to_vec(),
+        v6: ipv6_addresses(),
+        device,
+    }
 }
 
 /// The machine's IPv6 addresses (`/proc/net/if_inet6`: 32 hexadecimal digits, then what does not matter

@@ -26,7 +26,7 @@ pub fn line(record: &Record, port_names: &[String]) -> String {
     let name = |index: usize| port_names.get(index).map_or("", String::as_str);
     let (inside, outside) = (record.ingress.as_usize(), record.egress.as_usize());
     line.push(format_args!("IN={} OUT={} ", name(inside), name(outside)));
-    line.link(&record.link);
+    record.link.iter().for_each(|link| line.link(link));
     let bytes = Bytes { bytes: record.bytes(), len: u32::from(record.packet_len) };
     line.packet(bytes, true);
     line.text

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use weir_control::rule::{LOG_PREFIX_BYTES_MAX, LogFlags, LogLevel, LogTarget};
 
-use crate::policy::Candidate;
+use crate::policy::{Candidate, Hook};
 use crate::port::PortIndex;
 use crate::respond::TokenBucket;
 use crate::telemetry::{Counter, Counters};
@@ -80,23 +80,26 @@ pub struct Record {
     pub ingress: PortIndex,
     /// Where it would leave.
     pub egress: PortIndex,
-    link: [u8; HEADER_BYTES],
+    link: Option<[u8; HEADER_BYTES]>,
     packet: [u8; PACKET_BYTES_MAX],
     /// Bytes of the whole packet, of which the first are in `packet`.
     packet_len: u16,
 }
 
 impl Record {
-    /// Of a packet at the rules of chain FORWARD, where the hop is already off its time to live (`ip_forward`).
+    /// Of a packet at the rules; in chain FORWARD the hop is already off its time to live (`ip_forward`).
     #[must_use]
     pub fn new(spec: &LogSpec, candidate: &Candidate<'_>) -> Self {
         let Candidate { ingress, egress, packet: bytes, .. } = *candidate;
         let mut packet = [0; PACKET_BYTES_MAX];
         let len = bytes.len().min(PACKET_BYTES_MAX);
         packet[..len].copy_from_slice(&bytes[..len]);
-        packet[8] = packet[8].saturating_sub(1);
+        if candidate.hook == Hook::Forward {
+            packet[8] = packet[8].saturating_sub(1);
+        }
         let packet_len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-        let link = candidate.link.first_chunk().copied().unwrap_or_default();
+        // What the machine itself sends has no link-layer header yet (`nf_log_ip_packet`).
+        let link = candidate.link.first_chunk().copied().filter(|_| candidate.hook != Hook::Output);
         Self { spec: *spec, ingress, egress, link, packet, packet_len }
     }
 
@@ -169,6 +172,7 @@ mod tests {
         let headers = Headers::default();
         let forwarding = crate::route::Forwarding::builder().build();
         let candidate = Candidate {
+            hook: crate::policy::Hook::Forward,
             headers: &headers,
             ingress: PortIndex(0),
             egress: PortIndex(1),

@@ -15,7 +15,7 @@ use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
 use super::rule::{Action, AddressTest, CompiledRule};
-use super::{Classified, Decision, Policy, Span, target};
+use super::{Base, Classified, Decision, Hook, Policy, Span, target};
 use crate::packet_log::LogSpec;
 use crate::verdict::DropReason;
 
@@ -69,7 +69,8 @@ pub struct Compiler {
     workers: usize,
     port_names: Vec<String>,
     rules: BTreeMap<RuleId, Tally>,
-    forward_policy: Tally,
+    /// Of the chains' policies, by [`Hook`].
+    policies: [Tally; Hook::ALL.len()],
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
 }
@@ -97,14 +98,16 @@ impl Built {
 }
 
 impl Compiler {
-    /// For `workers` workers and the ports of these names, in the order of their indices.
+    /// For `workers` workers and the ports of these names, in the order of their indices. The port of the machine
+    /// itself has the name "": what goes to the machine or comes from it has no interface on that side, which rules
+    /// take for a name without letters (`ip_packet_match`, `net/ipv4/netfilter/ip_tables.c`).
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>) -> Self {
         Self {
             workers,
             port_names,
             rules: BTreeMap::new(),
-            forward_policy: Tally::new(workers),
+            policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
         }
     }
@@ -117,19 +120,13 @@ impl Compiler {
     /// # Errors
     /// [`CompileError`] names the first rule that cannot be enforced; the counters are as before.
     pub fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, CompileError> {
-        let forward = ChainName::forward();
-        let Some(base) = ruleset.chain(&forward) else {
-            return Ok(Policy::accept_all(self.workers));
-        };
-        // FORWARD is the first.
-        let others = ruleset.chains().iter().filter(|chain| chain.name != forward);
-        let chains: Vec<&ruleset::Chain> = std::iter::once(base).chain(others).collect();
+        let chains = ruleset.chains();
         let places: BTreeMap<&ChainName, u32> =
-            (0..).zip(&chains).map(|(place, chain)| (&chain.name, place)).collect();
+            (0..).zip(chains).map(|(place, chain)| (&chain.name, place)).collect();
         let mut fresh = Vec::new();
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
-        let (mut spans, mut logs) = (Vec::with_capacity(chains.len()), Vec::new());
-        for (place, chain) in (0..).zip(&chains) {
+        let (mut spans, mut logs) = (Vec::with_capacity(chains.len() + 1), Vec::new());
+        for (place, chain) in (0..).zip(chains) {
             let first = rules.len();
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
@@ -140,6 +137,8 @@ impl Compiler {
             let classified = self.classified(chain, &rules, first);
             spans.push(Span { first, end: rules.len(), classified });
         }
+        // For hooks without a chain.
+        spans.push(Span::EMPTY);
         self.rules.extend(fresh);
         self.classifiers.retain(|name, _| places.contains_key(name));
         let any =
@@ -147,16 +146,26 @@ impl Compiler {
         Ok(Policy {
             tracks: any(MatchTest::tracks),
             inspects_flows: any(MatchTest::inspects_flows),
+            bases: Hook::ALL.map(|hook| self.base(hook, chains)),
             rules: rules.into(),
             classifies: spans.iter().any(|chain| chain.classified.is_some()),
             chains: spans.into(),
             logs: logs.into(),
-            default: match base.policy {
-                None | Some(ruleset::Policy::Accept) => Decision::Accept,
-                Some(ruleset::Policy::Drop) => Decision::Drop(DropReason::RulePolicy),
-            },
-            default_counters: Arc::clone(&self.forward_policy.counters),
         })
+    }
+
+    /// What a hook begins with: its chain, or the empty one after all of them.
+    fn base(&self, hook: Hook, chains: &[ruleset::Chain]) -> Base {
+        let name = hook.chain();
+        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.name == name) else {
+            return Base::accept_all(chains.len(), self.workers);
+        };
+        let default = match base.policy {
+            None | Some(ruleset::Policy::Accept) => Decision::Accept,
+            Some(ruleset::Policy::Drop) => Decision::Drop(DropReason::RulePolicy),
+        };
+        let default_counters = Arc::clone(&self.policies[hook as usize].counters);
+        Base { chain, default, default_counters }
     }
 
     /// The counters of a rule; new ones also go to `fresh`.
@@ -213,8 +222,8 @@ impl Compiler {
         let zeroed = outcome.zeroed_policies.iter().map(|chain| (chain, zero));
         let counted = outcome.counted_policies.iter().map(|(chain, to)| (chain, *to));
         for (chain, to) in zeroed.chain(counted) {
-            if *chain == ChainName::forward() {
-                self.forward_policy.set(to);
+            if let Some(hook) = Hook::ALL.into_iter().find(|hook| *chain == hook.chain()) {
+                self.policies[hook as usize].set(to);
             }
         }
     }
@@ -224,7 +233,10 @@ impl Compiler {
     pub fn counters(&self) -> CounterTable {
         CounterTable {
             rules: self.rules.iter().map(|(id, tally)| (*id, tally.read())).collect(),
-            policies: BTreeMap::from([(ChainName::forward(), self.forward_policy.read())]),
+            policies: Hook::ALL
+                .into_iter()
+                .map(|hook| (hook.chain(), self.policies[hook as usize].read()))
+                .collect(),
         }
     }
 

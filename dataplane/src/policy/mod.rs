@@ -22,6 +22,7 @@ pub use rule::{Action, Evaluation};
 use std::sync::Arc;
 
 use rule::CompiledRule;
+use weir_control::command::ChainName;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use classify::{Classifier, PacketKey};
@@ -38,16 +39,60 @@ use crate::verdict::DropReason;
 pub struct Policy {
     /// The rules of all chains, one chain after the other.
     rules: Box<[CompiledRule]>,
-    /// Where each chain's rules are; the first is FORWARD.
+    /// Where each chain's rules are.
     chains: Box<[Span]>,
+    /// The chain that each hook begins with, by [`Hook`].
+    bases: [Base; Hook::ALL.len()],
     /// Whether a chain has a classifier.
     classifies: bool,
-    default: Decision,
-    default_counters: Arc<RuleCounters>,
     /// What rules with `-j LOG` write.
     logs: Box<[LogSpec]>,
     tracks: bool,
     inspects_flows: bool,
+}
+
+/// Where a packet meets the rules (`enum nf_inet_hooks`, `linux/netfilter.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// It is for the machine itself: chain INPUT. It has no outgoing interface.
+    Input,
+    /// It passes through: chain FORWARD.
+    Forward,
+    /// The machine itself sends it: chain OUTPUT. It has no incoming interface.
+    Output,
+}
+
+impl Hook {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Input, Self::Forward, Self::Output];
+
+    /// The chain of that name.
+    #[must_use]
+    pub fn chain(self) -> ChainName {
+        match self {
+            Self::Input => ChainName::input(),
+            Self::Forward => ChainName::forward(),
+            Self::Output => ChainName::output(),
+        }
+    }
+}
+
+/// The chain that a hook begins with.
+#[derive(Debug)]
+struct Base {
+    /// Its place among the chains.
+    chain: usize,
+    /// What becomes of packets that no rule decided about.
+    default: Decision,
+    default_counters: Arc<RuleCounters>,
+}
+
+impl Base {
+    /// For a hook without a chain, with an empty one in its place.
+    fn accept_all(chain: usize, workers: usize) -> Self {
+        let default_counters = RuleCounters::new(workers);
+        Self { chain, default: Decision::Accept, default_counters }
+    }
 }
 
 /// The rules of a chain.
@@ -71,6 +116,9 @@ struct Classified {
 }
 
 impl Span {
+    /// A chain without rules.
+    const EMPTY: Self = Self { first: 0, end: 0, classified: None };
+
     /// The first rule from `at` on that a packet may match; the end of the chain if there is none. Without a key
     /// every rule may be one.
     #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
@@ -101,11 +149,13 @@ pub enum Decision {
 /// A packet before the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
+    /// Where it meets the rules.
+    pub hook: Hook,
     /// What was read from it.
     pub headers: &'a Headers,
-    /// Where it came in.
+    /// Where it came in; in OUTPUT the port of the machine itself, which has no name.
     pub ingress: PortIndex,
-    /// Where it would leave.
+    /// Where it would leave; in INPUT the port of the machine itself.
     pub egress: PortIndex,
     /// Its bytes from the IPv4 header to the end of the datagram, also of one that came in fragments.
     pub packet: &'a [u8],
@@ -159,10 +209,9 @@ impl Policy {
     pub fn accept_all(workers: usize) -> Self {
         Self {
             rules: Box::default(),
-            chains: [Span { first: 0, end: 0, classified: None }].into(),
+            chains: [Span::EMPTY].into(),
+            bases: Hook::ALL.map(|_| Base::accept_all(0, workers)),
             classifies: false,
-            default: Decision::Accept,
-            default_counters: RuleCounters::new(workers),
             logs: Box::default(),
             tracks: false,
             inspects_flows: false,
@@ -205,7 +254,8 @@ impl Policy {
         let bytes = u64::from(candidate.headers.total_len);
         let key = if self.classifies { candidate.key() } else { None };
         let mut ways = Ways::default();
-        let mut chain = &self.chains[0];
+        let base = &self.bases[candidate.hook as usize];
+        let mut chain = &self.chains[base.chain];
         let mut at = chain.first;
         loop {
             at = chain.next(at, key.as_ref());
@@ -241,8 +291,8 @@ impl Policy {
                 }
             }
         }
-        self.default_counters.add(worker, bytes);
-        self.default
+        base.default_counters.add(worker, bytes);
+        base.default
     }
 
     #[cold]

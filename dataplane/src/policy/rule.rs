@@ -195,6 +195,7 @@ mod tests {
 
     fn evaluate(rule: &CompiledRule, headers: &Headers) -> Evaluation {
         rule.evaluate(&Candidate {
+            hook: crate::policy::Hook::Forward,
             headers,
             ingress: PortIndex(0),
             egress: PortIndex(31),

@@ -56,6 +56,7 @@ pub struct MemoryPort {
     tx_entries: usize,
     /// How many of the newest sent frames `recycle` leaves uncompleted.
     completion_lag: usize,
+    is_host: bool,
 }
 
 impl MemoryPort {
@@ -70,7 +71,15 @@ impl MemoryPort {
             in_flight: VecDeque::with_capacity(tx_entries),
             tx_entries,
             completion_lag: 0,
+            is_host: false,
         }
+    }
+
+    /// Makes it the way to the machine itself.
+    #[must_use]
+    pub fn as_host(mut self) -> Self {
+        self.is_host = true;
+        self
     }
 
     /// Makes completions lag: the newest `frames` sent frames stay in flight at each `recycle`.
@@ -128,6 +137,10 @@ impl Port for MemoryPort {
 
     fn lent(&self) -> usize {
         self.fill.len() + self.in_flight.len()
+    }
+
+    fn is_host(&self) -> bool {
+        self.is_host
     }
 
     fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {

@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::frame::{Frame, FramePool};
 
 mod capture;
+mod host;
 mod index;
 mod ledger;
 mod memory;
@@ -24,6 +25,7 @@ mod set;
 pub mod xdp;
 
 pub use capture::{CaptureError, CapturePort};
+pub use host::{HostPort, Packets};
 pub use index::{PORTS_MAX, PortIndex};
 pub use ledger::Ledger;
 pub use memory::{MemoryPort, Wire};
@@ -88,6 +90,11 @@ pub trait Port: Send {
     /// What to wait on for received packets; `None` if the port cannot be waited on.
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Whether it is the way to the machine itself: what it transmits is counted as such.
+    fn is_host(&self) -> bool {
+        false
     }
 
     /// What has gone wrong so far.

@@ -180,7 +180,11 @@ impl PortSet {
             }
             self.unkicked |= queue.index().bit();
             let bytes_left: usize = outbox.iter().map(Frame::len).sum();
-            counters.transmitted(queue.index(), taken as u64, (bytes_all - bytes_left) as u64);
+            let bytes_taken = (bytes_all - bytes_left) as u64;
+            match queue.is_host() {
+                true => counters.delivered(queue.index(), taken as u64, bytes_taken),
+                false => counters.transmitted(queue.index(), taken as u64, bytes_taken),
+            }
         }
         for frame in outbox.drain(..) {
             counters.drop_one(reason);

@@ -25,7 +25,7 @@ mod error;
 mod netlink;
 mod skeleton;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -78,6 +78,8 @@ impl fmt::Display for OnExit {
 pub struct ProgramConfig {
     /// What happens to forwarded traffic when the daemon is gone.
     pub on_exit: OnExit,
+    /// Whether IPv4 to the machine's own addresses goes to the sockets, too. Where there is none, it goes up.
+    pub host_firewalled: bool,
 }
 
 /// What the program decides about one packet.
@@ -97,6 +99,7 @@ pub enum Action {
 pub struct Program {
     skeleton: skeleton::WeirXdpSkel<'static>,
     on_exit: OnExit,
+    host_firewalled: bool,
 }
 
 impl fmt::Debug for Program {
@@ -125,8 +128,32 @@ impl Program {
             ))));
         };
         rodata.settings.on_exit_pass = u32::from(config.on_exit == OnExit::Pass);
+        rodata.settings.host_firewalled = u32::from(config.host_firewalled);
+        open.progs.weir_egress.set_autoload(config.host_firewalled);
         let skeleton = open.load().map_err(load)?;
-        Ok(Self { skeleton, on_exit: config.on_exit })
+        let ProgramConfig { on_exit, host_firewalled } = config;
+        Ok(Self { skeleton, on_exit, host_firewalled })
+    }
+
+    /// Leads what the kernel sends out of a device to the one that [`set_host_device`](Self::set_host_device) names, as
+    /// long as the link lives. `None` without [`ProgramConfig::host_firewalled`].
+    ///
+    /// # Errors
+    /// As [`af_xdp::Link::attach_egress`]: a kernel before Linux 6.6 cannot do it.
+    pub fn attach_egress(&self, ifindex: u32) -> Option<std::io::Result<af_xdp::Link>> {
+        let program = &self.skeleton.progs.weir_egress;
+        self.host_firewalled.then(|| af_xdp::Link::attach_egress(program.as_fd(), ifindex))
+    }
+
+    /// Says which device the machine's own traffic goes to; 0 for none.
+    ///
+    /// # Errors
+    /// [`ProgramError::Map`].
+    pub fn set_host_device(&mut self, ifindex: u32) -> Result<(), ProgramError> {
+        let (key, value) = (0_u32.to_ne_bytes(), ifindex.to_ne_bytes());
+        let map = &self.skeleton.maps.host_device;
+        map.update(&key, &value, MapFlags::ANY)
+            .map_err(|source| ProgramError::Map { action: "setting the host's device", source })
     }
 
     /// Puts the program on a device of the caller's network namespace. `ifname` is for messages,
@@ -183,9 +210,9 @@ impl Program {
     }
 
     /// Makes these, and only these, the addresses whose packets go up: the machine's own on all
-    /// devices, and its broadcast addresses. Multicast, 255.255.255.255 and IPv6 link-local go
-    /// up anyway. Addresses in both the old and the new set are not touched, so their packets
-    /// go up without a gap.
+    /// devices (`v4`: if those do not go to the sockets, [`ProgramConfig::host_firewalled`]), and its
+    /// broadcast addresses. Multicast, 255.255.255.255 and IPv6 link-local go up anyway. Addresses in
+    /// both the old and the new set are not touched, so their packets go up without a gap.
     ///
     /// After the daemon the program keeps the last set it was given.
     ///
@@ -196,10 +223,14 @@ impl Program {
     pub fn set_local_addresses(
         &mut self,
         v4: &[Ipv4Addr],
+        v4_broadcast: &[Ipv4Addr],
         v6: &[Ipv6Addr],
     ) -> Result<(), ProgramError> {
-        let v4: BTreeSet<Vec<u8>> = v4.iter().map(|a| a.octets().to_vec()).collect();
-        let v6: BTreeSet<Vec<u8>> = v6.iter().map(|a| a.octets().to_vec()).collect();
+        let own = v4.iter().map(|a| (a.octets().to_vec(), UNICAST));
+        let broadcast = v4_broadcast.iter().map(|a| (a.octets().to_vec(), BROADCAST));
+        // An address that is both counts as the machine's own.
+        let v4: Keys = broadcast.chain(own).collect();
+        let v6: Keys = v6.iter().map(|a| (a.octets().to_vec(), UNICAST)).collect();
         for (family, wanted) in [("IPv4", &v4), ("IPv6", &v6)] {
             if wanted.len() > LOCAL_ADDRESSES_MAX {
                 return Err(ProgramError::TooManyAddresses { family, count: wanted.len() });
@@ -256,18 +287,31 @@ fn queue_key(queue: u32) -> Result<[u8; 4], ProgramError> {
     if queue < QUEUES_MAX { Ok(queue.to_ne_bytes()) } else { Err(ProgramError::Queue { queue }) }
 }
 
-/// Makes the keys of a map with one-byte values those of `wanted`. Removal comes first, so a full
+/// Keys of a map, with their values of one byte.
+type Keys = BTreeMap<Vec<u8>, u8>;
+
+/// What the program finds beside an address (`LOCAL_UNICAST`, `LOCAL_BROADCAST`).
+const UNICAST: u8 = 1;
+const BROADCAST: u8 = 2;
+
+/// Makes the contents of a map with one-byte values those of `wanted`. Removal comes first, so a full
 /// map can be exchanged for another.
-fn set_keys(map: &impl MapCore, wanted: &BTreeSet<Vec<u8>>) -> libbpf_rs::Result<()> {
-    let present: BTreeSet<Vec<u8>> = map.keys().collect();
-    let stale: Vec<&[u8]> = present.difference(wanted).map(Vec::as_slice).collect();
-    let missing: Vec<&[u8]> = wanted.difference(&present).map(Vec::as_slice).collect();
+fn set_keys(map: &impl MapCore, wanted: &Keys) -> libbpf_rs::Result<()> {
+    let mut present = Keys::new();
+    for key in map.keys() {
+        let value = map.lookup(&key, MapFlags::ANY)?;
+        present.insert(key, value.and_then(|value| value.first().copied()).unwrap_or_default());
+    }
+    let stale: Vec<&[u8]> =
+        present.keys().filter(|key| !wanted.contains_key(*key)).map(Vec::as_slice).collect();
+    let changed = wanted.iter().filter(|(key, value)| present.get(*key) != Some(*value));
+    let (missing, values): (Vec<&[u8]>, Vec<u8>) =
+        changed.map(|(key, value)| (key.as_slice(), *value)).unzip();
     // The kernel calls an empty batch invalid.
     if let Some(count) = batch_count(&stale) {
         map.delete_batch(&stale.concat(), count, MapFlags::ANY, MapFlags::ANY)?;
     }
     if let Some(count) = batch_count(&missing) {
-        let values = vec![1; missing.len()];
         map.update_batch(&missing.concat(), &values, count, MapFlags::ANY, MapFlags::ANY)?;
     }
     Ok(())

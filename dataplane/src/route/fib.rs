@@ -206,6 +206,11 @@ impl Fib {
         }
     }
 
+    /// The routes of table main that count.
+    pub(crate) fn main(&self, target: impl Fn(&RouteBody) -> Target) -> Vec<RouteSpec> {
+        self.list(TABLE_MAIN, target)
+    }
+
     fn list(&self, table: u32, target: impl Fn(&RouteBody) -> Target) -> Vec<RouteSpec> {
         let first = RouteKey { table, network: 0, len: 0, tos: 0, priority: 0 };
         let after = RouteKey { table: table + 1, ..first };

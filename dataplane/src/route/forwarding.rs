@@ -16,7 +16,8 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::link::{PORTS_MAX, PortIndex, PortLink};
+use super::builder::ForwardingBuilder;
+use super::link::{PortIndex, PortLink};
 use super::neighbour::{Neighbour, NeighbourTable};
 use super::table::{Prefix, PrefixTable};
 
@@ -115,6 +116,8 @@ pub(crate) struct RouteTable {
     /// Prefixes shorter than 32 bits that are its own, sorted.
     local_prefixes: Vec<(Ipv4Addr, u8)>,
     broadcast: Vec<Ipv4Addr>,
+    /// The routes of table main by themselves, sorted by prefix, where somebody wants them.
+    main: Vec<RouteSpec>,
 }
 
 /// A route as given to a table: `None` lets the tables below answer (`throw`).
@@ -151,7 +154,14 @@ impl RouteTable {
             local: sorted(single(is_local)),
             local_prefixes: sorted(prefixes_of(lists, is_local).filter(|&(_, len)| len < 32)),
             broadcast: sorted(single(is_broadcast)),
+            main: Vec::new(),
         }
+    }
+
+    /// With the routes of table main beside those of all tables.
+    pub(crate) fn with_main(mut self, main: Vec<RouteSpec>) -> Self {
+        self.main = main;
+        self
     }
 
     /// Whether the machine has the same addresses, broadcast addresses included, in both tables.
@@ -205,6 +215,8 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
 #[derive(Debug)]
 pub struct Forwarding {
     ports: Vec<PortLink>,
+    /// The port of the machine itself.
+    host: Option<PortIndex>,
     pub(super) routes: Arc<RouteTable>,
     neighbours: NeighbourTable,
 }
@@ -212,19 +224,15 @@ pub struct Forwarding {
 impl Forwarding {
     /// Starts an empty snapshot, to be filled by hand; the mirror makes its own.
     pub fn builder() -> ForwardingBuilder {
-        ForwardingBuilder {
-            ports: Vec::new(),
-            routes: Vec::new(),
-            neighbours: NeighbourTable::new(0),
-        }
+        ForwardingBuilder::new()
     }
 
     pub(crate) fn from_parts(
-        ports: Vec<PortLink>,
+        (ports, host): (Vec<PortLink>, Option<PortIndex>),
         routes: Arc<RouteTable>,
         neighbours: NeighbourTable,
     ) -> Self {
-        Self { ports, routes, neighbours }
+        Self { ports, host, routes, neighbours }
     }
 
     /// All ports; a [`PortIndex`] is a position in it.
@@ -237,6 +245,22 @@ impl Forwarding {
     #[inline]
     pub fn port(&self, port: PortIndex) -> Option<&PortLink> {
         self.ports.get(port.as_usize())
+    }
+
+    /// The port by which packets of the machine itself come and go, where these pass through Weir: the last one.
+    #[inline]
+    pub fn host(&self) -> Option<PortIndex> {
+        self.host
+    }
+
+    /// The routes of table main, one for each prefix; without [`host`](Self::host), none.
+    pub(crate) fn main_routes(&self) -> &[RouteSpec] {
+        &self.routes.main
+    }
+
+    /// What changes with every change of a route.
+    pub(crate) fn route_table(&self) -> &Arc<RouteTable> {
+        &self.routes
     }
 
     /// Where a received packet for `destination` leads, as in `ip_route_input_slow` of the kernel (`net/ipv4/route.c`).
@@ -301,59 +325,6 @@ impl Forwarding {
     /// Broadcast addresses of the machine's subnets, sorted, without 255.255.255.255.
     pub fn broadcast_addresses(&self) -> &[Ipv4Addr] {
         &self.routes.broadcast
-    }
-}
-
-/// Fills a [`Forwarding`] by hand: for tests, for replaying captures, for machines without a kernel to mirror.
-#[derive(Debug)]
-pub struct ForwardingBuilder {
-    ports: Vec<PortLink>,
-    routes: Vec<RouteSpec>,
-    neighbours: NeighbourTable,
-}
-
-impl ForwardingBuilder {
-    /// Adds the next port. Its addresses become local, their subnets on-link, as when the kernel configures them.
-    ///
-    /// # Panics
-    /// When there are [`PORTS_MAX`] ports already.
-    #[must_use]
-    pub fn port(mut self, link: PortLink) -> Self {
-        assert!(self.ports.len() < PORTS_MAX, "a Weir has at most {PORTS_MAX} ports");
-        let port = PortIndex(u8::try_from(self.ports.len()).unwrap_or(u8::MAX));
-        for address in &link.addresses {
-            let here = Some(port);
-            self = self.route(address.address, 32, Target::Local { source: None, port: here });
-            if let Some(broadcast) = address.broadcast {
-                self = self.route(broadcast, 32, Target::Broadcast { port: here });
-            }
-            let source = Some(address.address);
-            let on_link = Target::Forward { port, gateway: None, mtu: None, source };
-            self = self.route(address.peer, address.prefix_len, on_link);
-        }
-        self.ports.push(link);
-        self
-    }
-
-    /// Adds a route. Of routes for the same prefix the first one counts.
-    #[must_use]
-    pub fn route(mut self, network: Ipv4Addr, prefix_len: u8, target: Target) -> Self {
-        let network = u32::from(network);
-        self.routes.push(Prefix { network, len: prefix_len, value: Some(target) });
-        self
-    }
-
-    /// Adds a neighbour, or replaces it.
-    #[must_use]
-    pub fn neighbour(mut self, port: PortIndex, address: Ipv4Addr, neighbour: Neighbour) -> Self {
-        self.neighbours.insert(port, address, neighbour);
-        self
-    }
-
-    /// The snapshot.
-    pub fn build(self) -> Forwarding {
-        let routes = Arc::new(RouteTable::new(&[self.routes]));
-        Forwarding::from_parts(self.ports, routes, self.neighbours)
     }
 }
 

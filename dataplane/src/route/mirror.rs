@@ -61,15 +61,18 @@ const RETIRED_MAX: usize = 64;
 pub struct MirrorConfig {
     /// Interface names of the ports, 1 to [`PORTS_MAX`]. They need not exist yet.
     pub port_names: Vec<String>,
+    /// The device by which packets of the machine itself come and go, where they pass through Weir: one more port,
+    /// after the others.
+    pub host: Option<String>,
     /// Bytes of notices that may queue up before some are lost and everything has to be read again. The kernel counts
     /// its overhead in, about 1 KiB a notice; it doubles the number.
     pub notices_bytes: usize,
 }
 
 impl MirrorConfig {
-    /// Ports with these names, and 8 MiB for notices.
+    /// Ports with these names, none for the machine itself, and 8 MiB for notices.
     pub fn new(port_names: Vec<String>) -> Self {
-        Self { port_names, notices_bytes: 8 << 20 }
+        Self { port_names, host: None, notices_bytes: 8 << 20 }
     }
 }
 
@@ -105,14 +108,14 @@ impl Mirror {
     /// # Errors
     /// [`RouteError`] when the configuration makes no sense, or the kernel refuses the sockets or the tables.
     pub fn start(config: &MirrorConfig) -> Result<Self, RouteError> {
-        check(&config.port_names)?;
+        check(config.port_names.iter().chain(&config.host).cloned().collect())?;
         let socket = |action| move |source| RouteError::Socket { action, source };
         let netlink =
             Netlink::open(config.notices_bytes).map_err(socket("open netlink sockets"))?;
         let resolver = Resolver::new().map_err(socket("make an eventfd"))?;
         // Hosts on the ports' networks choose addresses: they must not know how these are hashed.
         let seed = RandomState::new().hash_one(0_u8);
-        let state = MirrorState::new(&config.port_names, seed);
+        let state = MirrorState::new(&config.port_names, config.host.as_ref(), seed);
         let (sender, events) = sync_channel(EVENTS_MAX);
         let stats = Arc::new(MirrorStats::default());
         let mut follower = Follower {
@@ -169,12 +172,11 @@ impl Drop for Mirror {
     }
 }
 
-fn check(port_names: &[String]) -> Result<(), RouteError> {
-    let count = port_names.len();
+fn check(mut names: Vec<String>) -> Result<(), RouteError> {
+    let count = names.len();
     if count == 0 || count > PORTS_MAX {
         return Err(RouteError::PortCount { count });
     }
-    let mut names = port_names.to_vec();
     names.sort();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(RouteError::PortTwice { name: pair[0].clone() }),

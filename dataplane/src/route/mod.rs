@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `link.rs`, `neighbour.rs` | ports and their addresses; MAC addresses of neighbours |
 //! | `table.rs` | longest prefix match |
-//! | `forwarding.rs` | the snapshot that workers use |
+//! | `forwarding.rs`, `builder.rs` | the snapshot that workers use; one made by hand |
 //! | `address_type.rs` | what kind of address one is |
 //! | `resolve.rs` | how workers ask for neighbours |
 //! | `message.rs` | from netlink messages to changes |
@@ -17,6 +17,7 @@
 //! the packet and [`Resolver::request`] it (a `Failed` one too: that opens it again), at the end [`Resolver::wake`].
 
 mod address_type;
+mod builder;
 mod event;
 mod fib;
 mod forwarding;
@@ -24,7 +25,7 @@ mod link;
 mod message;
 mod mirror;
 mod neighbour;
-mod netlink;
+pub(crate) mod netlink;
 mod resolve;
 mod rule;
 mod source;
@@ -33,8 +34,10 @@ mod state;
 mod table;
 
 pub use address_type::AddressType;
+pub use builder::ForwardingBuilder;
 pub use event::{MirrorEvent, RouteError};
-pub use forwarding::{Forwarding, ForwardingBuilder, Route, Target, Unreachable};
+pub(crate) use forwarding::RouteTable;
+pub use forwarding::{Forwarding, Route, Target, Unreachable};
 pub use link::{InterfaceAddress, PORTS_MAX, PortIndex, PortLink};
 pub use mirror::{Mirror, MirrorConfig, MirrorStats};
 pub use neighbour::{Neighbour, NeighbourState};

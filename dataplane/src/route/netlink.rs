@@ -311,7 +311,9 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The messages of a datagram, parsed; `None` for one that cannot be read.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = Option<NetlinkMessage<RouteNetlinkMessage>>> {
+pub(crate) fn messages(
+    datagram: &[u8],
+) -> impl Iterator<Item = Option<NetlinkMessage<RouteNetlinkMessage>>> {
     raw_messages(datagram).map(|raw| raw.and_then(parse))
 }
 
@@ -382,7 +384,7 @@ fn use_neighbour(ifindex: u32, address: Ipv4Addr) -> Vec<u8> {
     encode(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REQUEST | NLM_F_CREATE, 0)
 }
 
-fn encode(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+pub(crate) fn encode(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = sequence;

@@ -1,7 +1,8 @@
 //! Routing rules: whether Weir forwards as they say.
 //!
 //! Weir follows the three that every namespace starts with, `0: local`, `32766: main` and `32767: default`. Rules for
-//! `iif lo` do not matter: they hold for what the machine itself sends, and that does not pass through Weir.
+//! `iif lo` do not matter: they hold for what the machine itself sends. That does not pass through Weir, or does so by
+//! a rule of this kind (`crate::host`).
 
 use super::fib::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
 

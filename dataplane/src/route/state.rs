@@ -40,6 +40,8 @@ use super::{NEIGHBOURS_MAX, ROUTES_MAX};
 #[derive(Debug)]
 pub(crate) struct MirrorState {
     ports: Vec<PortLink>,
+    /// The port of the machine itself, the last one.
+    host: Option<PortIndex>,
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<u32, Vec<InterfaceAddress>>,
     rules: Vec<Rule>,
@@ -75,11 +77,14 @@ pub(crate) struct MirrorState {
 
 impl MirrorState {
     /// Knows the ports' names and nothing else. `seed` goes into the neighbour table's hash.
-    pub(crate) fn new(port_names: &[String], seed: u64) -> Self {
-        let ports =
-            port_names.iter().map(|name| PortLink { name: name.clone(), ..PortLink::default() });
+    pub(crate) fn new(port_names: &[String], host: Option<&String>, seed: u64) -> Self {
+        let ports = port_names
+            .iter()
+            .chain(host)
+            .map(|name| PortLink { name: name.clone(), ..PortLink::default() });
         Self {
             ports: ports.collect(),
+            host: host.and_then(|_| PortIndex::new(port_names.len())),
             links: BTreeMap::new(),
             addresses: BTreeMap::new(),
             rules: Vec::new(),
@@ -486,7 +491,12 @@ impl MirrorState {
                 self.events.push(MirrorEvent::RouteUnsupported { what });
             }
         }
-        RouteTable::new(&self.fib.lists(!self.split.unwrap_or(false), |body| self.target(body)))
+        let target = |body: &RouteBody| self.target(body);
+        let table = RouteTable::new(&self.fib.lists(!self.split.unwrap_or(false), target));
+        match self.host {
+            Some(_) => table.with_main(self.fib.main(target)),
+            None => table,
+        }
     }
 
     /// A snapshot of everything, for workers.
@@ -501,7 +511,8 @@ impl MirrorState {
         }
         self.table = Some(Arc::clone(&table));
         self.table_published = Arc::clone(&table);
-        Forwarding::from_parts(self.ports.clone(), table, self.neighbours.clone())
+        let ports = (self.ports.clone(), self.host);
+        Forwarding::from_parts(ports, table, self.neighbours.clone())
     }
 }
 

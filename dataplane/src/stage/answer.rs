@@ -6,17 +6,18 @@
 //! `icmp_msgs_per_sec` does for the machine; fragmentation needed is exempt there and here, because path
 //! MTU discovery depends on it. TCP resets are not limited.
 //!
-//! A packet that a rule rejects is one that chain FORWARD has seen: one hop further, and whole if it came in
-//! fragments. The kernel sends its answers through chain OUTPUT, as RELATED to the flow of the packet; a router has
-//! none, so they leave, and begin or move no flow.
+//! A packet that a rule of chain FORWARD rejects is one hop further; one to or from the machine itself is not. Whole
+//! it is, if it came in fragments. The kernel sends its answers through chain OUTPUT, as RELATED to the flow of the
+//! packet; here they are Weir's own: they meet no rules, and begin or move no flow.
 
 use std::net::Ipv4Addr;
 
 use crate::batch::Batch;
+use crate::port::PortIndex;
 use crate::respond::icmp_error::{self, IcmpError, Reply};
 use crate::respond::reject::{self, RESET_BYTES, Reject, reset_of};
 use crate::respond::{Answer, IcmpBudget};
-use crate::route::Route;
+use crate::route::{Forwarding, Route};
 use crate::stage::Emitter;
 use crate::telemetry::Counter;
 use crate::wire::ethernet::HEADER_BYTES;
@@ -48,11 +49,17 @@ impl Answers {
         // `parse` lets no packet through that came to a link-layer group, `route` none to a broadcast.
         let to_group = false;
         icmp_error::may_answer(original, to_group).ok()?;
-        let to = Ipv4::new_quoted(original).ok()?.source();
-        let Route::Forward { port, .. } = emitter.forwarding.route(to) else { return None };
-        let link = emitter.forwarding.port(port)?;
-        // Without an address of its own a router answers from a dummy (RFC 7600 4.8).
-        let source = emitter.forwarding.source_for(to).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let (to, asked) = {
+            let packet = Ipv4::new_quoted(original).ok()?;
+            (packet.source(), packet.destination())
+        };
+        let link = emitter.forwarding.port(way_back(emitter.forwarding, to)?)?;
+        let source = match emitter.forwarding.route(asked) {
+            // The machine itself was asked.
+            Route::Local => asked,
+            // Without an address of its own a router answers from a dummy (RFC 7600 4.8).
+            _ => emitter.forwarding.source_for(to).unwrap_or(Ipv4Addr::UNSPECIFIED),
+        };
         if !self.budget.admit(kind, emitter.now_ns) {
             return None;
         }
@@ -82,12 +89,18 @@ impl Answers {
     }
 }
 
+/// The port by which an answer leaves. One about a packet of the machine itself goes to the machine.
+fn way_back(forwarding: &Forwarding, to: Ipv4Addr) -> Option<PortIndex> {
+    match forwarding.route(to) {
+        Route::Forward { port, .. } => Some(port),
+        Route::Local => forwarding.host(),
+        _ => None,
+    }
+}
+
 fn reset(original: &[u8], emitter: &mut Emitter<'_>) -> Option<()> {
     let reset = reset_of(original).ok()?;
-    let Route::Forward { port, .. } = emitter.forwarding.route(reset.destination) else {
-        return None;
-    };
-    let link = emitter.forwarding.port(port)?;
+    let link = emitter.forwarding.port(way_back(emitter.forwarding, reset.destination)?)?;
     if (link.mtu as usize) < RESET_BYTES {
         return None;
     }
@@ -118,7 +131,12 @@ pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_
     for i in 0..batch.len() {
         let Some(answer) = batch.answer[i] else { continue };
         let l3 = usize::from(batch.headers[i].l3);
-        if matches!(answer, Answer::Reject(_)) {
+        let host = emitter.forwarding.host();
+        let passes = host.is_none_or(|host| {
+            let to = batch.headers[i].destination;
+            batch.ingress[i] != host && emitter.forwarding.route(to) != Route::Local
+        });
+        if matches!(answer, Answer::Reject(_)) && passes {
             // As `ip_forward` does before the rules. The packet itself goes nowhere.
             let packet = batch.bytes_mut(i).get_mut(l3..).unwrap_or_default();
             let _ = Ipv4::new_checked(packet).map(|mut packet| packet.decrement_ttl());

@@ -7,7 +7,9 @@ use crate::verdict::{DropReason, Verdict};
 /// Confirms what the packets whose turn it is have begun; where there is no room, the packet is dropped.
 pub fn confirm(batch: &mut Batch, conntrack: &mut Conntrack) {
     for i in batch.turn() {
-        let Verdict::Forward(_) = batch.verdict[i] else { continue };
+        if !matches!(batch.verdict[i], Verdict::Forward(_) | Verdict::ToHost) {
+            continue;
+        }
         if !batch.tracked[i].begins_flow() {
             continue;
         }

@@ -1,9 +1,10 @@
-//! `decide`: chain FORWARD.
+//! `decide`: the rules. Chain INPUT for what goes to the machine itself, OUTPUT for what comes from it, FORWARD for the
+//! rest.
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::packet_log::PacketLog;
-use crate::policy::{Candidate, Connection, Decision, Dice, Policy};
+use crate::policy::{Candidate, Connection, Decision, Dice, Hook, Policy};
 use crate::reassembly::Reassembly;
 use crate::respond::Answer;
 use crate::route::Forwarding;
@@ -32,12 +33,19 @@ pub fn decide(
     log: &mut PacketLog,
 ) {
     for i in batch.turn() {
-        let Verdict::Forward(egress) = batch.verdict[i] else { continue };
+        let ingress = batch.ingress[i];
+        let (hook, egress) = match (batch.verdict[i], forwarding.host()) {
+            (Verdict::Forward(egress), Some(host)) if ingress == host => (Hook::Output, egress),
+            (Verdict::Forward(egress), _) => (Hook::Forward, egress),
+            (Verdict::ToHost, Some(host)) => (Hook::Input, host),
+            _ => continue,
+        };
         let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
         let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
         let candidate = Candidate {
+            hook,
             headers,
-            ingress: batch.ingress[i],
+            ingress,
             egress,
             packet: match batch.datagram(i) {
                 None => packet.get(..headers.total_len.into()).unwrap_or_default(),

@@ -53,9 +53,10 @@ pub fn emit(batch: &mut Batch, emitter: &mut Emitter<'_>, inboxes: &Inboxes) {
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
             Verdict::HandOver(worker) => emitter.hand_over(frame, ingress, worker, inboxes),
+            Verdict::ToHost => emitter.deliver(frame, &batch.headers[i]),
             Verdict::Forward(port) => {
                 let headers = &batch.headers[i];
-                finish_l3(&mut frame, headers);
+                finish_l3(&mut frame, headers, emitter.passes(ingress));
                 let way = Way { port, next_hop: batch.next_hop[i], ingress: Some(ingress) };
                 if headers.total_len > batch.mtu[i] {
                     emitter.fragment(frame, headers, batch.mtu[i], way);
@@ -83,8 +84,9 @@ fn emit_datagram(
         match batch.verdict[i] {
             Verdict::Drop(reason) => emitter.drop_frame(frame, reason),
             Verdict::HandOver(worker) => emitter.hand_over(frame, ingress, worker, inboxes),
+            Verdict::ToHost => emitter.deliver(frame, &headers),
             Verdict::Forward(port) => {
-                finish_l3(&mut frame, &headers);
+                finish_l3(&mut frame, &headers, emitter.passes(ingress));
                 let mtu = batch.mtu[i];
                 let way = Way { port, next_hop: batch.next_hop[i], ingress: Some(ingress) };
                 if headers.total_len <= mtu {
@@ -99,12 +101,12 @@ fn emit_datagram(
     }
 }
 
-/// What a router changes in a packet (RFC 1812 5.2.1): the TTL. And what the sender's stack left to
-/// hardware that a virtual link does not have: the transport checksum.
-fn finish_l3(frame: &mut Frame, headers: &Headers) {
+/// What a router changes in a packet that passes through (RFC 1812 5.2.1): the TTL. And what the sender's
+/// stack left to hardware that a virtual link does not have: the transport checksum.
+fn finish_l3(frame: &mut Frame, headers: &Headers, passes: bool) {
     let Some(l3) = frame.bytes_mut().get_mut(usize::from(headers.l3)..) else { return };
     checksum::complete_partial(l3);
-    if let Ok(mut packet) = Ipv4::new_checked(l3) {
+    if passes && let Ok(mut packet) = Ipv4::new_checked(l3) {
         packet.decrement_ttl();
     }
 }
@@ -125,6 +127,20 @@ impl Emitter<'_> {
     pub fn drop_frame(&mut self, frame: Frame, reason: DropReason) {
         self.counters.drop_one(reason);
         self.pool.put(frame);
+    }
+
+    /// Whether what came in there passes through, rather than being sent by the machine itself.
+    fn passes(&self, ingress: PortIndex) -> bool {
+        self.forwarding.host() != Some(ingress)
+    }
+
+    /// Gives a packet to the machine itself.
+    fn deliver(&mut self, mut frame: Frame, headers: &Headers) {
+        let Some(host) = self.forwarding.host() else {
+            return self.drop_frame(frame, DropReason::LocalAddress);
+        };
+        finish_l3(&mut frame, headers, false);
+        self.ports.send(frame, host, self.pool, self.counters);
     }
 
     /// Gives a packet to the worker of its flow, as it came.
@@ -171,6 +187,9 @@ impl Emitter<'_> {
                 self.send(frame, Way { port, next_hop, ingress: None });
             }
             Route::NotOurs => self.drop_frame(frame, DropReason::NotAPort),
+            Route::Local if let Some(host) = self.forwarding.host() => {
+                self.ports.send(frame, host, self.pool, self.counters);
+            }
             Route::Local | Route::Broadcast | Route::Multicast => {
                 self.drop_frame(frame, DropReason::LocalAddress);
             }

@@ -25,7 +25,10 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
         };
         match headers(batch.bytes(i), MacAddr(link.mac)) {
             // `fib_validate_source` (`net/ipv4/fib_frontend.c`): from the wire, in the machine's own name.
-            Ok(headers) if forwarding.local_addresses().binary_search(&headers.source).is_ok() => {
+            Ok(headers)
+                if forwarding.host() != Some(batch.ingress[i])
+                    && forwarding.local_addresses().binary_search(&headers.source).is_ok() =>
+            {
                 batch.verdict[i] = Verdict::Drop(DropReason::Martian);
             }
             Ok(headers) => {

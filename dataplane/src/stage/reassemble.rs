@@ -4,16 +4,34 @@ use crate::batch::{Batch, Piece};
 use crate::conntrack::Packet;
 use crate::handover::FlowHash;
 use crate::reassembly::{Added, Fragment};
+use crate::route::Route;
 use crate::stage::Emitter;
 use crate::stage::parse::transport;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::IpProtocol;
 
-/// Takes in every fragment whose turn it is. A datagram that is complete stands in the place of the fragment that
-/// completed it, or goes to the worker of its flow.
-pub fn reassemble(batch: &mut Batch, (hash, here): (&FlowHash, usize), emitter: &mut Emitter<'_>) {
+/// Takes in every fragment whose turn it is: all of them with `all`, else those from and to the machine itself, whose
+/// rules see datagrams whole also where nothing is tracked (`ip_local_deliver`, `net/ipv4/ip_input.c`). A datagram that
+/// is complete stands in the place of the fragment that completed it, or goes to the worker of its flow.
+pub fn reassemble(
+    batch: &mut Batch,
+    (hash, here): (&FlowHash, usize),
+    all: bool,
+    emitter: &mut Emitter<'_>,
+) {
+    let forwarding = emitter.forwarding;
+    if !all && forwarding.host().is_none() {
+        return;
+    }
     for i in batch.turn() {
         if !batch.is_open(i) || batch.headers[i].piece == Piece::Whole {
+            continue;
+        }
+        let of_host = || {
+            let to = batch.headers[i].destination;
+            forwarding.host() == Some(batch.ingress[i]) || forwarding.route(to) == Route::Local
+        };
+        if !all && !of_host() {
             continue;
         }
         let Some(frame) = batch.take(i) else { continue };

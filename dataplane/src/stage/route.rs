@@ -4,6 +4,9 @@
 //! route is looked up first, so a packet without one is answered by "unreachable" whatever its TTL; then
 //! the TTL; then the MTU; and only then chain FORWARD sees the packet. A packet that a rule would have
 //! dropped is thus still answered when its TTL ends here.
+//!
+//! What the machine itself sends goes by the same routes, with its TTL as it is; what is for the machine itself goes to
+//! its port, if it has one here ([`Forwarding::host`]), whatever its TTL and its length.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +21,8 @@ pub fn route(batch: &mut Batch, forwarding: &Forwarding) {
         if !batch.is_open(i) {
             continue;
         }
-        let way = way(&batch.headers[i], forwarding);
+        let from_host = forwarding.host() == Some(batch.ingress[i]);
+        let way = way(&batch.headers[i], from_host, forwarding);
         batch.verdict[i] = way.verdict;
         batch.next_hop[i] = way.next_hop;
         batch.mtu[i] = way.mtu;
@@ -38,14 +42,24 @@ impl Way {
         Self { verdict: Verdict::Drop(reason), next_hop: Ipv4Addr::UNSPECIFIED, mtu: 0, answer }
     }
 
+    fn to_host() -> Self {
+        let verdict = Verdict::ToHost;
+        Self { verdict, next_hop: Ipv4Addr::UNSPECIFIED, mtu: u16::MAX, answer: None }
+    }
+
     fn unreachable(reason: DropReason, code: respond::Unreachable) -> Self {
         Self::end(reason, Some(IcmpError::DestinationUnreachable(code)))
     }
 }
 
-fn way(headers: &Headers, forwarding: &Forwarding) -> Way {
+fn way(headers: &Headers, from_host: bool, forwarding: &Forwarding) -> Way {
     let (port, next_hop, mtu) = match forwarding.route(headers.destination) {
+        // Back to where it came from: a route that somebody else made to the device of the machine itself.
+        Route::Forward { port, .. } if forwarding.host() == Some(port) => {
+            return Way::end(DropReason::NotAPort, None);
+        }
         Route::Forward { port, next_hop, mtu, .. } => (port, next_hop, mtu),
+        Route::Local if forwarding.host().is_some() && !from_host => return Way::to_host(),
         Route::Local | Route::Broadcast | Route::Multicast => {
             return Way::end(DropReason::LocalAddress, None);
         }
@@ -65,7 +79,7 @@ fn way(headers: &Headers, forwarding: &Forwarding) -> Way {
             return Way::end(DropReason::RouteUnreachable, None);
         }
     };
-    if headers.ttl <= 1 {
+    if headers.ttl <= 1 && !from_host {
         return Way::end(DropReason::TtlExceeded, Some(IcmpError::TimeExceeded));
     }
     let Some(link) = forwarding.port(port).filter(|link| link.up) else {

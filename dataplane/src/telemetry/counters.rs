@@ -134,6 +134,14 @@ impl Counters {
         self.words[at + 3] += bytes;
     }
 
+    /// Counts packets given to the machine itself, for which `port` is the way.
+    pub fn delivered(&mut self, port: PortIndex, packets: u64, bytes: u64) {
+        self.add(Counter::ToHost, packets);
+        let at = PORTS + port.as_usize() * PORT_WORDS;
+        self.words[at + 2] += packets;
+        self.words[at + 3] += bytes;
+    }
+
     /// One port's traffic.
     #[must_use]
     pub fn port(&self, port: PortIndex) -> PortTraffic {

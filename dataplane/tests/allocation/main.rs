@@ -362,6 +362,7 @@ fn packets_whose_contents_are_searched() {
     let (forwarding, mut log) = (Forwarding::builder().build(), PacketLog::silent());
     let headers = Headers { l3: 14, l4: 34, total_len: 1400, protocol: 17, ..Headers::default() };
     let candidate = Candidate {
+        hook: weir_dataplane::policy::Hook::Forward,
         headers: &headers,
         ingress: EAST,
         egress: WEST,

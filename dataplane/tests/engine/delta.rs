@@ -15,6 +15,8 @@ pub(crate) enum Moved {
     In(u8, u64, usize),
     /// Packets and bytes transmitted on a port; moves `Transmitted` too.
     Out(u8, u64, usize),
+    /// Packets and bytes given to the machine itself by a port; moves `ToHost` too.
+    ToHost(u8, u64, usize),
 }
 
 /// Levels of memory and counts of polls: they say nothing about packets.
@@ -55,6 +57,9 @@ pub(crate) fn check(before: &Counters, after: &Counters, moved: &[Moved]) {
             }
             Moved::Out(port, packets, bytes) => {
                 expected.transmitted(PortIndex(port), packets, bytes as u64);
+            }
+            Moved::ToHost(port, packets, bytes) => {
+                expected.delivered(PortIndex(port), packets, bytes as u64);
             }
         }
     }

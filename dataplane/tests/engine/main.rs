@@ -17,6 +17,7 @@
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
+//! | `host` | what is for the machine itself, and what it sends |
 //! | `snapshot` | flows that go on in another process |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
@@ -33,6 +34,7 @@ mod delta;
 mod forward;
 mod fragments;
 mod hold;
+mod host;
 mod log;
 mod log_oracle;
 mod oracle;

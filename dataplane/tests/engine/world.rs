@@ -98,6 +98,23 @@ pub(crate) fn network() -> ForwardingBuilder {
         .route(net(71), 16, via(Some(400)))
 }
 
+/// The port of the machine itself, in the place of "wan0".
+pub(crate) const HOST: PortIndex = WAN;
+
+/// The network drawn above, "wan0" apart: in its place is the port of the machine itself.
+pub(crate) fn hosted_network() -> Forwarding {
+    let mut host = PortLink { mac: [0; 6], addresses: Vec::new(), ..link(HOST, 1500) };
+    host.name = "weir0".into();
+    Forwarding::builder()
+        .port(link(EAST, 1500))
+        .port(link(WEST, 1500))
+        .host_port(host)
+        .neighbour(EAST, ALICE, reachable(ALICE))
+        .neighbour(WEST, BOB, reachable(BOB))
+        .route(Ipv4Addr::new(10, 67, 0, 0), 16, Target::Unreachable(Unreachable::Prohibit))
+        .build()
+}
+
 /// How large everything is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
@@ -172,6 +189,7 @@ pub(crate) struct World {
     pub(crate) resolver: Resolver,
     /// `wires[worker][port]`
     wires: Vec<Vec<Wire>>,
+    host: Option<PortIndex>,
     pub(crate) now_ns: u64,
     pub(crate) wall_s: u64,
     put_on_wires: u64,
@@ -194,6 +212,7 @@ impl World {
         let area = AreaConfig { chunk_bytes: 2048, chunks: sizes.chunks, huge_pages: false };
         let (memory, frames) = Memory::new(Area::new(&area).expect("memory"));
         let inboxes = Inboxes::new(sizes.workers, sizes.inbox).expect("file descriptors");
+        let host = forwarding.host();
         let forwarding = Arc::new(Published::new(forwarding));
         let policy = Arc::new(Published::new(Policy::accept_all(sizes.workers)));
         let resolver = Resolver::new().expect("a file descriptor");
@@ -219,7 +238,10 @@ impl World {
                 })
             })
             .collect();
-        let names = NAMES.map(str::to_owned).into();
+        // As the daemon does it: for the rules the port of the machine itself has no name.
+        let of_host = |port: PortIndex| host == Some(port);
+        let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
+        let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
         let mut world = Self {
             sizes,
             memory,
@@ -229,10 +251,11 @@ impl World {
             flow_hash,
             forwarding,
             policy,
-            ruleset: Ruleset::new(),
-            compiler: Compiler::new(sizes.workers, names),
+            ruleset: ruleset(),
+            compiler: Compiler::new(sizes.workers, names.map(str::to_owned).into()),
             resolver,
             wires,
+            host,
             now_ns: 1_000_000_000,
             wall_s: 1_000_000_000,
             put_on_wires: 0,
@@ -257,6 +280,7 @@ impl World {
         let wire = self.wire(worker, port);
         let Sizes { fill, tx, completion_lag, .. } = self.sizes;
         let queue = MemoryPort::new(port, wire, fill, tx).with_completion_lag(completion_lag);
+        let queue = if self.host == Some(port) { queue.as_host() } else { queue };
         self.open_as(worker, Box::new(queue));
     }
 
@@ -387,7 +411,8 @@ impl World {
         let count = |counter| counters.get(counter);
         let pending = self.pending() as u64;
         assert_eq!(self.put_on_wires, count(Counter::Received) + pending, "received");
-        assert_eq!(self.taken_from_wires, count(Counter::Transmitted), "transmitted");
+        let transmitted = count(Counter::Transmitted) + count(Counter::ToHost);
+        assert_eq!(self.taken_from_wires, transmitted, "transmitted");
         let on_the_way = count(Counter::HandedOut) - count(Counter::HandedIn);
         assert_eq!(on_the_way, waiting as u64, "handed over");
     }

@@ -208,7 +208,7 @@ fn counted(before: ProgramCounters, setting: Setting, way: Way, bytes: usize) ->
 }
 
 fn load(on_exit: OnExit) -> Program {
-    Program::load(ProgramConfig { on_exit }).unwrap()
+    Program::load(ProgramConfig { on_exit, host_firewalled: false }).unwrap()
 }
 
 fn check(program: &Program, setting: Setting, case: &Case) {
@@ -234,7 +234,7 @@ fn every_packet_goes_its_way_and_is_counted_once() {
     for setting in [Setting::Socket, Setting::NoSocketDrop, Setting::NoSocketPass] {
         let on_exit = if setting == Setting::NoSocketPass { OnExit::Pass } else { OnExit::Drop };
         let mut program = load(on_exit);
-        program.set_local_addresses(&[LOCAL_V4, LOCAL_BROADCAST], &[LOCAL_V6]).unwrap();
+        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6]).unwrap();
         let socket = xdp_socket();
         if setting == Setting::Socket {
             program.set_socket(0, socket.as_fd()).unwrap();
@@ -242,6 +242,38 @@ fn every_packet_goes_its_way_and_is_counted_once() {
         for case in &cases {
             check(&program, setting, case);
         }
+    }
+}
+
+#[test]
+fn the_machine_s_own_unicast_goes_to_the_socket_where_it_is_firewalled() {
+    if !require_root() {
+        return;
+    }
+    for on_exit in [OnExit::Drop, OnExit::Pass] {
+        let mut program = Program::load(ProgramConfig { on_exit, host_firewalled: true }).unwrap();
+        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6]).unwrap();
+        let run = |program: &Program, frame: &[u8]| program.test_run(frame).unwrap();
+        let multicast = to_v4(Ipv4Addr::new(224, 0, 0, 5));
+        let up: [&[u8]; 4] =
+            [&to_v4(LOCAL_BROADCAST), &to_v4(Ipv4Addr::BROADCAST), &multicast, &to_v6(LOCAL_V6)];
+        // Without a socket it goes up, whatever becomes of the rest.
+        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Pass);
+        let socket = xdp_socket();
+        program.set_socket(0, socket.as_fd()).unwrap();
+        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Redirect);
+        assert_eq!(run(&program, &to_v4(REMOTE_V4)), Action::Redirect);
+        for frame in up {
+            assert_eq!(run(&program, frame), Action::Pass);
+        }
+        // An address may become another kind of address.
+        program.set_local_addresses(&[LOCAL_BROADCAST], &[LOCAL_V4], &[]).unwrap();
+        assert_eq!(run(&program, &to_v4(LOCAL_BROADCAST)), Action::Redirect);
+        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Pass);
+        let counters = program.counters().unwrap();
+        assert_eq!((counters.host_passed.packets, counters.redirected.packets), (6, 3));
+        drop(socket);
+        assert_eq!(run(&program, &to_v4(LOCAL_BROADCAST)), Action::Pass);
     }
 }
 
@@ -293,7 +325,7 @@ fn local_addresses_are_added_kept_and_removed() {
     let set = |program: &mut Program, numbers: std::ops::Range<u32>| {
         let v4: Vec<Ipv4Addr> = numbers.clone().map(v4).collect();
         let v6: Vec<Ipv6Addr> = numbers.map(v6).collect();
-        program.set_local_addresses(&v4, &v6)
+        program.set_local_addresses(&v4, &[], &v6)
     };
     let max = u32::try_from(LOCAL_ADDRESSES_MAX).unwrap();
 
@@ -318,12 +350,12 @@ fn local_addresses_are_added_kept_and_removed() {
     assert_eq!(is_local(&program, 2 * max - 1), (true, true));
 
     // Duplicates count once.
-    program.set_local_addresses(&[LOCAL_V4; 2000], &[]).unwrap();
+    program.set_local_addresses(&[LOCAL_V4; 2000], &[], &[]).unwrap();
     assert_eq!(is_local(&program, max), (false, false));
     assert_eq!(program.test_run(&to_v4(LOCAL_V4)).unwrap(), Action::Pass);
 
-    program.set_local_addresses(&[], &[]).unwrap();
-    program.set_local_addresses(&[], &[]).unwrap();
+    program.set_local_addresses(&[], &[], &[]).unwrap();
+    program.set_local_addresses(&[], &[], &[]).unwrap();
     assert_eq!(program.test_run(&to_v4(LOCAL_V4)).unwrap(), Action::Drop);
 }
 
@@ -333,7 +365,7 @@ fn programs_of_two_devices_share_nothing() {
         return;
     }
     let (mut first, second) = (load(OnExit::Drop), load(OnExit::Pass));
-    first.set_local_addresses(&[LOCAL_V4], &[]).unwrap();
+    first.set_local_addresses(&[LOCAL_V4], &[], &[]).unwrap();
     assert_eq!(first.test_run(&to_v4(REMOTE_V4)).unwrap(), Action::Drop);
     assert_eq!(second.test_run(&to_v4(LOCAL_V4)).unwrap(), Action::Pass);
     let bytes = to_v4(LOCAL_V4).len() as u64;

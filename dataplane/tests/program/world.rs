@@ -33,7 +33,7 @@ pub(crate) fn require_root() -> bool {
 }
 
 fn is_denied() -> bool {
-    match Program::load(ProgramConfig { on_exit: OnExit::Drop }) {
+    match Program::load(ProgramConfig { on_exit: OnExit::Drop, host_firewalled: false }) {
         Err(ProgramError::Load { source }) => source.kind() == ErrorKind::PermissionDenied,
         _ => false,
     }

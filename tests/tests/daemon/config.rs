@@ -17,7 +17,7 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("mode = \"bridge\"", "", &["mode", "bridge", "`route`"]),
     ("", "", &["missing field `mode`"]),
     ("mode = \"route\"\nmoed = 1", "", &["moed", "unknown field", "line 2"]),
-    ("mode = \"route\"\nhost = \"firewalled\"", "", &["host", "firewalled", "`kernel`"]),
+    ("mode = \"route\"\nhost = \"guest\"", "", &["host", "guest", "`kernel` or `firewalled`"]),
     ("mode = \"route\"\non_exit = \"stay\"", "", &["on_exit", "stay", "`drop` or `pass`"]),
     ("mode = \"route", "", &["line 1"]),
     ("mode = 1", "", &["line 1", "string"]),

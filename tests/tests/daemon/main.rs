@@ -14,6 +14,8 @@ mod control;
 mod exit;
 mod flows;
 mod garbage;
+mod host;
+mod host_judge;
 mod interfaces;
 mod link;
 mod live;

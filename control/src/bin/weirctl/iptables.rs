@@ -29,10 +29,11 @@ Usage: iptables -[ACD] CHAIN rule-specification [options]
        iptables -N CHAIN
        iptables -X [CHAIN]
        iptables -E OLD-CHAIN NEW-CHAIN
-       iptables -P FORWARD ACCEPT|DROP
+       iptables -P CHAIN ACCEPT|DROP
 
-Weir filters what passes through this machine: the table filter, the chain FORWARD, and
-the chains that you make and lead to from there.
+Weir filters what passes through this machine, and with host = \"firewalled\" also what
+is sent to it and by it: the table filter, its chains FORWARD (INPUT, OUTPUT), and the
+chains that you make and lead to from there.
 A command is in force on every worker when it returns. Anything that Weir does not
 enforce is refused by name, never ignored.
 
@@ -172,8 +173,8 @@ pub(crate) fn run(
     let arguments: Vec<String> =
         arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let names = Names::system();
-    // A word after -j that is no target may be a chain. Should the daemon not be reached, the command
-    // itself will say so.
+    // A word after -j that is no target may be a chain, and INPUT and OUTPUT may be there. Should
+    // the daemon not be reached, the command itself will say so.
     let is_chain = |name: &str| {
         chain_names(socket).is_none_or(|names| names.iter().any(|n| n.as_str() == name))
     };

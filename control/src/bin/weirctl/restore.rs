@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use weir_control::client::{Client, ClientError};
-use weir_control::command::{ExitStatus, Wait};
+use weir_control::command::{ChainName, ExitStatus, Wait};
 use weir_control::protocol::{Failure, Reply, RequestBody};
 use weir_control::restore::{Options, Plan, PlannedTable, read};
 use weir_control::rule::Names;
@@ -35,7 +35,11 @@ pub(crate) fn run(socket: Option<&Path>, restore: &Restore, output: &mut Output)
         forward_only: restore.forward_only,
     };
     let names = Names::system();
-    let chains = || crate::iptables::chain_names(socket).unwrap_or_default();
+    // Should the daemon not be reached, the request itself will say so.
+    let chains = || {
+        let all = || vec![ChainName::input(), ChainName::forward(), ChainName::output()];
+        crate::iptables::chain_names(socket).unwrap_or_else(all)
+    };
     let plan = match read(&text, &options, &names, chains) {
         Ok(plan) => plan,
         Err(error) => {

@@ -41,7 +41,9 @@ fn closed_ports(ports: &[PortStatus], output: &Output) -> String {
 }
 
 fn describe(status: &Status, output: &Output) -> String {
-    let Status { version, pid, mode, host, on_exit, config_path, .. } = status;
+    let Status { version, pid, mode, on_exit, config_path, .. } = status;
+    let device = status.host_device.as_ref().map(|device| format!(" by {device}"));
+    let host = format!("{}{}", status.host, device.unwrap_or_default());
     let since = uptime(status.uptime_s);
     let mut text = output.paint(HEADING, format_args!("weir {version}"));
     text.push_str(&format!(", process {pid}, up {since}\n"));

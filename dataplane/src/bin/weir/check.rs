@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use weir_dataplane::config::Config;
+use weir_dataplane::config::{Config, HostMode};
 use weir_dataplane::port::xdp::is_served;
 use weir_dataplane::program::{self, Owner, QUEUES_MAX};
 
@@ -47,6 +47,9 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
                 let answers =
                     format!("another weir is running: it answers on {}", socket.display());
                 report.problems.push(answers);
+            }
+            if config.host == HostMode::Firewalled {
+                report.problems.extend(weir_dataplane::host::troubles(&config.interfaces));
             }
             for interface in &config.interfaces {
                 let port = look_at(interface, &config, &mut report.problems);

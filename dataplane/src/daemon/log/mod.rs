@@ -168,6 +168,7 @@ mod tests {
         log.note(
             &LogSpec::new(&target),
             &Candidate {
+                hook: crate::policy::Hook::Forward,
                 headers: &headers,
                 ingress: PortIndex(0),
                 egress: PortIndex(1),

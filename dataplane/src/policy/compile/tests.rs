@@ -48,6 +48,7 @@ fn decide_about(policy: &Policy, headers: &Headers, ingress: u8) -> Decision {
     policy.decide(
         0,
         &Candidate {
+            hook: Hook::Forward,
             headers,
             ingress: PortIndex(ingress),
             egress: PortIndex(0),
@@ -80,6 +81,65 @@ fn interface_names_become_the_ports_they_cover() {
         assert_eq!(mask_of, mask, "{pattern} {negated}");
     }
     assert_eq!(compiler.port_mask(None), u32::MAX, "ports that come later too");
+}
+
+#[test]
+fn each_hook_has_its_chain_its_policy_and_its_counters() {
+    let mut compiler = Compiler::new(1, vec!["eth0".to_owned(), String::new()]);
+    let mut ruleset = Ruleset::with_host_chains();
+    let chain: ChainName = "common".parse().expect("a name");
+    let rule = |out: &str, target| {
+        let value = out.parse().expect("a name");
+        let out_interface = Some(Negatable { value, negated: true });
+        Rule { out_interface, target: Some(target), ..Rule::default() }
+    };
+    let append = |chain: &ChainName, rule| Command::Append {
+        chain: chain.clone(),
+        rules: vec![rule],
+        counters: None,
+    };
+    let jump = Rule { target: Some(Target::Jump(chain.clone())), ..Rule::default() };
+    let policy = ruleset::Policy::Drop;
+    for command in [
+        Command::NewChain { chain: chain.clone() },
+        // What has no outgoing interface does not leave by eth0.
+        append(&chain, rule("eth0", Target::Drop)),
+        append(&ChainName::input(), jump.clone()),
+        append(&ChainName::output(), jump),
+        Command::Policy { chain: ChainName::output(), policy, counters: None },
+    ] {
+        ruleset.apply(&command).expect("taken");
+    }
+    let policy = compiler.compile(&ruleset).expect("known words");
+    let decide = |hook, ingress, egress| {
+        let (ingress, egress) = (PortIndex(ingress), PortIndex(egress));
+        let (packet, link): (&[u8], &[u8]) = (&[], &[]);
+        let (headers, connection) = (&UDP, Connection::UNTRACKED);
+        let forwarding = &crate::route::Forwarding::builder().build();
+        let (dice, wall_s) = (&Dice::new(0), 0);
+        let candidate = Candidate {
+            hook,
+            headers,
+            ingress,
+            egress,
+            packet,
+            link,
+            forwarding,
+            connection,
+            dice,
+            wall_s,
+        };
+        policy.decide(0, &candidate, &mut PacketLog::silent())
+    };
+    assert_eq!(decide(Hook::Input, 0, 1), DROPPED);
+    assert_eq!(decide(Hook::Forward, 0, 0), Decision::Accept);
+    assert_eq!(decide(Hook::Output, 1, 0), Decision::Drop(DropReason::RulePolicy));
+    let counters = compiler.counters();
+    let packets = |name: ChainName| counters.policy(&name).packets;
+    assert_eq!(
+        [ChainName::input(), ChainName::forward(), ChainName::output()].map(packets),
+        [0, 1, 1]
+    );
 }
 
 #[test]

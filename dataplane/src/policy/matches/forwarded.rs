@@ -1,17 +1,22 @@
-//! A packet's bytes as chain FORWARD sees them.
+//! A packet's bytes as the rules see them.
 //!
-//! The kernel takes one hop off the time to live before it asks the chain (`ip_forward`,
+//! The kernel takes one hop off the time to live before it asks chain FORWARD (`ip_forward`,
 //! `net/ipv4/ip_forward.c`), and mends the checksum; Weir does it when the packet leaves. Matches that read raw bytes
 //! must read what the kernel's would, so the two fields are corrected here, in a copy of a few bytes.
 
+use crate::policy::Hook;
 use crate::wire::checksum;
 
 /// Bytes of an IPv4 header up to the last that differs: time to live (8) and checksum (10, 11).
 pub(super) const HEAD_BYTES: usize = 12;
 
-/// The first bytes of a packet that came in as `packet`; zeros if it is no IPv4 packet.
-pub(super) fn head(packet: &[u8]) -> [u8; HEAD_BYTES] {
+/// The first bytes of a packet that came in as `packet`; zeros if it is no IPv4 packet. Only in chain FORWARD they
+/// are others.
+pub(super) fn head(packet: &[u8], hook: Hook) -> [u8; HEAD_BYTES] {
     let Some(mut head) = packet.first_chunk().copied() else { return [0; HEAD_BYTES] };
+    if hook != Hook::Forward {
+        return head;
+    }
     let hop = u16::from_be_bytes([head[8], head[9]]);
     head[8] = head[8].saturating_sub(1);
     let next_hop = u16::from_be_bytes([head[8], head[9]]);
@@ -34,8 +39,10 @@ mod tests {
             let sum = u32::from(old) + 0x0100;
             let new = u16::try_from((sum + u32::from(sum >= 0xffff)) & 0xffff).expect("16 bits");
             let expected = [&packet[..8], &[63, 17], &new.to_be_bytes()].concat();
-            assert_eq!(head(&packet)[..], expected, "{old:#06x}");
+            assert_eq!(head(&packet, Hook::Forward)[..], expected, "{old:#06x}");
+            assert_eq!(head(&packet, Hook::Input), packet);
+            assert_eq!(head(&packet, Hook::Output), packet);
         }
-        assert_eq!(head(&[0; 11]), [0; HEAD_BYTES]);
+        assert_eq!(head(&[0; 11], Hook::Forward), [0; HEAD_BYTES]);
     }
 }

@@ -8,7 +8,7 @@ use weir_control::rule::{
     PkttypeMatch, TosMatch, TtlMatch,
 };
 
-use crate::policy::Candidate;
+use crate::policy::{Candidate, Hook};
 
 pub(super) fn dscp(test: &DscpMatch, candidate: &Candidate<'_>) -> bool {
     test.dscp.value.is_in(candidate.tos()) != test.dscp.negated
@@ -43,5 +43,6 @@ pub(super) fn tos(test: &TosMatch, candidate: &Candidate<'_>) -> bool {
 
 /// `ip_forward` (`net/ipv4/ip_forward.c`) counts this hop before it asks the rules; Weir does when the packet leaves.
 pub(super) fn ttl(test: TtlMatch, candidate: &Candidate<'_>) -> bool {
-    test.matches(candidate.headers.ttl.saturating_sub(1))
+    let hops = u8::from(candidate.hook == Hook::Forward);
+    test.matches(candidate.headers.ttl.saturating_sub(hops))
 }

@@ -127,9 +127,9 @@ impl MatchTest {
             Self::Transport(test) => test.evaluate(candidate),
             Self::Ttl(test) => header::ttl(*test, candidate).into(),
             Self::Statistic(test) => test.holds(candidate.dice).into(),
-            Self::String(test) => test.holds(candidate.packet).into(),
+            Self::String(test) => test.holds(candidate.packet, candidate.hook).into(),
             Self::Time(test) => test.holds(candidate.wall_s).into(),
-            Self::Word(test) => test.holds(candidate.packet).into(),
+            Self::Word(test) => test.holds(candidate.packet, candidate.hook).into(),
         }
     }
 

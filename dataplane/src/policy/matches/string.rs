@@ -14,6 +14,7 @@ use memchr::memmem::Finder;
 use weir_control::rule::StringMatch;
 
 use super::forwarded::{HEAD_BYTES, head};
+use crate::policy::Hook;
 
 /// Bytes that are folded at a time.
 const PIECE_BYTES: usize = 512;
@@ -48,13 +49,13 @@ impl From<&StringMatch> for StringTest {
 
 impl StringTest {
     /// Asks it of a packet, from its IPv4 header to its end.
-    pub(super) fn holds(&self, packet: &[u8]) -> bool {
-        self.finds(packet) != self.negated
+    pub(super) fn holds(&self, packet: &[u8], hook: Hook) -> bool {
+        self.finds(packet, hook) != self.negated
     }
 
-    fn finds(&self, packet: &[u8]) -> bool {
+    fn finds(&self, packet: &[u8], hook: Hook) -> bool {
         let end = self.to.min(packet.len());
-        if self.from < HEAD_BYTES && self.finds_in_head(packet, end) {
+        if self.from < HEAD_BYTES && self.finds_in_head(head(packet, hook), packet, end) {
             return true;
         }
         let rest = packet.get(self.from.max(HEAD_BYTES)..end).unwrap_or_default();
@@ -62,9 +63,9 @@ impl StringTest {
     }
 
     /// Whether the pattern begins in the bytes that differ when the packet is forwarded.
-    fn finds_in_head(&self, packet: &[u8], end: usize) -> bool {
+    fn finds_in_head(&self, mut head: [u8; HEAD_BYTES], packet: &[u8], end: usize) -> bool {
         let pattern = self.finder.needle();
-        let (mut head, rest) = (head(packet), packet.get(HEAD_BYTES..).unwrap_or_default());
+        let rest = packet.get(HEAD_BYTES..).unwrap_or_default();
         if self.ignore_case {
             fold(&mut head);
         }
@@ -129,7 +130,7 @@ mod tests {
     /// The definition: some window, byte by byte.
     fn naive(pattern: &[u8], (from, to): (u16, u16), ignore_case: bool, packet: &[u8]) -> bool {
         let mut seen = packet.to_vec();
-        seen[..HEAD_BYTES].copy_from_slice(&head(packet));
+        seen[..HEAD_BYTES].copy_from_slice(&head(packet, Hook::Forward));
         let seen_as = |byte: u8| match byte {
             b'a'..=b'z' | 0xdf..=0xf6 | 0xf8..=0xff if ignore_case => byte - 32,
             same => same,
@@ -153,7 +154,7 @@ mod tests {
             ignore_case: bool,
         ) {
             packet[8] = 65;
-            let found = test(&pattern, from, to, ignore_case).finds(&packet);
+            let found = test(&pattern, from, to, ignore_case).finds(&packet, Hook::Forward);
             prop_assert_eq!(found, naive(&pattern, (from, to), ignore_case, &packet));
         }
     }
@@ -165,9 +166,15 @@ mod tests {
             for at in (PIECE_BYTES - 140..PIECE_BYTES + 20).chain([3000 - len]) {
                 let mut packet = vec![b'.'; 3000];
                 packet[at..at + len].fill(b'x');
-                assert!(test(&pattern, 0, u16::MAX, true).finds(&packet), "{len} bytes at {at}");
+                assert!(
+                    test(&pattern, 0, u16::MAX, true).finds(&packet, Hook::Forward),
+                    "{len} bytes at {at}"
+                );
                 packet[at] = b'y';
-                assert!(!test(&pattern, 0, u16::MAX, true).finds(&packet), "{len} bytes at {at}");
+                assert!(
+                    !test(&pattern, 0, u16::MAX, true).finds(&packet, Hook::Forward),
+                    "{len} bytes at {at}"
+                );
             }
         }
     }
@@ -185,9 +192,13 @@ mod tests {
             (40, 60, false),
             (60, u16::MAX, false),
         ] {
-            assert_eq!(test(b"secret", from, to, false).holds(&packet), found, "{from}..{to}");
+            assert_eq!(
+                test(b"secret", from, to, false).holds(&packet, Hook::Forward),
+                found,
+                "{from}..{to}"
+            );
         }
         let negated = StringTest { negated: true, ..test(b"secret", 31, u16::MAX, false) };
-        assert!(negated.holds(&packet));
+        assert!(negated.holds(&packet, Hook::Forward));
     }
 }

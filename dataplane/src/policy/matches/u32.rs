@@ -3,6 +3,7 @@
 use weir_control::rule::{U32Match, U32Operator, U32Test};
 
 use super::forwarded::{HEAD_BYTES, head};
+use crate::policy::Hook;
 
 /// The tests of one `-m u32`; all must hold.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ impl Bytes<'_> {
 
 impl WordTest {
     /// Asks it of a packet, from its IPv4 header to its end.
-    pub(super) fn holds(&self, packet: &[u8]) -> bool {
-        let bytes = Bytes { head: head(packet), packet };
+    pub(super) fn holds(&self, packet: &[u8], hook: Hook) -> bool {
+        let bytes = Bytes { head: head(packet, hook), packet };
         self.tests.iter().all(|test| one_holds(test, &bytes)) != self.negated
     }
 }
@@ -104,11 +105,15 @@ mod tests {
             for negated in [false, true] {
                 let value = value.clone();
                 let asked = U32Match { tests: Some(Negatable { value, negated }) };
-                assert_eq!(WordTest::from(&asked).holds(&packet), holds != negated, "{tests}");
+                assert_eq!(
+                    WordTest::from(&asked).holds(&packet, Hook::Forward),
+                    holds != negated,
+                    "{tests}"
+                );
             }
         }
         let any = U32Tests::from_text("0=0:0xffffffff").expect("a test");
         let asked = U32Match { tests: Some(Negatable::is(any)) };
-        assert!(!WordTest::from(&asked).holds(&[1, 2, 3]));
+        assert!(!WordTest::from(&asked).holds(&[1, 2, 3], Hook::Forward));
     }
 }

@@ -11,7 +11,6 @@
 //! found out that way before anything on it is touched.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use af_xdp::{
     WeakSocketHandle,
 };
 
+use super::addresses::HostAddresses;
 use super::error::{FILL_FRAMES_MIN, OpenError};
 use crate::config::SocketOptions;
 use crate::frame::{Frame, Memory};
@@ -44,19 +44,12 @@ pub struct Bank {
     pub sockets: SocketOptions,
     /// What the program does when no socket is there.
     pub on_exit: OnExit,
+    /// Whether IPv4 to the machine itself goes to the sockets, too.
+    pub host_firewalled: bool,
     /// Workers that the queues are distributed to.
     pub workers: usize,
     /// Ports that share the memory.
     pub ports: usize,
-}
-
-/// The machine's own addresses, whose packets go up to the kernel.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostAddresses {
-    /// IPv4, broadcast addresses included.
-    pub v4: Vec<Ipv4Addr>,
-    /// IPv6.
-    pub v6: Vec<Ipv6Addr>,
 }
 
 /// All ports, opened on one rung.
@@ -83,6 +76,8 @@ pub struct OpenPort {
     rung: Rung,
     // Declared before the program: dropped in this order, packets stop first.
     attachment: Attachment,
+    /// Keeps what the machine sends out of the interface by itself on its way through Weir.
+    egress: Option<io::Result<af_xdp::Link>>,
     /// Whether an earlier Weir's program was there before this one.
     took_over: bool,
     program: Program,
@@ -157,11 +152,13 @@ impl BoundPort {
             let _ = attachment.remove();
             return Err(error);
         }
+        let egress = self.program.attach_egress(self.ifindex);
         let port = OpenPort {
             index: self.index,
             ifindex: self.ifindex,
             rung: self.rung,
             attachment,
+            egress,
             took_over,
             program: self.program,
             handles: self.sockets.iter().map(|socket| socket.handle().downgrade()).collect(),
@@ -269,9 +266,9 @@ impl Bank {
                 .map_err(|source| explain(interface, ifindex, source))?;
             sockets.push(socket);
         }
-        let config = ProgramConfig { on_exit: self.on_exit };
+        let config = ProgramConfig { on_exit: self.on_exit, host_firewalled: self.host_firewalled };
         let mut program = Program::load(config).map_err(program_error)?;
-        program.set_local_addresses(&host.v4, &host.v6).map_err(program_error)?;
+        host.tell(&mut program).map_err(program_error)?;
         for (queue, socket) in (0..).zip(&sockets) {
             program.set_socket(queue, socket.as_fd()).map_err(program_error)?;
         }
@@ -420,6 +417,17 @@ impl OpenPort {
     /// The program, to tell it the machine's addresses.
     pub fn program_mut(&mut self) -> &mut Program {
         &mut self.program
+    }
+
+    /// Why what a program sends out of the interface past the routing table also passes Weir by, if it does.
+    #[must_use]
+    pub fn unguarded(&self) -> Option<String> {
+        let error = self.egress.as_ref()?.as_ref().err()?;
+        Some(format!(
+            "{}: what sockets that are bound to it send does not meet chain OUTPUT, for the kernel has no tcx (Linux \
+             6.6): {error}",
+            self.interface
+        ))
     }
 
     /// What the program counted.

@@ -104,7 +104,7 @@ impl MirrorState {
 
 /// `east` is interface 2 and up; nothing else is known.
 fn with_east() -> MirrorState {
-    let mut state = MirrorState::new(&["east".into(), "west".into()], 1);
+    let mut state = MirrorState::new(&["east".into(), "west".into()], None, 1);
     state.hear(link(2, "east", true, 1500), 0);
     state.take_events();
     state
@@ -120,7 +120,7 @@ fn stale(parts: &[Part]) -> Stale {
 
 #[test]
 fn a_port_appears_changes_and_vanishes() {
-    let mut state = MirrorState::new(&["east".into()], 1);
+    let mut state = MirrorState::new(&["east".into()], None, 1);
     let asked = state.hear(link(2, "east", false, 1500), 0);
     assert_eq!(asked, stale(&[Part::Routes, Part::Neighbours, Part::Addresses]));
     assert_eq!(state.take_events(), [MirrorEvent::PortAppeared { port: EAST, ifindex: 2 }]);
