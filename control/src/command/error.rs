@@ -325,6 +325,7 @@ impl ParseErrorKind {
         Some(hint)
     }
 
+    // long: one arm for each kind of mistake
     /// What to write instead.
     fn remedy(&self) -> Option<&'static str> {
         let remedy = match self {

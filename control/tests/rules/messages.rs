@@ -1,3 +1,4 @@
+// long: half of it is a list of wrong lines.
 //! What an operator reads when a line is refused.
 
 use weir_control::command::{ExitStatus, parse};

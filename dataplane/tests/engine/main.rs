@@ -11,7 +11,7 @@
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
 //! | `reasons` | that every drop reason is reached |
-//! | `rules` `twin` `oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
+//! | `rules` `twin` `oracle` `time_oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `chains` | user-defined chains, beside the kernel |
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
@@ -47,6 +47,7 @@ mod rules;
 mod snapshot;
 mod spec;
 mod threads;
+mod time_oracle;
 mod track;
 mod twin;
 mod words;
