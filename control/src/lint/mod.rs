@@ -1,9 +1,9 @@
 //! Rules that do not do what somebody meant: `weirctl lint`.
 //!
 //! Every finding names the rule and either the rules that are to blame or a packet that shows it. What is
-//! found is certain: the packets of a rule are sets ([`space`]), and a rule is hidden only if nothing
+//! found is certain: the packets of a rule are sets (`space.rs`), and a rule is hidden only if nothing
 //! is left of its set when those of earlier rules are taken away. Not everything is found: where sets
-//! come in too many pieces ([`PIECES_MAX`]), or conditions are no sets, nothing is said.
+//! come in too many pieces (512), or conditions are no sets, nothing is said.
 //!
 //! | kind | what it means |
 //! |---|---|

@@ -91,7 +91,7 @@ fn what_is_no_request_is_answered_with_the_reason() {
         (request(&json!("dance")), "dance"),
         (request(&json!({ "iptables": { "command": "A" } })), "malformed"),
         (framed("[".repeat(200_000).as_bytes()), "malformed"),
-        (too_long.to_vec(), "2097153"),
+        (too_long.to_vec(), "67108865"),
         (u32::MAX.to_le_bytes().to_vec(), "4294967295"),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "limit"),
     ] {
