@@ -62,7 +62,7 @@ fn checksums(c: &mut Criterion) {
 
 fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy.decide");
-    for rules in [0, 3, 10, 100, 1000] {
+    for rules in [0, 3, 10, 100, 1_000, 10_000] {
         let (policy, forwarding) = (policy(rules), &forwarding());
         let (headers, dice, mut log) = (headers(1024), &Dice::new(0), PacketLog::silent());
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {

@@ -16,12 +16,20 @@ impl Ruleset {
     /// # Errors
     /// See [`RuleError`]; the rule set is then as before, though ids may have been used up.
     pub fn apply(&mut self, command: &Command) -> Result<Outcome, RuleError> {
-        let mut candidate = self.clone();
-        let mut outcome = Outcome::default();
-        candidate.step(command, &mut outcome)?;
-        candidate.check(&outcome)?;
-        *self = candidate;
+        let (changed, outcome) = self.after(command)?;
+        *self = changed;
         Ok(outcome)
+    }
+
+    /// What the rule set is after `command`, and what that did.
+    ///
+    /// # Errors
+    /// See [`RuleError`].
+    pub fn after(&self, command: &Command) -> Result<(Self, Outcome), RuleError> {
+        let (mut changed, mut outcome) = (self.clone(), Outcome::default());
+        changed.step(command, &mut outcome)?;
+        changed.check(&outcome)?;
+        Ok((changed, outcome))
     }
 
     /// Carries out all commands of a transaction, or none of them.
@@ -30,18 +38,29 @@ impl Ruleset {
     /// Which command failed (counted from 0; their number if it is what they come to together) and
     /// why. The rule set is then as before, though ids may have been used up.
     pub fn apply_all(&mut self, transaction: &Transaction) -> Result<Outcome, (usize, RuleError)> {
-        let mut candidate = self.clone();
-        let mut outcome = Outcome::default();
+        let (changed, outcome) = self.after_all(transaction)?;
+        *self = changed;
+        Ok(outcome)
+    }
+
+    /// What the rule set is after all commands of a transaction, and what they did.
+    ///
+    /// # Errors
+    /// As [`apply_all`](Self::apply_all).
+    pub fn after_all(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<(Self, Outcome), (usize, RuleError)> {
+        let (mut changed, mut outcome) = (self.clone(), Outcome::default());
         if transaction.flush {
-            candidate.empty(&mut outcome);
+            changed.empty(&mut outcome);
         }
         for (index, command) in transaction.commands.iter().enumerate() {
-            candidate.step(command, &mut outcome).map_err(|error| (index, error))?;
+            changed.step(command, &mut outcome).map_err(|error| (index, error))?;
         }
-        candidate.check(&outcome).map_err(|error| (transaction.commands.len(), error))?;
+        changed.check(&outcome).map_err(|error| (transaction.commands.len(), error))?;
         outcome.forget_short_lived();
-        *self = candidate;
-        Ok(outcome)
+        Ok((changed, outcome))
     }
 
     /// The rules of `earlier`, a rule set that this one came from, and what going back to it does: rules

@@ -81,6 +81,10 @@ impl Ruleset {
     /// come to may go in circles, as in the kernel (`mark_source_chains`,
     /// net/ipv4/netfilter/ip_tables.c).
     pub(super) fn check_jumps(&self) -> Result<(), RuleError> {
+        if self.chains.iter().all(|chain| chain.policy.is_some()) {
+            // Nothing can be led to.
+            return Ok(());
+        }
         let places: BTreeMap<&ChainName, usize> =
             self.chains.iter().enumerate().map(|(place, chain)| (&chain.name, place)).collect();
         let ways: Vec<Vec<usize>> = self

@@ -118,8 +118,7 @@ impl Rules {
         command: &Command,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
-        let mut candidate = self.ruleset.clone();
-        let outcome = candidate.apply(command)?;
+        let (candidate, outcome) = self.ruleset.after(command)?;
         if command.is_listing() {
             let counters = self.compiler.counters();
             return Ok(Reply::Listing(Listing { ruleset: candidate, counters }));
@@ -138,9 +137,9 @@ impl Rules {
         dry_run: bool,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
-        let mut candidate = self.ruleset.clone();
-        let outcome = candidate
-            .apply_all(transaction)
+        let (candidate, outcome) = self
+            .ruleset
+            .after_all(transaction)
             .map_err(|(command, error)| Failure::Transaction { command, error })?;
         if !dry_run {
             return self.change(candidate, outcome, confirm_s);

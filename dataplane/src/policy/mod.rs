@@ -101,21 +101,35 @@ struct Span {
     first: usize,
     end: usize,
     /// Finds the rules that a packet may match, where there are many.
-    classifier: Option<Arc<Classifier>>,
+    classified: Option<Classified>,
+}
+
+/// Rules of a chain that a classifier knows: most of them. Those before and behind have been added since it was
+/// built, and are walked through.
+#[derive(Debug, Clone)]
+struct Classified {
+    classifier: Arc<Classifier>,
+    /// The first of them, among the rules of all chains.
+    first: usize,
+    /// One behind the last.
+    end: usize,
 }
 
 impl Span {
     /// A chain without rules.
-    const EMPTY: Self = Self { first: 0, end: 0, classifier: None };
+    const EMPTY: Self = Self { first: 0, end: 0, classified: None };
 
     /// The first rule from `at` on that a packet may match; the end of the chain if there is none. Without a key
     /// every rule may be one.
     #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
     fn next(&self, at: usize, key: Option<&PacketKey>) -> usize {
-        match (&self.classifier, key) {
-            (Some(classifier), Some(key)) if at < self.end => classifier
-                .next(key, (at - self.first) as u32)
-                .map_or(self.end, |rule| self.first + rule as usize),
+        match (&self.classified, key) {
+            (Some(Classified { classifier, first, end }), Some(key))
+                if (*first..*end).contains(&at) =>
+            {
+                let next = classifier.next(key, (at - first) as u32);
+                next.map_or(*end, |rule| first + rule as usize)
+            }
             _ => at,
         }
     }

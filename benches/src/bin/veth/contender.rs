@@ -1,7 +1,8 @@
 //! What forwards: Weir, the bare loop, the kernel.
 
-use std::fmt;
-use std::path::Path;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -29,6 +30,21 @@ const STATE_RULES: [&str; 3] = [
     "-A FORWARD -m state --state NEW -j ACCEPT",
 ];
 
+/// Many rules that the traffic has to be compared with; none of them stops it. As a saved rule set.
+fn many_rules(count: u32) -> String {
+    let mut text = String::from("*filter\n:FORWARD ACCEPT [0:0]\n");
+    for rule in 0..count {
+        let [_, high, middle, low] = rule.to_be_bytes();
+        let port = 1024 + rule % 30_000;
+        let _ = writeln!(
+            text,
+            "-A FORWARD -s 172.{}.{middle}.{low}/32 -p udp -m udp --dport {port} -j DROP",
+            16 + high
+        );
+    }
+    text + "COMMIT\n"
+}
+
 /// Something that forwards from f0 to f1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -39,6 +55,10 @@ pub(crate) enum Contender {
     WeirRules,
     /// `weir run` with three rules that ask for connection tracking.
     WeirState,
+    /// `weir run` with a thousand rules.
+    Weir1k,
+    /// `weir run` with ten thousand rules.
+    Weir10k,
     /// The bare AF_XDP loop.
     L2fwd,
     /// The bare loop, completing checksums (in user space).
@@ -49,6 +69,10 @@ pub(crate) enum Contender {
     KernelRules,
     /// The kernel with the same rules that ask for connection tracking.
     KernelState,
+    /// The kernel with the same thousand rules (iptables-legacy: nft takes longer for each).
+    Kernel1k,
+    /// The kernel with the same ten thousand.
+    Kernel10k,
 }
 
 impl fmt::Display for Contender {
@@ -57,11 +81,15 @@ impl fmt::Display for Contender {
             Self::Weir => "weir",
             Self::WeirRules => "weir-rules",
             Self::WeirState => "weir-state",
+            Self::Weir1k => "weir1k",
+            Self::Weir10k => "weir10k",
             Self::L2fwd => "l2fwd",
             Self::L2fwdChecksums => "l2fwd-checksums",
             Self::Kernel => "kernel",
             Self::KernelRules => "kernel-rules",
             Self::KernelState => "kernel-state",
+            Self::Kernel1k => "kernel1k",
+            Self::Kernel10k => "kernel10k",
         })
     }
 }
@@ -78,7 +106,8 @@ pub(crate) enum Running<'a> {
 #[derive(Debug)]
 pub(crate) struct KernelForwarding<'a> {
     topology: &'a Topology,
-    has_rules: bool,
+    /// Takes its rules out.
+    flush: Option<&'static str>,
 }
 
 impl Contender {
@@ -93,12 +122,35 @@ impl Contender {
             Self::Weir => weir(bench, topology, folder, &[]).map(Running::Weir),
             Self::WeirRules => weir(bench, topology, folder, &RULES).map(Running::Weir),
             Self::WeirState => weir(bench, topology, folder, &STATE_RULES).map(Running::Weir),
+            Self::Weir1k | Self::Weir10k => {
+                let daemon = weir(bench, topology, folder, &[])?;
+                let file = self.rules_file(folder)?;
+                daemon.ctl(&format!("iptables-restore {}", file.display()))?;
+                Ok(Running::Weir(daemon))
+            }
+            Self::Kernel1k | Self::Kernel10k => {
+                let file = self.rules_file(folder)?;
+                topology.forwarder.run(&format!("iptables-legacy-restore {}", file.display()))?;
+                topology.forwarder.set("net/ipv4/ip_forward", "1")?;
+                let flush = Some("iptables-legacy -F FORWARD");
+                Ok(Running::Kernel { _until_dropped: KernelForwarding { topology, flush } })
+            }
             Self::L2fwd => l2fwd(bench, topology, folder, false).map(Running::L2fwd),
             Self::L2fwdChecksums => l2fwd(bench, topology, folder, true).map(Running::L2fwd),
             Self::Kernel => kernel(topology, &[]),
             Self::KernelRules => kernel(topology, &RULES),
             Self::KernelState => kernel(topology, &STATE_RULES),
         }
+    }
+}
+
+impl Contender {
+    /// A file with its many rules.
+    fn rules_file(self, folder: &Path) -> Result<PathBuf> {
+        let count = if matches!(self, Self::Weir1k | Self::Kernel1k) { 1_000 } else { 10_000 };
+        let file = folder.join("many.rules");
+        fs::write(&file, many_rules(count)).map_err(Error::io("write the rules"))?;
+        Ok(file)
     }
 }
 
@@ -160,7 +212,8 @@ fn l2fwd(bench: &Bench, topology: &Topology, folder: &Path, complete: bool) -> R
 
 fn kernel<'a>(topology: &'a Topology, rules: &[&str]) -> Result<Running<'a>> {
     topology.forwarder.set("net/ipv4/ip_forward", "1")?;
-    let forwarding = KernelForwarding { topology, has_rules: !rules.is_empty() };
+    let flush = (!rules.is_empty()).then_some("iptables -F FORWARD");
+    let forwarding = KernelForwarding { topology, flush };
     for rule in rules {
         topology.forwarder.run(&format!("iptables {rule}"))?;
     }
@@ -169,9 +222,9 @@ fn kernel<'a>(topology: &'a Topology, rules: &[&str]) -> Result<Running<'a>> {
 
 impl KernelForwarding<'_> {
     fn end(&self) -> Result<()> {
-        if self.has_rules {
+        if let Some(flush) = self.flush {
             // A Ctrl-C must not keep the next contender from a clean start, nor this from its end.
-            match self.topology.forwarder.run("iptables -F FORWARD") {
+            match self.topology.forwarder.run(flush) {
                 Ok(_) | Err(Error::Interrupted) => {}
                 Err(error) => return Err(error),
             }

@@ -181,6 +181,20 @@ pub(crate) const EXERCISES: &[Exercise] = &[
         ],
     },
     Exercise {
+        name: "string",
+        title: "Look for the secret",
+        story: "What the trojan sends always contains the word secret. A rule that looks into \
+                packets stops it. But the page has the word, too, and no longer arrives; and the \
+                fourth version spells it with a dollar and walks past.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -m string --string \"secret\" --algo bm -j DROP"),
+            Step::Trojan { version: 3, leaks: false },
+            LOST_BY_RULE_1,
+            Step::Page { of: Host::Bob, loads: false },
+            Step::Trojan { version: 4, leaks: true },
+        ],
+    },
+    Exercise {
         name: "state",
         title: "Remember connections",
         story: "The fourth version only spells the secret otherwise. But what it sends answers \

@@ -1,0 +1,231 @@
+//! Policies of rule sets, and what stays over a change.
+
+use proptest::prelude::*;
+use weir_control::command::Command;
+use weir_control::rule::Protocol;
+
+use super::*;
+use crate::batch::Headers;
+use crate::packet_log::PacketLog;
+use crate::policy::{Candidate, Connection, Decision, Dice};
+use crate::port::PortIndex;
+use crate::verdict::DropReason;
+
+const UDP: Headers = Headers { protocol: 17, total_len: 100, ..EMPTY };
+const EMPTY: Headers = Headers {
+    l3: 14,
+    l4: 34,
+    total_len: 20,
+    source: std::net::Ipv4Addr::LOCALHOST,
+    destination: std::net::Ipv4Addr::LOCALHOST,
+    protocol: 0,
+    ttl: 64,
+    source_port: 0,
+    destination_port: 0,
+    tcp_flags: 0,
+    transport: false,
+    piece: crate::batch::Piece::Whole,
+    dont_fragment: false,
+    largest_fragment: 0,
+};
+
+fn drop_udp() -> Rule {
+    let protocol = Some(Negatable::is(Protocol::UDP));
+    Rule { protocol, target: Some(Target::Drop), ..Rule::default() }
+}
+
+fn append(rule: Rule) -> Command {
+    Command::Append { chain: ChainName::forward(), rules: vec![rule], counters: None }
+}
+
+const DROPPED: Decision = Decision::Drop(DropReason::Rule);
+
+fn decide(policy: &Policy, ingress: u8) -> Decision {
+    decide_about(policy, &UDP, ingress)
+}
+
+fn decide_about(policy: &Policy, headers: &Headers, ingress: u8) -> Decision {
+    policy.decide(
+        0,
+        &Candidate {
+            hook: Hook::Forward,
+            headers,
+            ingress: PortIndex(ingress),
+            egress: PortIndex(0),
+            packet: &[],
+            link: &[],
+            forwarding: &crate::route::Forwarding::builder().build(),
+            connection: Connection::UNTRACKED,
+            dice: &Dice::new(0),
+            wall_s: 0,
+        },
+        &mut PacketLog::silent(),
+    )
+}
+
+#[test]
+fn interface_names_become_the_ports_they_cover() {
+    let names = ["eth0", "eth1", "wan"].map(str::to_owned).into();
+    let compiler = Compiler::new(1, names);
+    for (pattern, negated, mask) in [
+        ("eth0", false, 0b001),
+        ("eth+", false, 0b011),
+        ("eth+", true, 0b100),
+        ("+", false, 0b111),
+        ("+", true, 0),
+        ("eth", false, 0),
+        ("elsewhere", true, 0b111),
+    ] {
+        let value = pattern.parse().expect("a name");
+        let mask_of = compiler.port_mask(Some(&Negatable { value, negated }));
+        assert_eq!(mask_of, mask, "{pattern} {negated}");
+    }
+    assert_eq!(compiler.port_mask(None), u32::MAX, "ports that come later too");
+}
+
+#[test]
+fn each_hook_has_its_chain_its_policy_and_its_counters() {
+    let mut compiler = Compiler::new(1, vec!["eth0".to_owned(), String::new()]);
+    let mut ruleset = Ruleset::with_host_chains();
+    let chain: ChainName = "common".parse().expect("a name");
+    let rule = |out: &str, target| {
+        let value = out.parse().expect("a name");
+        let out_interface = Some(Negatable { value, negated: true });
+        Rule { out_interface, target: Some(target), ..Rule::default() }
+    };
+    let append = |chain: &ChainName, rule| Command::Append {
+        chain: chain.clone(),
+        rules: vec![rule],
+        counters: None,
+    };
+    let jump = Rule { target: Some(Target::Jump(chain.clone())), ..Rule::default() };
+    let policy = ruleset::Policy::Drop;
+    for command in [
+        Command::NewChain { chain: chain.clone() },
+        // What has no outgoing interface does not leave by eth0.
+        append(&chain, rule("eth0", Target::Drop)),
+        append(&ChainName::input(), jump.clone()),
+        append(&ChainName::output(), jump),
+        Command::Policy { chain: ChainName::output(), policy, counters: None },
+    ] {
+        ruleset.apply(&command).expect("taken");
+    }
+    let policy = compiler.compile(&ruleset).expect("known words");
+    let decide = |hook, ingress, egress| {
+        let (ingress, egress) = (PortIndex(ingress), PortIndex(egress));
+        let (packet, link): (&[u8], &[u8]) = (&[], &[]);
+        let (headers, connection) = (&UDP, Connection::UNTRACKED);
+        let forwarding = &crate::route::Forwarding::builder().build();
+        let (dice, wall_s) = (&Dice::new(0), 0);
+        let candidate = Candidate {
+            hook,
+            headers,
+            ingress,
+            egress,
+            packet,
+            link,
+            forwarding,
+            connection,
+            dice,
+            wall_s,
+        };
+        policy.decide(0, &candidate, &mut PacketLog::silent())
+    };
+    assert_eq!(decide(Hook::Input, 0, 1), DROPPED);
+    assert_eq!(decide(Hook::Forward, 0, 0), Decision::Accept);
+    assert_eq!(decide(Hook::Output, 1, 0), Decision::Drop(DropReason::RulePolicy));
+    let counters = compiler.counters();
+    let packets = |name: ChainName| counters.policy(&name).packets;
+    assert_eq!(
+        [ChainName::input(), ChainName::forward(), ChainName::output()].map(packets),
+        [0, 1, 1]
+    );
+}
+
+#[test]
+fn counters_stay_with_their_rule_until_it_goes() {
+    let mut compiler = Compiler::new(1, vec!["eth0".to_owned()]);
+    let mut ruleset = Ruleset::new();
+    let id = ruleset.apply(&append(drop_udp())).expect("a rule").added[0];
+    let first = compiler.compile(&ruleset).expect("known words");
+    assert_eq!(decide(&first, 0), DROPPED);
+    let second = compiler.compile(&ruleset).expect("known words");
+    // A worker may run the old policy a little longer than another the new one.
+    assert_eq!((decide(&second, 0), decide(&first, 0)), (DROPPED, DROPPED));
+    let counted = ruleset::Counters { packets: 3, bytes: 300 };
+    assert_eq!(compiler.counters().rule(id), counted);
+
+    let zero = Command::Zero { chain: None, number: None };
+    compiler.settle(&ruleset.apply(&zero).expect("zeroed"));
+    assert_eq!(compiler.counters().rule(id), ruleset::Counters::default());
+    assert_eq!(decide(&second, 0), DROPPED);
+    assert_eq!(compiler.counters().rule(id).packets, 1, "what came since");
+
+    let flush = Command::Flush { chain: None };
+    compiler.settle(&ruleset.apply(&flush).expect("flushed"));
+    assert!(compiler.counters().rules.is_empty());
+    let empty = compiler.compile(&ruleset).expect("nothing");
+    assert_eq!((empty.len(), decide(&empty, 0)), (0, Decision::Accept));
+    let policy = compiler.counters().policy(&ChainName::forward());
+    assert_eq!(policy, ruleset::Counters { packets: 1, bytes: 100 });
+}
+
+/// A rule about one port, or about a few of them.
+fn port_rule() -> impl Strategy<Value = Rule> {
+    use weir_control::rule::{Match, PortRange, UdpMatch};
+    let target = prop_oneof![Just(None), Just(Some(Target::Accept)), Just(Some(Target::Drop))];
+    (0_u16..40, 0_u16..3, target).prop_map(|(first, more, target)| {
+        let destination_ports =
+            Negatable::is(PortRange::new(first, first + more).expect("a range"));
+        let udp = Match::Udp(UdpMatch { destination_ports, ..UdpMatch::default() });
+        Rule { matches: vec![udp], target, ..drop_udp() }
+    })
+}
+
+/// A change of chain FORWARD, with a place from 0 to 1 where it has one.
+fn change() -> impl Strategy<Value = (u8, f64, Rule)> {
+    (0_u8..10, 0.0..1.0, port_rule())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// A compiler that has seen every change decides and counts as one that sees only what came of them.
+    #[test]
+    fn a_classifier_that_stays_finds_what_a_new_one_finds(
+        rules in prop::collection::vec(port_rule(), 10..60),
+        changes in prop::collection::vec(change(), 1..60),
+    ) {
+        let mut compiler = Compiler::new(1, vec!["eth0".to_owned()]);
+        let mut ruleset = Ruleset::new();
+        let chain = ChainName::forward();
+        ruleset.apply(&Command::Append { chain: chain.clone(), rules, counters: None }).expect("rules");
+        for (kind, place, rule) in changes {
+            let count = ruleset.rule_count();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+            let number = 1 + (place * count as f64) as u32;
+            let chain = chain.clone();
+            let command = match kind {
+                0..5 => Command::Append { chain, rules: vec![rule], counters: None },
+                5..7 => Command::Insert { chain, number: 1, rules: vec![rule], counters: None },
+                7 => Command::Insert { chain, number, rules: vec![rule], counters: None },
+                8 => Command::Replace { chain, number, rule, counters: None },
+                _ => Command::DeleteNumber { chain, number },
+            };
+            // A number beyond the last rule changes nothing.
+            let Ok(outcome) = ruleset.apply(&command) else { continue };
+            let ours = compiler.compile(&ruleset).expect("known words");
+            compiler.settle(&outcome);
+            let zero = Command::Zero { chain: None, number: None };
+            compiler.settle(&ruleset.apply(&zero).expect("zeroed"));
+            let mut fresh = Compiler::new(1, vec!["eth0".to_owned()]);
+            let theirs = fresh.compile(&ruleset).expect("known words");
+            for destination_port in 0..45 {
+                let headers = Headers { destination_port, transport: true, ..UDP };
+                let decisions = [&ours, &theirs].map(|policy| decide_about(policy, &headers, 0));
+                prop_assert_eq!(decisions[0], decisions[1], "port {}", destination_port);
+            }
+            prop_assert_eq!(compiler.counters(), fresh.counters());
+        }
+    }
+}
