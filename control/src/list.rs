@@ -11,7 +11,7 @@ use crate::protocol::Listing;
 use crate::rule::{
     InterfacePattern, Ipv4Net, ListedLine, Names, Negatable, Protocol, Rule, Target,
 };
-use crate::ruleset::{Chain, Counters};
+use crate::ruleset::{Chain, CounterTable, Counters};
 
 /// What `-S` prints: for each chain its policy, then the rules, as command lines. With one rule
 /// selected, that rule alone.
@@ -95,12 +95,14 @@ pub fn save(listing: &Listing, format: &SaveFormat, names: &Names) -> String {
 /// What `-L` prints. With one rule selected, its line alone, without headings.
 pub fn list(listing: &Listing, selection: &Selection, format: ListFormat, names: &Names) -> String {
     let mut text = String::new();
+    let references = listing.ruleset.all_references();
     for (index, chain) in selected(listing, selection).enumerate() {
         if index > 0 {
             text.push('\n');
         }
         if selection.number.is_none() {
-            headings(&mut text, chain, listing, format);
+            let references = references.get(&chain.name).copied().unwrap_or(0);
+            headings(&mut text, (chain, references), &listing.counters, format);
         }
         for (number, entry) in numbered(chain, selection) {
             if format.line_numbers {
@@ -185,17 +187,19 @@ fn abbreviated(count: u64, exact: bool) -> String {
     format!("{}T", rest.wrapping_add(500) / 1_000)
 }
 
-fn headings(text: &mut String, chain: &Chain, listing: &Listing, format: ListFormat) {
+fn headings(
+    text: &mut String,
+    (chain, references): (&Chain, usize),
+    counters: &CounterTable,
+    format: ListFormat,
+) {
     push(text, format_args!("Chain {} (", chain.name));
     match chain.policy {
-        None => {
-            let references = listing.ruleset.references(&chain.name);
-            push(text, format_args!("{references} references"));
-        }
+        None => push(text, format_args!("{references} references")),
         Some(policy) => push(text, format_args!("policy {}", policy.name())),
     }
     if format.verbose && chain.policy.is_some() {
-        let Counters { packets, bytes } = listing.counters.policy(&chain.name);
+        let Counters { packets, bytes } = counters.policy(&chain.name);
         let (packets, bytes) =
             (abbreviated(packets, format.exact), abbreviated(bytes, format.exact));
         push(text, format_args!(" {packets} packets, {bytes} bytes"));

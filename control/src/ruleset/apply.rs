@@ -147,10 +147,10 @@ impl Ruleset {
     }
 
     pub(super) fn chain_mut(&mut self, name: &ChainName) -> Result<&mut Chain, RuleError> {
-        self.chains
-            .iter_mut()
-            .find(|chain| chain.name == *name)
-            .ok_or_else(|| RuleError::NoSuchChain { chain: name.to_string() })
+        match self.place_of(name) {
+            Some(place) => Ok(&mut self.chains[place]),
+            None => Err(RuleError::NoSuchChain { chain: name.to_string() }),
+        }
     }
 
     /// One chain, or all of them.
@@ -319,8 +319,8 @@ impl Ruleset {
         if self.chain(to).is_some() || to.is_reserved() {
             return Err(RuleError::ChainExists { chain: to.clone(), renaming: true });
         }
-        let position = self.chains.iter().position(|chain| chain.name == *name);
-        let position = position.filter(|position| self.chains[*position].policy.is_none());
+        let position =
+            self.place_of(name).filter(|position| self.chains[*position].policy.is_none());
         let position =
             position.ok_or_else(|| RuleError::NoSuchChain { chain: name.to_string() })?;
         let chain = self.chains.remove(position);

@@ -32,7 +32,17 @@ impl Ruleset {
 
     /// The chain of that name.
     pub fn chain(&self, name: &ChainName) -> Option<&Chain> {
-        self.chains.iter().find(|chain| chain.name == *name)
+        self.place_of(name).map(|place| &self.chains[place])
+    }
+
+    /// Where the chain of that name is: the built-in ones are few, the others in order.
+    pub(super) fn place_of(&self, name: &ChainName) -> Option<usize> {
+        let built_in = self.chains.partition_point(|chain| chain.policy.is_some());
+        let (few, many) = self.chains.split_at(built_in);
+        few.iter().position(|chain| chain.name == *name).or_else(|| {
+            let found = many.binary_search_by(|chain| chain.name.cmp(name)).ok()?;
+            Some(built_in + found)
+        })
     }
 
     /// Rules in all chains.
@@ -44,6 +54,16 @@ impl Ruleset {
     pub fn references(&self, name: &ChainName) -> usize {
         let rules = self.chains.iter().flat_map(|chain| &chain.rules);
         rules.filter(|entry| leads_to(&entry.rule) == Some(name)).count()
+    }
+
+    /// Rules that lead to each chain that any leads to: for those who ask for all.
+    pub fn all_references(&self) -> BTreeMap<&ChainName, usize> {
+        let mut references = BTreeMap::new();
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        for chain in rules.filter_map(|entry| leads_to(&entry.rule)) {
+            *references.entry(chain).or_default() += 1;
+        }
+        references
     }
 
     /// Puts a user-defined chain in its place.

@@ -42,6 +42,7 @@ pub(crate) fn document<'a>(
     selection: &Selection,
     names: &Names,
 ) -> Document<'a> {
+    let references = listing.ruleset.all_references();
     let chains = listing
         .ruleset
         .chains()
@@ -64,7 +65,7 @@ pub(crate) fn document<'a>(
             ChainDocument {
                 name: &chain.name,
                 policy: chain.policy,
-                references: listing.ruleset.references(&chain.name),
+                references: references.get(&chain.name).copied().unwrap_or(0),
                 packets: policy.packets,
                 bytes: policy.bytes,
                 rules,
