@@ -181,20 +181,6 @@ pub(crate) const EXERCISES: &[Exercise] = &[
         ],
     },
     Exercise {
-        name: "string",
-        title: "Look for the secret",
-        story: "What the trojan sends always contains the word secret. A rule that looks into \
-                packets stops it. But the page has the word, too, and no longer arrives; and the \
-                fourth version spells it with a dollar and walks past.",
-        steps: &[
-            Step::Type("iptables -A FORWARD -m string --string \"secret\" --algo bm -j DROP"),
-            Step::Trojan { version: 3, leaks: false },
-            LOST_BY_RULE_1,
-            Step::Page { of: Host::Bob, loads: false },
-            Step::Trojan { version: 4, leaks: true },
-        ],
-    },
-    Exercise {
         name: "state",
         title: "Remember connections",
         story: "The fourth version only spells the secret otherwise. But what it sends answers \
@@ -239,6 +225,21 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Trojan { version: 4, leaks: false },
             Step::Counter(Counter::Rule(3)),
             Step::Page { of: Host::Alice, loads: false },
+        ],
+    },
+    // The last: Bob's server goes on sending what did not arrive, beside whatever came next.
+    Exercise {
+        name: "string",
+        title: "Look for the secret",
+        story: "Another idea, without memory: what the trojan sends contains the word secret, so \
+                look into the packets. That stops the third version. But the page has the word, \
+                too, and no longer arrives; and the fourth spells it with a dollar and walks past.",
+        steps: &[
+            Step::Type("iptables -A FORWARD -m string --string \"secret\" --algo bm -j DROP"),
+            Step::Trojan { version: 3, leaks: false },
+            LOST_BY_RULE_1,
+            Step::Page { of: Host::Bob, loads: false },
+            Step::Trojan { version: 4, leaks: true },
         ],
     },
 ];
