@@ -111,7 +111,8 @@ impl Ruleset {
             .chains
             .iter()
             .map(|chain| {
-                // Past a rule that decides about every packet the kernel does not look.
+                // Past a rule that decides about every packet the kernel does not look; for one with `-i +` it does,
+                // whose name it compares without its mask. Here that is no condition.
                 let end = chain.rules.iter().position(|entry| ends_chain(&entry.rule));
                 let rules = chain.rules.iter().take(end.unwrap_or(usize::MAX));
                 let leading = rules.filter_map(|entry| leads_to(&entry.rule));

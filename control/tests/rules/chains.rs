@@ -173,7 +173,6 @@ fn line(chains: &'static [&'static str]) -> impl Strategy<Value = String> {
             "-c 5,6",
             "-i eth0",
             "! -o eth+",
-            "-i +",
         ];
         prop::sample::select(conditions.to_vec())
     };
