@@ -33,6 +33,14 @@ impl Intervals {
         self.0.first().map(|(first, _)| *first)
     }
 
+    /// Its least and its greatest number; a range without numbers if it has none.
+    pub(super) fn bounds(&self) -> (u32, u32) {
+        match (self.0.first(), self.0.last()) {
+            (Some((first, _)), Some((_, last))) => (*first, *last),
+            _ => (u32::MAX, 0),
+        }
+    }
+
     /// Whether something is in both.
     pub(super) fn meets(&self, other: &Self) -> bool {
         let overlap = |a: &(u32, u32), b: &(u32, u32)| a.0 <= b.1 && b.0 <= a.1;

@@ -17,6 +17,7 @@
 
 mod intervals;
 mod space;
+mod spaces;
 
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ use crate::command::ChainName;
 use crate::rule::{CtStates, Match, Rule, Target};
 use crate::ruleset::{Chain, Policy, Ruleset};
 use space::{Interfaces, Region, Space};
+use spaces::Spaces;
 
 /// More pieces than this are not kept of what is left of a rule.
 const PIECES_MAX: usize = 512;
@@ -119,16 +121,16 @@ impl Linter<'_> {
             let what = format!("no rule leads to chain {}", chain.name);
             findings.push(about_chain(chain, Kind::Unreachable, what));
         }
-        let spaces: Vec<Space<'_>> =
-            chain.rules.iter().map(|entry| Space::of(&entry.rule, &self.interfaces)).collect();
+        let spaces =
+            Spaces::of(chain.rules.iter().map(|entry| Space::of(&entry.rule, &self.interfaces)));
         for (place, entry) in chain.rules.iter().enumerate() {
-            if let Some("ingress" | "egress") = spaces[place].region.empty_dimension() {
+            if let Some("ingress" | "egress") = spaces.at(place).region.empty_dimension() {
                 // Told as an interface that there is not.
                 continue;
             }
             let finding = self
-                .contradiction(&spaces[place])
-                .or_else(|| self.never_entered(chain, &entrances, &spaces[place]))
+                .contradiction(spaces.at(place))
+                .or_else(|| self.never_entered(chain, &entrances, spaces.at(place)))
                 .or_else(|| self.hidden(chain, &spaces, place))
                 .or_else(|| self.repeated_below(chain, &spaces, place))
                 .or_else(|| self.no_effect(&entry.rule));
@@ -172,19 +174,22 @@ impl Linter<'_> {
     }
 
     /// Whether earlier rules decide about all packets of a rule.
-    fn hidden(&self, chain: &Chain, spaces: &[Space<'_>], place: usize) -> Option<Found> {
-        let mut left = vec![spaces[place].region.clone()];
+    fn hidden(&self, chain: &Chain, spaces: &Spaces<'_>, place: usize) -> Option<Found> {
+        let space = spaces.at(place);
+        let mut left = vec![space.region.clone()];
         let mut blame = Vec::new();
-        for (earlier, entry) in chain.rules[..place].iter().enumerate() {
-            let decides = entry.rule.target.as_ref().is_some_and(decides);
-            if !decides || !spaces[earlier].is_cut_no_more_than(&spaces[place]) {
+        for earlier in spaces.near(place, 0..place) {
+            let decides = chain.rules[earlier].rule.target.as_ref().is_some_and(decides);
+            if !decides || !spaces.at(earlier).is_cut_no_more_than(space) {
                 continue;
             }
-            let hider = &spaces[earlier].region;
-            if !left.iter().any(|piece| piece.meets(hider)) {
+            let hider = &spaces.at(earlier).region;
+            let untouched = left.len();
+            let cut: Vec<Region> = left.extract_if(.., |piece| piece.meets(hider)).collect();
+            if left.len() == untouched {
                 continue;
             }
-            left = left.iter().flat_map(|piece| piece.without(hider)).collect();
+            left.extend(cut.iter().flat_map(|piece| piece.without(hider)));
             blame.push(earlier);
             if left.len() > PIECES_MAX {
                 return None;
@@ -206,26 +211,28 @@ impl Linter<'_> {
             if because_of.len() == 1 { "s" } else { "" },
             if same { ", and as it would" } else { "" }
         );
-        let witness = spaces[place].region.example(&self.interfaces);
+        let witness = space.region.example(&self.interfaces);
         Some(Found { because_of, witness, ..Found::new(kind, what) })
     }
 
     /// Whether a later rule, or the chain's policy, would treat all packets of a rule as it does.
-    fn repeated_below(&self, chain: &Chain, spaces: &[Space<'_>], place: usize) -> Option<Found> {
+    fn repeated_below(&self, chain: &Chain, spaces: &Spaces<'_>, place: usize) -> Option<Found> {
         let own = chain.rules[place].rule.target.as_ref().filter(|target| decides(target))?;
-        let space = &spaces[place];
-        for (later, entry) in chain.rules.iter().enumerate().skip(place + 1) {
-            let target = entry.rule.target.as_ref();
+        let space = spaces.at(place);
+        for later in spaces.near(place, place + 1..chain.rules.len()) {
+            let target = chain.rules[later].rule.target.as_ref();
             if target == Some(own)
-                && spaces[later].is_cut_no_more_than(space)
-                && space.region.without(&spaces[later].region).is_empty()
+                && spaces.at(later).is_cut_no_more_than(space)
+                && space.region.without(&spaces.at(later).region).is_empty()
             {
                 let because_of = vec![later + 1];
                 let what = format!("rule {} would do the same with all of its packets", later + 1);
                 return Some(Found { because_of, ..Found::new(Kind::Redundant, what) });
             }
             // What stands between must not touch them, or do nothing that can be told.
-            if target.is_some() && spaces[later].region.meets(&space.region) && target != Some(own)
+            if target.is_some()
+                && spaces.at(later).region.meets(&space.region)
+                && target != Some(own)
             {
                 return None;
             }

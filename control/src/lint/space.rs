@@ -213,6 +213,12 @@ impl Region {
         None
     }
 
+    /// Between which addresses and ports it lies.
+    pub(super) fn bounds(&self) -> [(u32, u32); 4] {
+        [&self.source, &self.destination, &self.source_ports, &self.destination_ports]
+            .map(Intervals::bounds)
+    }
+
     /// Whether a packet is in both.
     pub(super) fn meets(&self, other: &Self) -> bool {
         macro_rules! look {

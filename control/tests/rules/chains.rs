@@ -165,15 +165,8 @@ fn line(chains: &'static [&'static str]) -> impl Strategy<Value = String> {
         ]
     };
     let condition = || {
-        let conditions = [
-            "",
-            "-p tcp --dport 80",
-            "-s 1.2.3.4",
-            "-c 3 4",
-            "-c 5,6",
-            "-i eth0",
-            "! -o eth+",
-        ];
+        let conditions =
+            ["", "-p tcp --dport 80", "-s 1.2.3.4", "-c 3 4", "-c 5,6", "-i eth0", "! -o eth+"];
         prop::sample::select(conditions.to_vec())
     };
     let number = || prop::sample::select(vec!["", "1", "2", "3"]);
