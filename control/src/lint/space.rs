@@ -5,11 +5,11 @@
 //! ([`Space::opaque`]), which only makes it smaller. So a rule without such parts hides what lies in its
 //! box, and one with them hides only what is cut alike.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::intervals::Intervals;
 use crate::rule::{
-    CtStates, InterfacePattern, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule,
+    CtStates, Family, InterfacePattern, IpNet, Match, Negatable, PortRange, Protocol, Rule,
 };
 
 /// States that a packet can be in: Weir translates no addresses.
@@ -181,10 +181,10 @@ macro_rules! each_dimension {
 
 impl Region {
     /// All packets.
-    pub(super) fn all(interfaces: &Interfaces) -> Self {
+    pub(super) fn all(interfaces: &Interfaces, family: Family) -> Self {
         Self {
-            source: Intervals::range(0, u32::MAX),
-            destination: Intervals::range(0, u32::MAX),
+            source: all_addresses(family),
+            destination: all_addresses(family),
             source_ports: Intervals::range(0, u16::MAX.into()),
             destination_ports: Intervals::range(0, u16::MAX.into()),
             protocols: Protocols::ALL,
@@ -213,10 +213,15 @@ impl Region {
         None
     }
 
-    /// Between which addresses and ports it lies.
-    pub(super) fn bounds(&self) -> [(u32, u32); 4] {
-        [&self.source, &self.destination, &self.source_ports, &self.destination_ports]
-            .map(Intervals::bounds)
+    /// Between which addresses, of IPv6 their first 32 bits, and ports it lies.
+    pub(super) fn bounds(&self, family: Family) -> [(u32, u32); 4] {
+        let shift = if family == Family::V4 { 0 } else { 96 };
+        [
+            self.source.bounds(shift),
+            self.destination.bounds(shift),
+            self.source_ports.bounds(0),
+            self.destination_ports.bounds(0),
+        ]
     }
 
     /// Whether a packet is in both.
@@ -252,18 +257,28 @@ impl Region {
     }
 
     /// A packet of it, in words.
-    pub(super) fn example(&self, interfaces: &Interfaces) -> Option<String> {
+    pub(super) fn example(&self, interfaces: &Interfaces, family: Family) -> Option<String> {
         if self.is_empty() {
             return None;
         }
-        let address = |set: &Intervals| set.first().map(Ipv4Addr::from_bits);
+        let address = |set: &Intervals| {
+            let bits = set.first()?;
+            Some(match family {
+                Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
+                Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+            })
+        };
+        let at = |address: IpAddr, port: u128| match address {
+            IpAddr::V4(address) => format!("{address}:{port}"),
+            IpAddr::V6(address) => format!("[{address}]:{port}"),
+        };
         let (source, destination) = (address(&self.source)?, address(&self.destination)?);
         let protocol = self.protocols.first()?;
         let mut text = match protocol {
             6 | 17 => {
                 let name = if protocol == 6 { "tcp" } else { "udp" };
                 let ports = (self.source_ports.first()?, self.destination_ports.first()?);
-                format!("{name} {source}:{} -> {destination}:{}", ports.0, ports.1)
+                format!("{name} {} -> {}", at(source, ports.0), at(destination, ports.1))
             }
             other => format!("protocol {other} {source} -> {destination}"),
         };
@@ -294,15 +309,15 @@ pub(super) struct Space<'a> {
 pub(super) enum Opaque<'a> {
     Match(&'a Match),
     /// Addresses under a mask with gaps.
-    Source(Negatable<Ipv4Net>),
-    Destination(Negatable<Ipv4Net>),
+    Source(Negatable<IpNet>),
+    Destination(Negatable<IpNet>),
     /// `-f`
     Fragment(bool),
 }
 
 impl<'a> Space<'a> {
-    pub(super) fn of(rule: &'a Rule, interfaces: &Interfaces) -> Self {
-        let mut region = Region::all(interfaces);
+    pub(super) fn of(rule: &'a Rule, interfaces: &Interfaces, family: Family) -> Self {
+        let mut region = Region::all(interfaces, family);
         let mut opaque = Vec::new();
         if let Some(net) = rule.source {
             match addresses(net) {
@@ -346,12 +361,26 @@ impl Opaque<'_> {
 const UNSTEADY: [&str; 7] =
     ["statistic", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
 
-fn addresses(net: Negatable<Ipv4Net>) -> Option<Intervals> {
+fn all_addresses(family: Family) -> Intervals {
+    Intervals::range(0, if family == Family::V4 { u32::MAX.into() } else { u128::MAX })
+}
+
+fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {
     let length = net.value.prefix_len()?;
-    let first = net.value.address().to_bits();
-    let last = first | u32::MAX.checked_shr(length).unwrap_or(0);
+    let (first, last) = match net.value {
+        IpNet::V4(net) => {
+            let first = net.address().to_bits();
+            let last = first | u32::MAX.checked_shr(length).unwrap_or(0);
+            (first.into(), last.into())
+        }
+        IpNet::V6(net) => {
+            let first = net.address().to_bits();
+            (first, first | u128::MAX.checked_shr(length).unwrap_or(0))
+        }
+    };
     let set = Intervals::range(first, last);
-    Some(if net.negated { Intervals::range(0, u32::MAX).without(&set) } else { set })
+    let all = all_addresses(net.value.family());
+    Some(if net.negated { all.without(&set) } else { set })
 }
 
 fn ports(range: Negatable<PortRange>) -> Intervals {
@@ -366,7 +395,7 @@ fn is_box(extension: &Match) -> bool {
         Match::Udp(_) | Match::State(_) | Match::Comment(_) => true,
         Match::Conntrack(asked) => {
             let states = asked.states;
-            *asked == crate::rule::ConntrackMatch { states, ..Default::default() }
+            **asked == crate::rule::ConntrackMatch { states, ..Default::default() }
         }
         _ => false,
     }
