@@ -6,7 +6,7 @@ use std::sync::Arc;
 use af_xdp::{Area, AreaConfig};
 use weir_control::command::{ChainName, Command};
 use weir_control::rule::{
-    Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict, UdpMatch,
+    IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict, UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
@@ -72,7 +72,7 @@ pub fn policy(rules: u32) -> Policy {
     let rules = (0..rules).map(|number| {
         if number % 2 == 0 {
             let network = Ipv4Addr::from_bits(0x0a00_0000 | number << 8);
-            let source = Ipv4Net::new(network, Ipv4Addr::new(255, 255, 255, 0));
+            let source = IpNet::V4(Ipv4Net::new(network, Ipv4Addr::new(255, 255, 255, 0)));
             return Rule {
                 source: Some(Negatable::is(source)),
                 target: Some(Verdict::Drop),

@@ -1,16 +1,26 @@
 //! What can be wrong with a command line, said as iptables says it, with the place.
 
 use crate::rule::{
-    InterfaceError, InvalidRule, Ipv4NetError, PatternError, PortRangeError, TimeError, U32Error,
+    Family, InterfaceError, InvalidRule, IpNetError, PatternError, PortRangeError, TimeError,
+    U32Error,
 };
 
-use super::known::{MATCHES_ENFORCED, TARGETS_ENFORCED};
+use super::known::{TARGETS_ENFORCED, matches_enforced, program_of};
 use super::value_error::ValueError;
 use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
 
 /// What `iptables -V` prints, and what begins most error messages: the release whose language
-/// this is, then ours. Scripts look for the former.
+/// this is, then ours. Scripts look for the former. [`version_line`] has it of the other programs.
 pub const VERSION_LINE: &str = concat!("iptables v1.8.11 (weir ", env!("CARGO_PKG_VERSION"), ")");
+
+/// What `ip6tables -V` prints.
+pub const VERSION_LINE_IPV6: &str =
+    concat!("ip6tables v1.8.11 (weir ", env!("CARGO_PKG_VERSION"), ")");
+
+/// [`VERSION_LINE`] of another program, `ip6tables` say.
+pub fn version_line(program: &str) -> String {
+    VERSION_LINE.replacen("iptables", program, 1)
+}
 
 /// A longer line is not repeated in an error report; only the word is.
 const LINE_CHARS_MAX: usize = 160;
@@ -61,7 +71,9 @@ pub struct ParseError {
     /// Where; `None` if something is missing from the whole line.
     pub position: Option<Position>,
     /// The line `iptables WORD WORD…` that the position is in.
-    pub line: String,
+    pub line: Box<str>,
+    /// By whose program it was read.
+    pub family: Family,
 }
 
 /// What is wrong. The texts are those of iptables where it has one.
@@ -113,8 +125,8 @@ pub enum ParseErrorKind {
     ChainIsTarget,
     #[error("Invalid chain name `{chain}'")]
     ChainName { chain: String },
-    #[error("The -t option cannot be used in iptables-restore.")]
-    TableInRestore,
+    #[error("The -t option cannot be used in {program}-restore.")]
+    TableInRestore { program: &'static str },
     #[error("goto '{name}' is not a chain")]
     GotoNoChain { name: String },
     #[error("Invalid target name `{name}'")]
@@ -131,12 +143,12 @@ pub enum ParseErrorKind {
     HostChain { chain: String },
     #[error("Can't use -{option} with {chain}")]
     InterfaceOfChain { option: char, chain: &'static str },
-    #[error("can't initialize iptables table `{table}': Table does not exist{}", insmod(table))]
-    Table { table: String },
+    #[error("can't initialize {program} table `{table}': Table does not exist{}", insmod(table))]
+    Table { program: &'static str, table: String },
     #[error("unknown protocol \"{protocol}\" specified")]
     Protocol { protocol: String },
     #[error(transparent)]
-    Address(Ipv4NetError),
+    Address(IpNetError),
     #[error("! not allowed with multiple source or destination IP addresses")]
     NegatedList,
     #[error("Replacement rule does not specify a unique address")]
@@ -166,7 +178,7 @@ pub enum ParseErrorKind {
     #[error(
         "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-{most})."
     )]
-    OptionNumber { name: &'static str, option: &'static str, near: String, least: u32, most: u32 },
+    OptionNumber { name: &'static str, option: &'static str, near: Box<str>, least: u32, most: u32 },
     #[error("{name}: option \"--{option}\" must be specified")]
     OptionMissing { name: &'static str, option: &'static str },
     #[error("{name}: option \"--{option}\" cannot be used together with \"--{other}\".")]
@@ -178,9 +190,9 @@ pub enum ParseErrorKind {
     #[error("{name}: Argument to \"--{option}\" has unexpected characters near \"{near}\".")]
     OptionCharacters { name: &'static str, option: &'static str, near: String },
     #[error(
-        "{name}: bad value for option \"--{option}\", neither a valid network mask nor valid CIDR (0-32)."
+        "{name}: bad value for option \"--{option}\", neither a valid network mask nor valid CIDR (0-{most})."
     )]
-    OptionMask { name: &'static str, option: &'static str },
+    OptionMask { name: &'static str, option: &'static str, most: u8 },
     #[error("{name}: bad value for option \"--{option}\", or out of range ({least}-{most}).")]
     OptionRange { name: &'static str, option: &'static str, least: u32, most: u32 },
     #[error("getaddrinfo: {reason}")]
@@ -239,8 +251,10 @@ pub enum ParseErrorKind {
     WaitSeconds,
     #[error("--wait-interval only makes sense with --wait")]
     WaitIntervalAlone,
-    #[error("-6 asks for IPv6 rules, and this version of Weir filters IPv4 only")]
-    Ipv6,
+    #[error("-{} asks for rules of {family}", super::options::family_letter(*family))]
+    OtherFamily { family: Family },
+    #[error("`-f' is not supported in IPv6, use -m frag instead")]
+    NoFragments,
 }
 
 /// iptables guesses at a missing kernel module; with a table that exists elsewhere we know better.
@@ -259,6 +273,7 @@ impl ParseErrorKind {
             | Self::Time(TimeError::BeforeEpoch)
             | Self::Rule(
                 InvalidRule::MatchNeedsProtocol { .. }
+                | InvalidRule::AddrtypeNotOfIpv6
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
@@ -276,10 +291,20 @@ impl ParseErrorKind {
     }
 
     /// Reason and remedy, where the message alone would leave a tired reader guessing.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self, family: Family) -> Option<String> {
         let hint = match self {
-            Self::NoSuchChain { .. } | Self::NoSuchPolicyChain { .. } => {
-                "`iptables -S' shows the chains there are; `-N CHAIN' makes one".to_owned()
+            Self::NoSuchChain { .. } | Self::NoSuchPolicyChain { .. } => format!(
+                "`{} -S' shows the chains there are; `-N CHAIN' makes one",
+                family.program()
+            ),
+            Self::OtherFamily { family } => {
+                format!("the command for these is {}", family.program())
+            }
+            Self::UnknownMatch { name } | Self::UnknownTarget { name }
+                if program_of(name, family).is_some() =>
+            {
+                let program = program_of(name, family).unwrap_or_default();
+                format!("{program} has it, for {} alone", family.other())
             }
             Self::HostChain { chain } => format!(
                 "packets from or to the firewall itself go through the kernel and never meet \
@@ -287,7 +312,7 @@ impl ParseErrorKind {
                  configuration Weir enforces {chain}; or use the kernel's own iptables or nft for it, \
                  or FORWARD for traffic that passes through"
             ),
-            Self::Table { table } if super::known::is_table(table) => {
+            Self::Table { table, .. } if super::known::is_table(table) => {
                 "known to iptables, but not enforced by Weir, which has the table filter only"
                     .to_owned()
             }
@@ -303,12 +328,12 @@ impl ParseErrorKind {
             Self::NotEnforced { .. } => format!(
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
-                MATCHES_ENFORCED.join(", "),
+                matches_enforced(family).join(", "),
                 TARGETS_ENFORCED.join(", ")
             ),
             Self::UnknownMatch { .. } => format!(
                 "unknown to iptables and to Weir; a typing error? Weir has -m {}",
-                MATCHES_ENFORCED.join(", ")
+                matches_enforced(family).join(", ")
             ),
             Self::UnknownTarget { .. } => format!(
                 "no chain has that name, and no target of iptables or Weir; a typing error? Weir has \
@@ -320,20 +345,28 @@ impl ParseErrorKind {
                 "a chain has 1 to 28 characters, without blanks, control characters and double quotes"
                     .to_owned()
             }
-            _ => return self.remedy().map(str::to_owned),
+            _ => return self.remedy(family).map(str::to_owned),
         };
         Some(hint)
     }
 
     // long: one arm for each kind of mistake
     /// What to write instead.
-    fn remedy(&self) -> Option<&'static str> {
+    fn remedy(&self, family: Family) -> Option<&'static str> {
+        let of_ipv6 = family == Family::V6;
         let remedy = match self {
-            Self::Address(Ipv4NetError::Address(_)) | Self::HostName { .. } => {
+            Self::Address(IpNetError::Address(_)) | Self::HostName { .. } if of_ipv6 => {
+                "an IPv6 address in digits is needed: Weir \
+                 asks no name server, since a rule must not depend on its answer"
+            }
+            Self::Address(IpNetError::Address(_)) | Self::HostName { .. } => {
                 "an IPv4 address in digits is needed: Weir \
                  asks no name server, since a rule must not depend on its answer"
             }
-            Self::Address(Ipv4NetError::Mask(_)) | Self::OptionMask { .. } => {
+            Self::Address(IpNetError::Mask(_)) | Self::OptionMask { .. } if of_ipv6 => {
+                "a mask is 0 to 128, or whole like ffff:ffff::"
+            }
+            Self::Address(IpNetError::Mask(_)) | Self::OptionMask { .. } => {
                 "a mask is 0 to 32, or dotted like 255.255.255.0"
             }
             Self::UnknownOption { option } => of_match(option)?,
@@ -355,6 +388,13 @@ impl ParseErrorKind {
             Self::CtName { .. } => {
                 "states are INVALID NEW ESTABLISHED RELATED UNTRACKED SNAT DNAT, joined by commas"
             }
+            Self::NoFragments => {
+                "where connections are tracked, rules see whole packets, and none is a fragment"
+            }
+            Self::RejectType { .. } if of_ipv6 => {
+                "types are icmp6-no-route icmp6-adm-prohibited icmp6-addr-unreachable \
+                 icmp6-port-unreachable icmp6-policy-fail icmp6-reject-route tcp-reset"
+            }
             Self::RejectType { .. } => {
                 "types are icmp-net-unreachable icmp-host-unreachable icmp-proto-unreachable \
                  icmp-port-unreachable icmp-net-prohibited icmp-host-prohibited \
@@ -373,7 +413,7 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConntrackMissing) => {
                 "say what to look at: `-m conntrack --ctstate NEW,ESTABLISHED'"
             }
-            Self::Value(error) => error.remedy()?,
+            Self::Value(error) => error.remedy(family)?,
             Self::Incomplete(InvalidRule::StringMissing) => {
                 "say what to look for: `-m string --string TEXT --algo bm'"
             }
@@ -444,9 +484,11 @@ impl ParseError {
     /// Try `iptables -h' or 'iptables --help' for more information.
     /// ```
     pub fn report(&self) -> String {
-        let mut report = self.message("iptables");
+        let program = self.family.program();
+        let mut report = self.message(program);
         if self.kind.exit_status() == ExitStatus::ParameterProblem {
-            report.push_str("\nTry `iptables -h' or 'iptables --help' for more information.");
+            let advice = format!("Try `{program} -h' or '{program} --help' for more information.");
+            report.push_str(&format!("\n{advice}"));
         }
         report
     }
@@ -457,7 +499,7 @@ impl ParseError {
         let mut report = match (kind, kind.exit_status()) {
             (ParseErrorKind::BadArgument { .. }, _) => kind.to_string(),
             (_, ExitStatus::OtherProblem) => format!("{program}: {kind}"),
-            _ => format!("{}: {kind}", VERSION_LINE.replacen("iptables", program, 1)),
+            _ => format!("{}: {kind}", version_line(program)),
         };
         if let Some(position) = self.position {
             let Position { argument, column, width } = position;
@@ -472,7 +514,7 @@ impl ParseError {
                 report.push_str(&format!("\n  argument {argument}, column {column}: {word}"));
             }
         }
-        if let Some(hint) = kind.hint() {
+        if let Some(hint) = kind.hint(self.family) {
             report.push_str(&format!("\n  {hint}"));
         }
         report

@@ -43,8 +43,8 @@ impl<'a> Parser<'a> {
             return Err(Refusal::at(name, kind));
         }
         if let Some(word) = self.table.filter(|table| table.text != "filter") {
-            let table = word.text.to_owned();
-            return Err(Refusal::at(word, ParseErrorKind::Table { table }));
+            let (program, table) = (self.context.family.program(), word.text.to_owned());
+            return Err(Refusal::at(word, ParseErrorKind::Table { program, table }));
         }
         let chain = self.chain.map(|word| self.chain_name(word, verb)).transpose()?;
         if verb.takes_rule() {
@@ -61,8 +61,9 @@ impl<'a> Parser<'a> {
             Command::Zero { number, chain }
         });
         let verbose = self.verbose && !command.is_listing();
-        let (line, chain) = locate(arguments, self.chain);
-        Ok(CommandLine { command, verbose, then, wait: self.wait, warnings, line, chain })
+        let family = self.context.family;
+        let (line, chain) = locate(family, arguments, self.chain);
+        Ok(CommandLine { family, command, verbose, then, wait: self.wait, warnings, line, chain })
     }
 
     fn command(
@@ -170,6 +171,7 @@ impl<'a> Parser<'a> {
                     ));
                 }
             }
+            warnings.extend(self.specification.unmatchable_protocol());
             warnings.extend(super::extension::warnings(&rule.matches));
         }
         warnings

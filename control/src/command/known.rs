@@ -1,14 +1,18 @@
 //! Words that iptables knows and Weir does not enforce yet. They are refused by name, apart from
 //! words that nobody knows, so that an operator can tell a typing error from a gap.
 
-/// Matches that Weir enforces.
-pub(super) const MATCHES_ENFORCED: &[&str] = &[
+use crate::rule::Family;
+
+/// Matches that Weir enforces, of either family.
+const MATCHES_ENFORCED: &[&str] = &[
     "addrtype",
     "comment",
     "conntrack",
     "dscp",
     "ecn",
+    "hl",
     "icmp",
+    "icmp6",
     "iprange",
     "length",
     "mac",
@@ -52,8 +56,6 @@ const MATCHES: &[&str] = &[
     "hashlimit",
     "hbh",
     "helper",
-    "hl",
-    "icmp6",
     "iface",
     "ipcomp",
     "ipv6header",
@@ -121,13 +123,34 @@ const TARGETS: &[&str] = &[
     "ULOG",
 ];
 
+/// Of all these, what is for IPv4 alone.
+const OF_IPV4: [&str; 7] = ["icmp", "realm", "ttl", "CLUSTERIP", "ECN", "TTL", "ULOG"];
+
+/// And what is for IPv6 alone.
+const OF_IPV6: [&str; 13] = [
+    "dst",
+    "eui64",
+    "frag",
+    "hbh",
+    "hl",
+    "icmp6",
+    "ipv6header",
+    "mh",
+    "rt",
+    "srh",
+    "DNPT",
+    "HL",
+    "SNPT",
+];
+
 /// Tables of iptables other than filter.
 const TABLES: &[&str] = &["nat", "mangle", "raw", "security"];
 
 /// Options that a protocol's match brings without `-m`, as in `-p esp --espspi 8`.
-const IMPLIED: [(&str, u8, &[&str]); 4] = [
+const IMPLIED: [(&str, u8, &[&str]); 5] = [
     ("esp", 50, &["espspi"]),
     ("ah", 51, &["ahspi", "ahlen", "ahres"]),
+    ("mh", 135, &["mh-type"]),
     ("sctp", 132, &["source-port", "sport", "destination-port", "dport", "chunk-types"]),
     (
         "dccp",
@@ -136,17 +159,45 @@ const IMPLIED: [(&str, u8, &[&str]); 4] = [
     ),
 ];
 
-pub(super) fn is_match(name: &str) -> bool {
-    MATCHES.contains(&name)
+/// Whether the word is none of the other family alone.
+fn is_of(family: Family, name: &str) -> bool {
+    !match family {
+        Family::V4 => OF_IPV6.contains(&name),
+        Family::V6 => OF_IPV4.contains(&name),
+    }
 }
 
-pub(super) fn is_target(name: &str) -> bool {
-    TARGETS.contains(&name)
+/// Matches that Weir enforces.
+pub(super) fn matches_enforced(family: Family) -> Vec<&'static str> {
+    MATCHES_ENFORCED.iter().copied().filter(|name| is_of(family, name)).collect()
+}
+
+/// The match that a word after `-m` names; ICMPv6 has three (`xtables_find_match`,
+/// libxtables/xtables.c).
+pub(super) fn match_name(word: &str, family: Family) -> &str {
+    match (family, word) {
+        (Family::V6, "icmpv6" | "ipv6-icmp") => "icmp6",
+        _ => word,
+    }
+}
+
+pub(super) fn is_match(name: &str, family: Family) -> bool {
+    MATCHES.contains(&name) && is_of(family, name)
+}
+
+pub(super) fn is_target(name: &str, family: Family) -> bool {
+    TARGETS.contains(&name) && is_of(family, name)
 }
 
 /// Whether iptables would find a target of that name, enforced by Weir or not.
-pub(super) fn is_any_target(name: &str) -> bool {
-    is_target(name) || TARGETS_ENFORCED.contains(&name)
+pub(super) fn is_any_target(name: &str, family: Family) -> bool {
+    is_target(name, family) || TARGETS_ENFORCED.contains(&name)
+}
+
+/// The program that has a match or a target of this name, where the one of `family` has not.
+pub(super) fn program_of(name: &str, family: Family) -> Option<&'static str> {
+    let known = [MATCHES_ENFORCED, MATCHES, TARGETS].iter().any(|names| names.contains(&name));
+    (known && !is_of(family, name)).then(|| family.other().program())
 }
 
 pub(crate) fn is_table(name: &str) -> bool {
@@ -154,9 +205,9 @@ pub(crate) fn is_table(name: &str) -> bool {
 }
 
 /// The match of `protocol` that would know this long option (without `--`, maybe shortened).
-pub(super) fn implied_match(protocol: u8, option: &str) -> Option<&'static str> {
+pub(super) fn implied_match(protocol: u8, option: &str, family: Family) -> Option<&'static str> {
     let option = option.split('=').next().unwrap_or_default();
     let (name, _, options) = IMPLIED.iter().find(|(_, number, _)| *number == protocol)?;
     let known = !option.is_empty() && options.iter().any(|known| known.starts_with(option));
-    known.then_some(*name)
+    (known && is_of(family, name)).then_some(*name)
 }

@@ -16,7 +16,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use error::{ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE};
+pub use error::{
+    ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE, VERSION_LINE_IPV6, version_line,
+};
 pub(crate) use known::is_table;
 pub use parse::{CommandLine, Context, Parsed, Wait, parse, parse_in};
 pub use value_error::ValueError;

@@ -2,6 +2,7 @@
 
 use super::extension::{ExtensionKey, Row, TargetKey, TargetRow};
 use super::getopt::{LongOption, ShortOption, Value};
+use crate::rule::Family;
 
 /// What an option means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,10 @@ pub(super) enum Key {
     Verbose,
     Wait,
     WaitInterval,
-    Ipv4,
-    Ipv6,
+    /// `-4`, `-6`
+    Family(Family),
+    /// `-f` of ip6tables.
+    NoFragments,
     Help,
     Version,
     /// Known to iptables, refused by Weir.
@@ -128,103 +131,137 @@ impl Condition {
     }
 }
 
-const fn short(letter: char, value: Value, key: Key) -> ShortOption<Key> {
+const fn letter(letter: char, value: Value, key: Key) -> ShortOption<Key> {
     ShortOption { letter, value, key }
 }
 
-const fn long(name: &'static str, value: Value, key: Key) -> LongOption<Key> {
+const fn name(name: &'static str, value: Value, key: Key) -> LongOption<Key> {
     LongOption { name, value, key }
 }
 
 /// As in iptables' option string (iptables/xshared.h).
-pub(super) const SHORT: [ShortOption<Key>; 35] = [
-    short('A', Value::Required, Key::Verb(Verb::Append)),
-    short('C', Value::Required, Key::Verb(Verb::Check)),
-    short('D', Value::Required, Key::Verb(Verb::Delete)),
-    short('R', Value::Required, Key::Verb(Verb::Replace)),
-    short('I', Value::Required, Key::Verb(Verb::Insert)),
-    short('L', Value::Optional, Key::Verb(Verb::List)),
-    short('S', Value::Optional, Key::Verb(Verb::ListRules)),
-    short('F', Value::Optional, Key::Verb(Verb::Flush)),
-    short('Z', Value::Optional, Key::Verb(Verb::Zero)),
-    short('P', Value::Required, Key::Verb(Verb::Policy)),
-    short('N', Value::Required, Key::Verb(Verb::NewChain)),
-    short('X', Value::Optional, Key::Verb(Verb::DeleteChain)),
-    short('E', Value::Required, Key::Verb(Verb::RenameChain)),
-    short('M', Value::Required, Key::NotEnforced("-M (loading kernel modules)")),
-    short('p', Value::Required, Key::Condition(Condition::Protocol)),
-    short('s', Value::Required, Key::Condition(Condition::Source)),
-    short('d', Value::Required, Key::Condition(Condition::Destination)),
-    short('i', Value::Required, Key::Condition(Condition::InInterface)),
-    short('o', Value::Required, Key::Condition(Condition::OutInterface)),
-    short('j', Value::Required, Key::Condition(Condition::Jump)),
-    short('n', Value::None, Key::Condition(Condition::Numeric)),
-    short('x', Value::None, Key::Condition(Condition::Exact)),
-    short('g', Value::Required, Key::Goto),
-    short('f', Value::None, Key::Condition(Condition::Fragment)),
-    short('c', Value::Required, Key::Condition(Condition::Counters)),
-    short('m', Value::Required, Key::Match),
-    short('t', Value::Required, Key::Table),
-    short('v', Value::None, Key::Verbose),
-    short('w', Value::Optional, Key::Wait),
-    short('W', Value::Optional, Key::WaitInterval),
-    short('4', Value::None, Key::Ipv4),
-    short('6', Value::None, Key::Ipv6),
-    short('h', Value::Optional, Key::Help),
-    short('V', Value::None, Key::Version),
-    short('b', Value::None, Key::NotEnforced("-b (no longer part of iptables)")),
+const SHORT: [ShortOption<Key>; 35] = [
+    letter('A', Value::Required, Key::Verb(Verb::Append)),
+    letter('C', Value::Required, Key::Verb(Verb::Check)),
+    letter('D', Value::Required, Key::Verb(Verb::Delete)),
+    letter('R', Value::Required, Key::Verb(Verb::Replace)),
+    letter('I', Value::Required, Key::Verb(Verb::Insert)),
+    letter('L', Value::Optional, Key::Verb(Verb::List)),
+    letter('S', Value::Optional, Key::Verb(Verb::ListRules)),
+    letter('F', Value::Optional, Key::Verb(Verb::Flush)),
+    letter('Z', Value::Optional, Key::Verb(Verb::Zero)),
+    letter('P', Value::Required, Key::Verb(Verb::Policy)),
+    letter('N', Value::Required, Key::Verb(Verb::NewChain)),
+    letter('X', Value::Optional, Key::Verb(Verb::DeleteChain)),
+    letter('E', Value::Required, Key::Verb(Verb::RenameChain)),
+    letter('M', Value::Required, Key::NotEnforced("-M (loading kernel modules)")),
+    letter('p', Value::Required, Key::Condition(Condition::Protocol)),
+    letter('s', Value::Required, Key::Condition(Condition::Source)),
+    letter('d', Value::Required, Key::Condition(Condition::Destination)),
+    letter('i', Value::Required, Key::Condition(Condition::InInterface)),
+    letter('o', Value::Required, Key::Condition(Condition::OutInterface)),
+    letter('j', Value::Required, Key::Condition(Condition::Jump)),
+    letter('n', Value::None, Key::Condition(Condition::Numeric)),
+    letter('x', Value::None, Key::Condition(Condition::Exact)),
+    letter('g', Value::Required, Key::Goto),
+    letter('f', Value::None, Key::Condition(Condition::Fragment)),
+    letter('c', Value::Required, Key::Condition(Condition::Counters)),
+    letter('m', Value::Required, Key::Match),
+    letter('t', Value::Required, Key::Table),
+    letter('v', Value::None, Key::Verbose),
+    letter('w', Value::Optional, Key::Wait),
+    letter('W', Value::Optional, Key::WaitInterval),
+    letter('4', Value::None, Key::Family(Family::V4)),
+    letter('6', Value::None, Key::Family(Family::V6)),
+    letter('h', Value::Optional, Key::Help),
+    letter('V', Value::None, Key::Version),
+    letter('b', Value::None, Key::NotEnforced("-b (no longer part of iptables)")),
 ];
 
+/// `SHORT` with another meaning of `-f`.
+const SHORT_OF_IPV6: [ShortOption<Key>; SHORT.len()] = {
+    let mut options = SHORT;
+    let mut at = 0;
+    while at < options.len() {
+        if options[at].letter == 'f' {
+            options[at].key = Key::NoFragments;
+        }
+        at += 1;
+    }
+    options
+};
+
 /// As in iptables (iptables/iptables.c).
-pub(super) const LONG: [LongOption<Key>; 37] = [
-    long("append", Value::Required, Key::Verb(Verb::Append)),
-    long("delete", Value::Required, Key::Verb(Verb::Delete)),
-    long("check", Value::Required, Key::Verb(Verb::Check)),
-    long("insert", Value::Required, Key::Verb(Verb::Insert)),
-    long("replace", Value::Required, Key::Verb(Verb::Replace)),
-    long("list", Value::Optional, Key::Verb(Verb::List)),
-    long("list-rules", Value::Optional, Key::Verb(Verb::ListRules)),
-    long("flush", Value::Optional, Key::Verb(Verb::Flush)),
-    long("zero", Value::Optional, Key::Verb(Verb::Zero)),
-    long("new-chain", Value::Required, Key::Verb(Verb::NewChain)),
-    long("delete-chain", Value::Optional, Key::Verb(Verb::DeleteChain)),
-    long("rename-chain", Value::Required, Key::Verb(Verb::RenameChain)),
-    long("policy", Value::Required, Key::Verb(Verb::Policy)),
-    long("source", Value::Required, Key::Condition(Condition::Source)),
-    long("destination", Value::Required, Key::Condition(Condition::Destination)),
-    long("src", Value::Required, Key::Condition(Condition::Source)),
-    long("dst", Value::Required, Key::Condition(Condition::Destination)),
-    long("protocol", Value::Required, Key::Condition(Condition::Protocol)),
-    long("in-interface", Value::Required, Key::Condition(Condition::InInterface)),
-    long("jump", Value::Required, Key::Condition(Condition::Jump)),
-    long("table", Value::Required, Key::Table),
-    long("match", Value::Required, Key::Match),
-    long("numeric", Value::None, Key::Condition(Condition::Numeric)),
-    long("out-interface", Value::Required, Key::Condition(Condition::OutInterface)),
-    long("verbose", Value::None, Key::Verbose),
-    long("wait", Value::Optional, Key::Wait),
-    long("wait-interval", Value::Optional, Key::WaitInterval),
-    long("exact", Value::None, Key::Condition(Condition::Exact)),
-    long("fragments", Value::None, Key::Condition(Condition::Fragment)),
-    long("version", Value::None, Key::Version),
-    long("help", Value::Optional, Key::Help),
-    long("line-numbers", Value::None, Key::Condition(Condition::LineNumbers)),
-    long("modprobe", Value::Required, Key::NotEnforced("--modprobe (loading kernel modules)")),
-    long("set-counters", Value::Required, Key::Condition(Condition::Counters)),
-    long("goto", Value::Required, Key::Goto),
-    long("ipv4", Value::None, Key::Ipv4),
-    long("ipv6", Value::None, Key::Ipv6),
+const LONG: [LongOption<Key>; 37] = [
+    name("append", Value::Required, Key::Verb(Verb::Append)),
+    name("delete", Value::Required, Key::Verb(Verb::Delete)),
+    name("check", Value::Required, Key::Verb(Verb::Check)),
+    name("insert", Value::Required, Key::Verb(Verb::Insert)),
+    name("replace", Value::Required, Key::Verb(Verb::Replace)),
+    name("list", Value::Optional, Key::Verb(Verb::List)),
+    name("list-rules", Value::Optional, Key::Verb(Verb::ListRules)),
+    name("flush", Value::Optional, Key::Verb(Verb::Flush)),
+    name("zero", Value::Optional, Key::Verb(Verb::Zero)),
+    name("new-chain", Value::Required, Key::Verb(Verb::NewChain)),
+    name("delete-chain", Value::Optional, Key::Verb(Verb::DeleteChain)),
+    name("rename-chain", Value::Required, Key::Verb(Verb::RenameChain)),
+    name("policy", Value::Required, Key::Verb(Verb::Policy)),
+    name("source", Value::Required, Key::Condition(Condition::Source)),
+    name("destination", Value::Required, Key::Condition(Condition::Destination)),
+    name("src", Value::Required, Key::Condition(Condition::Source)),
+    name("dst", Value::Required, Key::Condition(Condition::Destination)),
+    name("protocol", Value::Required, Key::Condition(Condition::Protocol)),
+    name("in-interface", Value::Required, Key::Condition(Condition::InInterface)),
+    name("jump", Value::Required, Key::Condition(Condition::Jump)),
+    name("table", Value::Required, Key::Table),
+    name("match", Value::Required, Key::Match),
+    name("numeric", Value::None, Key::Condition(Condition::Numeric)),
+    name("out-interface", Value::Required, Key::Condition(Condition::OutInterface)),
+    name("verbose", Value::None, Key::Verbose),
+    name("wait", Value::Optional, Key::Wait),
+    name("wait-interval", Value::Optional, Key::WaitInterval),
+    name("exact", Value::None, Key::Condition(Condition::Exact)),
+    name("version", Value::None, Key::Version),
+    name("help", Value::Optional, Key::Help),
+    name("line-numbers", Value::None, Key::Condition(Condition::LineNumbers)),
+    name("modprobe", Value::Required, Key::NotEnforced("--modprobe (loading kernel modules)")),
+    name("set-counters", Value::Required, Key::Condition(Condition::Counters)),
+    name("goto", Value::Required, Key::Goto),
+    name("ipv4", Value::None, Key::Family(Family::V4)),
+    name("ipv6", Value::None, Key::Family(Family::V6)),
+    name("fragments", Value::None, Key::Condition(Condition::Fragment)),
 ];
+
+/// The long options of a family: ip6tables has all but the last.
+pub(super) fn long(family: Family) -> &'static [LongOption<Key>] {
+    match family {
+        Family::V4 => &LONG,
+        Family::V6 => LONG.split_last().map_or(&[], |(_, most)| most),
+    }
+}
+
+/// The short options of a family: ip6tables knows `-f`, and refuses it.
+pub(super) fn short(family: Family) -> &'static [ShortOption<Key>] {
+    match family {
+        Family::V4 => &SHORT,
+        Family::V6 => &SHORT_OF_IPV6,
+    }
+}
+
+/// The letter that asks for a family.
+pub(super) fn family_letter(family: Family) -> char {
+    if family == Family::V4 { '4' } else { '6' }
+}
 
 /// The long options that match number `instance` adds.
 pub(super) fn extension_options(
     instance: usize,
     rows: &'static [Row],
 ) -> impl Iterator<Item = LongOption<Key>> {
-    rows.iter().map(move |(name, value, key)| long(name, *value, Key::Extension(instance, *key)))
+    rows.iter().map(move |(long, value, key)| name(long, *value, Key::Extension(instance, *key)))
 }
 
 /// The long options that the target adds.
 pub(super) fn target_options(rows: &'static [TargetRow]) -> impl Iterator<Item = LongOption<Key>> {
-    rows.iter().map(|(name, value, key)| long(name, *value, Key::Target(*key)))
+    rows.iter().map(|(long, value, key)| name(long, *value, Key::Target(*key)))
 }

@@ -6,11 +6,11 @@
 use super::error::{ParseError, ParseErrorKind, Position};
 use super::extension::Given;
 use super::getopt::{Getopt, Item, Word};
-use super::options::{Condition, Key, LONG, SHORT, Verb};
+use super::options::{self, Condition, Key, Verb};
 use super::refusal::{Refusal, locate};
 use super::specification::Specification;
 use super::{CHAIN_CHARS_MAX, Command, known};
-use crate::rule::Names;
+use crate::rule::{Family, Names};
 use crate::ruleset::{Counters, RuleError};
 
 /// What a command line asks for.
@@ -27,6 +27,8 @@ pub enum Parsed {
 /// A command, and what its line says about carrying it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
+    /// Whose rules it is about.
+    pub family: Family,
     /// What to send.
     pub command: Command,
     /// `-v` with a change: print what was done.
@@ -37,7 +39,7 @@ pub struct CommandLine {
     pub wait: Option<Wait>,
     /// What iptables prints to standard error and then does not mind.
     pub warnings: Vec<String>,
-    /// The line `iptables WORD WORD…`, and where in it the chain stands: for an error that only the
+    /// The line `iptables WORD WORD…` (or `ip6tables …`), and where in it the chain stands: for an error that only the
     /// daemon can find.
     pub line: String,
     /// See `line`.
@@ -57,7 +59,8 @@ impl CommandLine {
             }
             _ => return None,
         };
-        Some(ParseError { kind, position: self.chain, line: self.line.clone() }.report())
+        let (position, line) = (self.chain, self.line.as_str().into());
+        Some(ParseError { kind, position, line, family: self.family }.report())
     }
 }
 
@@ -70,12 +73,19 @@ pub struct Context<'a> {
     pub is_chain: &'a dyn Fn(&str) -> bool,
     /// Whether the line is one of a saved rule set, in which `-t` is an error.
     pub restoring: bool,
+    /// Whether it is read as by iptables or as by ip6tables.
+    pub family: Family,
 }
 
 impl<'a> Context<'a> {
-    /// For a single command, where there is no chain but FORWARD.
+    /// For a single command of iptables, where there is no chain but FORWARD.
     pub fn new(names: &'a Names) -> Self {
-        Self { names, is_chain: &|_| false, restoring: false }
+        Self::of(Family::V4, names)
+    }
+
+    /// For a single command of either family, likewise.
+    pub fn of(family: Family, names: &'a Names) -> Self {
+        Self { names, is_chain: &|_| false, restoring: false, family }
     }
 }
 
@@ -88,7 +98,8 @@ pub enum Wait {
     Seconds(u32),
 }
 
-/// Parses `arguments`, which do not include the program's name, where there is no chain but FORWARD.
+/// Parses `arguments` of iptables, which do not include the program's name, where there is no chain but
+/// FORWARD.
 ///
 /// # Errors
 /// As [`parse_in`].
@@ -107,8 +118,9 @@ pub fn parse_in(arguments: &[String], context: Context<'_>) -> Result<Parsed, Pa
         None => parser.finish(arguments).map(|line| Parsed::Command(Box::new(line))),
     });
     parsed.map_err(|Refusal { kind, word }| {
-        let (line, position) = locate(arguments, word);
-        ParseError { kind, position, line }
+        let family = context.family;
+        let (line, position) = locate(family, arguments, word);
+        ParseError { kind, position, line: line.into(), family }
     })
 }
 
@@ -151,13 +163,15 @@ impl<'a> Parser<'a> {
             wait: None,
             wait_interval: None,
             negation: None,
-            specification: Specification::default(),
+            specification: Specification::new(context.family),
         }
     }
 
     /// Reads all words. Returns early for help and version, as iptables does.
     fn words(&mut self) -> Result<Option<Parsed>, Refusal<'a>> {
-        while let Some(item) = self.getopt.next(&SHORT, &self.specification.options(&LONG)) {
+        let (short, long) =
+            (options::short(self.context.family), options::long(self.context.family));
+        while let Some(item) = self.getopt.next(short, &self.specification.options(long)) {
             match item {
                 Item::Plain(word) if word.text == "!" => {
                     if self.negation.is_some() {
@@ -212,7 +226,10 @@ impl<'a> Parser<'a> {
             Key::Table => {
                 self.refuse_negation('t')?;
                 if self.context.restoring {
-                    return Err(Refusal::at(word, ParseErrorKind::TableInRestore));
+                    return Err(Refusal::at(
+                        word,
+                        ParseErrorKind::TableInRestore { program: self.context.family.program() },
+                    ));
                 }
                 self.table = Some(given);
                 Ok(())
@@ -234,25 +251,31 @@ impl<'a> Parser<'a> {
                 self.wait_interval = Some(word);
                 Ok(())
             }
-            Key::Ipv4 => self.refuse_negation('4'),
-            Key::Ipv6 => Err(Refusal::at(word, ParseErrorKind::Ipv6)),
+            Key::Family(family) if family == self.context.family => {
+                self.refuse_negation(options::family_letter(family))
+            }
+            Key::Family(family) => Err(Refusal::at(word, ParseErrorKind::OtherFamily { family })),
+            Key::NoFragments => Err(Refusal::at(word, ParseErrorKind::NoFragments)),
             Key::NotEnforced(name) => Err(Refusal::at(
                 word,
                 ParseErrorKind::NotEnforced { what: "option", name: name.to_owned() },
             )),
             Key::Extension(instance, key) => {
-                let (negated, names) = (self.negation.is_some(), self.context.names);
-                let given = Given { option: word, value: given, negated, names };
+                let given = self.given(word, given);
                 self.specification.extension(instance, key, &given, &mut self.getopt)
             }
             Key::Target(key) => {
-                let (negated, names) = (self.negation.is_some(), self.context.names);
-                let given = Given { option: word, value: given, negated, names };
+                let given = self.given(word, given);
                 self.specification.target_option(key, &given)
             }
             // Answered by the caller.
             Key::Help | Key::Version => Ok(()),
         }
+    }
+
+    fn given(&self, option: Word<'a>, value: Word<'a>) -> Given<'a, 'a> {
+        let Context { names, family, .. } = self.context;
+        Given { option, value, negated: self.negation.is_some(), names, family }
     }
 
     fn refuse_negation(&self, option: char) -> Result<(), Refusal<'a>> {
@@ -365,7 +388,7 @@ impl<'a> Parser<'a> {
             }
             Verb::NewChain => {
                 self.chain = value;
-                value.map_or(Ok(()), check_new_chain)?;
+                value.map_or(Ok(()), |name| check_new_chain(name, self.context.family))?;
             }
             Verb::RenameChain => {
                 self.chain = value;
@@ -439,7 +462,7 @@ impl<'a> Parser<'a> {
 }
 
 /// What may be the name of a new chain (`assert_valid_chain_name`, iptables/xshared.c).
-fn check_new_chain(word: Word<'_>) -> Result<(), Refusal<'_>> {
+fn check_new_chain(word: Word<'_>, family: Family) -> Result<(), Refusal<'_>> {
     let chain = word.text.to_owned();
     let kind = match word.text {
         long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::ChainTooLong { chain },
@@ -447,7 +470,7 @@ fn check_new_chain(word: Word<'_>) -> Result<(), Refusal<'_>> {
             ParseErrorKind::ChainBegins { with: odd.chars().next().unwrap_or_default() }
         }
         // With an empty name iptables finds a target, the one that does nothing.
-        target if target.is_empty() || known::is_any_target(target) => {
+        target if target.is_empty() || known::is_any_target(target, family) => {
             ParseErrorKind::ChainIsTarget
         }
         blank if blank.contains(|c: char| c.is_ascii_whitespace()) => {

@@ -3,6 +3,7 @@
 use super::RULES_PER_COMMAND_MAX;
 use super::error::{ParseErrorKind, Position};
 use super::getopt::Word;
+use crate::rule::Family;
 
 /// A reason and the word it is about.
 #[derive(Debug)]
@@ -22,8 +23,12 @@ impl<'a> Refusal<'a> {
 }
 
 /// The line as one text, and where in it `word` is.
-pub(super) fn locate(arguments: &[String], word: Option<Word<'_>>) -> (String, Option<Position>) {
-    let mut line = "iptables".to_owned();
+pub(super) fn locate(
+    family: Family,
+    arguments: &[String],
+    word: Option<Word<'_>>,
+) -> (String, Option<Position>) {
+    let mut line = family.program().to_owned();
     let mut position = None;
     for (index, argument) in arguments.iter().enumerate() {
         line.push(' ');

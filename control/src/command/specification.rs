@@ -6,11 +6,14 @@ use super::getopt::{Getopt, LongOption, Word};
 use super::options::{Condition, Key, extension_options, target_options};
 use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, ChainName, known};
-use crate::rule::{InvalidRule, Ipv4Net, Names, Negatable, Protocol, Rule, Target, parse_number};
+use crate::rule::{
+    Family, InvalidRule, IpNet, Names, Negatable, Protocol, Rule, Target, parse_number,
+};
 
 /// The rule so far.
 #[derive(Debug, Default)]
 pub(super) struct Specification<'a> {
+    family: Family,
     rule: Rule,
     /// `-s` and `-d` as given; like iptables, read when all other words are understood.
     sources: Option<Negatable<Word<'a>>>,
@@ -35,6 +38,10 @@ struct Jump<'a> {
 }
 
 impl<'a> Specification<'a> {
+    pub(super) fn new(family: Family) -> Self {
+        Self { family, ..Self::default() }
+    }
+
     /// `base` and the options of all matches and of the target. A name that several of them have
     /// means the newest one, shortened or not.
     pub(super) fn options(&self, base: &[LongOption<Key>]) -> Vec<LongOption<Key>> {
@@ -59,9 +66,9 @@ impl<'a> Specification<'a> {
 
     /// `-m NAME`
     pub(super) fn load(&mut self, word: Word<'a>) -> Result<(), Refusal<'a>> {
-        let Some(extension) = Extension::new(word.text, word) else {
+        let Some(extension) = Extension::new(word.text, self.family, word) else {
             let name = word.text.to_owned();
-            let kind = match known::is_match(word.text) {
+            let kind = match known::is_match(word.text, self.family) {
                 true => ParseErrorKind::NotEnforced { what: "match", name },
                 false => ParseErrorKind::UnknownMatch { name },
             };
@@ -82,9 +89,11 @@ impl<'a> Specification<'a> {
         let name = match protocol {
             Protocol::TCP => "tcp",
             Protocol::UDP => "udp",
-            Protocol::ICMP => "icmp",
+            Protocol::ICMP if self.family == Family::V4 => "icmp",
+            Protocol::ICMPV6 if self.family == Family::V6 => "icmp6",
             other => {
-                let Some(name) = known::implied_match(other.0, &word.text[2..]) else {
+                let option = &word.text[2..];
+                let Some(name) = known::implied_match(other.0, option, self.family) else {
                     return Err(unknown);
                 };
                 let name = name.to_owned();
@@ -93,7 +102,7 @@ impl<'a> Specification<'a> {
             }
         };
         let loaded = self.extensions.iter().any(|extension| extension.value.name() == name);
-        let extension = Extension::new(name, self.protocol_word.unwrap_or(word));
+        let extension = Extension::new(name, self.family, self.protocol_word.unwrap_or(word));
         let Some(extension) = extension.filter(|_| !self.implied && !loaded) else {
             return Err(unknown);
         };
@@ -133,7 +142,7 @@ impl<'a> Specification<'a> {
             Condition::InInterface => self.rule.in_interface = interface(word, negated)?,
             Condition::OutInterface => self.rule.out_interface = interface(word, negated)?,
             Condition::Fragment => self.rule.fragment = Some(!negated),
-            Condition::Jump => match parse_target(word)? {
+            Condition::Jump => match parse_target(word, self.family)? {
                 Some(target) => {
                     self.target = Some(target);
                     self.before_target = self.extensions.len();
@@ -207,8 +216,8 @@ impl<'a> Specification<'a> {
             let target = if goto { Target::Goto } else { Target::Jump };
             self.rule.target = word.text.parse().ok().map(target);
         }
-        let sources = alternatives(self.sources)?;
-        let destinations = alternatives(self.destinations)?;
+        let sources = alternatives(self.sources, self.family)?;
+        let destinations = alternatives(self.destinations, self.family)?;
         let count = sources.len().saturating_mul(destinations.len());
         // Reported at the last list, which there is if there are several rules.
         if let Some(Negatable { value: word, .. }) = self.destinations.or(self.sources) {
@@ -230,13 +239,25 @@ impl<'a> Specification<'a> {
         Ok(rules)
     }
 
+    /// What ip6tables says of protocols that are extension headers, which a packet's last header is not
+    /// (`is_exthdr`, iptables/xshared.c).
+    pub(super) fn unmatchable_protocol(&self) -> Option<String> {
+        let Negatable { value, negated: false } = self.rule.protocol? else { return None };
+        let protocol = self.protocol_word.map(|word| word.text.to_ascii_lowercase())?;
+        (self.family == Family::V6 && [43, 44, 51, 60].contains(&value.0)).then(|| {
+            format!("Warning: never matched protocol: {protocol}. use extension match instead.")
+        })
+    }
+
     /// What the kernel would refuse when it loads the rule. All rules of a line are alike in it.
     pub(super) fn validate(&self, rules: &[Rule]) -> Result<(), Refusal<'a>> {
-        let Some(error) = rules.first().and_then(|rule| rule.validate().err()) else {
+        let Some(error) = rules.first().and_then(|rule| rule.validate(self.family).err()) else {
             return Ok(());
         };
         let wrong = self.extensions.iter().find(|extension| {
-            extension.value.extension().check_protocol(self.rule.protocol).is_err()
+            let asked = extension.value.extension();
+            let protocol = asked.check_protocol(self.rule.protocol);
+            protocol.and_then(|()| asked.check_family(self.family)).is_err()
         });
         let word = match error {
             InvalidRule::ResetNeedsTcp => self.target.as_ref().map(|target| target.word),
@@ -247,19 +268,21 @@ impl<'a> Specification<'a> {
 }
 
 /// What `-s` or `-d` may be in one rule: the items of a comma list. No condition is one
-/// alternative; `0.0.0.0/0` without `!` is no condition.
+/// alternative; `0.0.0.0/0` or `::/0` without `!` is no condition.
 fn alternatives(
     list: Option<Negatable<Word<'_>>>,
-) -> Result<Vec<Option<Negatable<Ipv4Net>>>, Refusal<'_>> {
+    family: Family,
+) -> Result<Vec<Option<Negatable<IpNet>>>, Refusal<'_>> {
     let Some(Negatable { value: list, negated }) = list else { return Ok(vec![None]) };
     let mut offset = list.offset;
     let mut nets = Vec::new();
     for text in list.text.split(',') {
         let word = Word { text, argument: list.argument, offset };
         offset += text.len() + 1;
-        let net = text.parse().map_err(|e| Refusal::at(word, ParseErrorKind::Address(e)))?;
-        let condition = Negatable { value: net, negated };
-        nets.push(Some(condition).filter(|condition| *condition != Negatable::is(Ipv4Net::ALL)));
+        let net = IpNet::parse(text, family);
+        let value = net.map_err(|error| Refusal::at(word, ParseErrorKind::Address(error)))?;
+        let (condition, all) = (Negatable { value, negated }, Negatable::is(IpNet::all(family)));
+        nets.push(Some(condition).filter(|condition| *condition != all));
     }
     if negated && nets.len() > 1 {
         return Err(Refusal::at(list, ParseErrorKind::NegatedList));
@@ -288,11 +311,14 @@ fn parse_protocol<'a>(word: Word<'a>, names: &Names) -> Result<Protocol, Refusal
 }
 
 /// A target, or `None` if the word may be the name of a chain.
-fn parse_target(word: Word<'_>) -> Result<Option<TargetExtension<'_>>, Refusal<'_>> {
+fn parse_target(
+    word: Word<'_>,
+    family: Family,
+) -> Result<Option<TargetExtension<'_>>, Refusal<'_>> {
     check_target_name(word)?;
-    let target = TargetExtension::new(word);
+    let target = TargetExtension::new(word, family);
     // No chain can have the name of a target.
-    if target.is_none() && known::is_target(word.text) {
+    if target.is_none() && known::is_target(word.text, family) {
         let name = word.text.to_owned();
         return Err(Refusal::at(word, ParseErrorKind::NotEnforced { what: "target", name }));
     }

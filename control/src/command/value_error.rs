@@ -1,5 +1,7 @@
 //! What can be wrong with the value of a match's option, where the match has words of its own for it.
 
+use crate::rule::Family;
+
 /// A value that means nothing to its match. The texts are those of iptables.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -11,16 +13,16 @@ pub enum ValueError {
     AddressTypes { list: String },
     #[error("Invalid DSCP value `{text}'")]
     DscpClass { text: String },
-    #[error("Ambiguous ICMP type `{text}': `{first}' or `{second}'?")]
-    IcmpAmbiguous { text: String, first: &'static str, second: &'static str },
+    #[error("Ambiguous {} type `{text}': `{first}' or `{second}'?", icmp(*family))]
+    IcmpAmbiguous { family: Family, text: String, first: &'static str, second: &'static str },
     #[error("unknown character {character}")]
     IcmpCharacter { character: char },
-    #[error("Unknown ICMP code `{text}'")]
-    IcmpCode { text: String },
-    #[error("Unknown ICMP type `{text}'")]
-    IcmpType { text: String },
-    #[error("ICMP type range not supported")]
-    IcmpTypeRange,
+    #[error("Unknown {} code `{text}'", icmp(*family))]
+    IcmpCode { family: Family, text: String },
+    #[error("Unknown {} type `{text}'", icmp(*family))]
+    IcmpType { family: Family, text: String },
+    #[error("{} type range not supported", icmp(*family))]
+    IcmpTypeRange { family: Family },
     #[error("iprange: Bad value for \"--{option}\" option: \"{text}\"")]
     IprangeAddress { option: &'static str, text: String },
     #[error("Invalid MAC address specified.")]
@@ -43,10 +45,21 @@ pub enum ValueError {
     TosNumber { text: String },
 }
 
+fn icmp(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ICMP",
+        Family::V6 => "ICMPv6",
+    }
+}
+
 impl ValueError {
     /// What to write instead.
-    pub(super) fn remedy(&self) -> Option<&'static str> {
+    pub(super) fn remedy(&self, family: Family) -> Option<&'static str> {
         let remedy = match self {
+            Self::AddressType { .. } | Self::AddressTypes { .. } if family == Family::V6 => {
+                "types are UNICAST LOCAL MULTICAST ANYCAST, joined by commas; no address is of the \
+                 types UNSPEC UNREACHABLE"
+            }
             Self::AddressType { .. } | Self::AddressTypes { .. } => {
                 "types are UNICAST LOCAL BROADCAST MULTICAST ANYCAST, joined by commas; no address \
                  is of the types UNSPEC BLACKHOLE UNREACHABLE PROHIBIT THROW NAT XRESOLVE"
@@ -55,9 +68,12 @@ impl ValueError {
             Self::IcmpCharacter { .. }
             | Self::IcmpCode { .. }
             | Self::IcmpType { .. }
-            | Self::IcmpTypeRange => {
+            | Self::IcmpTypeRange { .. } => {
                 "write TYPE, TYPE/CODE, TYPE/FIRST:LAST or a name such as echo-request, \
                  numbers from 0 to 255"
+            }
+            Self::IprangeAddress { .. } if family == Family::V6 => {
+                "write FIRST-LAST, IPv6 addresses in digits"
             }
             Self::IprangeAddress { .. } => "write FIRST-LAST, IPv4 addresses in digits",
             Self::Mac => "write six hexadecimal numbers: 00:11:22:aa:bb:cc",

@@ -2,19 +2,19 @@
 
 /// Ranges, both ends included, sorted, with gaps between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Intervals(Vec<(u32, u32)>);
+pub(super) struct Intervals(Vec<(u128, u128)>);
 
 impl Intervals {
     /// `first..=last`.
-    pub(super) fn range(first: u32, last: u32) -> Self {
+    pub(super) fn range(first: u128, last: u128) -> Self {
         Self(vec![(first, last)])
     }
 
     /// The ranges, sorted and joined.
-    pub(super) fn of(ranges: impl IntoIterator<Item = (u32, u32)>) -> Self {
+    pub(super) fn of(ranges: impl IntoIterator<Item = (u128, u128)>) -> Self {
         let mut ranges: Vec<_> = ranges.into_iter().filter(|(first, last)| first <= last).collect();
         ranges.sort_unstable();
-        let mut joined: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+        let mut joined: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
             match joined.last_mut() {
                 Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
@@ -29,21 +29,21 @@ impl Intervals {
     }
 
     /// Its least number.
-    pub(super) fn first(&self) -> Option<u32> {
+    pub(super) fn first(&self) -> Option<u128> {
         self.0.first().map(|(first, _)| *first)
     }
 
     /// Its least and its greatest number; a range without numbers if it has none.
-    pub(super) fn bounds(&self) -> (u32, u32) {
+    pub(super) fn bounds(&self) -> (u128, u128) {
         match (self.0.first(), self.0.last()) {
             (Some((first, _)), Some((_, last))) => (*first, *last),
-            _ => (u32::MAX, 0),
+            _ => (u128::MAX, 0),
         }
     }
 
     /// Whether something is in both.
     pub(super) fn meets(&self, other: &Self) -> bool {
-        let overlap = |a: &(u32, u32), b: &(u32, u32)| a.0 <= b.1 && b.0 <= a.1;
+        let overlap = |a: &(u128, u128), b: &(u128, u128)| a.0 <= b.1 && b.0 <= a.1;
         self.0.iter().any(|a| other.0.iter().any(|b| overlap(a, b)))
     }
 
@@ -80,21 +80,21 @@ mod tests {
 
     use super::*;
 
-    fn ranges() -> impl Strategy<Value = Vec<(u32, u32)>> {
-        prop::collection::vec((0_u32..30, 0_u32..30), 0..5)
+    fn ranges() -> impl Strategy<Value = Vec<(u128, u128)>> {
+        prop::collection::vec((0_u128..30, 0_u128..30), 0..5)
     }
 
     proptest! {
         #[test]
         fn sets_do_what_sets_do(a in ranges(), b in ranges()) {
-            let members = |set: &Intervals| -> Vec<u32> {
+            let members = |set: &Intervals| -> Vec<u128> {
                 set.0.iter().flat_map(|(first, last)| *first..=*last).collect()
             };
-            let has = |ranges: &[(u32, u32)], n: u32| {
+            let has = |ranges: &[(u128, u128)], n: u128| {
                 ranges.iter().any(|(first, last)| (*first..=*last).contains(&n))
             };
             let (left, right) = (Intervals::of(a.clone()), Intervals::of(b.clone()));
-            let expected = |keep: &dyn Fn(bool, bool) -> bool| -> Vec<u32> {
+            let expected = |keep: &dyn Fn(bool, bool) -> bool| -> Vec<u128> {
                 (0..30).filter(|n| keep(has(&a, *n), has(&b, *n))).collect()
             };
             prop_assert_eq!(members(&left), expected(&|a, _| a));

@@ -211,7 +211,7 @@ impl Linter<'_> {
             if because_of.len() == 1 { "s" } else { "" },
             if same { ", and as it would" } else { "" }
         );
-        let witness = space.region.example(&self.interfaces);
+        let witness = space.region.example(&self.interfaces, self.ruleset.family());
         Some(Found { because_of, witness, ..Found::new(kind, what) })
     }
 

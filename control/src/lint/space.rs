@@ -5,12 +5,15 @@
 //! ([`Space::opaque`]), which only makes it smaller. So a rule without such parts hides what lies in its
 //! box, and one with them hides only what is cut alike.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::intervals::Intervals;
 use crate::rule::{
-    CtStates, InterfacePattern, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule,
+    CtStates, Family, InterfacePattern, IpNet, Match, Negatable, PortRange, Protocol, Rule,
 };
+
+/// How far an IPv4 address stands from the right among the bits of a number in a set.
+const ADDRESS_SHIFT: u32 = u128::BITS - u32::BITS;
 
 /// States that a packet can be in: Weir translates no addresses.
 const STATES: u16 = CtStates::INVALID.bits()
@@ -183,8 +186,8 @@ impl Region {
     /// All packets.
     pub(super) fn all(interfaces: &Interfaces) -> Self {
         Self {
-            source: Intervals::range(0, u32::MAX),
-            destination: Intervals::range(0, u32::MAX),
+            source: Intervals::range(0, u128::MAX),
+            destination: Intervals::range(0, u128::MAX),
             source_ports: Intervals::range(0, u16::MAX.into()),
             destination_ports: Intervals::range(0, u16::MAX.into()),
             protocols: Protocols::ALL,
@@ -213,10 +216,24 @@ impl Region {
         None
     }
 
-    /// Between which addresses and ports it lies.
+    /// Between which addresses and ports it lies; of IPv6 addresses, the first two groups.
     pub(super) fn bounds(&self) -> [(u32, u32); 4] {
-        [&self.source, &self.destination, &self.source_ports, &self.destination_ports]
-            .map(Intervals::bounds)
+        let high = |bits: u128| u32::try_from(bits >> ADDRESS_SHIFT).unwrap_or(u32::MAX);
+        let low = |bits: u128| u32::try_from(bits).unwrap_or(u32::MAX);
+        let addresses = |set: &Intervals| {
+            let (first, last) = set.bounds();
+            (high(first), high(last))
+        };
+        let ports = |set: &Intervals| {
+            let (first, last) = set.bounds();
+            (low(first), low(last))
+        };
+        [
+            addresses(&self.source),
+            addresses(&self.destination),
+            ports(&self.source_ports),
+            ports(&self.destination_ports),
+        ]
     }
 
     /// Whether a packet is in both.
@@ -252,18 +269,30 @@ impl Region {
     }
 
     /// A packet of it, in words.
-    pub(super) fn example(&self, interfaces: &Interfaces) -> Option<String> {
+    pub(super) fn example(&self, interfaces: &Interfaces, family: Family) -> Option<String> {
         if self.is_empty() {
             return None;
         }
-        let address = |set: &Intervals| set.first().map(Ipv4Addr::from_bits);
+        let address = |set: &Intervals| {
+            let bits = set.first()?;
+            Some(match family {
+                Family::V4 => {
+                    IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits >> ADDRESS_SHIFT).ok()?))
+                }
+                Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+            })
+        };
+        let at = |address: IpAddr, port: u128| match address {
+            IpAddr::V4(address) => format!("{address}:{port}"),
+            IpAddr::V6(address) => format!("[{address}]:{port}"),
+        };
         let (source, destination) = (address(&self.source)?, address(&self.destination)?);
         let protocol = self.protocols.first()?;
         let mut text = match protocol {
             6 | 17 => {
                 let name = if protocol == 6 { "tcp" } else { "udp" };
                 let ports = (self.source_ports.first()?, self.destination_ports.first()?);
-                format!("{name} {source}:{} -> {destination}:{}", ports.0, ports.1)
+                format!("{name} {} -> {}", at(source, ports.0), at(destination, ports.1))
             }
             other => format!("protocol {other} {source} -> {destination}"),
         };
@@ -294,8 +323,8 @@ pub(super) struct Space<'a> {
 pub(super) enum Opaque<'a> {
     Match(&'a Match),
     /// Addresses under a mask with gaps.
-    Source(Negatable<Ipv4Net>),
-    Destination(Negatable<Ipv4Net>),
+    Source(Negatable<IpNet>),
+    Destination(Negatable<IpNet>),
     /// `-f`
     Fragment(bool),
 }
@@ -346,12 +375,15 @@ impl Opaque<'_> {
 const UNSTEADY: [&str; 7] =
     ["statistic", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
 
-fn addresses(net: Negatable<Ipv4Net>) -> Option<Intervals> {
+/// The set of a net. A number of 128 bits stands for an IPv6 address, and for all that begin with an IPv4 address.
+fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {
     let length = net.value.prefix_len()?;
-    let first = net.value.address().to_bits();
-    let last = first | u32::MAX.checked_shr(length).unwrap_or(0);
-    let set = Intervals::range(first, last);
-    Some(if net.negated { Intervals::range(0, u32::MAX).without(&set) } else { set })
+    let first = match net.value {
+        IpNet::V4(net) => u128::from(net.address().to_bits()) << ADDRESS_SHIFT,
+        IpNet::V6(net) => net.address().to_bits(),
+    };
+    let set = Intervals::range(first, first | u128::MAX.checked_shr(length).unwrap_or(0));
+    Some(if net.negated { Intervals::range(0, u128::MAX).without(&set) } else { set })
 }
 
 fn ports(range: Negatable<PortRange>) -> Intervals {
@@ -366,7 +398,7 @@ fn is_box(extension: &Match) -> bool {
         Match::Udp(_) | Match::State(_) | Match::Comment(_) => true,
         Match::Conntrack(asked) => {
             let states = asked.states;
-            *asked == crate::rule::ConntrackMatch { states, ..Default::default() }
+            **asked == crate::rule::ConntrackMatch { states, ..Default::default() }
         }
         _ => false,
     }

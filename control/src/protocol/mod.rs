@@ -24,8 +24,8 @@ mod status;
 pub use conntrack::{
     CONNTRACK_PAGE_MAX, CONNTRACK_WAIT_MS_MAX, ConntrackCount, ConntrackCounters, ConntrackCursor,
     ConntrackDeleted, ConntrackEvents, ConntrackPage, ConntrackStats, EvictedCount, FilterError,
-    FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple, IpNet, IpNetError,
-    TcpState, TupleFilter, WorkerFlows,
+    FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple, TcpState, TupleFilter,
+    WorkerFlows,
 };
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use stats::{
@@ -37,11 +37,12 @@ pub use status::{FrameStatus, PortState, PortStatus, Status, WorkerState, Worker
 use serde::{Deserialize, Serialize};
 
 use crate::command::{ChainName, Command, Transaction};
+use crate::rule::Family;
 use crate::ruleset::{CounterTable, RuleError, Ruleset};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The longest request in bytes, without its length: a full rule set to be restored.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -100,6 +101,8 @@ pub struct Envelope {
 pub enum RequestBody {
     /// Change the rules ([`Reply::Done`] once in force) or list them ([`Reply::Listing`]).
     Iptables {
+        /// Of which family's rules.
+        family: Family,
         /// The command, already parsed.
         command: Command,
         /// Go back to the rules of before unless [`RequestBody::Confirm`] comes within so many
@@ -111,6 +114,8 @@ pub enum RequestBody {
     /// Many commands at once: [`Reply::Done`] once all are in force, or
     /// [`Failure::Transaction`] and nothing has changed.
     Restore {
+        /// Of which family's rules.
+        family: Family,
         /// The commands.
         transaction: Transaction,
         /// Whether only to say what would come of it.
@@ -122,7 +127,10 @@ pub enum RequestBody {
     /// The change that waits for it stays: [`Reply::Done`]. Without one, [`Failure::Other`].
     Confirm,
     /// The names of all chains: [`Reply::ChainNames`].
-    ChainNames,
+    ChainNames {
+        /// Of which family's rules.
+        family: Family,
+    },
     /// How the daemon is: [`Reply::Status`].
     Status,
     /// What it has counted: [`Reply::Stats`].
@@ -270,6 +278,15 @@ pub enum Failure {
         command: usize,
         /// Why.
         error: RuleError,
+    },
+    /// A change of rules for packets that this daemon does not filter.
+    #[error(
+        "{family} is not filtered by this version of Weir, so no change of its rules could be put in force: \
+         filter it with the kernel's own {0}; `{0} -L' and `-S' show what there is here", .family.program()
+    )]
+    NotFiltered {
+        /// Whose packets.
+        family: Family,
     },
     /// Client and daemon are of different releases.
     #[error(

@@ -1,4 +1,4 @@
-//! Saved rule sets: what iptables-restore reads.
+//! Saved rule sets: what iptables-restore and ip6tables-restore read.
 //!
 //! ```text
 //!   # a comment
@@ -20,12 +20,10 @@ use std::collections::BTreeSet;
 
 use crate::command::{
     CHAIN_CHARS_MAX, ChainName, Command, CommandLine, Context, ExitStatus, ParseError, Parsed,
-    Transaction, VERSION_LINE, is_table, parse_in,
+    Transaction, is_table, parse_in, version_line,
 };
-use crate::rule::Names;
+use crate::rule::{Family, Names};
 use crate::ruleset::{Counters, Policy};
-
-const PROGRAM: &str = "iptables-restore";
 
 /// The longest line in bytes, its end included, as in iptables.
 pub const LINE_BYTES_MAX: usize = 10_239;
@@ -33,6 +31,8 @@ pub const LINE_BYTES_MAX: usize = 10_239;
 /// How a saved rule set is to be read.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Whose rules they are.
+    pub family: Family,
     /// `-c`: counters are taken over.
     pub counters: bool,
     /// `-n`: what is there stays, but for chains that the text declares.
@@ -80,6 +80,8 @@ pub struct RestoreError {
     pub line: usize,
     /// What is wrong with it.
     pub kind: RestoreErrorKind,
+    /// By whose program it was read.
+    pub family: Family,
 }
 
 /// What is wrong. The texts are those of iptables where it has one.
@@ -164,17 +166,16 @@ impl RestoreErrorKind {
 impl RestoreError {
     /// The whole message for a terminal.
     pub fn report(&self) -> String {
+        let program = format!("{}-restore", self.family.program());
         let mut report = match &self.kind {
-            RestoreErrorKind::Command(error) => error.message(PROGRAM),
-            kind => format!("{}: {kind}", VERSION_LINE.replacen("iptables", PROGRAM, 1)),
+            RestoreErrorKind::Command(error) => error.message(&program),
+            kind => format!("{}: {kind}", version_line(&program)),
         };
         if let Some(hint) = self.kind.hint() {
             report.push_str(&format!("\n  {hint}"));
         }
         report.push_str(&format!("\nError occurred at line: {}; nothing was changed\n", self.line));
-        report.push_str(
-            "Try `iptables-restore -h' or 'iptables-restore --help' for more information.",
-        );
+        report.push_str(&format!("Try `{program} -h' or '{program} --help' for more information."));
         report
     }
 }
@@ -202,16 +203,17 @@ pub fn read(
         let before = reader.before().iter().filter(|chain| !chain.is_reserved()).cloned().collect();
         reader.chains = RefCell::new(before);
     }
+    let family = options.family;
     let (mut place, mut last) = (Place::Outside, 0);
     // Like fgets, which gives no line after the last end of line.
     for (index, bytes) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         last = index + 1;
-        place =
-            reader.line(bytes, last, place).map_err(|kind| RestoreError { line: last, kind })?;
+        let read = reader.line(bytes, last, place);
+        place = read.map_err(|kind| RestoreError { line: last, kind, family })?;
     }
     match place {
         Place::Table(_) => {
-            Err(RestoreError { line: last + 1, kind: RestoreErrorKind::CommitMissing })
+            Err(RestoreError { line: last + 1, kind: RestoreErrorKind::CommitMissing, family })
         }
         Place::Outside | Place::LeftOut(_) => Ok(reader.plan),
     }
@@ -387,20 +389,26 @@ impl Reader<'_> {
     fn command(&mut self, text: &str, number: usize) -> Result<Vec<Command>, RestoreErrorKind> {
         let (counters, rest) =
             line::rule_counters(text).map_err(|missing| RestoreErrorKind::Counters { missing })?;
+        let words = line::arguments(rest);
         let mut arguments = Vec::new();
         if let Some((packets, bytes)) = counters.filter(|_| self.options.counters) {
             arguments.extend(["--set-counters", packets, bytes].map(str::to_owned));
         }
-        arguments.extend(line::arguments(rest));
         // Lines that begin so are for one of the two programs.
-        if let Some("-6" | "--ipv6") = arguments.first().map(String::as_str) {
+        let of_the_other = match self.options.family {
+            Family::V4 => ["-6", "--ipv6"],
+            Family::V6 => ["-4", "--ipv4"],
+        };
+        if words.first().is_some_and(|first| of_the_other.contains(&first.as_str())) {
             return Ok(Vec::new());
         }
+        arguments.extend(words);
         let is_chain = |name: &str| match is_host_chain(name) {
             true => self.takes_host_chain(name),
             false => name.parse().is_ok_and(|name| self.chains.borrow().contains(&name)),
         };
-        let context = Context { names: self.names, is_chain: &is_chain, restoring: true };
+        let Self { names, options: Options { family, .. }, .. } = *self;
+        let context = Context { names, is_chain: &is_chain, restoring: true, family: *family };
         let line = match parse_in(&arguments, context) {
             Ok(Parsed::Command(line)) => line,
             Ok(Parsed::Help | Parsed::Version) => return Err(RestoreErrorKind::Listing),

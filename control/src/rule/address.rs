@@ -1,33 +1,20 @@
 //! IPv4 addresses with masks, contiguous or not.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use super::{Family, IpNetError, ipv6};
 
 /// An address and a mask: a packet matches if its address has the same bits under the mask.
 /// The mask need not be contiguous (`10.0.0.0/255.0.255.0`). The address is always stored
 /// masked, as iptables does before it hands a rule to the kernel.
 ///
 /// Prints as `iptables -S` does: `10.0.0.0/8`, `1.2.3.4/32`, `10.0.0.0/255.0.255.0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ipv4Net {
     address: u32,
     mask: u32,
-}
-
-/// Why a text is no [`Ipv4Net`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Ipv4NetError {
-    /// The part before `/` is no address in digits.
-    #[error("host/network `{0}' not found")]
-    Address(String),
-    /// The part after `/` is neither a prefix length nor a dotted mask.
-    #[error("invalid mask `{0}' specified")]
-    Mask(String),
 }
 
 impl Ipv4Net {
@@ -82,7 +69,7 @@ impl fmt::Display for Ipv4Net {
 }
 
 impl FromStr for Ipv4Net {
-    type Err = Ipv4NetError;
+    type Err = IpNetError;
 
     /// Reads `ADDRESS[/MASK]` with iptables' freedoms: missing parts of the address are zero
     /// (`10.1` is 10.1.0.0), each part may be hexadecimal or octal, and without a mask the
@@ -95,10 +82,10 @@ impl FromStr for Ipv4Net {
         };
         let mask = match mask {
             None => Ipv4Addr::BROADCAST,
-            Some(mask) => parse_mask(mask).ok_or_else(|| Ipv4NetError::Mask(mask.to_owned()))?,
+            Some(mask) => parse_mask(mask).ok_or_else(|| IpNetError::Mask(mask.to_owned()))?,
         };
         let address =
-            parse_dotted(address).ok_or_else(|| Ipv4NetError::Address(address.to_owned()))?;
+            parse_dotted(address).ok_or_else(|| IpNetError::Address(address.to_owned()))?;
         Ok(Self::new(address, mask))
     }
 }
@@ -152,7 +139,7 @@ pub(crate) fn number_prefix(text: &str) -> Option<(Option<u32>, &str)> {
 }
 
 /// An address and a mask as libxtables' table-driven options read them; each is `None` if it is
-/// wrong. The address is read as by `inet_aton`: the last of fewer than four parts fills the rest
+/// wrong. Of IPv4 the address is read as by `inet_aton`: the last of fewer than four parts fills the rest
 /// (`10.1` is 10.0.0.1, other than in `-s`).
 ///
 /// The mask is a prefix length or four parts. Of other numbers, such as 33, iptables makes
@@ -160,8 +147,18 @@ pub(crate) fn number_prefix(text: &str) -> Option<(Option<u32>, &str)> {
 pub(crate) fn parse_host_and_mask(
     host: &str,
     mask: Option<&str>,
-) -> (Option<Ipv4Addr>, Option<Ipv4Addr>) {
-    (parse_inet(host), mask.map_or(Some(Ipv4Addr::BROADCAST), parse_mask))
+    family: Family,
+) -> (Option<IpAddr>, Option<IpAddr>) {
+    match family {
+        Family::V4 => {
+            let mask = mask.map_or(Some(Ipv4Addr::BROADCAST), parse_mask);
+            (parse_inet(host).map(IpAddr::V4), mask.map(IpAddr::V4))
+        }
+        Family::V6 => {
+            let mask = mask.map_or(Some(Ipv6Addr::from_bits(u128::MAX)), ipv6::parse_mask);
+            (host.parse().ok().map(IpAddr::V6), mask.map(IpAddr::V6))
+        }
+    }
 }
 
 fn parse_inet(text: &str) -> Option<Ipv4Addr> {
@@ -178,20 +175,6 @@ fn parse_inet(text: &str) -> Option<Ipv4Addr> {
     }
     // At most three octets were taken, so at least one is free.
     Some(Ipv4Addr::from_bits(address | number(last, u32::MAX >> (u32::BITS - free))?))
-}
-
-impl TryFrom<String> for Ipv4Net {
-    type Error = Ipv4NetError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Ipv4Net> for String {
-    fn from(net: Ipv4Net) -> Self {
-        net.to_string()
-    }
 }
 
 #[cfg(test)]
@@ -254,11 +237,11 @@ mod tests {
     #[test]
     fn refuses_what_iptables_refuses() {
         for text in ["256.1.1.1", "1.2.3.4.5", "1.2.3.", "1..3", ".1", "::1", "1.2.3.4 ", "", "a"] {
-            assert_eq!(text.parse::<Ipv4Net>(), Err(Ipv4NetError::Address(text.into())));
+            assert_eq!(text.parse::<Ipv4Net>(), Err(IpNetError::Address(text.into())));
         }
         for mask in ["33", "255.0.0", "", "08", "0xff", "-1", "255.255.255.0.1", "255", "+-5"] {
             let text = format!("1.2.3.4/{mask}");
-            assert_eq!(text.parse::<Ipv4Net>(), Err(Ipv4NetError::Mask(mask.into())));
+            assert_eq!(text.parse::<Ipv4Net>(), Err(IpNetError::Mask(mask.into())));
         }
         for text in
             ["1.2.3.4.5", "1.2.3.", "", "+1", " 1", "0x", "256.1", "1.16777216", "1.-1", "a"]
@@ -266,6 +249,6 @@ mod tests {
             assert_eq!(parse_inet(text), None, "{text}");
         }
         let twice = "1.2.3.4/24/24".parse::<Ipv4Net>();
-        assert_eq!(twice, Err(Ipv4NetError::Address("1.2.3.4/24".into())));
+        assert_eq!(twice, Err(IpNetError::Address("1.2.3.4/24".into())));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::BitOr;
 use serde::{Deserialize, Serialize};
 
 use super::transport::is_default;
-use super::{Extension, InvalidRule, ListedLine, Negatable, SavedWords, negation};
+use super::{Extension, Family, InvalidRule, ListedLine, Negatable, SavedWords, negation};
 
 /// Kinds of addresses, by the kinds of routes (linux/rtnetlink.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ impl AddressTypes {
     pub const BROADCAST: Self = Self(1 << 3);
     /// Addresses of anycast routes.
     pub const ANYCAST: Self = Self(1 << 4);
-    /// 224.0.0.0/4.
+    /// 224.0.0.0/4, ff00::/8.
     pub const MULTICAST: Self = Self(1 << 5);
 
     /// All names in the order of their bits. No address is of a kind that is not above: the kernel
@@ -48,6 +48,10 @@ impl AddressTypes {
     ];
 
     const ALL: u16 = 0x0fff;
+
+    /// Those of which the kernel says that no IPv6 address is: BROADCAST, BLACKHOLE, and all from
+    /// PROHIBIT on.
+    const NOT_OF_IPV6: Self = Self(Self::BROADCAST.0 | 1 << 6 | 0x0f00);
 
     /// The kinds with these bits.
     ///
@@ -133,6 +137,14 @@ impl Extension for AddrtypeMatch {
             Some(false) => Ok(()),
             None | Some(true) => Err(InvalidRule::AddrtypeMissing),
         }
+    }
+
+    /// `addrtype_mt_checkentry_v1` (net/netfilter/xt_addrtype.c).
+    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
+        let mut asked = [self.source, self.destination].into_iter().flatten();
+        let refused = family == Family::V6
+            && asked.any(|types| types.value.intersects(AddressTypes::NOT_OF_IPV6));
+        if refused { Err(InvalidRule::AddrtypeNotOfIpv6) } else { Ok(()) }
     }
 
     fn save(&self, words: &mut SavedWords) {

@@ -12,46 +12,47 @@
 //! * Protocol, addresses and ports are compared with the connection's tuples, not with the packet.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use super::address::parse_host_and_mask;
+use super::extension::only;
 use super::transport::is_default;
 use super::{
-    CtStates, CtStatuses, Extension, InvalidRule, Ipv4Net, ListedLine, Negatable, PortRange,
-    Protocol, SavedWords,
+    CtStates, CtStatuses, Extension, Family, InvalidRule, IpNet, ListedLine, Negatable, PortRange,
+    Protocol, SavedWords, address_text,
 };
 
-/// An address of a connection with a mask, contiguous or not. Unlike in [`Ipv4Net`], bits outside
+/// An address of a connection with a mask, contiguous or not. Unlike in [`IpNet`], bits outside
 /// the mask are kept, since iptables keeps them: they mean nothing, but `-S` prints them and `-C`
 /// compares them. [`Self::net`] is what a packet is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CtAddress {
-    address: Ipv4Addr,
-    mask: Ipv4Addr,
+    address: IpAddr,
+    net: IpNet,
 }
 
 /// A text that is no [`CtAddress`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}' is no IPv4 address with or without a mask")]
+#[error("`{0}' is no address with or without a mask")]
 pub struct CtAddressError(String);
 
 impl CtAddress {
-    /// `address`, of which the bits in `mask` count.
-    pub fn new(address: Ipv4Addr, mask: Ipv4Addr) -> Self {
-        Self { address, mask }
+    /// `address`, of which the bits in `mask` count; `None` if they are of two families.
+    pub fn new(address: IpAddr, mask: IpAddr) -> Option<Self> {
+        Some(Self { address, net: IpNet::masked(address, mask)? })
     }
 
     /// The addresses that are meant.
-    pub fn net(self) -> Ipv4Net {
-        Ipv4Net::new(self.address, self.mask)
+    pub fn net(self) -> IpNet {
+        self.net
     }
 
     /// As in a listing without `-n`, in which iptables calls every network that begins with
-    /// 0.0.0.0 `anywhere`, whatever its mask.
+    /// 0.0.0.0 or :: `anywhere`, whatever its mask.
     fn to_listing(self, numeric: bool) -> String {
         if !numeric && self.address.is_unspecified() {
             return "anywhere".to_owned();
@@ -63,10 +64,11 @@ impl CtAddress {
 impl fmt::Display for CtAddress {
     /// As after `--ctorigsrc`: a single address without `/32`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.net().prefix_len() {
-            Some(32) => write!(f, "{}", self.address),
-            Some(length) => write!(f, "{}/{length}", self.address),
-            None => write!(f, "{}/{}", self.address, self.mask),
+        f.write_str(&address_text(self.address))?;
+        match self.net.prefix_len() {
+            _ if self.net.is_host() => Ok(()),
+            Some(length) => write!(f, "/{length}"),
+            None => write!(f, "/{}", address_text(self.net.mask())),
         }
     }
 }
@@ -79,10 +81,10 @@ impl TryFrom<String> for CtAddress {
             Some((host, mask)) => (host, Some(mask)),
             None => (text.as_str(), None),
         };
-        match parse_host_and_mask(host, mask) {
-            (Some(address), Some(mask)) => Ok(Self { address, mask }),
-            _ => Err(CtAddressError(text)),
-        }
+        let family = if text.contains(':') { Family::V6 } else { Family::V4 };
+        let parts = parse_host_and_mask(host, mask, family);
+        let read = parts.0.zip(parts.1).and_then(|(address, mask)| Self::new(address, mask));
+        read.ok_or(CtAddressError(text))
     }
 }
 
@@ -330,6 +332,13 @@ impl Extension for ConntrackMatch {
         }
     }
 
+    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
+        let Self { original, reply, .. } = self;
+        let asked = [original.source, original.destination, reply.source, reply.destination];
+        let mut nets = asked.into_iter().flatten().map(|address| address.value.net());
+        nets.try_for_each(|net| only(net.family(), "an address of -m conntrack", family))
+    }
+
     fn save(&self, words: &mut SavedWords) {
         save(self.conditions(true), words);
     }
@@ -348,7 +357,7 @@ mod tests {
         let read = |text: &str| CtAddress::try_from(text.to_owned());
         let address = read("1.2.3.4/24").expect("an address");
         assert_eq!(address.to_string(), "1.2.3.4/24");
-        assert_eq!(address.net(), "1.2.3.0/24".parse().expect("a net"));
+        assert_eq!(address.net(), IpNet::V4("1.2.3.0/24".parse().expect("a net")));
         assert_ne!(Ok(address), read("1.2.3.0/24"));
         assert_eq!(read("1.2.3.4/32"), read("1.2.3.4"));
         assert_eq!(read("0.0.0.0/8").expect("a net").to_listing(false), "anywhere");

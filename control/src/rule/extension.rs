@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{InvalidRule, Names, Negatable, PortRange, Protocol};
+use super::{Family, InvalidRule, Names, Negatable, PortRange, Protocol};
 
 /// One match of a rule.
 pub(crate) trait Extension {
@@ -33,11 +33,21 @@ pub(crate) trait Extension {
         Ok(())
     }
 
+    /// Checks that packets of the family have what it looks at.
+    fn check_family(&self, _family: Family) -> Result<(), InvalidRule> {
+        Ok(())
+    }
+
     /// Its options as `-S` prints them.
     fn save(&self, words: &mut SavedWords);
 
     /// Its part of a line of `-L`, each word with a blank before it.
     fn list(&self, line: &mut ListedLine<'_>);
+}
+
+/// Checks that what there is for packets of one family only stands in a rule of that family.
+pub(crate) fn only(its: Family, what: &'static str, family: Family) -> Result<(), InvalidRule> {
+    if family == its { Ok(()) } else { Err(InvalidRule::OtherFamily { what, its }) }
 }
 
 /// The words of a rule as `-S` prints them.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extension, ListedLine, Negatable, Protocol, SavedWords};
+use super::extension::only;
+use super::{Extension, Family, InvalidRule, ListedLine, Negatable, Protocol, SavedWords};
 
 /// A type of ICMP message and a range of its codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -125,6 +126,10 @@ impl Extension for IcmpMatch {
 
     fn required_protocol(&self) -> Option<Protocol> {
         Some(Protocol::ICMP)
+    }
+
+    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
+        only(Family::V4, "-m icmp", family)
     }
 
     fn save(&self, words: &mut SavedWords) {

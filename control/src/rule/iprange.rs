@@ -1,34 +1,35 @@
 //! What the `iprange` match looks at (net/netfilter/xt_iprange.c).
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::extension::only;
 use super::transport::is_default;
-use super::{Extension, InvalidRule, ListedLine, Negatable, SavedWords};
+use super::{Extension, Family, InvalidRule, ListedLine, Negatable, SavedWords, address_text};
 
-/// Addresses from `first` to `last`, both included. As in iptables, `first` may be above `last`;
+/// Addresses of one family from `first` to `last`, both included. As in iptables, `first` may be above `last`;
 /// then no address is inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddressRange {
     /// The lowest address.
-    pub first: Ipv4Addr,
+    pub first: IpAddr,
     /// The highest address.
-    pub last: Ipv4Addr,
+    pub last: IpAddr,
 }
 
 impl AddressRange {
     /// Whether `address` is inside.
-    pub fn contains(self, address: Ipv4Addr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         self.first <= address && address <= self.last
     }
 }
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
+        write!(f, "{}-{}", address_text(self.first), address_text(self.last))
     }
 }
 
@@ -62,6 +63,12 @@ impl Extension for IprangeMatch {
             return Err(InvalidRule::IprangeMissing);
         }
         Ok(())
+    }
+
+    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
+        let ranges = [self.source, self.destination].into_iter().flatten();
+        let mut ends = ranges.flat_map(|range| [range.value.first, range.value.last]);
+        ends.try_for_each(|end| only(end.into(), "an address of -m iprange", family))
     }
 
     fn save(&self, words: &mut SavedWords) {

@@ -14,18 +14,24 @@ mod ctset;
 mod dscp;
 mod ecn;
 mod extension;
+mod family;
+mod hl;
 mod icmp;
+mod icmp6;
 mod interface;
 mod iprange;
+mod ipv6;
 mod length;
 mod log;
 mod mac;
 mod multiport;
 mod names;
+mod net;
 mod pkttype;
 mod protocol;
 mod range;
 mod reject;
+mod reject6;
 mod save;
 mod statistic;
 mod string;
@@ -37,7 +43,7 @@ mod transport;
 mod ttl;
 mod u32;
 
-pub use address::{Ipv4Net, Ipv4NetError};
+pub use address::Ipv4Net;
 pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse_number};
 pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
 pub use calendar::CalendarDate;
@@ -50,9 +56,14 @@ pub use ctset::{CtBitsError, CtStates, CtStatuses};
 pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
+pub use family::Family;
+pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
+pub use icmp6::{Icmp6Match, Icmp6Type};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
 pub use iprange::{AddressRange, IprangeMatch};
+pub use ipv6::Ipv6Net;
+pub(crate) use ipv6::ipv6_text;
 pub use length::LengthMatch;
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
@@ -61,10 +72,13 @@ pub use log::{
 pub use mac::{MacAddress, MacAddressError, MacMatch};
 pub use multiport::{MultiportEnd, MultiportMatch};
 pub use names::Names;
+pub use net::{IpNet, IpNetError, PrefixError};
+pub(crate) use net::{address_text, parse_address};
 pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
 pub use range::{SizeRange, SizeRangeError};
 pub use reject::RejectWith;
+pub use reject6::Reject6With;
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
 pub(crate) use target::TargetExtension;
@@ -117,10 +131,10 @@ pub struct Rule {
     pub protocol: Option<Negatable<Protocol>>,
     /// `-s`; `None` stands for every source. `! -s 0.0.0.0/0` is kept: it matches nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<Negatable<Ipv4Net>>,
+    pub source: Option<Negatable<IpNet>>,
     /// `-d`, as `source`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<Negatable<Ipv4Net>>,
+    pub destination: Option<Negatable<IpNet>>,
     /// `-i`: the interface the packet came in by. `-i +` is no condition and becomes `None`; the
     /// kernel calls the two equal, and `iptables -S` prints neither.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +143,7 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_interface: Option<Negatable<InterfacePattern>>,
     /// `-f`: true wants later fragments, which begin behind the start of their datagram; `! -f` is
-    /// false and wants everything else. Where connections are tracked, rules see whole datagrams,
+    /// false and wants everything else; of IPv6 there is no such condition. Where connections are tracked, rules see whole datagrams,
     /// and none is a fragment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fragment: Option<bool>,
@@ -152,13 +166,17 @@ pub enum Match {
     /// `-m comment`
     Comment(CommentMatch),
     /// `-m conntrack`
-    Conntrack(ConntrackMatch),
+    Conntrack(Box<ConntrackMatch>),
     /// `-m dscp`
     Dscp(DscpMatch),
     /// `-m ecn`
     Ecn(EcnMatch),
+    /// `-m hl`
+    Hl(HlMatch),
     /// `-m icmp`
     Icmp(IcmpMatch),
+    /// `-m icmp6`
+    Icmp6(Icmp6Match),
     /// `-m iprange`
     Iprange(IprangeMatch),
     /// `-m length`
@@ -197,10 +215,12 @@ impl Match {
         match self {
             Self::Addrtype(addrtype) => addrtype,
             Self::Comment(comment) => comment,
-            Self::Conntrack(conntrack) => conntrack,
+            Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
+            Self::Hl(hl) => hl,
             Self::Icmp(icmp) => icmp,
+            Self::Icmp6(icmp6) => icmp6,
             Self::Iprange(iprange) => iprange,
             Self::Length(length) => length,
             Self::Mac(mac) => mac,
@@ -254,6 +274,8 @@ pub enum Target {
     Return,
     /// Throw it away and tell its sender; no later rule sees it.
     Reject(RejectWith),
+    /// The same where the packet is of IPv6.
+    Reject6(Reject6With),
     /// Write a line about it; the next rule sees it.
     Log(LogTarget),
 }
@@ -266,6 +288,7 @@ impl Target {
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
+            | Self::Reject6(_)
             | Self::Jump(_)
             | Self::Goto(_)
             | Self::Return => false,
@@ -279,7 +302,7 @@ impl Target {
             Self::Drop => "DROP",
             Self::Jump(chain) | Self::Goto(chain) => chain.as_str(),
             Self::Return => "RETURN",
-            Self::Reject(_) => "REJECT",
+            Self::Reject(_) | Self::Reject6(_) => "REJECT",
             Self::Log(_) => "LOG",
         }
     }
@@ -289,6 +312,7 @@ impl Target {
         match self {
             Self::Accept | Self::Drop | Self::Jump(_) | Self::Goto(_) | Self::Return => None,
             Self::Reject(with) => Some(with),
+            Self::Reject6(with) => Some(with),
             Self::Log(log) => Some(log),
         }
     }
@@ -317,12 +341,25 @@ pub enum InvalidRule {
     /// `--reject-with tcp-reset` in a rule that does not select TCP.
     #[error("`--reject-with tcp-reset' answers TCP, so the rule needs `-p tcp' (without `!')")]
     ResetNeedsTcp,
+    /// What there is for packets of one family, in a rule of the other.
+    #[error("{what} is for {its}, and the rule is of {}", its.other())]
+    OtherFamily {
+        /// The word.
+        what: &'static str,
+        /// The family that it is for.
+        its: Family,
+    },
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
     /// `-m addrtype` without a type.
     #[error("addrtype: you must specify --src-type or --dst-type")]
     AddrtypeMissing,
+    /// Types that no IPv6 address is of.
+    #[error(
+        "addrtype: no IPv6 address is of the types BROADCAST, BLACKHOLE, PROHIBIT, THROW, NAT, XRESOLVE, and the kernel refuses to look for them"
+    )]
+    AddrtypeNotOfIpv6,
     /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
     #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
     CommentTooLong,
@@ -411,12 +448,14 @@ impl InvalidRule {
 }
 
 impl Rule {
-    /// Checks what the types cannot express: that each match has the protocol it reads, the target
-    /// what it asks for, and that limits hold. The parser and [`crate::ruleset::Ruleset::apply`] both call it.
+    /// Checks what the types cannot express: that all is for packets of this family, each match has the
+    /// protocol it reads, the target what it asks for, and that limits hold. The parser and
+    /// [`crate::ruleset::Ruleset::apply`] both call it.
     ///
     /// # Errors
     /// The first [`InvalidRule`] found, matches from left to right, then the target.
-    pub fn validate(&self) -> Result<(), InvalidRule> {
+    pub fn validate(&self, family: Family) -> Result<(), InvalidRule> {
+        self.check_family(family)?;
         if self.matches.len() > MATCHES_MAX {
             return Err(InvalidRule::TooManyMatches { count: self.matches.len() });
         }
@@ -429,5 +468,16 @@ impl Rule {
         }
         let target = self.target.as_ref().and_then(Target::extension);
         target.map_or(Ok(()), |target| target.validate(self))
+    }
+
+    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
+        for (option, net) in [("-s", self.source), ("-d", self.destination)] {
+            net.map_or(Ok(()), |net| extension::only(net.value.family(), option, family))?;
+        }
+        self.fragment.map_or(Ok(()), |_| extension::only(Family::V4, "-f", family))?;
+        let mut matches = self.matches.iter();
+        matches.try_for_each(|asked| asked.extension().check_family(family))?;
+        let target = self.target.as_ref().and_then(Target::extension);
+        target.map_or(Ok(()), |target| target.check_family(family))
     }
 }

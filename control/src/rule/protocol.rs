@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The number in an IPv4 header's protocol field.
+/// The number in an IPv4 header's protocol field, or that of an IPv6 packet's last header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Protocol(pub u8);
@@ -17,4 +17,6 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// User Datagram Protocol.
     pub const UDP: Self = Self(17);
+    /// Internet Control Message Protocol for IPv6.
+    pub const ICMPV6: Self = Self(58);
 }

@@ -3,12 +3,17 @@
 //! A new target is a file beside this one with its type, a variant of [`super::Target`], and a line in
 //! [`super::Target::extension`]; its options are read by a file in `command/extension/`.
 
-use super::{InvalidRule, ListedLine, Rule, SavedWords};
+use super::{Family, InvalidRule, ListedLine, Rule, SavedWords};
 
 /// The options of a rule's target.
 pub(crate) trait TargetExtension {
     /// Checks what its type cannot express: what the target asks of the rule it stands in.
     fn validate(&self, _rule: &Rule) -> Result<(), InvalidRule> {
+        Ok(())
+    }
+
+    /// Checks that packets of the family can be treated so.
+    fn check_family(&self, _family: Family) -> Result<(), InvalidRule> {
         Ok(())
     }
 

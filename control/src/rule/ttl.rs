@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extension, ListedLine, SavedWords};
+use super::extension::only;
+use super::{Extension, Family, InvalidRule, ListedLine, SavedWords};
 
 /// The `ttl` match. In chain FORWARD a packet's time to live is one less than it came with, for
 /// the kernel counts this hop before it asks the rules (`ip_forward`, net/ipv4/ip_forward.c).
@@ -35,11 +36,25 @@ impl TtlMatch {
             Self::Greater(limit) => ttl > limit,
         }
     }
+
+    /// How a listing says it.
+    pub(super) fn relation(self) -> (&'static str, u8) {
+        match self {
+            Self::Equal(ttl) => ("==", ttl),
+            Self::NotEqual(ttl) => ("!=", ttl),
+            Self::Less(ttl) => ("<", ttl),
+            Self::Greater(ttl) => (">", ttl),
+        }
+    }
 }
 
 impl Extension for TtlMatch {
     fn name(&self) -> &'static str {
         "ttl"
+    }
+
+    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
+        only(Family::V4, "-m ttl", family)
     }
 
     fn save(&self, words: &mut SavedWords) {
@@ -54,12 +69,7 @@ impl Extension for TtlMatch {
     }
 
     fn list(&self, line: &mut ListedLine<'_>) {
-        let (relation, ttl) = match *self {
-            Self::Equal(ttl) => ("==", ttl),
-            Self::NotEqual(ttl) => ("!=", ttl),
-            Self::Less(ttl) => ("<", ttl),
-            Self::Greater(ttl) => (">", ttl),
-        };
+        let (relation, ttl) = self.relation();
         line.push(format_args!(" TTL match TTL {relation} {ttl}"));
     }
 }

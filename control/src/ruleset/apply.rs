@@ -172,7 +172,7 @@ impl Ruleset {
     ) -> Result<(), RuleError> {
         let wanted = self.rule_count() + rules.len();
         for rule in rules {
-            rule.validate()?;
+            rule.validate(self.family)?;
         }
         self.check_targets(rules)?;
         if wanted > RULES_MAX {
@@ -216,7 +216,7 @@ impl Ruleset {
         (rule, counters): (&Rule, Option<Counters>),
         outcome: &mut Outcome,
     ) -> Result<(), RuleError> {
-        rule.validate()?;
+        rule.validate(self.family)?;
         self.check_targets(std::slice::from_ref(rule))?;
         let id = RuleId(self.next_id);
         let entries = &mut self.chain_mut(chain)?.rules;

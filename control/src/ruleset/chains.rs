@@ -5,24 +5,39 @@ use std::sync::Arc;
 
 use super::{CHAIN_DEPTH_MAX, Chain, Policy, RuleError, Ruleset};
 use crate::command::ChainName;
-use crate::rule::{AddrtypeMatch, IfaceLimit, Match, Rule, Target};
+use crate::rule::{AddrtypeMatch, Family, IfaceLimit, Match, Rule, Target};
 
 impl Ruleset {
-    /// The rule set of a fresh start where the machine's own traffic is the kernel's: the chain
-    /// FORWARD, empty, with policy ACCEPT.
+    /// The rule set of IPv4 of a fresh start where the machine's own traffic is the kernel's: the
+    /// chain FORWARD, empty, with policy ACCEPT.
     pub fn new() -> Self {
-        Self::with_chains([ChainName::forward()])
+        Self::of(Family::V4)
     }
 
-    /// The rule set of a fresh start where the machine's own traffic passes through Weir, too: the
-    /// chains INPUT, FORWARD and OUTPUT.
+    /// As [`new`](Self::new), of either family.
+    pub fn of(family: Family) -> Self {
+        Self::with_chains(family, [ChainName::forward()])
+    }
+
+    /// The rule set of IPv4 of a fresh start where the machine's own traffic passes through Weir, too:
+    /// the chains INPUT, FORWARD and OUTPUT.
     pub fn with_host_chains() -> Self {
-        Self::with_chains([ChainName::input(), ChainName::forward(), ChainName::output()])
+        Self::with_host_chains_of(Family::V4)
     }
 
-    fn with_chains<const N: usize>(names: [ChainName; N]) -> Self {
+    /// As [`with_host_chains`](Self::with_host_chains), of either family.
+    pub fn with_host_chains_of(family: Family) -> Self {
+        Self::with_chains(family, [ChainName::input(), ChainName::forward(), ChainName::output()])
+    }
+
+    fn with_chains<const N: usize>(family: Family, names: [ChainName; N]) -> Self {
         let chain = |name| Chain { name, policy: Some(Policy::Accept), rules: Vec::new() };
-        Self { chains: names.map(chain).into(), next_id: 1 }
+        Self { family, chains: names.map(chain).into(), next_id: 1 }
+    }
+
+    /// The family that its rules are about; those of the other are refused.
+    pub fn family(&self) -> Family {
+        self.family
     }
 
     /// The chains in the order of listings: built-in ones, then the others by name.

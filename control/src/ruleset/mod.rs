@@ -18,7 +18,7 @@ mod chains;
 use std::sync::Arc;
 
 use crate::command::ChainName;
-use crate::rule::{InvalidRule, Rule};
+use crate::rule::{Family, InvalidRule, Rule};
 
 /// How many chains there may be. Beyond it, `-N` fails ([`RuleError::TooManyChains`]).
 pub const CHAINS_MAX: usize = 4_096;
@@ -116,10 +116,11 @@ impl CounterTable {
     }
 }
 
-/// All chains. The order is the order of listings.
+/// All chains of the table `filter` of one family. The order is the order of listings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ruleset {
+    family: Family,
     chains: Vec<Chain>,
     next_id: u64,
 }

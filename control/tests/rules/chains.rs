@@ -11,7 +11,7 @@ use weir_control::command::{
 use weir_control::list::{self, SaveFormat};
 use weir_control::protocol::Listing;
 use weir_control::restore::{Options, RestoreErrorKind, read};
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 use weir_control::ruleset::{CounterTable, Outcome, RuleError, Ruleset};
 
 use crate::differential::{draw, runner};
@@ -54,7 +54,12 @@ impl Weir {
 
     fn run(&mut self, arguments: &[String]) -> Seen {
         let is_chain = |name: &str| self.ruleset.chains().iter().any(|c| c.name.as_str() == name);
-        let context = Context { names: &self.names, is_chain: &is_chain, restoring: false };
+        let context = Context {
+            names: &self.names,
+            is_chain: &is_chain,
+            restoring: false,
+            family: Family::V4,
+        };
         let line = match parse_in(arguments, context) {
             Ok(Parsed::Command(line)) => line,
             Ok(_) => return Some((0, String::new())),
@@ -374,7 +379,7 @@ fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> Str
             (seen.expect("nothing is refused on purpose").0, weir.borrow().save())
         })
         .collect();
-    let theirs = oracle::restore(&texts);
+    let theirs = oracle::restore(Family::V4, &texts);
     for ((ours, theirs), (options, text)) in ours.iter().zip(&theirs).zip(&texts) {
         let expected = (theirs.status, part(&theirs.stdout));
         assert_eq!((ours.0, part(&ours.1)), expected, "{options:?} {text}{}", theirs.stderr);

@@ -47,7 +47,7 @@ fn every_option_is_read() {
         "--ctdir reply ! --ctexp 0xA:4294967295 --ctstatus assured,NONE,s --ctrepldstp 0:9 ! --ctreplsrcport 0:65535 --ctorigdstport=80:80 --ctorigsrcport +1024:65535 --ctrepldst 0.0.0.0/0.0.0.0 --ctreplsrc 192.168.2/255.0.255.0 ! --ctorigdst 0xc0.0250.0.2/32 --ctorigsrc 10.7/255.255.255.0 ! --ctproto 0x11 ! --ctstate s,U,inv,INV",
     ] {
         let read = matches(&format!("-m conntrack {text}"));
-        assert_eq!(read, [Match::Conntrack(expected)], "{text}");
+        assert_eq!(read, [Match::Conntrack(Box::new(expected))], "{text}");
     }
     let states = CtStates::NEW | CtStates::ESTABLISHED | CtStates::RELATED;
     let expected = [

@@ -4,15 +4,13 @@
 //! The seed is the same every time, and printed; `WEIR_SEED=N` draws other lines, `WEIR_CASES=N` more. The oracle is
 //! iptables-legacy in a network namespace of its own.
 
-use std::net::Ipv4Addr;
-
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use weir_control::command::{Command, ParseErrorKind, Parsed, parse};
+use weir_control::command::{Command, Context, ParseErrorKind, Parsed, parse_in};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::{CtAddress, InvalidRule, Match, Names, Rule, TimeError};
+use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
 use crate::{content, generate, oracle, vocabulary};
@@ -150,12 +148,13 @@ enum Outcome {
 }
 
 impl Weir {
-    fn new() -> Self {
-        Self { ruleset: Ruleset::new(), names: Names::system() }
+    fn of(family: Family) -> Self {
+        Self { ruleset: Ruleset::of(family), names: Names::system() }
     }
 
     fn run(&mut self, arguments: &[String], counters: &CounterTable) -> Outcome {
-        let line = match parse(arguments, &self.names) {
+        let family = self.ruleset.family();
+        let line = match parse_in(arguments, Context::of(family, &self.names)) {
             Ok(Parsed::Command(line)) => line,
             Ok(Parsed::Help | Parsed::Version) => return Outcome::Status(0, String::new()),
             Err(error) if is_on_purpose(&error.kind) => {
@@ -180,9 +179,9 @@ impl Weir {
             | Command::Check { rules, .. }
                 if line.verbose =>
             {
-                rules.iter().map(list::echo).collect()
+                rules.iter().map(|rule| list::echo(family, rule)).collect()
             }
-            Command::Replace { rule, .. } if line.verbose => list::echo(rule),
+            Command::Replace { rule, .. } if line.verbose => list::echo(family, rule),
             _ => String::new(),
         };
         if let Some(Err(error)) = line.then.map(|then| self.ruleset.apply(&then)) {
@@ -209,14 +208,14 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection
             )
-            // A rule that never matches, which iptables cannot print.
-            | ParseErrorKind::Time(TimeError::NoDay)
+            // A rule that never matches, which iptables cannot print; and days above 7, of which it makes such.
+            | ParseErrorKind::Time(TimeError::NoDay | TimeError::Weekday(_))
             // The kernel refuses it, after all that iptables may refuse.
             | ParseErrorKind::StringAlgorithm { .. }
             // iptables makes something of every number.
             | ParseErrorKind::OptionMask { .. }
             // iptables forgets the `!`.
-            | ParseErrorKind::NegatedOption { option: 'w' | 'W' | '4' }
+            | ParseErrorKind::NegatedOption { option: 'w' | 'W' | '4' | '6' }
             // iptables reads the digits at the beginning and ignores the rest.
             | ParseErrorKind::WaitSeconds
             // iptables would ask a name server.
@@ -252,8 +251,12 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new() -> Self {
+        Self::of(Family::V4)
+    }
+
+    fn of(family: Family) -> Self {
         Self {
-            weir: Weir::new(),
+            weir: Weir::of(family),
             counters: CounterTable::default(),
             lines: Vec::new(),
             expected: Vec::new(),
@@ -303,20 +306,22 @@ impl Session {
 
     /// Repeats everything with the oracle; returns how many lines were accepted.
     pub(crate) fn compare(self) -> u32 {
-        let answers = oracle::run(&self.lines);
+        let family = self.weir.ruleset.family();
+        let program = family.program();
+        let answers = oracle::run_of(family, &self.lines);
         let mut accepted = 0;
         for ((line, ours), theirs) in self.lines.iter().zip(self.expected).zip(answers) {
             let line = line.join(" ");
             match ours {
                 Outcome::Status(0, text) => {
-                    assert_eq!(theirs.status, 0, "iptables {line}: {}", theirs.stderr);
-                    assert_eq!(text, theirs.stdout, "iptables {line}");
+                    assert_eq!(theirs.status, 0, "{program} {line}: {}", theirs.stderr);
+                    assert_eq!(text, theirs.stdout, "{program} {line}");
                     accepted += 1;
                 }
                 Outcome::Status(status, report) => {
-                    assert_eq!(i32::from(status), theirs.status, "iptables {line}: {report}");
+                    assert_eq!(i32::from(status), theirs.status, "{program} {line}: {report}");
                 }
-                Outcome::RefusedOnPurpose(report) => panic!("iptables {line}: {report}"),
+                Outcome::RefusedOnPurpose(report) => panic!("{program} {line}: {report}"),
             }
         }
         accepted
@@ -340,13 +345,22 @@ const LISTINGS: [&str; 11] = [
 
 #[test]
 fn listings_are_those_of_iptables() {
-    if let Some(reason) = oracle::missing() {
+    compare_listings(Family::V4);
+}
+
+#[test]
+fn listings_are_those_of_ip6tables() {
+    compare_listings(Family::V6);
+}
+
+fn compare_listings(family: Family) {
+    if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
     let mut runner = runner();
-    let strategy = (generate::rule(), proptest::num::u32::ANY, 0_u32..12);
-    let mut session = Session::new();
+    let strategy = (generate::rule(family), proptest::num::u32::ANY, 0_u32..12);
+    let mut session = Session::of(family);
     let mut rules = 0;
     while rules < 400 {
         let (rule, style, number) = draw(&mut runner, &strategy);
@@ -371,15 +385,24 @@ fn listings_are_those_of_iptables() {
 /// servers for them.
 #[test]
 fn listings_with_names_are_those_of_iptables() {
-    if let Some(reason) = oracle::missing() {
+    compare_listings_with_names(Family::V4);
+}
+
+#[test]
+fn listings_with_names_are_those_of_ip6tables() {
+    compare_listings_with_names(Family::V6);
+}
+
+fn compare_listings_with_names(family: Family) {
+    if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
     let mut runner = runner();
     let names = Names::system();
-    let (mut lines, mut weir) = (Vec::new(), Weir::new());
+    let (mut lines, mut weir) = (Vec::new(), Weir::of(family));
     while lines.len() < 200 {
-        let mut rule = draw(&mut runner, &generate::rule());
+        let mut rule = draw(&mut runner, &generate::rule(family));
         if !generate::survives_old_iptables(&rule) {
             continue;
         }
@@ -387,7 +410,8 @@ fn listings_with_names_are_those_of_iptables() {
         for extension in &mut rule.matches {
             let Match::Conntrack(conntrack) = extension else { continue };
             for address in generate::connection_addresses(conntrack) {
-                *address = CtAddress::new(Ipv4Addr::UNSPECIFIED, address.net().mask());
+                let mask = address.net().mask();
+                *address = CtAddress::new(generate::unspecified(family), mask).expect("both");
             }
         }
         let mut line = split("-A FORWARD");
@@ -400,7 +424,7 @@ fn listings_with_names_are_those_of_iptables() {
         lines.push(split(listing));
         expected.push(weir.run(&split(listing), &CounterTable::default()));
     }
-    let answers = oracle::run(&lines);
+    let answers = oracle::run_of(family, &lines);
     for (ours, theirs) in expected.into_iter().zip(&answers[200..]) {
         let Outcome::Status(0, text) = ours else { panic!("a listing failed") };
         assert_eq!(text, theirs.stdout);
@@ -408,11 +432,12 @@ fn listings_with_names_are_those_of_iptables() {
 }
 
 /// A good line with one to three words inserted, replaced, removed or repeated.
-fn wrong_line(runner: &mut TestRunner, names: &Names) -> Vec<String> {
+fn wrong_line(runner: &mut TestRunner, family: Family, names: &Names) -> Vec<String> {
     let with_rule = ["-A FORWARD", "-I FORWARD", "-R FORWARD 1", "-C FORWARD", "-D FORWARD"];
     let without = ["-L FORWARD", "-D FORWARD 2", "-S", "-F", "-Z FORWARD", "-P FORWARD DROP"];
     let mut line = if draw(runner, &proptest::bool::weighted(0.6)) {
-        let same = generate::rule().prop_filter("printed alike", generate::survives_old_iptables);
+        let same =
+            generate::rule(family).prop_filter("printed alike", generate::survives_old_iptables);
         let (rule, style) = draw(runner, &(same, proptest::num::u32::ANY));
         let mut line = split(draw(runner, &proptest::sample::select(with_rule.to_vec())));
         line.extend(generate::words(&rule, style, names));
@@ -438,7 +463,16 @@ fn wrong_line(runner: &mut TestRunner, names: &Names) -> Vec<String> {
 
 #[test]
 fn wrong_lines_fail_as_with_iptables() {
-    if let Some(reason) = oracle::missing() {
+    compare_wrong_lines(Family::V4);
+}
+
+#[test]
+fn wrong_lines_fail_as_with_ip6tables() {
+    compare_wrong_lines(Family::V6);
+}
+
+fn compare_wrong_lines(family: Family) {
+    if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
@@ -448,23 +482,24 @@ fn wrong_lines_fail_as_with_iptables() {
         "-P FORWARD ACCEPT",
         "-F FORWARD",
         "-A FORWARD -p tcp --dport 80 -j ACCEPT",
-        "-A FORWARD -s 1.2.3.4",
-    ];
+        "-A FORWARD -s ADDRESS",
+    ]
+    .map(|line| line.replace("ADDRESS", if family == Family::V4 { "1.2.3.4" } else { "fe80::1" }));
     let (mut lines, mut expected) = (Vec::new(), Vec::new());
     let cases = std::env::var("WEIR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(200_u32);
     for _ in 0..cases {
-        let mut weir = Weir::new();
-        for line in setup {
+        let mut weir = Weir::of(family);
+        for line in &setup {
             lines.push(split(line));
             expected.push(weir.run(&split(line), &CounterTable::default()));
         }
-        let line = wrong_line(&mut runner, &names);
+        let line = wrong_line(&mut runner, family, &names);
         for line in [line, split("-S FORWARD")] {
             expected.push(weir.run(&line, &CounterTable::default()));
             lines.push(line);
         }
     }
-    let answers = oracle::run(&lines);
+    let answers = oracle::run_of(family, &lines);
     let (mut failed, mut on_purpose, mut differences) = (0, 0, Vec::new());
     for (case, (ours, theirs)) in expected.chunks(6).zip(answers.chunks(6)).enumerate() {
         let line = lines[case * 6 + 4].join(" ");
@@ -480,7 +515,8 @@ fn wrong_lines_fail_as_with_iptables() {
         };
         if i32::from(*ours.0) != theirs.status || ours.1 != after {
             let error = &theirs.stderr;
-            differences.push(format!("iptables {line}\nours: {report}\ntheirs: {error}"));
+            differences
+                .push(format!("{} {line}\nours: {report}\ntheirs: {error}", family.program()));
         }
     }
     eprintln!("{failed} of {cases} lines failed alike, {on_purpose} are refused on purpose");

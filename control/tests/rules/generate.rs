@@ -2,14 +2,14 @@
 
 mod packet;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use weir_control::rule::{
-    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, IcmpMatch, IcmpType,
-    InterfacePattern, Ipv4Net, LogFlags, LogLevel, LogPrefix, LogTarget, Match, Names, Negatable,
-    PortRange, Protocol, RejectWith, Rule, StateMatch, Target, TcpFlags, TcpMatch, TupleTest,
-    UdpMatch,
+    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, Family, Icmp6Match,
+    Icmp6Type, IcmpMatch, IcmpType, InterfacePattern, IpNet, LogFlags, LogLevel, LogPrefix,
+    LogTarget, Match, Names, Negatable, PortRange, Protocol, Reject6With, RejectWith, Rule,
+    StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
 use crate::content;
@@ -20,21 +20,33 @@ fn negatable<T: std::fmt::Debug>(
     (value, prop::bool::weighted(0.25)).prop_map(|(value, negated)| Negatable { value, negated })
 }
 
-fn net() -> impl Strategy<Value = Ipv4Net> {
-    let prefix = (any::<u32>(), 0_u32..=32).prop_map(|(address, length)| {
-        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
-        Ipv4Net::new(Ipv4Addr::from_bits(address), Ipv4Addr::from_bits(mask))
+/// An address; of IPv6 with groups of zeros, and such as are written like those of IPv4.
+fn host(family: Family) -> BoxedStrategy<IpAddr> {
+    if family == Family::V4 {
+        return any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).into()).boxed();
+    }
+    let groups = any::<([u16; 8], u8)>().prop_map(|(mut groups, zero)| {
+        (0..8).filter(|at| zero >> at & 1 == 1).for_each(|at| groups[at] = 0);
+        Ipv6Addr::from(groups)
     });
-    let ragged = (any::<u32>(), any::<u32>()).prop_map(|(address, mask)| {
-        Ipv4Net::new(Ipv4Addr::from_bits(address), Ipv4Addr::from_bits(mask))
-    });
-    prop_oneof![4 => prefix, 1 => ragged]
+    let low = any::<u32>().prop_map(|bits| Ipv6Addr::from_bits(bits.into()));
+    let mapped = any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).to_ipv6_mapped());
+    prop_oneof![6 => groups, 1 => low, 1 => mapped].prop_map(IpAddr::V6).boxed()
+}
+
+fn net(family: Family) -> BoxedStrategy<IpNet> {
+    let most: u8 = if family == Family::V4 { 32 } else { 128 };
+    let prefix = (host(family), 0..=most)
+        .prop_map(|(host, length)| IpNet::from_prefix(&format!("{host}/{length}")).expect("a net"));
+    let ragged = (host(family), host(family))
+        .prop_map(|(host, mask)| IpNet::masked(host, mask).expect("one family"));
+    prop_oneof![4 => prefix, 1 => ragged].boxed()
 }
 
 /// No condition, or one that is more than `0.0.0.0/0`.
-fn address() -> impl Strategy<Value = Option<Negatable<Ipv4Net>>> {
-    let everything = Negatable::is(Ipv4Net::ALL);
-    prop::option::of(negatable(net()))
+fn address(family: Family) -> impl Strategy<Value = Option<Negatable<IpNet>>> {
+    let everything = Negatable::is(IpNet::all(family));
+    prop::option::of(negatable(net(family)))
         .prop_map(move |condition| condition.filter(|condition| *condition != everything))
 }
 
@@ -96,10 +108,11 @@ fn sometimes<T: std::fmt::Debug + Clone>(
 }
 
 /// One side of a connection's tuple in a condition; bits outside of the mask included.
-fn tuple() -> impl Strategy<Value = TupleTest> {
-    let address = || {
-        let any = (prop_oneof![1 => Just(0), 4 => any::<u32>()], net())
-            .prop_map(|(address, net)| CtAddress::new(Ipv4Addr::from_bits(address), net.mask()));
+fn tuple(family: Family) -> impl Strategy<Value = TupleTest> {
+    let address = move || {
+        let nothing = Just(unspecified(family));
+        let any = (prop_oneof![1 => nothing, 4 => host(family)], net(family))
+            .prop_map(|(host, net)| CtAddress::new(host, net.mask()).expect("one family"));
         sometimes(any)
     };
     let ports = || sometimes(port_range());
@@ -113,7 +126,15 @@ fn tuple() -> impl Strategy<Value = TupleTest> {
     )
 }
 
-fn conntrack() -> BoxedStrategy<Match> {
+/// The address of no bits.
+pub(crate) fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn conntrack(family: Family) -> BoxedStrategy<Match> {
     let second = prop_oneof![0_u32..9, any::<u32>(), Just(u32::MAX)];
     let expires = (second.clone(), second)
         .prop_map(|(a, b)| ExpireRange::new(a.min(b), a.max(b)).expect("ordered"));
@@ -122,7 +143,7 @@ fn conntrack() -> BoxedStrategy<Match> {
     let conditions = (
         sometimes(states(&CtStates::NAMES)),
         sometimes((1_u8..=255).prop_map(Protocol)),
-        (tuple(), tuple()),
+        (tuple(family), tuple(family)),
         sometimes(statuses),
         sometimes(expires),
         prop::option::weighted(0.3, way),
@@ -132,16 +153,16 @@ fn conntrack() -> BoxedStrategy<Match> {
             ConntrackMatch { states, protocol, original, reply, statuses, expires, direction }
         })
         .prop_filter("a condition is needed", |conntrack| *conntrack != ConntrackMatch::default())
-        .prop_map(Match::Conntrack)
+        .prop_map(|conntrack| Match::Conntrack(Box::new(conntrack)))
         .boxed()
 }
 
 /// Matches for any protocol, each with its place among the others.
-fn others() -> BoxedStrategy<Vec<(Match, usize)>> {
+fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
     let one = prop_oneof![
         2 => state(),
-        4 => conntrack(),
-        12 => packet::any_protocol(),
+        4 => conntrack(family),
+        12 => packet::any_protocol(family),
         1 => content::statistic(),
         2 => content::string(),
         2 => content::time(),
@@ -155,14 +176,20 @@ fn others() -> BoxedStrategy<Vec<(Match, usize)>> {
 }
 
 /// A protocol and matches that go with it.
-fn transport() -> BoxedStrategy<(Option<Negatable<Protocol>>, Vec<Match>)> {
+fn transport(family: Family) -> BoxedStrategy<(Option<Negatable<Protocol>>, Vec<Match>)> {
     let other = prop_oneof![Just(None), negatable((1_u8..=255).prop_map(Protocol)).prop_map(Some),];
     prop_oneof![
         1 => other.prop_map(|protocol| (protocol, Vec::new())),
         1 => packet::with_ports()
             .prop_map(|(protocol, matches)| (Some(Negatable::is(protocol)), matches)),
-        1 => prop::collection::vec(packet::icmp(), 0..3)
-            .prop_map(|matches| (Some(Negatable::is(Protocol::ICMP)), matches)),
+        1 => match family {
+            Family::V4 => prop::collection::vec(packet::icmp(), 0..3)
+                .prop_map(|matches| (Some(Negatable::is(Protocol::ICMP)), matches))
+                .boxed(),
+            Family::V6 => prop::collection::vec(packet::icmp6(), 0..3)
+                .prop_map(|matches| (Some(Negatable::is(Protocol::ICMPV6)), matches))
+                .boxed(),
+        },
         2 => prop::collection::vec(prop_oneof![3 => tcp(), 2 => packet::tcp_protocol()], 0..3)
             .prop_map(|matches| (Some(Negatable::is(Protocol::TCP)), matches)),
         1 => prop::collection::vec(udp(), 0..3)
@@ -187,34 +214,44 @@ fn log() -> impl Strategy<Value = Target> {
 }
 
 /// A target, or none; a reset only for TCP.
-fn target() -> impl Strategy<Value = Option<Target>> {
-    let with = prop::sample::select(&RejectWith::NAMES[..]);
+fn target(family: Family) -> impl Strategy<Value = Option<Target>> {
+    let with = match family {
+        Family::V4 => prop::sample::select(&RejectWith::NAMES[..])
+            .prop_map(|(with, ..)| Target::Reject(with))
+            .boxed(),
+        Family::V6 => prop::sample::select(&Reject6With::NAMES[..])
+            .prop_map(|(with, ..)| Target::Reject6(with))
+            .boxed(),
+    };
     prop_oneof![
         3 => Just(None),
         3 => Just(Some(Target::Accept)),
         2 => Just(Some(Target::Drop)),
-        4 => with.prop_map(|(with, ..)| Some(Target::Reject(with))),
+        4 => with.prop_map(Some),
         4 => log().prop_map(Some),
     ]
 }
 
 fn fitting(target: Option<Target>, protocol: Option<Negatable<Protocol>>) -> Option<Target> {
-    let reset = target == Some(Target::Reject(RejectWith::TcpReset));
+    let reset = [Target::Reject(RejectWith::TcpReset), Target::Reject6(Reject6With::TcpReset)];
+    let reset = target.as_ref().is_some_and(|target| reset.contains(target));
     if reset && protocol != Some(Negatable::is(Protocol::TCP)) { None } else { target }
 }
 
 /// Any rule that a command line can make.
-pub(crate) fn rule() -> impl Strategy<Value = Rule> {
-    let fragment = prop::option::weighted(0.1, any::<bool>());
-    let transport = (transport(), others()).prop_map(|((protocol, mut matches), others)| {
-        for (other, place) in others {
-            matches.insert(place.min(matches.len()), other);
-        }
-        (protocol, matches)
-    });
-    let addresses = (address(), address());
+pub(crate) fn rule(family: Family) -> impl Strategy<Value = Rule> {
+    let fragment = prop::option::weighted(0.1, any::<bool>())
+        .prop_map(move |fragment| fragment.filter(|_| family == Family::V4));
+    let transport =
+        (transport(family), others(family)).prop_map(|((protocol, mut matches), others)| {
+            for (other, place) in others {
+                matches.insert(place.min(matches.len()), other);
+            }
+            (protocol, matches)
+        });
+    let addresses = (address(family), address(family));
     let interfaces = (interface(), interface());
-    (transport, addresses, interfaces, fragment, target()).prop_map(
+    (transport, addresses, interfaces, fragment, target(family)).prop_map(
         |(
             (protocol, matches),
             (source, destination),
@@ -256,6 +293,12 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
             let every = (first_code, last_code) == (0, u8::MAX);
             every || (first_code == last_code && number != IcmpType::ANY_TYPE)
         }
+        // It does not know the names of types 130 to 132, either.
+        Match::Icmp6(Icmp6Match { icmp6_type: Negatable { value, .. } }) => {
+            let Icmp6Type { number, first_code, last_code } = *value;
+            let every = (first_code, last_code) == (0, u8::MAX);
+            (every && !(130..=132).contains(&number)) || first_code == last_code
+        }
         Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
         Match::Conntrack(conntrack) => connection_addresses(&mut conntrack.clone())
             .all(|address| address.net().prefix_len().is_some()),
@@ -290,6 +333,12 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--dports" if liberty(8) => "--destination-ports",
             "--icmp-type" if liberty(19) => "--icmp",
             "--ttl-eq" if liberty(20) => "--ttl",
+            "--icmpv6-type" if liberty(19) => "--icmpv6",
+            "icmp6" if liberty(21) => "icmpv6",
+            "icmp6" if liberty(22) => "ipv6-icmp",
+            "--hl-eq" if liberty(20) => "--hl",
+            "128" if option.starts_with("--icmpv6") && liberty(21) => "echo-req",
+            "icmp6-adm-prohibited" if liberty(19) => "ADM",
             "0x10/0x3f" if option == "--tos" && liberty(21) => "minimize-DELAY",
             "0x2e" if option == "--dscp" && liberty(22) => "46",
             "unicast" if option == "--pkt-type" && liberty(21) => "HOST",
@@ -318,9 +367,10 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
     let implied = rule.matches.first().is_some_and(|first| {
         rule.protocol == first.required_protocol().map(Negatable::is)
-            && matches!(first, Match::Tcp(_) | Match::Udp(_) | Match::Icmp(_))
+            && matches!(first, Match::Tcp(_) | Match::Udp(_) | Match::Icmp(_) | Match::Icmp6(_))
     });
-    let options = ["--tcp-flags", "--tcp-option", "--icmp-type", "--icmp"];
+    let options =
+        ["--tcp-flags", "--tcp-option", "--icmp-type", "--icmp", "--icmpv6-type", "--icmpv6"];
     let has_options = implied
         && words.iter().any(|word| word.contains("port") || options.contains(&word.as_str()));
     if let Some(index) = explicit.filter(|_| liberty(11) && rule.matches.len() == 1 && has_options)

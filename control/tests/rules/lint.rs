@@ -131,7 +131,8 @@ struct Packet {
 }
 
 fn holds(rule: &Rule, packet: &Packet) -> bool {
-    let source = rule.source.is_none_or(|net| net.value.contains(packet.source) != net.negated);
+    let source =
+        rule.source.is_none_or(|net| net.value.contains(packet.source.into()) != net.negated);
     let protocol = rule.protocol.is_none_or(|p| (p.value.0 == packet.protocol) != p.negated);
     source
         && protocol

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use weir_control::rule::Family;
+
 /// What one command did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -14,41 +16,57 @@ pub(crate) struct Answer {
 
 /// Why there is no oracle here; `None` if there is one.
 pub(crate) fn missing() -> Option<String> {
-    let probe = Command::new("unshare").args(["-n", "iptables-legacy", "-S"]).output();
+    missing_of(Family::V4)
+}
+
+/// The same of either family.
+pub(crate) fn missing_of(family: Family) -> Option<String> {
+    let program = legacy(family);
+    let probe = Command::new("unshare").args(["-n", &program, "-S"]).output();
     match probe {
-        Ok(output) if output.status.success() => other_version(),
+        Ok(output) if output.status.success() => other_version(family),
         Ok(output) => Some(format!(
-            "`unshare -n iptables-legacy -S` fails (root and ip_tables are needed): {}",
+            "`unshare -n {program} -S` fails (root and its kernel module are needed): {}",
             String::from_utf8_lossy(&output.stderr).trim()
         )),
-        Err(error) => Some(format!("`unshare -n iptables-legacy` cannot be run: {error}")),
+        Err(error) => Some(format!("`unshare -n {program}` cannot be run: {error}")),
     }
+}
+
+fn legacy(family: Family) -> String {
+    format!("{}-legacy", family.program())
 }
 
 /// Releases differ in small things, such as the column `prot` of `-L -n`; what is compared here
 /// is the form of Debian 12.
-fn other_version() -> Option<String> {
-    let output = Command::new("iptables-legacy").arg("--version").output().ok()?;
+fn other_version(family: Family) -> Option<String> {
+    let output = Command::new(legacy(family)).arg("--version").output().ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let differs = version != "iptables v1.8.9 (legacy)";
-    differs.then(|| format!("the oracle must be iptables v1.8.9 (legacy), here is {version}"))
+    let wanted = format!("{} v1.8.9 (legacy)", family.program());
+    let differs = version != wanted;
+    differs.then(|| format!("the oracle must be {wanted}, here is {version}"))
 }
 
 /// Runs all command lines (without the program's name) one after the other in one fresh
 /// namespace.
 pub(crate) fn run(lines: &[Vec<String>]) -> Vec<Answer> {
-    let commands: Vec<_> =
-        lines.iter().map(|line| format!("iptables-legacy {}", shell_words(line))).collect();
-    in_namespace(&commands)
+    run_of(Family::V4, lines)
+}
+
+/// The same of either family.
+pub(crate) fn run_of(family: Family, lines: &[Vec<String>]) -> Vec<Answer> {
+    let command = |line: &Vec<String>| format!("{} {}", legacy(family), shell_words(line));
+    in_namespace(&lines.iter().map(command).collect::<Vec<_>>())
 }
 
 /// Restores all texts, each with its options, one after the other in one fresh namespace. The
 /// standard output is what is saved afterwards, with counters.
-pub(crate) fn restore(texts: &[(Vec<String>, String)]) -> Vec<Answer> {
+pub(crate) fn restore(family: Family, texts: &[(Vec<String>, String)]) -> Vec<Answer> {
+    let program = legacy(family);
     let command = |(options, text): &(Vec<String>, String)| {
         let text = shell_words(std::slice::from_ref(text));
         format!(
-            "{{ printf %s {text} | iptables-legacy-restore {}; rc=$?; iptables-legacy-save -c; (exit $rc); }}",
+            "{{ printf %s {text} | {program}-restore {}; rc=$?; {program}-save -c; (exit $rc); }}",
             shell_words(options)
         )
     };

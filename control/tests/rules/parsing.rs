@@ -4,7 +4,7 @@ use weir_control::command::{
     ChainName, Command, CommandLine, ListFormat, Parsed, Selection, Wait, parse,
 };
 use weir_control::rule::{
-    Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags, TcpMatch, UdpMatch,
+    IpNet, Match, Names, Negatable, PortRange, Protocol, Rule, Target, TcpFlags, TcpMatch, UdpMatch,
 };
 use weir_control::ruleset::{Counters, Policy};
 
@@ -35,8 +35,8 @@ fn every_part_of_a_rule_is_read() {
     let ports = |first, last| PortRange::new(first, last).expect("ordered");
     let expected = Rule {
         protocol: Some(Negatable::is(Protocol::TCP)),
-        source: Some(Negatable::is("10.0.0.0/24".parse().expect("net"))),
-        destination: Some(Negatable::not("192.168.0.2".parse().expect("net"))),
+        source: Some(Negatable::is(IpNet::from_prefix("10.0.0.0/24").expect("net"))),
+        destination: Some(Negatable::not(IpNet::from_prefix("192.168.0.2").expect("net"))),
         in_interface: Some(Negatable::is("enp0s8".parse().expect("name"))),
         out_interface: Some(Negatable::not("enp0+".parse().expect("name"))),
         fragment: None,

@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use weir_control::command::{ChainName, Command, Parsed, parse};
+use weir_control::command::{ChainName, Command, Context, Parsed, parse_in};
 use weir_control::protocol::{Request, RequestBody};
-use weir_control::rule::{Names, Rule};
+use weir_control::rule::{Family, Names, Rule};
 
 use weir_control::ruleset::Counters;
 
@@ -14,14 +14,17 @@ use crate::generate;
 static BUILTIN: LazyLock<Names> = LazyLock::new(Names::builtin);
 static SYSTEM: LazyLock<Names> = LazyLock::new(Names::system);
 
-fn appended(words: &[String], names: &Names) -> Vec<Rule> {
+fn appended(family: Family, words: &[String], names: &Names) -> Vec<Rule> {
     let mut arguments = vec!["-A".to_owned(), "FORWARD".to_owned()];
     arguments.extend_from_slice(words);
-    let line = match parse(&arguments, names).map_err(|error| error.report()) {
-        Ok(Parsed::Command(line)) => line,
-        other => panic!("{arguments:?} is {other:?}"),
-    };
-    assert!(line.warnings.is_empty(), "{:?}", line.warnings);
+    let line =
+        match parse_in(&arguments, Context::of(family, names)).map_err(|error| error.report()) {
+            Ok(Parsed::Command(line)) => line,
+            other => panic!("{arguments:?} is {other:?}"),
+        };
+    let header = |warning: &String| warning.starts_with("Warning: never matched protocol: ");
+    assert!(line.warnings.iter().all(header), "{:?}", line.warnings);
+    assert!(family == Family::V6 || line.warnings.is_empty());
     match line.command {
         Command::Append { rules, chain, counters: None } if chain == ChainName::forward() => rules,
         other => panic!("{arguments:?} is {other:?}"),
@@ -30,35 +33,36 @@ fn appended(words: &[String], names: &Names) -> Vec<Rule> {
 
 proptest! {
     #[test]
-    fn a_printed_rule_parses_to_itself(rule in generate::rule()) {
-        prop_assert_eq!(rule.validate(), Ok(()));
+    fn a_printed_rule_parses_to_itself((family, rule) in any_rule()) {
+        prop_assert_eq!(rule.validate(family), Ok(()));
         for names in [&*BUILTIN, &*SYSTEM] {
-            prop_assert_eq!(appended(&rule.arguments(names), names), vec![rule.clone()]);
+            prop_assert_eq!(appended(family, &rule.arguments(names), names), vec![rule.clone()]);
         }
     }
 
     #[test]
-    fn other_spellings_mean_the_same(rule in generate::rule(), style in any::<u32>()) {
+    fn other_spellings_mean_the_same((family, rule) in any_rule(), style in any::<u32>()) {
         let words = generate::words(&rule, style, &BUILTIN);
-        prop_assert_eq!(appended(&words, &BUILTIN), vec![rule]);
+        prop_assert_eq!(appended(family, &words, &BUILTIN), vec![rule]);
     }
 
     #[test]
-    fn a_rule_survives_the_protocol(rule in generate::rule(), number in 1_u32..) {
+    fn a_rule_survives_the_protocol((family, rule) in any_rule(), number in 1_u32..) {
         let command = Command::Insert {
             chain: ChainName::forward(),
             number,
             rules: vec![rule.clone(), rule],
             counters: Some(Counters { packets: 1, bytes: 60 }),
         };
-        let request = Request::new(RequestBody::Iptables { command, confirm_s: None });
+        let request = Request::new(RequestBody::Iptables { family, command, confirm_s: None });
         let json = serde_json::to_vec(&request).expect("serialises");
         prop_assert_eq!(Request::from_json(&json), Ok(request));
     }
 
     #[test]
     fn no_command_line_panics(words in prop::collection::vec(any_word(), 0..9)) {
-        if let Err(error) = parse(&words, &BUILTIN) {
+        for family in Family::ALL {
+            let Err(error) = parse_in(&words, Context::of(family, &BUILTIN)) else { continue };
             let report = error.report();
             prop_assert!(!report.is_empty());
             if let Some(position) = error.position {
@@ -68,6 +72,12 @@ proptest! {
             }
         }
     }
+}
+
+/// A rule of either family.
+fn any_rule() -> impl Strategy<Value = (Family, Rule)> {
+    let of = |family: Family| generate::rule(family).prop_map(move |rule| (family, rule));
+    prop_oneof![of(Family::V4), of(Family::V6)]
 }
 
 /// Words that occur on command lines, and words that do not.

@@ -113,7 +113,7 @@ fn what_no_weirctl_sends_is_refused() {
     let many = Rule { matches: vec![tcp; MATCHES_MAX + 1], ..Rule::default() };
     let with = |extension| Rule { matches: vec![extension], ..Rule::default() };
     let state = |states| with(Match::State(StateMatch { states: Negatable::is(states) }));
-    let conntrack = |conntrack| with(Match::Conntrack(conntrack));
+    let conntrack = |conntrack| with(Match::Conntrack(Box::new(conntrack)));
     let (states, protocol) = (Some(Negatable::default()), Some(Negatable::not(Protocol::ALL)));
     let wrong = [
         bare,

@@ -300,14 +300,14 @@ fn a_daemon_of_version_1_is_named() {
     let old = Daemon::with(|stream| {
         let _ = read_frame(stream, REQUEST_BYTES_MAX);
         // What the release before this one answers.
-        let version = serde_json::json!({ "version": { "client": 3, "daemon": 1 } });
+        let version = serde_json::json!({ "version": { "client": 4, "daemon": 1 } });
         let answer = serde_json::json!({ "version": 1, "body": { "error": version } });
         write_message(stream, &answer, 1_000).expect("the client reads");
     });
     let (status, stdout, stderr) = weirctl(&old.socket(), "conntrack list");
     assert_eq!((status, stdout.as_str()), (1, ""));
     assert!(
-        stderr.contains("speaks control protocol version 3, the running weir speaks version 1"),
+        stderr.contains("speaks control protocol version 4, the running weir speaks version 1"),
         "{stderr}"
     );
 }

@@ -85,7 +85,7 @@ impl State {
                 }
                 Reply::Done { policy_epoch: self.epoch }
             }
-            RequestBody::ChainNames => {
+            RequestBody::ChainNames { .. } => {
                 let names = self.ruleset.chains().iter().map(|chain| chain.name.clone());
                 Reply::ChainNames(names.collect())
             }

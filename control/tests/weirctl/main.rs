@@ -355,7 +355,12 @@ fn a_request_above_the_limit_is_not_sent() {
         flush: true,
         commands: vec![flush; REQUEST_BYTES_MAX / 20],
     };
-    let body = RequestBody::Restore { transaction, dry_run: true, confirm_s: None };
+    let body = RequestBody::Restore {
+        family: weir_control::rule::Family::V4,
+        transaction,
+        dry_run: true,
+        confirm_s: None,
+    };
     let error = client.request(body).expect_err("too large");
     assert!(matches!(error, ClientError::Message(_)), "{error}");
     // The connection is still good.

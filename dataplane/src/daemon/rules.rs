@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use weir_control::command::{ChainName, Command, Transaction};
 use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
-use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
+use weir_control::rule::Family;
+use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use crate::policy::{Compiler, Policy};
 use crate::publish::{Published, Retired};
@@ -27,10 +28,21 @@ struct Unconfirmed {
     removed: Vec<RuleId>,
 }
 
+/// Whether changes of the rules of a family are taken: those of IPv6 when something enforces them. Until then there
+/// are no rules of IPv6 but the empty set, which can be listed and nothing else.
+fn check_filtered(family: Family) -> Result<(), Failure> {
+    match family {
+        Family::V4 => Ok(()),
+        Family::V6 => Err(Failure::NotFiltered { family }),
+    }
+}
+
 /// The rules in force, and how to change them.
 #[derive(Debug)]
 pub struct Rules {
     ruleset: Ruleset,
+    /// Those of IPv6; see [`check_filtered`].
+    ipv6: Ruleset,
     compiler: Compiler,
     policy: Arc<Published<Policy>>,
     retired: Retired<Policy>,
@@ -71,11 +83,13 @@ impl Rules {
     ) -> Self {
         let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
         ruleset.apply(&command).expect("chain FORWARD exists");
+        let mut ipv6 = Ruleset::of(Family::V6);
+        ipv6.apply(&command).expect("chain FORWARD exists");
         let mut compiler = Compiler::new(workers, port_names);
         let policy = compiler.compile(&ruleset).expect("an empty rule set can be compiled");
         let policy = Arc::new(Published::new(policy));
         let retired = Retired::default();
-        Self { ruleset, compiler, policy, retired, unconfirmed: None, tracked: false }
+        Self { ruleset, ipv6, compiler, policy, retired, unconfirmed: None, tracked: false }
     }
 
     /// Where workers find the policy.
@@ -102,10 +116,18 @@ impl Rules {
         self.len() == 0
     }
 
-    /// The names of all chains.
+    /// The rules of a family.
+    fn of(&self, family: Family) -> &Ruleset {
+        match family {
+            Family::V4 => &self.ruleset,
+            Family::V6 => &self.ipv6,
+        }
+    }
+
+    /// The names of all chains of a family.
     #[must_use]
-    pub fn chain_names(&self) -> Vec<ChainName> {
-        self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect()
+    pub fn chain_names(&self, family: Family) -> Vec<ChainName> {
+        self.of(family).chains().iter().map(|chain| chain.name.clone()).collect()
     }
 
     /// Carries out a command; a change is in force on every worker when this returns. With `confirm_s`, it is undone
@@ -115,12 +137,19 @@ impl Rules {
     /// [`Failure`]; nothing has changed then, but for [`Failure::NotYetInForce`].
     pub fn carry_out(
         &mut self,
+        family: Family,
         command: &Command,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
-        let (candidate, outcome) = self.ruleset.after(command)?;
+        if !command.is_listing() {
+            check_filtered(family)?;
+        }
+        let (candidate, outcome) = self.of(family).after(command)?;
         if command.is_listing() {
-            let counters = self.compiler.counters();
+            let counters = match family {
+                Family::V4 => self.compiler.counters(),
+                Family::V6 => CounterTable::default(),
+            };
             return Ok(Reply::Listing(Listing { ruleset: candidate, counters }));
         }
         self.change(candidate, outcome, confirm_s)
@@ -133,12 +162,14 @@ impl Rules {
     /// As [`carry_out`](Self::carry_out).
     pub fn carry_out_all(
         &mut self,
+        family: Family,
         transaction: &Transaction,
         dry_run: bool,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
+        check_filtered(family)?;
         let (candidate, outcome) = self
-            .ruleset
+            .of(family)
             .after_all(transaction)
             .map_err(|(command, error)| Failure::Transaction { command, error })?;
         if !dry_run {

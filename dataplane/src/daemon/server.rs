@@ -251,14 +251,16 @@ impl Client {
         subscription: &mut Option<Subscription>,
     ) -> Result<Reply, Failure> {
         match request.body {
-            RequestBody::Iptables { command, confirm_s } => {
-                self.shared.rules().carry_out(&command, confirm_s)
+            RequestBody::Iptables { family, command, confirm_s } => {
+                self.shared.rules().carry_out(family, &command, confirm_s)
             }
-            RequestBody::Restore { transaction, dry_run, confirm_s } => {
-                self.shared.rules().carry_out_all(&transaction, dry_run, confirm_s)
+            RequestBody::Restore { family, transaction, dry_run, confirm_s } => {
+                self.shared.rules().carry_out_all(family, &transaction, dry_run, confirm_s)
             }
             RequestBody::Confirm => self.shared.rules().confirm(),
-            RequestBody::ChainNames => Ok(Reply::ChainNames(self.shared.rules().chain_names())),
+            RequestBody::ChainNames { family } => {
+                Ok(Reply::ChainNames(self.shared.rules().chain_names(family)))
+            }
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),

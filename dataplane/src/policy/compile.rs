@@ -248,10 +248,11 @@ impl Compiler {
         action: Action,
     ) -> Result<CompiledRule, &'static str> {
         let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
+        let address = |net| Option::map_or(net, Ok(AddressTest::ANY), AddressTest::new);
         Ok(CompiledRule {
             chain,
-            source: rule.source.map_or(AddressTest::ANY, AddressTest::new),
-            destination: rule.destination.map_or(AddressTest::ANY, AddressTest::new),
+            source: address(rule.source)?,
+            destination: address(rule.destination)?,
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),

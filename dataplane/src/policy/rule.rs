@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use weir_control::rule::{Ipv4Net, Negatable};
+use weir_control::rule::{IpNet, Negatable};
 
 use super::classify::{AddressKey, RuleKey};
 use super::counters::RuleCounters;
@@ -63,9 +63,11 @@ impl AddressTest {
     /// Holds for every address.
     pub(super) const ANY: Self = Self { network: 0, mask: 0, negated: false };
 
-    pub(super) fn new(net: Negatable<Ipv4Net>) -> Self {
-        let (network, mask) = (net.value.address().into(), net.value.mask().into());
-        Self { network, mask, negated: net.negated }
+    /// Addresses of the other family are in no rule set of IPv4.
+    pub(super) fn new(net: Negatable<IpNet>) -> Result<Self, &'static str> {
+        let v4 = net.value.v4().ok_or("an IPv6 address")?;
+        let (network, mask) = (v4.address().into(), v4.mask().into());
+        Ok(Self { network, mask, negated: net.negated })
     }
 
     pub(super) fn holds(self, address: u32) -> bool {

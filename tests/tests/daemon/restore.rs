@@ -204,10 +204,18 @@ fn links_of_the_usual_names_save_and_restore() {
     let restored = run("iptables-restore", &[&file.display().to_string()]);
     assert!(restored.status.success(), "{}", errors(&restored));
     assert!(!town.pings(BOB));
-    for name in ["ip6tables", "ip6tables-save", "ip6tables-restore"] {
-        let refused = run(name, &["-L"]);
-        assert_eq!(refused.status.code(), Some(2));
-        assert!(errors(&refused).contains("IPv4 only"), "{}", errors(&refused));
+    // What is of IPv6 can be looked at, and not be changed.
+    let listed = run("ip6tables", &["-S"]);
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "-P FORWARD DROP\n", "{}", errors(&listed));
+    let text = run("ip6tables-save", &[]);
+    assert!(text.status.success(), "{}", errors(&text));
+    std::fs::write(&file, &text.stdout).expect("written");
+    let restore: &[&str] = &[&file.display().to_string()];
+    for (name, arguments) in [("ip6tables", &["-F"][..]), ("ip6tables-restore", restore)] {
+        let refused = run(name, arguments);
+        assert_eq!(refused.status.code(), Some(2), "{}", errors(&refused));
+        let reason = "IPv6 is not filtered by this version of Weir";
+        assert!(errors(&refused).contains(reason), "{}", errors(&refused));
     }
     assert_conserved(&mut daemon);
 }

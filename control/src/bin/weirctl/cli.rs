@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use weir_control::command::VERSION_LINE as VERSION;
+use weir_control::command::{VERSION_LINE as VERSION, VERSION_LINE_IPV6 as VERSION_IPV6};
 use weir_control::protocol::CONFIRM_S_MAX;
 
 use crate::conntrack::Conntrack;
@@ -18,12 +18,12 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 
-    /// Print JSON, for programs; with `iptables` it stands before that word
+    /// Print JSON, for programs; with `iptables` and `ip6tables` it stands before that word
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
     /// Undo a change of rules after so many seconds unless `weirctl confirm` keeps it; with `iptables`
-    /// it stands before that word
+    /// and `ip6tables` it stands before that word
     #[arg(
         long, global = true, value_name = "SECONDS",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(CONFIRM_S_MAX))
@@ -68,8 +68,24 @@ pub(crate) enum Subcommand {
     /// Replace all rules by those of a file, or of standard input, at once: all of them or none
     #[command(name = "iptables-restore")]
     IptablesRestore(Restore),
+    /// The same for IPv6: everything after this word is an ip6tables command line
+    #[command(disable_help_flag = true)]
+    Ip6tables {
+        /// As for ip6tables: -A FORWARD -p icmpv6 -j ACCEPT
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Print all rules for IPv6 in the form that ip6tables-restore reads
+    #[command(name = "ip6tables-save", version = VERSION_IPV6)]
+    Ip6tablesSave(Save),
+    /// Replace all rules for IPv6 by those of a file, or of standard input: all of them or none
+    #[command(name = "ip6tables-restore", version = VERSION_IPV6)]
+    Ip6tablesRestore(Restore),
     /// Find rules that never match, change nothing, or do not do what was meant; status 1 if there are any
     Lint {
+        /// The rules for IPv6
+        #[arg(short = '6', long)]
+        ipv6: bool,
         /// A saved rule set; without it the rules of the running daemon
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
@@ -149,13 +165,13 @@ pub(crate) struct Restore {
     version: Option<bool>,
 }
 
-/// Cuts the line after the word `iptables` if that is the subcommand. What follows belongs to
+/// Cuts the line after the word `iptables` or `ip6tables` if that is the subcommand. What follows belongs to
 /// iptables to the last letter: `--json` or `--help` there must not be ours.
 pub(crate) fn split_iptables(arguments: &[OsString]) -> (&[OsString], &[OsString]) {
     let mut index = 1;
     while let Some(argument) = arguments.get(index).and_then(|argument| argument.to_str()) {
         match argument {
-            "iptables" => return arguments.split_at(index + 1),
+            "iptables" | "ip6tables" => return arguments.split_at(index + 1),
             "--socket" | "--confirm" => index += 2,
             option if option.starts_with('-') => index += 1,
             _ => break,

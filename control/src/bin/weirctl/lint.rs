@@ -8,19 +8,20 @@ use weir_control::command::{Command, Selection};
 use weir_control::lint::{Finding, lint};
 use weir_control::protocol::{Reply, RequestBody};
 use weir_control::restore::{Options, read};
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 use weir_control::ruleset::Ruleset;
 
 use crate::output::{Failed, Output};
 
 pub(crate) fn run(
+    family: Family,
     socket: Option<&Path>,
     file: Option<&Path>,
     output: &mut Output,
 ) -> Result<ExitCode, Failed> {
     let (ruleset, ports) = match file {
-        Some(file) => (saved(file)?, None),
-        None => running(socket)?,
+        Some(file) => (saved(family, file)?, None),
+        None => running(family, socket)?,
     };
     let findings = lint(&ruleset, ports.as_deref());
     if output.json {
@@ -36,14 +37,14 @@ pub(crate) fn run(
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn saved(file: &Path) -> Result<Ruleset, Failed> {
+fn saved(family: Family, file: &Path) -> Result<Ruleset, Failed> {
     let because = |reason: String| Failed::Because(format!("{}: {reason}", file.display()));
     let text = std::fs::read(file).map_err(|error| because(error.to_string()))?;
     // What Weir would leave out is not looked at.
-    let options = Options { filter_only: true, forward_only: true, ..Options::default() };
+    let options = Options { family, filter_only: true, forward_only: true, ..Options::default() };
     let plan = read(&text, &options, &Names::system(), Vec::new)
         .map_err(|error| Failed::Because(error.report()))?;
-    let mut ruleset = Ruleset::new();
+    let mut ruleset = Ruleset::of(family);
     for table in &plan.tables {
         ruleset.apply_all(&table.transaction).map_err(|(command, error)| {
             because(format!("line {}: {error}", table.lines[command.min(table.lines.len() - 1)]))
@@ -52,11 +53,14 @@ fn saved(file: &Path) -> Result<Ruleset, Failed> {
     Ok(ruleset)
 }
 
-fn running(socket: Option<&Path>) -> Result<(Ruleset, Option<Vec<String>>), Failed> {
+fn running(
+    family: Family,
+    socket: Option<&Path>,
+) -> Result<(Ruleset, Option<Vec<String>>), Failed> {
     let failed = |error: weir_control::client::ClientError| Failed::Because(error.to_string());
     let mut client = Client::connect(socket).map_err(failed)?;
     let command = Command::ListRules { selection: Selection::default(), counters: false };
-    let rules = client.request(RequestBody::Iptables { command, confirm_s: None });
+    let rules = client.request(RequestBody::Iptables { family, command, confirm_s: None });
     let ports = client.request(RequestBody::Ports);
     match (rules.map_err(failed)?, ports.map_err(failed)?) {
         (Reply::Listing(listing), Reply::Ports(ports)) => {

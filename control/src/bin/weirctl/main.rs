@@ -1,10 +1,11 @@
 //! `weirctl`: the hand on the firewall.
 //!
-//! Also the commands `iptables`, `iptables-save` and `iptables-restore` for Weir, when called by links
-//! of those names: `ln -s /usr/bin/weirctl /usr/local/sbin/iptables`.
+//! Also the commands `iptables`, `iptables-save` and `iptables-restore` for Weir, and those of `ip6tables`,
+//! when called by links of those names: `ln -s /usr/bin/weirctl /usr/local/sbin/iptables`.
 
 mod cli;
 mod conntrack;
+mod help;
 mod iptables;
 mod lint;
 mod listing;
@@ -19,33 +20,22 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use weir_control::command::VERSION_LINE_IPV6;
 
-use cli::{Cli, Subcommand};
+use weir_control::rule::Family;
+
+use cli::{Cli, Restore, Save, Subcommand};
 use output::Output;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let called = arguments.first().map(Path::new).and_then(Path::file_name);
-    match called.and_then(|name| name.to_str()) {
-        Some("iptables") => {
-            return iptables::run(&arguments[1..], None, None, &mut Output::stdout(false));
+    if let Some(name) = called.and_then(|name| name.to_str()) {
+        let family = if name.starts_with("ip6") { Family::V6 } else { Family::V4 };
+        if let Some(status) = by_link(family, name, &arguments) {
+            return status;
         }
-        Some("iptables-save") => {
-            let save = cli::Save::try_parse_from(&arguments);
-            return save
-                .map_or_else(usage, |save| save::run(None, &save, &mut Output::stdout(false)));
-        }
-        Some("iptables-restore") => {
-            let restore = cli::Restore::try_parse_from(&arguments);
-            let mut output = Output::stdout(false);
-            return restore.map_or_else(usage, |restore| restore::run(None, &restore, &mut output));
-        }
-        Some(name) if name.starts_with("ip6tables") => {
-            eprintln!("{name}: this version of Weir filters IPv4 only, so IPv6 rules are refused");
-            return ExitCode::from(2);
-        }
-        _ => {}
     }
     let (own, verbatim) = cli::split_iptables(&arguments);
     let cli = match Cli::try_parse_from(own) {
@@ -56,17 +46,30 @@ fn main() -> ExitCode {
     let socket = cli.socket.as_deref();
     let result = match cli.subcommand {
         Subcommand::Iptables { .. } => {
-            return iptables::run(verbatim, socket, cli.confirm, &mut output);
+            return iptables::run(Family::V4, verbatim, socket, cli.confirm, &mut output);
         }
-        Subcommand::IptablesSave(save) => return save::run(socket, &save, &mut output),
+        Subcommand::IptablesSave(save) => return save::run(Family::V4, socket, &save, &mut output),
         Subcommand::IptablesRestore(mut restore) => {
             restore.confirm = restore.confirm.or(cli.confirm);
-            return restore::run(socket, &restore, &mut output);
+            return restore::run(Family::V4, socket, &restore, &mut output);
         }
-        Subcommand::Lint { file } => match lint::run(socket, file.as_deref(), &mut output) {
-            Ok(status) => return status,
-            Err(failed) => Err(failed),
-        },
+        Subcommand::Ip6tables { .. } => {
+            return iptables::run(Family::V6, verbatim, socket, cli.confirm, &mut output);
+        }
+        Subcommand::Ip6tablesSave(save) => {
+            return save::run(Family::V6, socket, &save, &mut output);
+        }
+        Subcommand::Ip6tablesRestore(mut restore) => {
+            restore.confirm = restore.confirm.or(cli.confirm);
+            return restore::run(Family::V6, socket, &restore, &mut output);
+        }
+        Subcommand::Lint { ipv6, file } => {
+            let family = if ipv6 { Family::V6 } else { Family::V4 };
+            match lint::run(family, socket, file.as_deref(), &mut output) {
+                Ok(status) => return status,
+                Err(failed) => Err(failed),
+            }
+        }
         Subcommand::Confirm => return restore::confirm(socket, &mut output),
         Subcommand::Status => status::run(socket, &mut output),
         Subcommand::Ports => status::run_ports(socket, &mut output),
@@ -85,6 +88,34 @@ fn main() -> ExitCode {
             eprintln!("weirctl: {reason}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What a link of this name does; `None` where it is no link of ours.
+fn by_link(family: Family, name: &str, arguments: &[OsString]) -> Option<ExitCode> {
+    let mut output = Output::stdout(false);
+    let arguments_of = |command: clap::Command| {
+        let named = match family {
+            Family::V4 => command,
+            Family::V6 => command.version(VERSION_LINE_IPV6),
+        };
+        named.try_get_matches_from(arguments)
+    };
+    match name {
+        "iptables" | "ip6tables" => {
+            Some(iptables::run(family, &arguments[1..], None, None, &mut output))
+        }
+        "iptables-save" | "ip6tables-save" => {
+            let save = arguments_of(Save::command()).and_then(|m| Save::from_arg_matches(&m));
+            Some(save.map_or_else(usage, |save| save::run(family, None, &save, &mut output)))
+        }
+        "iptables-restore" | "ip6tables-restore" => {
+            let restore =
+                arguments_of(Restore::command()).and_then(|m| Restore::from_arg_matches(&m));
+            let run = |restore| restore::run(family, None, &restore, &mut output);
+            Some(restore.map_or_else(usage, run))
+        }
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `weirctl iptables-restore`, the link named `iptables-restore`, and `weirctl confirm`.
+//! `weirctl iptables-restore`, `weirctl ip6tables-restore`, the links of these names, and `weirctl confirm`.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,7 +8,7 @@ use weir_control::client::{Client, ClientError};
 use weir_control::command::{ChainName, ExitStatus, Wait};
 use weir_control::protocol::{Failure, Reply, RequestBody};
 use weir_control::restore::{Options, Plan, PlannedTable, read};
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 
 use crate::cli::Restore;
 use crate::iptables::{Problem, finish_as, timeout};
@@ -17,10 +17,14 @@ use crate::output::{Failed, Output};
 /// The longest text that is read: a full rule set has far less.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 
-const PROGRAM: &str = "iptables-restore";
-
-pub(crate) fn run(socket: Option<&Path>, restore: &Restore, output: &mut Output) -> ExitCode {
-    let text = match text(restore.file.as_deref()) {
+pub(crate) fn run(
+    family: Family,
+    socket: Option<&Path>,
+    restore: &Restore,
+    output: &mut Output,
+) -> ExitCode {
+    let program = format!("{}-restore", family.program());
+    let text = match text(&program, restore.file.as_deref()) {
         Ok(text) => text,
         Err(reason) => {
             eprintln!("{reason}");
@@ -28,6 +32,7 @@ pub(crate) fn run(socket: Option<&Path>, restore: &Restore, output: &mut Output)
         }
     };
     let options = Options {
+        family,
         counters: restore.counters,
         noflush: restore.noflush,
         table: restore.table.clone(),
@@ -38,7 +43,7 @@ pub(crate) fn run(socket: Option<&Path>, restore: &Restore, output: &mut Output)
     // Should the daemon not be reached, the request itself will say so.
     let chains = || {
         let all = || vec![ChainName::input(), ChainName::forward(), ChainName::output()];
-        crate::iptables::chain_names(socket).unwrap_or_else(all)
+        crate::iptables::chain_names(family, socket).unwrap_or_else(all)
     };
     let plan = match read(&text, &options, &names, chains) {
         Ok(plan) => plan,
@@ -48,19 +53,19 @@ pub(crate) fn run(socket: Option<&Path>, restore: &Restore, output: &mut Output)
         }
     };
     for remark in &plan.remarks {
-        eprintln!("{PROGRAM}: line {}: {}", remark.line, remark.text);
+        eprintln!("{program}: line {}: {}", remark.line, remark.text);
     }
-    match carry_out(&plan, socket, restore, output) {
+    match carry_out(&plan, (family, socket), restore, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(NotDone::Line { number, reason }) => {
-            eprintln!("{PROGRAM}: line {number} failed: {reason} Nothing was changed.");
+            eprintln!("{program}: line {number} failed: {reason} Nothing was changed.");
             ExitCode::from(ExitStatus::OtherProblem.code())
         }
-        Err(NotDone::Problem(problem)) => finish_as(PROGRAM, Err(problem)),
+        Err(NotDone::Problem(problem)) => finish_as(&program, Err(problem)),
     }
 }
 
-fn text(file: Option<&Path>) -> Result<Vec<u8>, String> {
+fn text(program: &str, file: Option<&Path>) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = match file.filter(|path| path.as_os_str() != "-") {
         None => std::io::stdin().lock().take(TEXT_BYTES_MAX + 1).read_to_end(&mut text),
@@ -70,9 +75,9 @@ fn text(file: Option<&Path>) -> Result<Vec<u8>, String> {
             .read_to_end(&mut text),
     };
     match read {
-        Err(error) => Err(format!("{PROGRAM}: cannot read: {error}")),
+        Err(error) => Err(format!("{program}: cannot read: {error}")),
         Ok(bytes) if bytes as u64 > TEXT_BYTES_MAX => {
-            Err(format!("{PROGRAM}: more than {TEXT_BYTES_MAX} bytes: is this a saved rule set?"))
+            Err(format!("{program}: more than {TEXT_BYTES_MAX} bytes: is this a saved rule set?"))
         }
         Ok(_) => Ok(text),
     }
@@ -96,7 +101,7 @@ impl<T: Into<Problem>> From<T> for NotDone {
 
 fn carry_out(
     plan: &Plan,
-    socket: Option<&Path>,
+    (family, socket): (Family, Option<&Path>),
     restore: &Restore,
     output: &mut Output,
 ) -> Result<(), NotDone> {
@@ -108,8 +113,8 @@ fn carry_out(
     let Some((last, lines)) = table.lines.split_last() else { return Ok(()) };
     let (dry_run, confirm_s) = (restore.test, restore.confirm);
     let commands = table.transaction.commands.len();
-    let reply =
-        client.request(RequestBody::Restore { transaction: table.transaction, dry_run, confirm_s });
+    let transaction = table.transaction;
+    let reply = client.request(RequestBody::Restore { family, transaction, dry_run, confirm_s });
     match reply {
         Ok(Reply::Done { policy_epoch }) if output.json => {
             let done = serde_json::json!({

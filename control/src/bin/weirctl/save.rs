@@ -1,33 +1,44 @@
-//! `weirctl iptables-save`, and the link named `iptables-save`.
+//! `weirctl iptables-save`, `weirctl ip6tables-save`, and the links of these names.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use weir_control::client::{Client, ClientError};
-use weir_control::command::{Command, ExitStatus, VERSION_LINE};
+use weir_control::command::{Command, ExitStatus, version_line};
 use weir_control::list::{self, SaveFormat};
 use weir_control::protocol::{Reply, RequestBody};
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 
 use crate::cli::Save;
 use crate::iptables::{Problem, finish_as};
 use crate::output::{Failed, Output};
 
-pub(crate) fn run(socket: Option<&Path>, save: &Save, output: &mut Output) -> ExitCode {
+pub(crate) fn run(
+    family: Family,
+    socket: Option<&Path>,
+    save: &Save,
+    output: &mut Output,
+) -> ExitCode {
+    let program = format!("{}-save", family.program());
     if let Some(table) = save.table.as_ref().filter(|table| *table != "filter") {
         eprintln!(
             "{}: Cannot initialize: Table does not exist: Weir has the table filter, not `{table}'",
-            VERSION_LINE.replacen("iptables", "iptables-save", 1)
+            version_line(&program)
         );
         return ExitCode::from(ExitStatus::OtherProblem.code());
     }
-    finish_as("iptables-save", print(socket, save, output))
+    finish_as(&program, print(family, socket, save, output))
 }
 
-fn print(socket: Option<&Path>, save: &Save, output: &mut Output) -> Result<(), Problem> {
+fn print(
+    family: Family,
+    socket: Option<&Path>,
+    save: &Save,
+    output: &mut Output,
+) -> Result<(), Problem> {
     let mut client = Client::connect(socket)?;
     let command = Command::ListRules { selection: Default::default(), counters: save.counters };
-    let reply = client.request(RequestBody::Iptables { command, confirm_s: None })?;
+    let reply = client.request(RequestBody::Iptables { family, command, confirm_s: None })?;
     let Reply::Listing(listing) = reply else { return Err(ClientError::UnexpectedReply.into()) };
     let names = Names::system();
     if output.json {

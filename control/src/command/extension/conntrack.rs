@@ -56,7 +56,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let Given { value: word, negated, names, .. } = *given;
+    let Given { value: word, negated, names, family, .. } = *given;
     let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Conntrack(key));
     let option = row.map_or("", |(name, _, _)| name);
     let argument = Argument { name: "conntrack", option, word };
@@ -70,7 +70,7 @@ pub(super) fn read<'a>(
                 Some(Negatable { value: protocol(word, names, negated)?, negated });
         }
         Key::Address(way, end) => {
-            let condition = Some(Negatable { value: argument.address()?, negated });
+            let condition = Some(Negatable { value: argument.address(family)?, negated });
             match (tuple(conntrack, way), end) {
                 (tuple, Source) => tuple.source = condition,
                 (tuple, Destination) => tuple.destination = condition,

@@ -1,15 +1,15 @@
 //! Values that libxtables reads for its extensions from a table of options (libxtables/xtoptions.c),
 //! and lists of names.
 
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::ops::BitOr;
 
 use super::super::error::ParseErrorKind;
 use super::super::getopt::Word;
 use super::super::refusal::Refusal;
 use crate::rule::{
-    CtAddress, ExpireRange, Names, PortRange, SizeRange, number_prefix, parse_host_and_mask,
-    parse_number,
+    CtAddress, ExpireRange, Family, Names, PortRange, SizeRange, number_prefix,
+    parse_host_and_mask, parse_number,
 };
 
 /// The value of an option.
@@ -135,7 +135,7 @@ impl<'a> Argument<'a> {
     }
 
     fn bad_number(self, near: &str, least: u32, most: u32) -> ParseErrorKind {
-        let (name, option, near) = (self.name, self.option, near.to_owned());
+        let (name, option, near) = (self.name, self.option, near.into());
         ParseErrorKind::OptionNumber { name, option, near, least, most }
     }
 
@@ -149,7 +149,7 @@ impl<'a> Argument<'a> {
     }
 
     /// `ADDRESS[/MASK]`. Names of hosts are refused.
-    pub(super) fn address(self) -> Result<CtAddress, Refusal<'a>> {
+    pub(super) fn address(self, family: Family) -> Result<CtAddress, Refusal<'a>> {
         let (host, mask) = match self.word.text.split_once('/') {
             Some((host, mask)) => (host, Some(mask)),
             None => (self.word.text, None),
@@ -159,15 +159,20 @@ impl<'a> Argument<'a> {
             "" => self.word,
             _ => Word { text, offset: self.word.offset + offset, ..self.word },
         };
-        match parse_host_and_mask(host, mask) {
-            (Some(address), Some(mask)) => Ok(CtAddress::new(address, mask)),
-            (Some(_), None) => {
+        let (address, netmask) = parse_host_and_mask(host, mask, family);
+        if let Some(read) = address.zip(netmask).and_then(|(host, mask)| CtAddress::new(host, mask))
+        {
+            return Ok(read);
+        }
+        match address {
+            Some(_) => {
                 let (name, option) = (self.name, self.option);
+                let most = if family == Family::V4 { 32 } else { 128 };
                 let word = part(mask.unwrap_or_default(), host.len() + 1);
-                Err(Refusal::at(word, ParseErrorKind::OptionMask { name, option }))
+                Err(Refusal::at(word, ParseErrorKind::OptionMask { name, option, most }))
             }
-            (None, _) => {
-                let reason = match host.parse::<Ipv6Addr>() {
+            None => {
+                let reason = match host.parse::<IpAddr>() {
                     Ok(_) => "Address family for hostname not supported",
                     Err(_) => "Name or service not known",
                 };

@@ -4,7 +4,7 @@ use super::super::getopt::{Value, Word};
 use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use super::{ExtensionKey, Given, Row};
-use crate::rule::{AddressRange, IprangeMatch, Negatable, parse_dotted};
+use crate::rule::{AddressRange, IprangeMatch, Negatable, parse_address};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Key {
@@ -26,15 +26,16 @@ pub(super) fn read<'a>(
         Key::Source => ("src-range", &mut iprange.source),
         Key::Destination => ("dst-range", &mut iprange.destination),
     };
-    let value = range(option, given.value)?;
+    let value = range(option, given)?;
     *condition = Some(Negatable { value, negated: given.negated });
     Ok(())
 }
 
 /// `ADDRESS` or `FIRST-LAST`.
-fn range<'a>(option: &'static str, word: Word<'a>) -> Result<AddressRange, Refusal<'a>> {
+fn range<'a>(option: &'static str, given: &Given<'a, '_>) -> Result<AddressRange, Refusal<'a>> {
+    let Given { value: word, family, .. } = *given;
     let address = |text: &'a str, offset: usize| {
-        parse_dotted(text).ok_or_else(|| {
+        parse_address(text, family).ok_or_else(|| {
             let part = Word { text, offset: word.offset + offset, ..word };
             // Where the part is empty there is nothing to point at but the whole.
             let place = if text.is_empty() { word } else { part };

@@ -10,7 +10,9 @@ mod conntrack;
 mod dscp;
 mod ecn;
 mod guided;
+mod hl;
 mod icmp;
+mod icmp6;
 mod iprange;
 mod length;
 mod log;
@@ -18,6 +20,7 @@ mod mac;
 mod multiport;
 mod pkttype;
 mod reject;
+mod reject6;
 mod state;
 mod statistic;
 mod string;
@@ -34,8 +37,9 @@ pub(super) use target::{TargetExtension, TargetKey, TargetRow};
 
 use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
+use super::known;
 use super::refusal::Refusal;
-use crate::rule::{Match, MultiportEnd, Names, Negatable, Protocol};
+use crate::rule::{Family, Match, MultiportEnd, Names, Negatable, Protocol};
 
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,9 @@ pub(super) enum ExtensionKey {
     Conntrack(conntrack::Key),
     Dscp(dscp::Key),
     Ecn(ecn::Key),
+    Hl(ttl::Key),
     Icmp,
+    Icmp6,
     Iprange(iprange::Key),
     Length,
     Mac,
@@ -75,6 +81,7 @@ pub(super) struct Given<'a, 'n> {
     pub(super) value: Word<'a>,
     pub(super) negated: bool,
     pub(super) names: &'n Names,
+    pub(super) family: Family,
 }
 
 /// A match on the command line.
@@ -87,15 +94,18 @@ pub(super) struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
-    /// The match of this name, without conditions, if Weir has it.
-    pub(super) fn new(name: &str, word: Word<'a>) -> Option<Self> {
+    /// The match of this name, without conditions, if Weir has it for the family.
+    pub(super) fn new(name: &str, family: Family, word: Word<'a>) -> Option<Self> {
+        let name = known::match_name(name, family);
         let value = match name {
             "addrtype" => Match::Addrtype(Default::default()),
             "comment" => Match::Comment(Default::default()),
             "conntrack" => Match::Conntrack(Default::default()),
             "dscp" => Match::Dscp(Default::default()),
             "ecn" => Match::Ecn(Default::default()),
+            "hl" => Match::Hl(Default::default()),
             "icmp" => Match::Icmp(Default::default()),
+            "icmp6" => Match::Icmp6(Default::default()),
             "iprange" => Match::Iprange(Default::default()),
             "length" => Match::Length(Default::default()),
             "mac" => Match::Mac(Default::default()),
@@ -113,6 +123,9 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
+        if known::program_of(name, family).is_some() {
+            return None;
+        }
         Some(Self { word, value, seen: Vec::new() })
     }
 
@@ -124,7 +137,9 @@ impl<'a> Extension<'a> {
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Dscp(_) => &dscp::OPTIONS,
             Match::Ecn(_) => &ecn::OPTIONS,
+            Match::Hl(_) => &hl::OPTIONS,
             Match::Icmp(_) => &icmp::OPTIONS,
+            Match::Icmp6(_) => &icmp6::OPTIONS,
             Match::Iprange(_) => &iprange::OPTIONS,
             Match::Length(_) => &length::OPTIONS,
             Match::Mac(_) => &mac::OPTIONS,
@@ -148,6 +163,7 @@ impl<'a> Extension<'a> {
         match self.value {
             Match::Addrtype(_) => &addrtype::EXCLUSIVE,
             Match::Dscp(_) => &dscp::EXCLUSIVE,
+            Match::Hl(_) => &hl::EXCLUSIVE,
             Match::Multiport(_) => &multiport::EXCLUSIVE,
             Match::String(_) => &string::EXCLUSIVE,
             Match::Ttl(_) => &ttl::EXCLUSIVE,
@@ -162,6 +178,7 @@ impl<'a> Extension<'a> {
             // Matches that are nothing without the first option of their tables.
             Match::Comment(_)
             | Match::Icmp(_)
+            | Match::Icmp6(_)
             | Match::Length(_)
             | Match::Mac(_)
             | Match::Pkttype(_)
@@ -171,6 +188,7 @@ impl<'a> Extension<'a> {
                 Err(ParseErrorKind::OptionMissing { name, option })
             }
             Match::Dscp(_) => Err(ParseErrorKind::OptionsMissing(dscp::MISSING)),
+            Match::Hl(_) => Err(ParseErrorKind::OptionsMissing(hl::MISSING)),
             Match::Ttl(_) => Err(ParseErrorKind::OptionsMissing(ttl::MISSING)),
             _ => self.incomplete(),
         }
@@ -195,7 +213,9 @@ impl<'a> Extension<'a> {
             }
             (Match::Dscp(dscp), ExtensionKey::Dscp(key)) => dscp::read(dscp, key, given),
             (Match::Ecn(ecn), ExtensionKey::Ecn(key)) => ecn::read(ecn, key, given),
+            (Match::Hl(hl), ExtensionKey::Hl(key)) => hl::read(hl, key, given),
             (Match::Icmp(icmp), ExtensionKey::Icmp) => icmp::read(icmp, given),
+            (Match::Icmp6(icmp6), ExtensionKey::Icmp6) => icmp6::read(icmp6, given),
             (Match::Iprange(iprange), ExtensionKey::Iprange(key)) => {
                 iprange::read(iprange, key, given)
             }

@@ -6,8 +6,8 @@
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Value, Word};
 use super::super::refusal::Refusal;
-use super::{Given, log, reject};
-use crate::rule::{LogTarget, RejectWith, Target};
+use super::{Given, log, reject, reject6};
+use crate::rule::{Family, LogTarget, Reject6With, RejectWith, Target};
 
 /// An option of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,12 @@ pub(in crate::command) struct TargetExtension<'a> {
 
 impl<'a> TargetExtension<'a> {
     /// The target of this name, with what it does unless its options say otherwise; if Weir has it.
-    pub(in crate::command) fn new(word: Word<'a>) -> Option<Self> {
+    pub(in crate::command) fn new(word: Word<'a>, family: Family) -> Option<Self> {
         let value = match word.text {
             "ACCEPT" => Target::Accept,
             "DROP" => Target::Drop,
             "RETURN" => Target::Return,
+            "REJECT" if family == Family::V6 => Target::Reject6(Reject6With::default()),
             "REJECT" => Target::Reject(RejectWith::default()),
             "LOG" => Target::Log(LogTarget::default()),
             _ => return None,
@@ -45,7 +46,7 @@ impl<'a> TargetExtension<'a> {
     /// The options it adds.
     pub(in crate::command) fn options(&self) -> &'static [TargetRow] {
         match self.value {
-            Target::Reject(_) => &reject::OPTIONS,
+            Target::Reject(_) | Target::Reject6(_) => &reject::OPTIONS,
             Target::Log(_) => &log::OPTIONS,
             _ => &[],
         }
@@ -73,6 +74,7 @@ impl<'a> TargetExtension<'a> {
         }
         match (&mut self.value, key) {
             (Target::Reject(with), TargetKey::RejectWith) => reject::read(with, given),
+            (Target::Reject6(with), TargetKey::RejectWith) => reject6::read(with, given),
             (Target::Log(log), TargetKey::Log(key)) => log::read(log, key, given),
             // The key comes from the target's own table.
             _ => Ok(()),

@@ -50,7 +50,7 @@ pub(super) fn read<'a>(
     given: &Given<'a, '_>,
     getopt: &mut Getopt<'a>,
 ) -> Result<(), Refusal<'a>> {
-    let Given { option, value, negated, names } = *given;
+    let Given { option, value, negated, names, .. } = *given;
     match key {
         Key::SourcePorts => {
             tcp.source_ports = Negatable { value: parse_ports(value, names)?, negated };

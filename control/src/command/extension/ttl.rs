@@ -47,16 +47,26 @@ pub(super) fn read<'a>(
         Key::Greater => "ttl-gt",
         Key::Equal => "ttl-eq",
     };
+    *ttl = condition("ttl", option, key, given)?;
+    Ok(())
+}
+
+/// What an option of the match asks of the hops that are left.
+pub(super) fn condition<'a>(
+    name: &'static str,
+    option: &'static str,
+    key: Key,
+    given: &Given<'a, '_>,
+) -> Result<TtlMatch, Refusal<'a>> {
     if given.negated && key != Key::Equal {
-        let kind = ParseErrorKind::OptionNotNegatable { name: "ttl", option };
+        let kind = ParseErrorKind::OptionNotNegatable { name, option };
         return Err(Refusal::at(given.option, kind));
     }
-    let value = Argument { name: "ttl", option, word: given.value }.number(u8::MAX)?;
-    *ttl = match key {
+    let value = Argument { name, option, word: given.value }.number(u8::MAX)?;
+    Ok(match key {
         Key::Less => TtlMatch::Less(value),
         Key::Greater => TtlMatch::Greater(value),
         Key::Equal if given.negated => TtlMatch::NotEqual(value),
         Key::Equal => TtlMatch::Equal(value),
-    };
-    Ok(())
+    })
 }

@@ -1,13 +1,10 @@
 //! Which flows are meant.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::TcpState;
 use super::flow::{FlowEntry, FlowPart, FlowTuple};
+use crate::rule::{Family, IpNet};
 
 const TCP: u8 = 6;
 /// ICMP, IGMP and others that are known to have no ports.
@@ -90,7 +87,7 @@ impl FlowFilter {
     pub fn validate(&self) -> Result<(), FilterError> {
         let mut nets = self.nets();
         if let Some(first) = nets.next()
-            && nets.any(|net| net.is_ipv4() != first.is_ipv4())
+            && nets.any(|net| net.family() != first.family())
         {
             return Err(FilterError::Families);
         }
@@ -112,7 +109,7 @@ impl FlowFilter {
     /// Whether it can only be met by IPv6 flows.
     #[must_use]
     pub fn wants_ipv6(&self) -> bool {
-        self.nets().any(|net| !net.is_ipv4())
+        self.nets().any(|net| net.family() == Family::V6)
     }
 
     fn nets(&self) -> impl Iterator<Item = IpNet> + use<> {
@@ -154,120 +151,12 @@ impl TupleFilter {
     }
 }
 
-/// Addresses with a common prefix: `10.0.0.0/8`, `fd00::/8`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct IpNet {
-    /// All bits behind the prefix are zero.
-    address: IpAddr,
-    prefix_len: u8,
-}
-
-/// Why text is not an [`IpNet`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IpNetError {
-    /// What stands before the slash.
-    #[error("not an IP address, nor one with a prefix length such as 10.0.0.0/8")]
-    Address,
-    /// What stands behind it.
-    #[error("the prefix length is not a number from 0 to {0}")]
-    PrefixLen(u8),
-}
-
-impl IpNet {
-    /// The net of this prefix length that an address is in; `None` if the length is above 32, or
-    /// 128 for IPv6.
-    #[must_use]
-    pub fn new(address: IpAddr, prefix_len: u8) -> Option<Self> {
-        let address = masked(address, prefix_len)?;
-        Some(Self { address, prefix_len })
-    }
-
-    /// One address.
-    #[must_use]
-    pub fn host(address: IpAddr) -> Self {
-        Self { address, prefix_len: bits(address) }
-    }
-
-    /// Whether it is of IPv4.
-    #[must_use]
-    pub fn is_ipv4(self) -> bool {
-        self.address.is_ipv4()
-    }
-
-    /// Whether an address is in it; never if it is of the other family.
-    #[must_use]
-    pub fn contains(self, address: IpAddr) -> bool {
-        masked(address, self.prefix_len) == Some(self.address)
-    }
-}
-
-/// Bits of an address of this family.
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn masked(address: IpAddr, prefix_len: u8) -> Option<IpAddr> {
-    let rest = bits(address).checked_sub(prefix_len)?;
-    Some(match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(rest.into()).unwrap_or(0);
-            Ipv4Addr::from_bits(address.to_bits() & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(rest.into()).unwrap_or(0);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
-    })
-}
-
-impl FromStr for IpNet {
-    type Err = IpNetError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some((address, prefix_len)) = text.split_once('/') else {
-            return text.parse().map(Self::host).map_err(|_| IpNetError::Address);
-        };
-        let address = address.parse().map_err(|_| IpNetError::Address)?;
-        let wrong = IpNetError::PrefixLen(bits(address));
-        // `parse` takes a sign.
-        let digits = prefix_len.bytes().all(|byte| byte.is_ascii_digit());
-        let prefix_len = prefix_len.parse().ok().filter(|_| digits).ok_or(wrong)?;
-        Self::new(address, prefix_len).ok_or(wrong)
-    }
-}
-
-impl fmt::Display for IpNet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.prefix_len == bits(self.address) {
-            self.address.fmt(f)
-        } else {
-            write!(f, "{}/{}", self.address, self.prefix_len)
-        }
-    }
-}
-
-impl TryFrom<String> for IpNet {
-    type Error = IpNetError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<IpNet> for String {
-    fn from(net: IpNet) -> Self {
-        net.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn net(text: &str) -> IpNet {
-        text.parse().expect(text)
+        IpNet::from_prefix(text).expect(text)
     }
 
     fn flow() -> FlowEntry {
@@ -379,21 +268,5 @@ mod tests {
         assert_eq!(FlowFilter { protocol: Some(132), original: port, ..empty }.validate(), Ok(()));
         assert!(FlowFilter { reply, ..empty }.wants_ipv6());
         assert!(!FlowFilter { original, ..empty }.wants_ipv6());
-    }
-
-    #[test]
-    fn nets_of_both_families() {
-        assert_eq!(net("10.1.2.3/8").to_string(), "10.0.0.0/8");
-        assert_eq!(net("10.1.2.3/32").to_string(), "10.1.2.3");
-        assert_eq!(net("fd00::1/64").to_string(), "fd00::/64");
-        assert!(net("0.0.0.0/0").contains([255; 4].into()));
-        assert!(!net("0.0.0.0/0").contains(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
-        assert!(!net("::/0").contains([0; 4].into()));
-        assert!(net("::/0").contains(IpAddr::V6(Ipv6Addr::from_bits(u128::MAX))));
-        assert!(net("10.0.0.2/31").contains([10, 0, 0, 3].into()));
-        assert!(!net("10.0.0.2/31").contains([10, 0, 0, 4].into()));
-        for wrong in ["", "10.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "a/8"] {
-            assert!(wrong.parse::<IpNet>().is_err(), "{wrong}");
-        }
     }
 }

@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-pub use filter::{FilterError, FlowFilter, IpNet, IpNetError, TupleFilter};
+pub use filter::{FilterError, FlowFilter, TupleFilter};
 pub use flow::{FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTuple};
 pub use tcp_state::TcpState;
 

@@ -1,21 +1,26 @@
 //! Matches that look at one packet alone: its headers, its frame, its size.
 
-use std::net::Ipv4Addr;
 use std::num::NonZeroU8;
 
 use proptest::prelude::*;
 use weir_control::rule::{
-    AddressRange, AddressTypes, AddrtypeMatch, CommentMatch, Dscp, DscpMatch, EcnMatch, IcmpMatch,
-    IcmpType, IfaceLimit, IprangeMatch, LengthMatch, MacAddress, MacMatch, Match, MultiportEnd,
-    MultiportMatch, Negatable, PacketType, PkttypeMatch, PortRange, Protocol, SizeRange,
-    TcpMssMatch, Tos, TosMatch, TtlMatch,
+    AddressRange, AddressTypes, AddrtypeMatch, CommentMatch, Dscp, DscpMatch, EcnMatch, Family,
+    HlMatch, Icmp6Match, Icmp6Type, IcmpMatch, IcmpType, IfaceLimit, IprangeMatch, LengthMatch,
+    MacAddress, MacMatch, Match, MultiportEnd, MultiportMatch, Negatable, PacketType, PkttypeMatch,
+    PortRange, Protocol, SizeRange, TcpMssMatch, Tos, TosMatch, TtlMatch,
 };
 
-use super::{negatable, port_range, sometimes};
+use super::{host, negatable, port_range, sometimes};
 
-fn addrtype() -> impl Strategy<Value = Match> {
-    let types =
-        || (1_u16..0x1000).prop_map(|bits| AddressTypes::from_bits(bits).expect("twelve kinds"));
+fn addrtype(family: Family) -> impl Strategy<Value = Match> {
+    // Of IPv6: UNSPEC UNICAST LOCAL ANYCAST MULTICAST UNREACHABLE.
+    let known = if family == Family::V4 { 0xfff } else { 0xb7 };
+    let types = move || {
+        (1_u16..0x1000)
+            .prop_map(move |bits| bits & known)
+            .prop_filter("a type is needed", |bits| *bits != 0)
+            .prop_map(|bits| AddressTypes::from_bits(bits).expect("twelve kinds"))
+    };
     let limit = prop::option::of(prop_oneof![Just(IfaceLimit::In), Just(IfaceLimit::Out)]);
     (sometimes(types()), sometimes(types()), limit)
         .prop_map(|(source, destination, limit)| AddrtypeMatch { source, destination, limit })
@@ -67,11 +72,26 @@ pub(super) fn icmp() -> BoxedStrategy<Match> {
     negatable(kind).prop_map(|icmp_type| Match::Icmp(IcmpMatch { icmp_type })).boxed()
 }
 
-fn iprange() -> impl Strategy<Value = Match> {
-    let range = || {
-        (any::<u32>(), any::<u32>(), any::<bool>()).prop_map(|(a, b, one)| {
+pub(super) fn icmp6() -> BoxedStrategy<Match> {
+    let number = prop_oneof![0_u8..5, 128_u8..140, any::<u8>()];
+    let codes = prop_oneof![
+        3 => Just((0, u8::MAX)),
+        4 => (0_u8..8).prop_map(|code| (code, code)),
+        1 => any::<(u8, u8)>(),
+    ];
+    let kind = (number, codes).prop_map(|(number, (first_code, last_code))| Icmp6Type {
+        number,
+        first_code,
+        last_code,
+    });
+    negatable(kind).prop_map(|icmp6_type| Match::Icmp6(Icmp6Match { icmp6_type })).boxed()
+}
+
+fn iprange(family: Family) -> impl Strategy<Value = Match> {
+    let range = move || {
+        (host(family), host(family), any::<bool>()).prop_map(|(a, b, one)| {
             let (first, last) = if one { (a, a) } else { (a.min(b), a.max(b)) };
-            AddressRange { first: Ipv4Addr::from_bits(first), last: Ipv4Addr::from_bits(last) }
+            AddressRange { first, last }
         })
     };
     (sometimes(range()), sometimes(range()))
@@ -127,9 +147,12 @@ fn tos() -> impl Strategy<Value = Match> {
     negatable(prop_oneof![any, named]).prop_map(|tos| Match::Tos(TosMatch { tos }))
 }
 
-fn ttl() -> impl Strategy<Value = Match> {
+fn ttl(family: Family) -> impl Strategy<Value = Match> {
     let how = [TtlMatch::Equal, TtlMatch::NotEqual, TtlMatch::Less, TtlMatch::Greater];
-    (0..how.len(), any::<u8>()).prop_map(move |(n, ttl)| Match::Ttl(how[n](ttl)))
+    (0..how.len(), any::<u8>()).prop_map(move |(n, ttl)| match family {
+        Family::V4 => Match::Ttl(how[n](ttl)),
+        Family::V6 => Match::Hl(HlMatch(how[n](ttl))),
+    })
 }
 
 pub(super) fn tcp_option() -> impl Strategy<Value = Option<Negatable<NonZeroU8>>> {
@@ -137,18 +160,18 @@ pub(super) fn tcp_option() -> impl Strategy<Value = Option<Negatable<NonZeroU8>>
 }
 
 /// Matches for packets of any protocol.
-pub(super) fn any_protocol() -> BoxedStrategy<Match> {
+pub(super) fn any_protocol(family: Family) -> BoxedStrategy<Match> {
     prop_oneof![
-        addrtype(),
+        addrtype(family),
         comment(),
         dscp(),
         ecn(false),
-        iprange(),
+        iprange(family),
         sizes().prop_map(|length| Match::Length(LengthMatch { length })),
         mac(),
         pkttype(),
         tos(),
-        ttl(),
+        ttl(family),
     ]
     .boxed()
 }

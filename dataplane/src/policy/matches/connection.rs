@@ -86,21 +86,29 @@ impl From<StateMatch> for ConnectionTest {
     }
 }
 
-impl From<ConntrackMatch> for ConnectionTest {
-    fn from(asked: ConntrackMatch) -> Self {
+impl TryFrom<ConntrackMatch> for ConnectionTest {
+    /// What cannot be enforced.
+    type Error = &'static str;
+
+    fn try_from(asked: ConntrackMatch) -> Result<Self, Self::Error> {
         let ConntrackMatch { original, reply, .. } = asked;
         let address = |test: Option<Negatable<CtAddress>>| {
-            test.map(|Negatable { value, negated }| {
+            let net = |Negatable { value, negated }: Negatable<CtAddress>| {
                 AddressTest::new(Negatable { value: value.net(), negated })
-            })
+            };
+            test.map(net).transpose()
         };
         let flow = FlowTest {
             direction: asked.direction.map(|direction| match direction {
                 CtDirection::Original => Direction::Original,
                 CtDirection::Reply => Direction::Reply,
             }),
-            addresses: [original.source, original.destination, reply.source, reply.destination]
-                .map(address),
+            addresses: [
+                address(original.source)?,
+                address(original.destination)?,
+                address(reply.source)?,
+                address(reply.destination)?,
+            ],
             protocol: asked
                 .protocol
                 .map(|Negatable { value, negated }| Negatable { value: value.0, negated }),
@@ -118,7 +126,7 @@ impl From<ConntrackMatch> for ConnectionTest {
             }),
         };
         let states_alone = ConntrackMatch { states: asked.states, ..ConntrackMatch::default() };
-        Self { states: asked.states, flow: (asked != states_alone).then_some(flow) }
+        Ok(Self { states: asked.states, flow: (asked != states_alone).then_some(flow) })
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn dscp(test: &DscpMatch, candidate: &Candidate<'_>) -> bool {
 
 pub(super) fn iprange(test: &IprangeMatch, candidate: &Candidate<'_>) -> bool {
     let holds = |range: Option<Negatable<AddressRange>>, address: Ipv4Addr| {
-        range.is_none_or(|range| range.value.contains(address) != range.negated)
+        range.is_none_or(|range| range.value.contains(address.into()) != range.negated)
     };
     let headers = candidate.headers;
     holds(test.source, headers.source) && holds(test.destination, headers.destination)

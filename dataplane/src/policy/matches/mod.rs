@@ -85,7 +85,7 @@ impl MatchTest {
         Ok(match asked {
             Match::Addrtype(addrtype) => Self::Addrtype(*addrtype),
             Match::Comment(_) => Self::Comment,
-            Match::Conntrack(conntrack) => Self::Connection(Box::new((*conntrack).into())),
+            Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).try_into()?)),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
             Match::Icmp(icmp) => Self::Icmp(*icmp),

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use weir_control::protocol::{FilterError, FlowFilter, IpNet, TcpState, TupleFilter};
-use weir_control::rule::{Names, Protocol};
+use weir_control::protocol::{FilterError, FlowFilter, TcpState, TupleFilter};
+use weir_control::rule::{IpNet, Names, Protocol};
 
 /// Which flows are meant: those that meet all options given.
 #[derive(Debug, Args)]
@@ -14,19 +14,19 @@ pub(crate) struct FilterArgs {
     protocol: Option<u8>,
 
     /// Source of the first packet: an address or a net such as 10.0.0.0/8
-    #[arg(short = 's', long, visible_alias = "src", value_name = "ADDRESS")]
+    #[arg(short = 's', long, visible_alias = "src", value_name = "ADDRESS", value_parser = IpNet::from_prefix)]
     orig_src: Option<IpNet>,
 
     /// Destination of the first packet
-    #[arg(short = 'd', long, visible_alias = "dst", value_name = "ADDRESS")]
+    #[arg(short = 'd', long, visible_alias = "dst", value_name = "ADDRESS", value_parser = IpNet::from_prefix)]
     orig_dst: Option<IpNet>,
 
     /// Source of the answers
-    #[arg(short, long, value_name = "ADDRESS")]
+    #[arg(short, long, value_name = "ADDRESS", value_parser = IpNet::from_prefix)]
     reply_src: Option<IpNet>,
 
     /// Destination of the answers
-    #[arg(short = 'q', long, value_name = "ADDRESS")]
+    #[arg(short = 'q', long, value_name = "ADDRESS", value_parser = IpNet::from_prefix)]
     reply_dst: Option<IpNet>,
 
     /// Source port of the first packet

@@ -1,0 +1,157 @@
+//! What `iptables -h` and `ip6tables -h` print.
+
+use weir_control::rule::Family;
+
+/// The text of both. A line that begins with `4> ` or `6> ` is of one of them.
+const TEXT: &str = "\
+Usage: PROGRAM -[ACD] CHAIN rule-specification [options]
+       PROGRAM -I CHAIN [rulenum] rule-specification [options]
+       PROGRAM -R CHAIN rulenum rule-specification [options]
+       PROGRAM -D CHAIN rulenum [options]
+       PROGRAM -[LS] [CHAIN [rulenum]] [options]
+       PROGRAM -F [CHAIN]
+       PROGRAM -Z [CHAIN [rulenum]]
+       PROGRAM -N CHAIN
+       PROGRAM -X [CHAIN]
+       PROGRAM -E OLD-CHAIN NEW-CHAIN
+       PROGRAM -P CHAIN ACCEPT|DROP
+
+Weir filters what passes through this machine, and with host = \"firewalled\" also what
+is sent to it and by it: the table filter, its chains FORWARD (INPUT, OUTPUT), and the
+chains that you make and lead to from there.
+6> IPv6 is not filtered by this version: rules can be listed, and changes are refused.
+A command is in force on every worker when it returns. Anything that Weir does not
+enforce is refused by name, never ignored.
+
+Rule-specification ([!] may stand before the options marked so):
+4> [!] --protocol      -p PROTO              by number or name, tcp, udp, icmp, all
+6> [!] --protocol      -p PROTO              by number or name, tcp, udp, icmpv6, all
+[!] --source        -s ADDRESS[/MASK][,..]
+[!] --destination   -d ADDRESS[/MASK][,..]
+[!] --in-interface  -i NAME[+]            + at the end: all names that begin so
+[!] --out-interface -o NAME[+]
+4> [!] --fragments     -f                    later fragments; none where connections are tracked
+4>     --match         -m tcp | udp | icmp   implied by -p
+6>     --match         -m tcp | udp | icmp6  implied by -p
+                    -m state | conntrack  of the connection that a packet belongs to
+                    -m addrtype | comment | dscp | ecn | iprange | length | mac
+4>                        | multiport | pkttype | tcpmss | tos | ttl
+6>                        | multiport | pkttype | tcpmss | tos | hl
+                    -m statistic          chance, or every n-th packet
+                    -m string             bytes that a packet must contain
+                    -m time               the clock, UTC
+                    -m u32                four bytes anywhere in a packet
+    --jump          -j ACCEPT | DROP      without it the rule only counts
+                    -j REJECT             drop, and tell the sender
+                    -j LOG                write a line; the next rule sees the packet
+                    -j CHAIN | RETURN     on with that chain; back from this one
+    --goto          -g CHAIN              on with that chain, and not back to this one
+  with tcp and udp:
+[!] --sport, --source-port PORT[:PORT]    number, or name from /etc/services
+[!] --dport, --destination-port PORT[:PORT]
+  with tcp:
+[!] --tcp-flags MASK SET                  of FIN SYN RST PSH ACK URG, ALL, NONE
+[!] --syn                                 --tcp-flags FIN,SYN,RST,ACK SYN
+[!] --tcp-option NUMBER
+4>   with icmp:
+4> [!] --icmp-type TYPE[/CODE]               by numbers, or a name such as echo-request
+6>   with icmp6, and -p icmpv6:
+6> [!] --icmpv6-type TYPE[/CODE]             by numbers, or a name such as echo-request
+  with state:
+[!] --state STATE[,..]                    of INVALID NEW RELATED ESTABLISHED UNTRACKED
+  with conntrack:
+[!] --ctstate STATE[,..]                  as --state, and SNAT DNAT
+[!] --ctproto PROTO
+[!] --ctorigsrc, --ctorigdst, --ctreplsrc, --ctrepldst ADDRESS[/MASK]
+[!] --ctorigsrcport, --ctorigdstport, --ctreplsrcport, --ctrepldstport PORT[:PORT]
+[!] --ctstatus STATUS[,..]                of NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED
+[!] --ctexpire SECONDS[:SECONDS]          what is left of the connection's life
+    --ctdir ORIGINAL | REPLY
+  with addrtype:
+4> [!] --src-type, --dst-type TYPE[,..]      of UNICAST LOCAL BROADCAST MULTICAST ANYCAST
+6> [!] --src-type, --dst-type TYPE[,..]      of UNICAST LOCAL MULTICAST ANYCAST
+    --limit-iface-in, --limit-iface-out   at that interface; elsewhere all are UNICAST
+  with comment:
+    --comment TEXT                        at most 255 bytes
+  with dscp:
+[!] --dscp NUMBER                         0 to 63; or --dscp-class BE | EF | CSx | AFxx
+  with ecn:
+[!] --ecn-ip-ect NUMBER                   0 to 3
+[!] --ecn-tcp-cwr, --ecn-tcp-ece          with -p tcp
+  with iprange:
+[!] --src-range, --dst-range ADDRESS[-ADDRESS]
+  with length:
+4> [!] --length BYTES[:BYTES]                of the IPv4 packet, header included
+6> [!] --length BYTES[:BYTES]                of the IPv6 packet, header included
+  with mac:
+[!] --mac-source XX:XX:XX:XX:XX:XX
+  with multiport, and -p tcp, udp, udplite, sctp or dccp:
+[!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
+  with pkttype:
+[!] --pkt-type TYPE                       unicast; others are never forwarded
+  with statistic:
+    --mode random | nth
+[!] --probability P                       from 0 to 1, with random
+[!] --every N                             with nth: one packet of N,
+    --packet N                            the first of them number N, from 0
+  with string:
+[!] --string TEXT                         of at most 128 bytes
+[!] --hex-string 'TEXT|00 ff|TEXT'        bytes in hexadecimal between bars
+    --algo bm | kmp                       must be named; the search is one and the same
+    --from OFFSET, --to OFFSET            from the IP header on; the pattern lies whole between
+    --icase                               capitals do not count
+  with tcpmss, and -p tcp:
+[!] --mss BYTES[:BYTES]
+  with time:
+    --datestart, --datestop YYYY[-MM[-DD[Thh[:mm[:ss]]]]]
+    --timestart, --timestop hh:mm[:ss]    a stop before the start is that of the next day
+[!] --monthdays DAY[,..]                  1 to 31
+[!] --weekdays DAY[,..]                   Mon to Sun, or 1 to 7
+    --contiguous                          after midnight it is still the day before
+    --utc                                 as always
+  with tos:
+[!] --tos VALUE[/MASK]                    or a name such as Minimize-Delay
+4>   with ttl:
+4> [!] --ttl-eq HOPS                         what is left after this one
+4>     --ttl-lt, --ttl-gt HOPS
+6>   with hl:
+6> [!] --hl-eq HOPS                          what is left after this one
+6>     --hl-lt, --hl-gt HOPS
+  with u32:
+[!] --u32 'PLACE=VALUE'                   and & << >> @ between numbers, ranges, lists, &&
+  with REJECT:
+4>     --reject-with TYPE      icmp-port-unreachable (default), icmp-net-unreachable,
+4>                             icmp-host-unreachable, icmp-proto-unreachable,
+4>                             icmp-net-prohibited, icmp-host-prohibited,
+4>                             icmp-admin-prohibited; tcp-reset with -p tcp
+6>     --reject-with TYPE      icmp6-port-unreachable (default), icmp6-no-route,
+6>                             icmp6-adm-prohibited, icmp6-addr-unreachable,
+6>                             icmp6-policy-fail, icmp6-reject-route; tcp-reset with -p tcp
+  with LOG:
+    --log-level LEVEL       0 to 7, or emerg alert crit error warning (default) notice
+                            info debug
+    --log-prefix TEXT       begins the line; cut to 29 bytes
+    --log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-macdecode
+    --log-uid               of local sockets: says nothing of what passes through
+
+Options:
+  --numeric -n   --exact -x   --line-numbers   with -L
+  --verbose -v       with -L and -S: counters; with changes: print the rule
+  --set-counters -c PACKETS BYTES   what the rule has counted, with -A, -I, -R and -P
+  --table   -t filter
+  --wait    -w [SECONDS]    how long to wait for the daemon (10 s; without SECONDS: for ever)
+4>   --ipv4    -4       nothing; --ipv6 -6 is refused
+6>   --ipv6    -6       nothing; --ipv4 -4 is refused
+  --help -h   --version -V
+";
+
+/// The text of one.
+pub(crate) fn help(family: Family) -> String {
+    let (own, other) = match family {
+        Family::V4 => ("4> ", "6> "),
+        Family::V6 => ("6> ", "4> "),
+    };
+    let lines = TEXT.lines().filter(|line| !line.starts_with(other));
+    let lines = lines.map(|line| line.strip_prefix(own).unwrap_or(line));
+    lines.map(|line| line.replace("PROGRAM", family.program()) + "\n").collect()
+}
