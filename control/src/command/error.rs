@@ -290,6 +290,11 @@ impl ParseErrorKind {
         matches!(self, Self::HostChain { .. })
     }
 
+    /// Whether it is an option for rules of the other family.
+    pub(crate) fn is_of_other_family(&self) -> bool {
+        matches!(self, Self::OtherFamily { .. })
+    }
+
     /// Reason and remedy, where the message alone would leave a tired reader guessing.
     pub fn hint(&self, family: Family) -> Option<String> {
         let hint = match self {

@@ -129,9 +129,7 @@ impl RestoreErrorKind {
     /// How iptables-restore exits.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Command(error) if error.kind.exit_status() == ExitStatus::ResourceProblem => {
-                ExitStatus::ResourceProblem
-            }
+            Self::Command(error) => error.kind.exit_status(),
             Self::OutsideTable
             | Self::CommitMissing
             | Self::PolicyOfUserChain { .. }
@@ -389,20 +387,11 @@ impl Reader<'_> {
     fn command(&mut self, text: &str, number: usize) -> Result<Vec<Command>, RestoreErrorKind> {
         let (counters, rest) =
             line::rule_counters(text).map_err(|missing| RestoreErrorKind::Counters { missing })?;
-        let words = line::arguments(rest);
         let mut arguments = Vec::new();
         if let Some((packets, bytes)) = counters.filter(|_| self.options.counters) {
             arguments.extend(["--set-counters", packets, bytes].map(str::to_owned));
         }
-        // Lines that begin so are for one of the two programs.
-        let of_the_other = match self.options.family {
-            Family::V4 => ["-6", "--ipv6"],
-            Family::V6 => ["-4", "--ipv4"],
-        };
-        if words.first().is_some_and(|first| of_the_other.contains(&first.as_str())) {
-            return Ok(Vec::new());
-        }
-        arguments.extend(words);
+        arguments.extend(line::arguments(rest));
         let is_chain = |name: &str| match is_host_chain(name) {
             true => self.takes_host_chain(name),
             false => name.parse().is_ok_and(|name| self.chains.borrow().contains(&name)),
@@ -412,6 +401,8 @@ impl Reader<'_> {
         let line = match parse_in(&arguments, context) {
             Ok(Parsed::Command(line)) => line,
             Ok(Parsed::Help | Parsed::Version) => return Err(RestoreErrorKind::Listing),
+            // One text may be for both programs: a line with -4 or -6 is for one of them.
+            Err(error) if error.kind.is_of_other_family() => return Ok(Vec::new()),
             Err(error) if error.kind.is_host_chain() && self.options.forward_only => {
                 let text = format!("left out: {}", text.trim());
                 self.plan.remarks.push(Remark { line: number, text });

@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use proptest::strategy::Strategy;
+use proptest::test_runner::TestRunner;
 use weir_control::command::{
     ChainName, Command, Context, ExitStatus, ParseErrorKind, Parsed, parse_in,
 };
 use weir_control::list::{self, SaveFormat};
 use weir_control::protocol::Listing;
 use weir_control::restore::{Options, RestoreErrorKind, read};
-use weir_control::rule::{Family, Names};
-use weir_control::ruleset::{CounterTable, Outcome, RuleError, Ruleset};
+use weir_control::rule::{Family, Names, Rule};
+use weir_control::ruleset::{CounterTable, Counters, Outcome, RuleError, Ruleset};
 
 use crate::differential::{draw, runner};
-use crate::oracle;
+use crate::texts::{HOST_TEXTS, TEXTS, TEXTS_OF_IPV6};
+use crate::{generate, oracle};
 
 /// Weir, without a daemon, with the counters that nobody but commands moves.
 struct Weir {
@@ -54,12 +56,8 @@ impl Weir {
 
     fn run(&mut self, arguments: &[String]) -> Seen {
         let is_chain = |name: &str| self.ruleset.chains().iter().any(|c| c.name.as_str() == name);
-        let context = Context {
-            names: &self.names,
-            is_chain: &is_chain,
-            restoring: false,
-            family: Family::V4,
-        };
+        let family = self.ruleset.family();
+        let context = Context { names: &self.names, is_chain: &is_chain, restoring: false, family };
         let line = match parse_in(arguments, context) {
             Ok(Parsed::Command(line)) => line,
             Ok(_) => return Some((0, String::new())),
@@ -158,7 +156,7 @@ const CHAINS: &[&str] = &["FORWARD", "a", "b", "c", "Zed", "nope", "web-in"];
 const HOST_CHAINS: &[&str] = &["INPUT", "FORWARD", "OUTPUT", "a", "b", "Zed", "nope", "web-in"];
 
 /// A command about these chains.
-fn line(chains: &'static [&'static str]) -> impl Strategy<Value = String> {
+fn line(family: Family, chains: &'static [&'static str]) -> impl Strategy<Value = String> {
     use proptest::prelude::*;
     let chain = move || prop::sample::select(chains);
     let target = move || {
@@ -169,9 +167,16 @@ fn line(chains: &'static [&'static str]) -> impl Strategy<Value = String> {
                 .prop_map(str::to_owned),
         ]
     };
-    let condition = || {
-        let conditions =
-            ["", "-p tcp --dport 80", "-s 1.2.3.4", "-c 3 4", "-c 5,6", "-i eth0", "! -o eth+"];
+    let condition = move || {
+        let conditions = [
+            "",
+            "-p tcp --dport 80",
+            if family == Family::V4 { "-s 1.2.3.4" } else { "-s fe80::1" },
+            "-c 3 4",
+            "-c 5,6",
+            "-i eth0",
+            "! -o eth+",
+        ];
         prop::sample::select(conditions.to_vec())
     };
     let number = || prop::sample::select(vec!["", "1", "2", "3"]);
@@ -203,13 +208,20 @@ fn chains_are_those_of_iptables() {
 }
 
 #[test]
+fn chains_are_those_of_ip6tables() {
+    compare_lines(Ruleset::of(Family::V6), CHAINS, listed_forward_only);
+}
+
+#[test]
 fn chains_of_the_machine_itself_are_those_of_iptables() {
     let whole = |text: &str| text.trim_end().to_owned();
     compare_lines(Ruleset::with_host_chains(), HOST_CHAINS, whole);
+    compare_lines(Ruleset::with_host_chains_of(Family::V6), HOST_CHAINS, whole);
 }
 
 fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl Fn(&str) -> String) {
-    if let Some(reason) = oracle::missing() {
+    let family = ruleset.family();
+    if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
@@ -217,7 +229,7 @@ fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl F
     let cases = std::env::var("WEIR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(250_u32);
     let (mut weir, mut lines, mut expected) = (Weir::with(ruleset), Vec::new(), Vec::new());
     for case in 0..cases {
-        let text = draw(&mut runner, &line(chains));
+        let text = draw(&mut runner, &line(family, chains));
         for arguments in [words(&text), words(if case % 2 == 0 { "-S -v" } else { "-L -n" })] {
             expected.push(weir.run(&arguments));
             lines.push(arguments);
@@ -234,7 +246,7 @@ fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl F
         }
     }
     let mut failed = 0;
-    for ((line, ours), theirs) in lines.iter().zip(&expected).zip(oracle::run(&lines)) {
+    for ((line, ours), theirs) in lines.iter().zip(&expected).zip(oracle::run_of(family, &lines)) {
         let (status, text) = ours.as_ref().expect("nothing is refused on purpose");
         failed += u32::from(*status != 0);
         assert_eq!(*status, theirs.status, "{line:?}: {}", theirs.stderr);
@@ -244,122 +256,22 @@ fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl F
     assert!((cases / 10..cases).contains(&failed), "{failed} of {cases} lines failed alike");
 }
 
-/// Saved rule sets, right and wrong, with the options to load them with.
-const TEXTS: &[(&str, &str)] = &[
-    (
-        "",
-        "*filter\n-A FORWARD -m comment --comment \"-t x\" -j REJECT --reject-with tcp-reset -p tcp\nCOMMIT\n",
-    ),
-    (
-        "",
-        "*filter\n-A FORWARD -m comment --comment \"a \\\" b\\\\ 'c\" -j LOG --log-prefix \"x y: \"\nCOMMIT\n",
-    ),
-    (
-        "",
-        "*filter\n-A FORWARD -m comment --comment \"\" -p udp -m multiport --dports 53,67:68\nCOMMIT\n",
-    ),
-    (
-        "",
-        "*filter\n:FORWARD DROP [7:8]\n:foo - [1:2]\n[1:2] -A FORWARD -j foo\n-A foo -j ACCEPT\nCOMMIT\n",
-    ),
-    (
-        "-c",
-        "*filter\n:FORWARD DROP [7:8]\n:foo - [1:2]\n[1:2] -A FORWARD -j foo\n-A foo -j ACCEPT\nCOMMIT\n",
-    ),
-    ("", "*filter\n:FORWARD ACCEPT [7:8]\nCOMMIT\n"),
-    ("-n", "*filter\n:foo - [7:8]\nCOMMIT\n"),
-    ("-n", "*filter\n:foo - \n-A foo\nCOMMIT\n"),
-    ("-n", "*filter\n-A foo -j ACCEPT\nCOMMIT\n"),
-    ("-n", "*filter\n-A FORWARD -j foo\nCOMMIT\n"),
-    ("-n", "*filter\n:foo -\nCOMMIT\n"),
-    ("-n", "*filter\n:foo ACCEPT\nCOMMIT\n"),
-    ("-n", "*filter\n:FORWARD -\nCOMMIT\n"),
-    ("-n", "*filter\n:FORWARD\nCOMMIT\n"),
-    ("-n", "*filter\n:FORWARD XX\nCOMMIT\n"),
-    ("-n", "*filter\n:\nCOMMIT\n"),
-    ("-n", "*filter\n:aaaaaaaaaaaaaaaaaaaaaaaaaaaaa - [0:0]\nCOMMIT\n"),
-    ("-c", "*filter\n:FORWARD DROP [7:8\nCOMMIT\n"),
-    ("-c", "*filter\n:FORWARD DROP [x:8]\nCOMMIT\n"),
-    ("-c", "*filter\n:FORWARD DROP\nCOMMIT\n"),
-    ("-c", "*filter\n[1:2 -A FORWARD\nCOMMIT\n"),
-    ("-c", "*filter\n[1] -A FORWARD\nCOMMIT\n"),
-    ("", "*filter\n[1:2] -A FORWARD\nCOMMIT\n"),
-    ("-c", "*filter\n[1:2] -A FORWARD\n[3:4] -I FORWARD -j DROP\nCOMMIT\n"),
-    ("-c", "*filter\n[1:2]-A FORWARD\nCOMMIT\n"),
-    ("-c", "*filter\n-A FORWARD -c 5 6\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD -c 5 6\nCOMMIT\n"),
-    ("", "*filter\n[1:2] -A FORWARD -c 5 6\nCOMMIT\n"),
-    ("-c", "*filter\n[1:2] -A FORWARD -c 5 6\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD -j nope\nCOMMIT\n"),
-    ("", "*filter\n-A nope -j ACCEPT\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD --nope\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD\n"),
-    ("", "*filter\n-A FORWARD\nCOMMIT"),
-    ("", "*filter\n-A FORWARD\nCOMMIT \n"),
-    ("", "COMMIT\n"),
-    ("", "*nope\nCOMMIT\n"),
-    ("", "*filter x\nCOMMIT\n"),
-    ("", "* filter\nCOMMIT\n"),
-    ("", "*\nCOMMIT\n"),
-    ("", "*filter\n*filter\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD -t filter\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD --table=filter\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD -p \"tcp\"\nCOMMIT\n"),
-    ("", "*filter\n-A FORWARD -p t\"c\"p\n  -A FORWARD\n\t\n\nCOMMIT\n"),
-    ("", "*filter\n  -A FORWARD\n\t\n\nCOMMIT\n"),
-    ("", "# x\n\n*filter\n#y\n -A FORWARD\n # z\nCOMMIT\n#end\n"),
-    ("", "*filter\r\n-A FORWARD\r\nCOMMIT\r\n"),
-    ("", "*filter\n-A FORWARD -P\nCOMMIT\n"),
-    (
-        "",
-        "*filter\n-N bar\n-A bar -j ACCEPT\n-E bar baz\n-F baz\n-X baz\n-P FORWARD DROP\n-Z\nCOMMIT\n",
-    ),
-    ("", "*filter\n-N bar\n-A FORWARD -j bar\n-E bar baz\n-A FORWARD -g baz\nCOMMIT\n"),
-    ("", "*filter\n-N bar\n-A FORWARD -j bar\n-X bar\nCOMMIT\n"),
-    ("", "*filter\n:a -\n:b -\n-A FORWARD -j a\n-A a -j b\n-A b -j a\nCOMMIT\n"),
-    ("", "*filter\n:a -\n:b -\n-A a -j b\n-A b -j a\nCOMMIT\n"),
-    ("", "*filter\n:a -\n-A FORWARD -j a\n-A a -j DROP\n-A a -j a\nCOMMIT\n"),
-    ("", "*filter\n:a -\n-A FORWARD -j a\n-A a -s 1.1.1.1 -j DROP\n-A a -j a\nCOMMIT\n"),
-    ("", "*filter\n:a -\n-A FORWARD -j RETURN\n-A FORWARD -j a\n-A a -j a\nCOMMIT\n"),
-    ("", "*filter\n-D FORWARD 1\nCOMMIT\n"),
-    ("", "*filter\n-4 -A FORWARD\n-6 -A FORWARD -p tcp\nCOMMIT\n"),
-    ("-n", "*filter\n-A FORWARD\nCOMMIT\n*filter\n-A FORWARD -j DROP\nCOMMIT\n"),
-    ("-T filter", "*mangle\n:FORWARD ACCEPT [0:0]\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"),
-    ("", "# nothing\n"),
-    ("", "*filter\nfoo\nCOMMIT\n"),
-    ("", "*filter\n-A\nCOMMIT\n"),
-    (
-        "",
-        "*filter\n:FORWARD ACCEPT\n-A FORWARD -s 1.1.1.1,2.2.2.2 -d 3.3.3.3 -p udp --dport 53 -j RETURN\nCOMMIT\n",
-    ),
-];
-
-/// The same about the machine's own traffic.
-const HOST_TEXTS: &[(&str, &str)] = &[
-    (
-        "-c",
-        "*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [3:4]\n:OUTPUT ACCEPT [5:6]\n:in - [0:0]\n\
-         [7:8] -A INPUT -i eth0 -j in\n[9:10] -A OUTPUT -o eth0 -j DROP\n-A in ! -o eth1 -j ACCEPT\nCOMMIT\n",
-    ),
-    ("-n", "*filter\n:INPUT - [1:2]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"),
-    ("-n", "*filter\n:OUTPUT DROP\nCOMMIT\n"),
-    ("-n", "*filter\n-A INPUT -o eth0 -j DROP\nCOMMIT\n"),
-    ("-n", "*filter\n-A OUTPUT -i eth0 -j DROP\nCOMMIT\n"),
-    ("-n", "*filter\n-A FORWARD -j INPUT\nCOMMIT\n"),
-    ("-n", "*filter\n-X OUTPUT\nCOMMIT\n"),
-    ("-n", "*filter\n-E in INPUT\nCOMMIT\n"),
-    ("-n", "*filter\n-N INPUT\nCOMMIT\n"),
-    ("", "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n"),
-];
-
 #[test]
 fn saved_rule_sets_are_read_as_by_iptables() {
     compare_texts(Ruleset::new(), TEXTS, forward_only);
     compare_texts(Ruleset::with_host_chains(), HOST_TEXTS, comparable);
 }
 
+#[test]
+fn saved_rule_sets_are_read_as_by_ip6tables() {
+    compare_texts(Ruleset::of(Family::V6), TEXTS, forward_only);
+    compare_texts(Ruleset::of(Family::V6), TEXTS_OF_IPV6, forward_only);
+    compare_texts(Ruleset::with_host_chains_of(Family::V6), HOST_TEXTS, comparable);
+}
+
 fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> String) {
-    if let Some(reason) = oracle::missing() {
+    let family = ruleset.family();
+    if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
@@ -370,6 +282,7 @@ fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> Str
         .iter()
         .map(|(options, text)| {
             let options = Options {
+                family,
                 counters: options.iter().any(|option| option == "-c"),
                 noflush: options.iter().any(|option| option == "-n"),
                 table: options.iter().any(|option| option == "-T").then(|| "filter".to_owned()),
@@ -379,7 +292,7 @@ fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> Str
             (seen.expect("nothing is refused on purpose").0, weir.borrow().save())
         })
         .collect();
-    let theirs = oracle::restore(Family::V4, &texts);
+    let theirs = oracle::restore(family, &texts);
     for ((ours, theirs), (options, text)) in ours.iter().zip(&theirs).zip(&texts) {
         let expected = (theirs.status, part(&theirs.stdout));
         assert_eq!((ours.0, part(&ours.1)), expected, "{options:?} {text}{}", theirs.stderr);
@@ -399,13 +312,19 @@ fn policies_have_the_counters_of_the_text_on_demand() {
 #[test]
 fn what_is_saved_is_restored_to_the_letter() {
     let mut runner = runner();
-    let mut weir = Weir::with(Ruleset::with_host_chains());
+    for family in Family::ALL {
+        restore_what_is_saved(family, &mut runner);
+    }
+}
+
+fn restore_what_is_saved(family: Family, runner: &mut TestRunner) {
+    let mut weir = Weir::with(Ruleset::with_host_chains_of(family));
     for _ in 0..400 {
-        let arguments = words(&draw(&mut runner, &line(HOST_CHAINS)));
+        let arguments = words(&draw(runner, &line(family, HOST_CHAINS)));
         weir.run(&arguments);
         let saved = weir.save();
-        let mut other = Weir::with(Ruleset::with_host_chains());
-        let options = Options { counters: true, ..Options::default() };
+        let mut other = Weir::with(Ruleset::with_host_chains_of(family));
+        let options = Options { family, counters: true, ..Options::default() };
         assert_eq!(other.restore(&saved, &options), Some((0, String::new())), "{saved}");
         assert_eq!(other.save(), saved);
     }
@@ -477,4 +396,37 @@ fn what_is_left_out_is_listed() {
     );
     assert_eq!(plan.tables[0].transaction.commands.len(), 2);
     assert_eq!(plan.tables[0].lines, [8, 10, 11]);
+}
+
+/// Rules of every kind, saved by Weir, restored and saved again by Weir and by the real iptables.
+#[test]
+fn saved_rules_mean_the_same_to_iptables_and_ip6tables() {
+    for family in Family::ALL {
+        if let Some(reason) = oracle::missing_of(family) {
+            eprintln!("SKIPPED: {reason}");
+            continue;
+        }
+        let mut runner = runner();
+        let mut weir = Weir::with(Ruleset::of(family));
+        // iptables-restore reads no word of more than 1,023 bytes, not even one of its own.
+        let short =
+            |rule: &Rule| rule.arguments(&Names::builtin()).iter().all(|word| word.len() < 1_000);
+        let same = generate::rule(family).prop_filter("printed alike and read", |rule| {
+            generate::survives_old_iptables(rule) && short(rule)
+        });
+        let rules = (0..300).map(|_| draw(&mut runner, &same));
+        let chain = ChainName::forward();
+        let counters = Some(Counters { packets: 3, bytes: 180 });
+        let command = Command::Append { chain, rules: rules.collect(), counters };
+        let outcome = weir.ruleset.apply(&command).expect("they are right");
+        weir.count(&outcome);
+        let saved = weir.save();
+        let options = Options { family, counters: true, ..Options::default() };
+        let mut other = Weir::with(Ruleset::of(family));
+        assert_eq!(other.restore(&saved, &options), Some((0, String::new())), "{saved}");
+        assert_eq!(other.save(), saved);
+        let theirs = &oracle::restore(family, &[(words("-c"), saved.clone())])[0];
+        assert_eq!(theirs.status, 0, "{}", theirs.stderr);
+        assert_eq!(forward_only(&saved), forward_only(&theirs.stdout));
+    }
 }

@@ -11,4 +11,5 @@ mod oracle;
 mod parsing;
 mod properties;
 mod rulesets;
+mod texts;
 mod vocabulary;
