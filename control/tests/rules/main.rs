@@ -7,6 +7,7 @@ mod differential;
 mod generate;
 mod lint;
 mod messages;
+mod messages6;
 mod oracle;
 mod parsing;
 mod properties;

@@ -1,13 +1,18 @@
 // long: half of it is a list of wrong lines.
 //! What an operator reads when a line is refused.
 
-use weir_control::command::{ExitStatus, parse};
-use weir_control::rule::Names;
+use weir_control::command::{Context, ExitStatus, parse_in};
+use weir_control::rule::{Family, Names};
+use weir_control::ruleset::Ruleset;
 
 use crate::oracle;
 
 pub(crate) fn refused(arguments: &[String]) -> (u8, String) {
-    match parse(arguments, &Names::system()) {
+    refused_of(Family::V4, arguments)
+}
+
+pub(crate) fn refused_of(family: Family, arguments: &[String]) -> (u8, String) {
+    match parse_in(arguments, Context::of(family, &Names::system())) {
         Err(error) => (error.kind.exit_status().code(), error.report()),
         Ok(parsed) => panic!("{arguments:?} is accepted: {parsed:?}"),
     }
@@ -213,7 +218,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 190] = [
+pub(crate) const WRONG: [&str; 190] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -488,21 +493,28 @@ fn values_of_matches_are_shown_where_they_are() {
 
 /// Every line is refused with the status and the words of the oracle.
 pub(crate) fn assert_words_of_iptables(wrong: &[&str]) {
+    assert_words_of(Family::V4, wrong);
+}
+
+/// The same of either family.
+pub(crate) fn assert_words_of(family: Family, wrong: &[&str]) {
+    let program = family.program();
     let lines: Vec<Vec<String>> = wrong.iter().map(|line| words(line)).collect();
-    for (line, theirs) in lines.iter().zip(oracle::run(&lines)) {
-        let (status, report) = refused(line);
+    for (line, theirs) in lines.iter().zip(oracle::run_of(family, &lines)) {
+        let (status, report) = refused_of(family, line);
         let line = line.join(" ");
-        assert_eq!(i32::from(status), theirs.status, "iptables {line}\n{report}");
+        assert_eq!(i32::from(status), theirs.status, "{program} {line}\n{report}");
         // The first line after the program's name and version.
         let message = |text: &str| {
             let first = text
                 .lines()
                 .find(|line| !line.starts_with("Ignoring") && !line.is_empty())
                 .unwrap_or_default();
-            let version = first.split_once("): ").filter(|_| first.starts_with("iptables v"));
+            let version =
+                first.split_once("): ").filter(|_| first.starts_with(&format!("{program} v")));
             version.map_or(first, |(_, message)| message).to_owned()
         };
-        assert_eq!(message(&report), message(&theirs.stderr), "iptables {line}");
+        assert_eq!(message(&report), message(&theirs.stderr), "{program} {line}");
     }
 }
 
@@ -535,9 +547,12 @@ fn failures_of_commands_are_those_of_iptables() {
         "-A FORWARD -j FORWARD",
     ]
     .map(words);
-    for (line, theirs) in lines.iter().zip(oracle::run(&lines)) {
-        let command = crate::parsing::command(&line.join(" "));
-        let error = weir_control::ruleset::Ruleset::new().apply(&command).expect_err("empty set");
-        assert_eq!((1, format!("iptables: {error}\n")), (theirs.status, theirs.stderr));
+    for family in Family::ALL {
+        let program = family.program();
+        for (line, theirs) in lines.iter().zip(oracle::run_of(family, &lines)) {
+            let command = crate::parsing::command(&line.join(" "));
+            let error = Ruleset::of(family).apply(&command).expect_err("empty set");
+            assert_eq!((1, format!("{program}: {error}\n")), (theirs.status, theirs.stderr));
+        }
     }
 }

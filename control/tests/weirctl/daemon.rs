@@ -11,6 +11,7 @@ use weir_control::protocol::{
     REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status, WorkerState,
     WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
 };
+use weir_control::rule::Family;
 use weir_control::ruleset::{CounterTable, Counters, Outcome, Ruleset};
 
 pub(crate) struct Daemon {
@@ -21,7 +22,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Answers as a real one would, on any number of connections.
     pub(crate) fn start() -> Self {
-        let mut state = State::default();
+        let mut state = States::default();
         Self::with(move |stream| {
             loop {
                 let request = match read_frame(stream, REQUEST_BYTES_MAX) {
@@ -53,11 +54,38 @@ impl Daemon {
     }
 }
 
-#[derive(Default)]
+/// Of one family; the epochs are apart, too.
 struct State {
     ruleset: Ruleset,
     counters: CounterTable,
     epoch: u64,
+}
+
+/// One for each family: this daemon takes the rules of both.
+struct States([State; 2]);
+
+impl States {
+    fn answer(&mut self, body: &RequestBody) -> Result<Reply, Failure> {
+        let family = match body {
+            RequestBody::Iptables { family, .. }
+            | RequestBody::Restore { family, .. }
+            | RequestBody::ChainNames { family } => *family,
+            _ => Family::V4,
+        };
+        let mut states = self.0.iter_mut();
+        let state = states.find(|state| state.ruleset.family() == family);
+        state.expect("there is one of each").answer(body)
+    }
+}
+
+impl Default for States {
+    fn default() -> Self {
+        Self(Family::ALL.map(|family| State {
+            ruleset: Ruleset::of(family),
+            counters: CounterTable::default(),
+            epoch: 0,
+        }))
+    }
 }
 
 impl State {

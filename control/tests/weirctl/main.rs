@@ -2,6 +2,7 @@
 
 mod conntrack;
 mod daemon;
+mod ip6tables;
 
 use std::io::Read;
 use std::os::unix::net::UnixListener;

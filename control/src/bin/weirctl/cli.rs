@@ -68,7 +68,7 @@ pub(crate) enum Subcommand {
     /// Replace all rules by those of a file, or of standard input, at once: all of them or none
     #[command(name = "iptables-restore")]
     IptablesRestore(Restore),
-    /// The same for IPv6: everything after this word is an ip6tables command line
+    /// Change or list the rules for IPv6: everything after this word is an ip6tables command line
     #[command(disable_help_flag = true)]
     Ip6tables {
         /// As for ip6tables: -A FORWARD -p icmpv6 -j ACCEPT

@@ -94,10 +94,10 @@ fn main() -> ExitCode {
 /// What a link of this name does; `None` where it is no link of ours.
 fn by_link(family: Family, name: &str, arguments: &[OsString]) -> Option<ExitCode> {
     let mut output = Output::stdout(false);
-    let arguments_of = |command: clap::Command| {
+    let arguments_of = |command: clap::Command, of_ipv6: &'static str| {
         let named = match family {
             Family::V4 => command,
-            Family::V6 => command.version(VERSION_LINE_IPV6),
+            Family::V6 => command.name(of_ipv6).version(VERSION_LINE_IPV6),
         };
         named.try_get_matches_from(arguments)
     };
@@ -106,12 +106,13 @@ fn by_link(family: Family, name: &str, arguments: &[OsString]) -> Option<ExitCod
             Some(iptables::run(family, &arguments[1..], None, None, &mut output))
         }
         "iptables-save" | "ip6tables-save" => {
-            let save = arguments_of(Save::command()).and_then(|m| Save::from_arg_matches(&m));
+            let matches = arguments_of(Save::command(), "ip6tables-save");
+            let save = matches.and_then(|matches| Save::from_arg_matches(&matches));
             Some(save.map_or_else(usage, |save| save::run(family, None, &save, &mut output)))
         }
         "iptables-restore" | "ip6tables-restore" => {
-            let restore =
-                arguments_of(Restore::command()).and_then(|m| Restore::from_arg_matches(&m));
+            let matches = arguments_of(Restore::command(), "ip6tables-restore");
+            let restore = matches.and_then(|matches| Restore::from_arg_matches(&matches));
             let run = |restore| restore::run(family, None, &restore, &mut output);
             Some(restore.map_or_else(usage, run))
         }
