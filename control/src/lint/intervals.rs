@@ -33,13 +33,11 @@ impl Intervals {
         self.0.first().map(|(first, _)| *first)
     }
 
-    /// Its least and its greatest number without so many low bits, as far as 32 bits can say; a range without numbers
-    /// if it has none.
-    pub(super) fn bounds(&self, shift: u32) -> (u32, u32) {
-        let short = |number: u128| u32::try_from(number >> shift).unwrap_or(u32::MAX);
+    /// Its least and its greatest number; a range without numbers if it has none.
+    pub(super) fn bounds(&self) -> (u128, u128) {
         match (self.0.first(), self.0.last()) {
-            (Some((first, _)), Some((_, last))) => (short(*first), short(*last)),
-            _ => (u32::MAX, 0),
+            (Some((first, _)), Some((_, last))) => (*first, *last),
+            _ => (u128::MAX, 0),
         }
     }
 

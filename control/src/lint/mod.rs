@@ -121,11 +121,8 @@ impl Linter<'_> {
             let what = format!("no rule leads to chain {}", chain.name);
             findings.push(about_chain(chain, Kind::Unreachable, what));
         }
-        let family = self.ruleset.family();
-        let spaces = Spaces::of(
-            chain.rules.iter().map(|entry| Space::of(&entry.rule, &self.interfaces, family)),
-            family,
-        );
+        let spaces =
+            Spaces::of(chain.rules.iter().map(|entry| Space::of(&entry.rule, &self.interfaces)));
         for (place, entry) in chain.rules.iter().enumerate() {
             if let Some("ingress" | "egress") = spaces.at(place).region.empty_dimension() {
                 // Told as an interface that there is not.
@@ -149,14 +146,12 @@ impl Linter<'_> {
     /// The packets with which rules lead to a chain; of a built-in one, all.
     fn entrances(&self, chain: &Chain) -> Vec<Region> {
         if chain.policy.is_some() {
-            return vec![Region::all(&self.interfaces, self.ruleset.family())];
+            return vec![Region::all(&self.interfaces)];
         }
         let rules = self.ruleset.chains().iter().flat_map(|chain| &chain.rules);
         let leading = rules
             .filter(|entry| entry.rule.target.as_ref().and_then(leads_to) == Some(&chain.name));
-        leading
-            .map(|entry| Space::of(&entry.rule, &self.interfaces, self.ruleset.family()).region)
-            .collect()
+        leading.map(|entry| Space::of(&entry.rule, &self.interfaces).region).collect()
     }
 
     fn contradiction(&self, space: &Space<'_>) -> Option<Found> {

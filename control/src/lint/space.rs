@@ -12,6 +12,9 @@ use crate::rule::{
     CtStates, Family, InterfacePattern, IpNet, Match, Negatable, PortRange, Protocol, Rule,
 };
 
+/// How far an IPv4 address stands from the right among the bits of a number in a set.
+const ADDRESS_SHIFT: u32 = u128::BITS - u32::BITS;
+
 /// States that a packet can be in: Weir translates no addresses.
 const STATES: u16 = CtStates::INVALID.bits()
     | CtStates::NEW.bits()
@@ -181,10 +184,10 @@ macro_rules! each_dimension {
 
 impl Region {
     /// All packets.
-    pub(super) fn all(interfaces: &Interfaces, family: Family) -> Self {
+    pub(super) fn all(interfaces: &Interfaces) -> Self {
         Self {
-            source: all_addresses(family),
-            destination: all_addresses(family),
+            source: Intervals::range(0, u128::MAX),
+            destination: Intervals::range(0, u128::MAX),
             source_ports: Intervals::range(0, u16::MAX.into()),
             destination_ports: Intervals::range(0, u16::MAX.into()),
             protocols: Protocols::ALL,
@@ -213,14 +216,23 @@ impl Region {
         None
     }
 
-    /// Between which addresses, of IPv6 their first 32 bits, and ports it lies.
-    pub(super) fn bounds(&self, family: Family) -> [(u32, u32); 4] {
-        let shift = if family == Family::V4 { 0 } else { 96 };
+    /// Between which addresses and ports it lies; of IPv6 addresses, the first two groups.
+    pub(super) fn bounds(&self) -> [(u32, u32); 4] {
+        let high = |bits: u128| u32::try_from(bits >> ADDRESS_SHIFT).unwrap_or(u32::MAX);
+        let low = |bits: u128| u32::try_from(bits).unwrap_or(u32::MAX);
+        let addresses = |set: &Intervals| {
+            let (first, last) = set.bounds();
+            (high(first), high(last))
+        };
+        let ports = |set: &Intervals| {
+            let (first, last) = set.bounds();
+            (low(first), low(last))
+        };
         [
-            self.source.bounds(shift),
-            self.destination.bounds(shift),
-            self.source_ports.bounds(0),
-            self.destination_ports.bounds(0),
+            addresses(&self.source),
+            addresses(&self.destination),
+            ports(&self.source_ports),
+            ports(&self.destination_ports),
         ]
     }
 
@@ -264,7 +276,9 @@ impl Region {
         let address = |set: &Intervals| {
             let bits = set.first()?;
             Some(match family {
-                Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
+                Family::V4 => {
+                    IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits >> ADDRESS_SHIFT).ok()?))
+                }
                 Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
             })
         };
@@ -316,8 +330,8 @@ pub(super) enum Opaque<'a> {
 }
 
 impl<'a> Space<'a> {
-    pub(super) fn of(rule: &'a Rule, interfaces: &Interfaces, family: Family) -> Self {
-        let mut region = Region::all(interfaces, family);
+    pub(super) fn of(rule: &'a Rule, interfaces: &Interfaces) -> Self {
+        let mut region = Region::all(interfaces);
         let mut opaque = Vec::new();
         if let Some(net) = rule.source {
             match addresses(net) {
@@ -361,26 +375,15 @@ impl Opaque<'_> {
 const UNSTEADY: [&str; 7] =
     ["statistic", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
 
-fn all_addresses(family: Family) -> Intervals {
-    Intervals::range(0, if family == Family::V4 { u32::MAX.into() } else { u128::MAX })
-}
-
+/// The set of a net. A number of 128 bits stands for an IPv6 address, and for all that begin with an IPv4 address.
 fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {
     let length = net.value.prefix_len()?;
-    let (first, last) = match net.value {
-        IpNet::V4(net) => {
-            let first = net.address().to_bits();
-            let last = first | u32::MAX.checked_shr(length).unwrap_or(0);
-            (first.into(), last.into())
-        }
-        IpNet::V6(net) => {
-            let first = net.address().to_bits();
-            (first, first | u128::MAX.checked_shr(length).unwrap_or(0))
-        }
+    let first = match net.value {
+        IpNet::V4(net) => u128::from(net.address().to_bits()) << ADDRESS_SHIFT,
+        IpNet::V6(net) => net.address().to_bits(),
     };
-    let set = Intervals::range(first, last);
-    let all = all_addresses(net.value.family());
-    Some(if net.negated { all.without(&set) } else { set })
+    let set = Intervals::range(first, first | u128::MAX.checked_shr(length).unwrap_or(0));
+    Some(if net.negated { Intervals::range(0, u128::MAX).without(&set) } else { set })
 }
 
 fn ports(range: Negatable<PortRange>) -> Intervals {

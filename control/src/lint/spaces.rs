@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use super::space::Space;
-use crate::rule::Family;
 
 /// Rules that are compared at once.
 const GROUP: usize = 64;
@@ -16,19 +15,17 @@ const GROUP: usize = 64;
 pub(super) struct Spaces<'a> {
     spaces: Vec<Space<'a>>,
     groups: Vec<Bounds>,
-    family: Family,
 }
 
-/// The least and the greatest addresses, of IPv6 their first 32 bits, and ports of [`GROUP`] rules. Where there is no
-/// rule, nothing is between them.
+/// The least and the greatest addresses and ports of [`GROUP`] rules. Where there is no rule, nothing is between them.
 #[derive(Debug)]
 struct Bounds([([u32; GROUP], [u32; GROUP]); 4]);
 
 impl Bounds {
-    fn of(spaces: &[Space<'_>], family: Family) -> Self {
+    fn of(spaces: &[Space<'_>]) -> Self {
         let mut bounds = [([u32::MAX; GROUP], [0; GROUP]); 4];
         for (place, space) in spaces.iter().enumerate() {
-            for ((least, greatest), own) in bounds.iter_mut().zip(space.region.bounds(family)) {
+            for ((least, greatest), own) in bounds.iter_mut().zip(space.region.bounds()) {
                 (least[place], greatest[place]) = own;
             }
         }
@@ -48,10 +45,10 @@ impl Bounds {
 }
 
 impl<'a> Spaces<'a> {
-    pub(super) fn of(spaces: impl Iterator<Item = Space<'a>>, family: Family) -> Self {
+    pub(super) fn of(spaces: impl Iterator<Item = Space<'a>>) -> Self {
         let spaces: Vec<Space<'a>> = spaces.collect();
-        let groups = spaces.chunks(GROUP).map(|group| Bounds::of(group, family)).collect();
-        Self { spaces, groups, family }
+        let groups = spaces.chunks(GROUP).map(Bounds::of).collect();
+        Self { spaces, groups }
     }
 
     pub(super) fn at(&self, place: usize) -> &Space<'a> {
@@ -61,7 +58,7 @@ impl<'a> Spaces<'a> {
     /// Of the rules of `range`, in order, those that may have a packet in common with the one at `place`: all that do,
     /// and few others.
     pub(super) fn near(&self, place: usize, range: Range<usize>) -> impl Iterator<Item = usize> {
-        let own = self.spaces[place].region.bounds(self.family);
+        let own = self.spaces[place].region.bounds();
         let (first, end) = (range.start / GROUP, range.end.div_ceil(GROUP));
         let groups = (first..end).zip(&self.groups[first..end]);
         let near = groups.flat_map(move |(group, bounds)| {

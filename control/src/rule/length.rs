@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Extension, ListedLine, Negatable, SavedWords, SizeRange, negation};
 
-/// The `length` match: total length of the IPv4 packet in bytes, its header included.
+/// The `length` match: total length of the packet in bytes, its header included. IPv6 says how much
+/// follows its header, so the kernel adds 40 (`length_mt6`); of a jumbogram, which says 0, it is 40.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LengthMatch {
