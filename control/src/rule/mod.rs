@@ -20,6 +20,7 @@ mod iprange;
 mod length;
 mod log;
 mod mac;
+mod mark;
 mod multiport;
 mod names;
 mod pkttype;
@@ -59,6 +60,7 @@ pub use log::{
     LogPrefixError, LogTarget,
 };
 pub use mac::{MacAddress, MacAddressError, MacMatch};
+pub use mark::{Mark, MarkMatch, MarkTarget};
 pub use multiport::{MultiportEnd, MultiportMatch};
 pub use names::Names;
 pub use pkttype::{PacketType, PkttypeMatch};
@@ -165,6 +167,8 @@ pub enum Match {
     Length(LengthMatch),
     /// `-m mac`
     Mac(MacMatch),
+    /// `-m mark`
+    Mark(MarkMatch),
     /// `-m multiport`
     Multiport(MultiportMatch),
     /// `-m pkttype`
@@ -204,6 +208,7 @@ impl Match {
             Self::Iprange(iprange) => iprange,
             Self::Length(length) => length,
             Self::Mac(mac) => mac,
+            Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
             Self::State(state) => state,
@@ -256,13 +261,15 @@ pub enum Target {
     Reject(RejectWith),
     /// Write a line about it; the next rule sees it.
     Log(LogTarget),
+    /// Change its mark; the next rule sees it.
+    Mark(MarkTarget),
 }
 
 impl Target {
     /// Whether a packet goes on to the next rule afterwards.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) => true,
+            Self::Log(_) | Self::Mark(_) => true,
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -281,6 +288,7 @@ impl Target {
             Self::Return => "RETURN",
             Self::Reject(_) => "REJECT",
             Self::Log(_) => "LOG",
+            Self::Mark(_) => "MARK",
         }
     }
 
@@ -290,6 +298,7 @@ impl Target {
             Self::Accept | Self::Drop | Self::Jump(_) | Self::Goto(_) | Self::Return => None,
             Self::Reject(with) => Some(with),
             Self::Log(log) => Some(log),
+            Self::Mark(mark) => Some(mark),
         }
     }
 }
