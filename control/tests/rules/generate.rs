@@ -12,7 +12,7 @@ use weir_control::rule::{
     UdpMatch,
 };
 
-use crate::content;
+use crate::{content, mark};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -144,6 +144,7 @@ fn others() -> BoxedStrategy<Vec<(Match, usize)>> {
         12 => packet::any_protocol(),
         1 => content::statistic(),
         2 => content::string(),
+        2 => mark::asked(),
         2 => content::time(),
         1 => content::u32(),
     ];
@@ -195,6 +196,7 @@ fn target() -> impl Strategy<Value = Option<Target>> {
         2 => Just(Some(Target::Drop)),
         4 => with.prop_map(|(with, ..)| Some(Target::Reject(with))),
         4 => log().prop_map(Some),
+        4 => mark::target().prop_map(Some),
     ]
 }
 
@@ -313,6 +315,10 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             same => same,
         };
         words.push(other.to_owned());
+    }
+    if let Some(Target::Mark(target)) = rule.target.as_ref().filter(|_| liberty(23)) {
+        let last = words.len() - 2;
+        words.splice(last.., mark::shortened(*target));
     }
     // One match with options needs no -m: -p brings it.
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
