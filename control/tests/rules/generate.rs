@@ -267,6 +267,7 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
     })
 }
 
+// long: a line for each liberty
 /// The rule in words, not in canonical form: `style` has a bit for each liberty taken.
 pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
     let liberty = |bit: u32| style >> bit & 1 == 1;
@@ -316,10 +317,7 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
         };
         words.push(other.to_owned());
     }
-    if let Some(Target::Mark(target)) = rule.target.as_ref().filter(|_| liberty(23)) {
-        let last = words.len() - 2;
-        words.splice(last.., mark::shortened(*target));
-    }
+    mark::shorten(&mut words, rule.target.as_ref().filter(|_| liberty(23)));
     // One match with options needs no -m: -p brings it.
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
     let implied = rule.matches.first().is_some_and(|first| {

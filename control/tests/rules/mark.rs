@@ -46,8 +46,15 @@ pub(crate) fn target() -> BoxedStrategy<Target> {
         .boxed()
 }
 
+/// Writes the target at the end of a rule's words in its shorter form.
+pub(crate) fn shorten(words: &mut Vec<String>, target: Option<&Target>) {
+    if let Some(Target::Mark(target)) = target {
+        words.splice(words.len() - 2.., shortened(*target));
+    }
+}
+
 /// The shorter option for what `--set-xmark VALUE/MASK` does, if there is one, and its value.
-pub(crate) fn shortened(MarkTarget { value, mask }: MarkTarget) -> [String; 2] {
+fn shortened(MarkTarget { value, mask }: MarkTarget) -> [String; 2] {
     let (option, text) = match (value, mask) {
         (value, 0) => ("--xor-mark", format!("{value}")),
         (0, mask) => ("--and-mark", format!("{:#X}", !mask).replacen('X', "x", 1)),

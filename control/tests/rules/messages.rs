@@ -213,7 +213,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-const WRONG: [&str; 190] = [
+const WRONG: [&str; 192] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -261,6 +261,8 @@ const WRONG: [&str; 190] = [
     "-D FORWARD 0",
     "-D FORWARD x",
     "-D FORWARD 5000000000",
+    "-D FORWARD 2147483648",
+    "-L FORWARD 0xffffffff",
     "-R FORWARD",
     "-R FORWARD 0",
     "-L FORWARD 0",

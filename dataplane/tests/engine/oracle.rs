@@ -362,8 +362,8 @@ fn pieces(chance: &mut Chance, whole: &Packet) -> Vec<Packet> {
     pieces
 }
 
-/// Where connections are tracked, the rules see whole datagrams. The kernel's `bm` misses patterns across the borders of
-/// fragments (`lib/ts_bm.c`), so `kmp` judges in its place.
+/// Where connections are tracked, the rules see whole datagrams. The kernel's `bm` misses patterns
+/// across the borders of fragments (`lib/ts_bm.c`), so `kmp` judges in its place.
 #[test]
 fn rules_about_datagrams_in_fragments_mean_what_they_mean_to_the_kernel() {
     if let Some(reason) = unmet() {

@@ -1,5 +1,6 @@
-//! Matches that compare one field: `-m dscp`, `-m iprange`, `-m length`, `-m mac`, `-m mark`, `-m pkttype`, `-m tos`, `-m ttl`
-//! (`net/netfilter/xt_dscp.c`, `xt_iprange.c`, `xt_length.c`, `xt_mac.c`, `xt_mark.c`, `xt_pkttype.c`, `xt_hl.c`).
+//! Matches that compare one field: `-m dscp`, `-m iprange`, `-m length`, `-m mac`, `-m mark`, `-m pkttype`, `-m tos`,
+//! `-m ttl` (`net/netfilter/xt_dscp.c`, `xt_iprange.c`, `xt_length.c`, `xt_mac.c`, `xt_mark.c`, `xt_pkttype.c`,
+//! `xt_hl.c`).
 
 use std::net::Ipv4Addr;
 
