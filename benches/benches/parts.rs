@@ -80,6 +80,7 @@ fn rules(c: &mut Criterion) {
                     connection,
                     dice,
                     wall_s: 0,
+                    mark: 0,
                 };
                 policy.decide(0, &candidate, &mut log)
             });

@@ -58,6 +58,7 @@ fn search(c: &mut Criterion) {
             connection: Connection::UNTRACKED,
             dice: &dice,
             wall_s: 0,
+            mark: 0,
         };
         for (name, options) in [("rule", ""), ("rule, --icase", " --icase")] {
             let line = format!("-A FORWARD -m string --string secret --algo bm{options} -j DROP");

@@ -16,6 +16,7 @@ const MATCHES_ENFORCED: &[&str] = &[
     "iprange",
     "length",
     "mac",
+    "mark",
     "multiport",
     "pkttype",
     "state",
@@ -31,7 +32,8 @@ const MATCHES_ENFORCED: &[&str] = &[
 ];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 5] = ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG"];
+pub(super) const TARGETS_ENFORCED: [&str; 6] =
+    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
@@ -61,7 +63,6 @@ const MATCHES: &[&str] = &[
     "ipv6header",
     "ipvs",
     "limit",
-    "mark",
     "mh",
     "nfacct",
     "osf",
@@ -98,7 +99,6 @@ const TARGETS: &[&str] = &[
     "HMARK",
     "IDLETIMER",
     "LED",
-    "MARK",
     "MASQUERADE",
     "NETMAP",
     "NFLOG",

@@ -437,7 +437,8 @@ impl<'a> Parser<'a> {
 
     fn optional_number(&mut self) -> Result<Option<u32>, Refusal<'a>> {
         let Some(word) = self.getopt.take_plain() else { return Ok(None) };
-        match crate::rule::parse_number(word.text, u32::MAX) {
+        // iptables keeps it in an `int`.
+        match crate::rule::parse_number(word.text, i32::MAX.unsigned_abs()) {
             None | Some(0) => {
                 let kind = ParseErrorKind::RuleNumber { number: word.text.to_owned() };
                 Err(Refusal::at(word, kind))

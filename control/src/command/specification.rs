@@ -202,9 +202,10 @@ impl<'a> Specification<'a> {
         self.target.as_mut().map_or(Ok(()), |target| target.read(key, given))
     }
 
-    /// Whether each match has the options it needs.
+    /// Whether each match, and then the target, has the options it needs.
     pub(super) fn finish(&self) -> Result<(), Refusal<'a>> {
-        self.extensions.iter().try_for_each(Extension::finish)
+        self.extensions.iter().try_for_each(Extension::finish)?;
+        self.target.as_ref().map_or(Ok(()), TargetExtension::finish)
     }
 
     /// All rules that the comma lists stand for, sources outside.

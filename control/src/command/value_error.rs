@@ -27,6 +27,10 @@ pub enum ValueError {
     IprangeAddress { option: &'static str, text: String },
     #[error("Invalid MAC address specified.")]
     Mac,
+    #[error("{name}: bad integer value for option \"--{option}\", or out of range.")]
+    MaskedNumber { name: &'static str, option: &'static str },
+    #[error("{name}: trailing garbage after value for option \"--{option}\".")]
+    MaskedNumberEnds { name: &'static str, option: &'static str },
     #[error("multiport only works with TCP, UDP, UDPLITE, SCTP and DCCP")]
     MultiportProtocol,
     #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
@@ -77,6 +81,9 @@ impl ValueError {
             }
             Self::IprangeAddress { .. } => "write FIRST-LAST, IPv4 addresses in digits",
             Self::Mac => "write six hexadecimal numbers: 00:11:22:aa:bb:cc",
+            Self::MaskedNumber { .. } | Self::MaskedNumberEnds { .. } => {
+                "write VALUE or VALUE/MASK, from 0 to 0xffffffff"
+            }
             Self::MultiportProtocolMissing => "the protocol must stand before the ports",
             Self::MultiportRange => "the first port of a range must be below the last",
             Self::MultiportTooMany => {

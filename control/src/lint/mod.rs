@@ -279,8 +279,10 @@ impl Linter<'_> {
                 states.is_some_and(|states| states.value.intersects(state) != states.negated)
             })
         };
-        let accepts =
-            |rule: &Rule| !matches!(rule.target, None | Some(Target::Drop | Target::Return));
+        // Another chain may.
+        let accepts = |rule: &Rule| {
+            matches!(rule.target, Some(Target::Accept | Target::Jump(_) | Target::Goto(_)))
+        };
         let new = chain.rules.iter().position(|entry| {
             accepts(&entry.rule)
                 && asks(&entry.rule, CtStates::NEW)

@@ -365,15 +365,16 @@ impl<'a> Space<'a> {
 }
 
 impl Opaque<'_> {
-    /// Whether it says the same of a packet wherever it stands. (What draws lots or counts does not.)
+    /// Whether it says the same of a packet wherever it stands. (What draws lots, counts or
+    /// looks at a mark does not.)
     fn is_steady(&self) -> bool {
         !matches!(self, Self::Match(extension) if UNSTEADY.contains(&extension.name()))
     }
 }
 
-/// Matches that remember, or draw lots.
-const UNSTEADY: [&str; 7] =
-    ["statistic", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
+/// Matches that remember, draw lots, or ask for what a rule between may have changed.
+const UNSTEADY: [&str; 8] =
+    ["statistic", "mark", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
 
 /// The set of a net. A number of 128 bits stands for an IPv6 address, and for all that begin with an IPv4 address.
 fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {

@@ -24,6 +24,7 @@ mod ipv6;
 mod length;
 mod log;
 mod mac;
+mod mark;
 mod multiport;
 mod names;
 mod net;
@@ -70,6 +71,7 @@ pub use log::{
     LogPrefixError, LogTarget,
 };
 pub use mac::{MacAddress, MacAddressError, MacMatch};
+pub use mark::{Mark, MarkMatch, MarkTarget};
 pub use multiport::{MultiportEnd, MultiportMatch};
 pub use names::Names;
 pub use net::{IpNet, IpNetError, PrefixError};
@@ -183,6 +185,8 @@ pub enum Match {
     Length(LengthMatch),
     /// `-m mac`
     Mac(MacMatch),
+    /// `-m mark`
+    Mark(MarkMatch),
     /// `-m multiport`
     Multiport(MultiportMatch),
     /// `-m pkttype`
@@ -224,6 +228,7 @@ impl Match {
             Self::Iprange(iprange) => iprange,
             Self::Length(length) => length,
             Self::Mac(mac) => mac,
+            Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
             Self::State(state) => state,
@@ -278,13 +283,15 @@ pub enum Target {
     Reject6(Reject6With),
     /// Write a line about it; the next rule sees it.
     Log(LogTarget),
+    /// Change its mark; the next rule sees it.
+    Mark(MarkTarget),
 }
 
 impl Target {
     /// Whether a packet goes on to the next rule afterwards.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) => true,
+            Self::Log(_) | Self::Mark(_) => true,
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -304,6 +311,7 @@ impl Target {
             Self::Return => "RETURN",
             Self::Reject(_) | Self::Reject6(_) => "REJECT",
             Self::Log(_) => "LOG",
+            Self::Mark(_) => "MARK",
         }
     }
 
@@ -314,6 +322,7 @@ impl Target {
             Self::Reject(with) => Some(with),
             Self::Reject6(with) => Some(with),
             Self::Log(log) => Some(log),
+            Self::Mark(mark) => Some(mark),
         }
     }
 }

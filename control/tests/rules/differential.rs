@@ -13,7 +13,7 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{content, generate, oracle, vocabulary};
+use crate::{content, generate, mark, oracle, vocabulary};
 
 /// Words for wrong lines: what operators write, right and wrong.
 const VOCABULARY: [&str; 111] = [
@@ -132,7 +132,7 @@ const VOCABULARY: [&str; 111] = [
 
 /// The same, of all other matches too.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
-    [&VOCABULARY[..], &vocabulary::PACKET, &content::WORDS].concat()
+    [&VOCABULARY[..], &vocabulary::PACKET, &content::WORDS, &mark::WORDS].concat()
 }
 
 /// Weir, without a daemon: what a command line does to a rule set.

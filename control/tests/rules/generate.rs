@@ -12,7 +12,7 @@ use weir_control::rule::{
     StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
-use crate::content;
+use crate::{content, mark};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -165,6 +165,7 @@ fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
         12 => packet::any_protocol(family),
         1 => content::statistic(),
         2 => content::string(),
+        2 => mark::asked(),
         2 => content::time(),
         1 => content::u32(),
     ];
@@ -229,6 +230,7 @@ fn target(family: Family) -> impl Strategy<Value = Option<Target>> {
         2 => Just(Some(Target::Drop)),
         4 => with.prop_map(Some),
         4 => log().prop_map(Some),
+        4 => mark::target().prop_map(Some),
     ]
 }
 
@@ -308,6 +310,7 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
     })
 }
 
+// long: a line for each liberty
 /// The rule in words, not in canonical form: `style` has a bit for each liberty taken.
 pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
     let liberty = |bit: u32| style >> bit & 1 == 1;
@@ -363,6 +366,7 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
         };
         words.push(other.to_owned());
     }
+    mark::shorten(&mut words, rule.target.as_ref().filter(|_| liberty(23)));
     // One match with options needs no -m: -p brings it.
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
     let implied = rule.matches.first().is_some_and(|first| {

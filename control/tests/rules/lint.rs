@@ -56,6 +56,13 @@ fn what_is_right_is_left_alone() {
         "-A FORWARD -p tcp --syn -j DROP\n-A FORWARD -p tcp --dport 80 -j DROP",
         "-A FORWARD -s 10.0.0.0/8 -j ACCEPT\n-A FORWARD -j DROP",
         ":web -\n-A FORWARD -p tcp -j web\n-A web -p tcp --dport 80 -j ACCEPT\n-A web -j DROP",
+        // The same condition is not the same where a rule between sets the mark, and setting it
+        // decides nothing and lets nothing pass.
+        "-A FORWARD -m mark --mark 1 -j DROP\n-A FORWARD -p udp -j MARK --set-mark 1\n\
+         -A FORWARD -m mark --mark 1 -j DROP",
+        "-A FORWARD -j MARK --set-mark 1\n-A FORWARD -p tcp -j DROP",
+        ":FORWARD DROP\n-A FORWARD -m state --state NEW -j MARK --set-mark 1\n\
+         -A FORWARD -m state --state NEW -j LOG",
         // A rule that only counts decides nothing.
         "-A FORWARD\n-A FORWARD -p tcp -j DROP",
     ] {

@@ -6,6 +6,7 @@ mod content;
 mod differential;
 mod generate;
 mod lint;
+mod mark;
 mod messages;
 mod messages6;
 mod oracle;

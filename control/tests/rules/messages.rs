@@ -31,8 +31,8 @@ pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
 }
 
 /// The matches that messages list.
-const ENFORCED: &str = "addrtype, comment, conntrack, dscp, ecn, icmp, iprange, length, mac, multiport, \
-    pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
+const ENFORCED: &str = "addrtype, comment, conntrack, dscp, ecn, icmp, iprange, length, mac, mark, \
+    multiport, pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
 
 pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
 
@@ -60,7 +60,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "  iptables -A FORWARD -m limit --limit 3/s -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
             &format!(
-                "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG"
+                "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG, MARK"
             ),
             TRY,
         ],
@@ -218,7 +218,7 @@ fn limits_are_named() {
 }
 
 /// Lines for which iptables has words: ours must be the same.
-pub(crate) const WRONG: [&str; 190] = [
+pub(crate) const WRONG: [&str; 192] = [
     "-j DROP",
     "-P FORWARD",
     "-P FORWARD REJECT",
@@ -266,6 +266,8 @@ pub(crate) const WRONG: [&str; 190] = [
     "-D FORWARD 0",
     "-D FORWARD x",
     "-D FORWARD 5000000000",
+    "-D FORWARD 2147483648",
+    "-L FORWARD 0xffffffff",
     "-R FORWARD",
     "-R FORWARD 0",
     "-L FORWARD 0",

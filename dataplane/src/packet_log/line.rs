@@ -6,10 +6,12 @@
 //!     PROTO=UDP SPT= DPT= LEN=
 //!     PROTO=ICMP TYPE= CODE= [ID= SEQ= | PARAMETER= | [GATEWAY=] [the quoted packet] [MTU=]]
 //!     PROTO=AH SPI=    PROTO=ESP SPI=    PROTO=number
+//!   [MARK=0x…]
 //! ```
 //!
 //! Every field is followed by a blank, the last one too. A header that is cut off reads `INCOMPLETE`, with the bytes
-//! that are there. `--log-uid` adds nothing: a packet that passes through has no socket here.
+//! that are there; behind TCP and UDP headers that are cut off no mark is told. `--log-uid` adds nothing: a packet that
+//! passes through has no socket here.
 
 use std::fmt::Write as _;
 
@@ -22,7 +24,8 @@ use crate::wire::ipv4::HEADER_BYTES_MIN;
 /// The line about a packet between ports of these names, without a newline.
 #[must_use]
 pub fn line(record: &Record, port_names: &[String]) -> String {
-    let mut line = Line { text: record.spec.prefix().to_owned(), flags: record.spec.flags };
+    let mut line =
+        Line { text: record.spec.prefix().to_owned(), flags: record.spec.flags, mark: record.mark };
     let name = |index: usize| port_names.get(index).map_or("", String::as_str);
     let (inside, outside) = (record.ingress.as_usize(), record.egress.as_usize());
     line.push(format_args!("IN={} OUT={} ", name(inside), name(outside)));
@@ -56,6 +59,7 @@ impl<'a> Bytes<'a> {
 struct Line {
     text: String,
     flags: LogFlags,
+    mark: u32,
 }
 
 fn word(bytes: &[u8], at: usize) -> u16 {
@@ -133,19 +137,28 @@ impl Line {
             };
             self.options(options);
         }
-        self.transport(packet.skip(header_len), IpProtocol(ip[9]), offset != 0, outer);
+        let whole = self.transport(packet.skip(header_len), IpProtocol(ip[9]), offset != 0, outer);
+        let mark = self.mark;
+        if whole && outer && mark != 0 {
+            self.push(format_args!("MARK={mark:#x} "));
+        }
     }
 
-    fn transport(&mut self, payload: Bytes<'_>, protocol: IpProtocol, later: bool, outer: bool) {
+    /// Whether something may follow: nothing does behind TCP and UDP headers that are cut off.
+    fn transport(
+        &mut self,
+        payload: Bytes<'_>,
+        protocol: IpProtocol,
+        later: bool,
+        outer: bool,
+    ) -> bool {
         const ESP: IpProtocol = IpProtocol(50);
         const AH: IpProtocol = IpProtocol(51);
         const UDP_LITE: IpProtocol = IpProtocol(136);
         match protocol {
             IpProtocol::TCP => {
                 self.push(format_args!("PROTO=TCP "));
-                if !later {
-                    self.tcp(payload);
-                }
+                return later || self.tcp(payload);
             }
             IpProtocol::UDP | UDP_LITE => {
                 let lite = if protocol == UDP_LITE { "LITE" } else { "" };
@@ -158,7 +171,10 @@ impl Line {
                         word(udp, 2),
                         word(udp, 4)
                     )),
-                    None => self.incomplete(payload.len),
+                    None => {
+                        self.incomplete(payload.len);
+                        return false;
+                    }
                 }
             }
             IpProtocol::ICMP => {
@@ -174,6 +190,7 @@ impl Line {
             ESP => self.security("ESP", payload.head::<8>().map(|esp| long(esp, 0)), payload.len),
             IpProtocol(number) => self.push(format_args!("PROTO={number} ")),
         }
+        true
     }
 
     fn security(&mut self, name: &str, index: Option<u32>, len: u32) {
@@ -184,9 +201,12 @@ impl Line {
         }
     }
 
-    /// `nf_log_dump_tcp_header`
-    fn tcp(&mut self, segment: Bytes<'_>) {
-        let Some(tcp) = segment.head::<20>() else { return self.incomplete(segment.len) };
+    /// `nf_log_dump_tcp_header`; whether all of the header is there.
+    fn tcp(&mut self, segment: Bytes<'_>) -> bool {
+        let Some(tcp) = segment.head::<20>() else {
+            self.incomplete(segment.len);
+            return false;
+        };
         self.push(format_args!("SPT={} DPT={} ", word(tcp, 0), word(tcp, 2)));
         if self.flags.contains(LogFlags::TCP_SEQUENCE) {
             self.push(format_args!("SEQ={} ACK={} ", long(tcp, 4), long(tcp, 8)));
@@ -212,9 +232,13 @@ impl Line {
         if self.flags.contains(LogFlags::TCP_OPTIONS) && header_len > 20 {
             match segment.bytes.get(20..header_len) {
                 Some(options) => self.options(options),
-                None => self.push(format_args!("OPT (TRUNCATED)")),
+                None => {
+                    self.push(format_args!("OPT (TRUNCATED)"));
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn icmp(&mut self, message: Bytes<'_>, outer: bool) {

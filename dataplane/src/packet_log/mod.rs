@@ -84,13 +84,15 @@ pub struct Record {
     packet: [u8; PACKET_BYTES_MAX],
     /// Bytes of the whole packet, of which the first are in `packet`.
     packet_len: u16,
+    /// What rules before this one marked it with.
+    mark: u32,
 }
 
 impl Record {
     /// Of a packet at the rules; in chain FORWARD the hop is already off its time to live (`ip_forward`).
     #[must_use]
     pub fn new(spec: &LogSpec, candidate: &Candidate<'_>) -> Self {
-        let Candidate { ingress, egress, packet: bytes, .. } = *candidate;
+        let Candidate { ingress, egress, packet: bytes, mark, .. } = *candidate;
         let mut packet = [0; PACKET_BYTES_MAX];
         let len = bytes.len().min(PACKET_BYTES_MAX);
         packet[..len].copy_from_slice(&bytes[..len]);
@@ -100,7 +102,7 @@ impl Record {
         let packet_len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
         // What the machine itself sends has no link-layer header yet (`nf_log_ip_packet`).
         let link = candidate.link.first_chunk().copied().filter(|_| candidate.hook != Hook::Output);
-        Self { spec: *spec, ingress, egress, link, packet, packet_len }
+        Self { spec: *spec, ingress, egress, link, packet, packet_len, mark }
     }
 
     /// What there is of the packet.
@@ -182,6 +184,7 @@ mod tests {
             connection: Connection::UNTRACKED,
             dice: &crate::policy::Dice::new(0),
             wall_s: 0,
+            mark: 0,
         };
         let spec = LogSpec::new(&LogTarget::default());
         let mut counters = Counters::default();

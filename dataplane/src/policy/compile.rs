@@ -289,6 +289,7 @@ fn action<'a>(
         Some(Target::Drop) => Action::End(Decision::Drop(DropReason::Rule)),
         Some(Target::Reject(with)) => Action::End(Decision::Reject(target::reject(*with))),
         Some(Target::Log(log)) => target::log(log, logs),
+        Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

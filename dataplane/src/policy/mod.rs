@@ -169,6 +169,9 @@ pub struct Candidate<'a> {
     pub dice: &'a Dice,
     /// The time of day, UTC, in seconds since 1970.
     pub wall_s: u64,
+    /// The mark that rules gave it, for later rules to see; 0 before the first. It lives no longer than
+    /// [`Policy::decide`]: nothing behind the rules looks at marks.
+    pub mark: u32,
 }
 
 impl<'a> Candidate<'a> {
@@ -244,7 +247,8 @@ impl Policy {
     }
 
     /// Decides about one packet, and counts it in every rule that it matches on worker `worker`. What rules say
-    /// about it goes into `log`.
+    /// about it goes into `log`. A mark that a rule gives it is seen by the rules after that one, in whatever chain,
+    /// and in their lines of `log`, and forgotten with the decision.
     pub fn decide(
         &self,
         worker: usize,
@@ -257,6 +261,9 @@ impl Policy {
         let base = &self.bases[candidate.hook as usize];
         let mut chain = &self.chains[base.chain];
         let mut at = chain.first;
+        // The packet with another mark, from the first rule on that gives it one.
+        let mut marked;
+        let mut candidate = candidate;
         loop {
             at = chain.next(at, key.as_ref());
             if at == chain.end {
@@ -278,6 +285,11 @@ impl Policy {
                 Action::Continue => at += 1,
                 Action::Log(place) => {
                     self.log(place, candidate, log);
+                    at += 1;
+                }
+                Action::Mark { and, xor } => {
+                    marked = Candidate { mark: candidate.mark & and ^ xor, ..*candidate };
+                    candidate = &marked;
                     at += 1;
                 }
                 Action::End(decision) => return decision,

@@ -25,6 +25,13 @@ pub enum Action {
     End(Decision),
     /// A line is written about the packet, as this entry of the policy's list says; on with the next rule.
     Log(u32),
+    /// The packet's mark becomes `mark & and ^ xor`; on with the next rule.
+    Mark {
+        /// Bits that stay.
+        and: u32,
+        /// Bits that are flipped then.
+        xor: u32,
+    },
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.
@@ -207,6 +214,7 @@ mod tests {
             connection: crate::policy::Connection::UNTRACKED,
             dice: &crate::policy::Dice::new(0),
             wall_s: 0,
+            mark: 0,
         })
     }
 

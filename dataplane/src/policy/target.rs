@@ -1,6 +1,6 @@
 //! The targets of a rule, compiled.
 
-use weir_control::rule::{LogTarget, RejectWith};
+use weir_control::rule::{LogTarget, MarkTarget, RejectWith};
 
 use super::Action;
 use crate::packet_log::LogSpec;
@@ -25,4 +25,9 @@ pub(super) fn log(target: &LogTarget, logs: &mut Vec<LogSpec>) -> Action {
     logs.push(LogSpec::new(target));
     // A rule set has at most 65,536 rules.
     Action::Log(u32::try_from(logs.len() - 1).unwrap_or(u32::MAX))
+}
+
+/// `-j MARK` (`mark_tg`, `net/netfilter/xt_mark.c`).
+pub(super) fn mark(target: MarkTarget) -> Action {
+    Action::Mark { and: !target.mask, xor: target.value }
 }

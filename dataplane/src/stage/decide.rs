@@ -56,6 +56,7 @@ pub fn decide(
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
             dice,
             wall_s,
+            mark: 0,
         };
         match policy.decide(worker, &candidate, log) {
             Decision::Accept => {}

@@ -372,6 +372,7 @@ fn packets_whose_contents_are_searched() {
         connection: Connection::UNTRACKED,
         dice: &dice,
         wall_s: 1_000_000_000,
+        mark: 0,
     };
     let measured = allocation_counter::measure(|| {
         assert!((0..2000).all(|_| policy.decide(0, &candidate, &mut log) == Decision::Accept));

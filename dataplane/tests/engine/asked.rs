@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::chance::Chance;
-use crate::spec::{Outcome, PORTS};
+use crate::spec::{MARKS, Outcome, PORTS};
 use crate::world::{ALICE, BOB, CAROL, NAMES, host_mac};
 
 /// A match as one would say it. A flag is `!`.
@@ -21,6 +21,7 @@ pub(crate) enum Asked {
     Iprange(Option<(bool, Ipv4Addr, Ipv4Addr)>, Option<(bool, Ipv4Addr, Ipv4Addr)>),
     Length(bool, u16, u16),
     Mac(bool, [u8; 6]),
+    Mark(bool, u32, u32),
     /// Whether the source, the destination.
     Multiport(bool, bool, bool, Vec<(u16, u16)>),
     Pkttype(bool, &'static str),
@@ -91,7 +92,7 @@ impl Asked {
                 let ports = ports.map(|(_, first, last)| (first, last)).collect();
                 return Self::Multiport(not, end != 1, end != 0, ports);
             }
-            6 if of_protocol && chance.percent(30) => {
+            6 if of_protocol && chance.percent(20) => {
                 let mut flag = || chance.percent(60).then(|| chance.percent(50));
                 let (ece, cwr) = (flag(), flag());
                 return Self::Ecn(ece, cwr.or(ece.is_none().then_some(not)), None);
@@ -106,7 +107,11 @@ impl Asked {
     }
 
     fn of_any_protocol(chance: &mut Chance, not: bool, tcp: bool) -> Self {
-        match chance.below(10) {
+        match chance.below(12) {
+            10.. => {
+                let mask = if chance.percent(50) { u32::MAX } else { chance.one_of(&MARKS) };
+                Self::Mark(not, chance.one_of(&MARKS) & mask, mask)
+            }
             9 => {
                 let mut types = |percent| {
                     let types = (chance.percent(30), chance.one_of(&TYPES));
@@ -182,6 +187,9 @@ impl Asked {
                 let mac = mac.map(|byte| format!("{byte:x}")).join(":");
                 format!(" -m mac{} --mac-source {mac}", mark(*not))
             }
+            Self::Mark(not, value, mask) => {
+                format!(" -m mark{} --mark {value}/{mask}", mark(*not))
+            }
             Self::Multiport(not, source, destination, ports) => {
                 let option = match (source, destination) {
                     (true, true) => "--ports",
@@ -237,8 +245,8 @@ impl Asked {
         })
     }
 
-    /// What it says about an IPv4 packet in a frame from `mac` that goes from one interface to another.
-    pub(crate) fn evaluate(&self, ip: &[u8], mac: [u8; 6], ways: [&str; 2]) -> Outcome {
+    /// What it says about an IPv4 packet with this mark in a frame from `mac` that goes from one interface to another.
+    pub(crate) fn evaluate(&self, ip: &[u8], mac: [u8; 6], ways: [&str; 2], mark: u32) -> Outcome {
         let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
         let header = ip.get(usize::from(ip[0] & 15) * 4..).unwrap_or_default();
         let later = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff != 0;
@@ -279,6 +287,7 @@ impl Asked {
                 (usize::from(*first)..=usize::from(*last)).contains(&ip.len()) != *not
             }
             Self::Mac(not, wanted) => (mac == *wanted) != *not,
+            Self::Mark(not, value, mask) => (mark & mask == *value) != *not,
             Self::Pkttype(not, kind) => (*kind == "unicast") != *not,
             Self::Tos(not, value, mask) => (ip[1] & mask == *value) != *not,
             Self::Ttl(not, how, ttl) => {

@@ -9,7 +9,7 @@ use crate::chance::{Chance, Seed};
 use crate::delta::Moved;
 use crate::oracle::{Kernel, forward, frame, number, unmet};
 use crate::packet::Packet;
-use crate::spec::{Spec, traffic};
+use crate::spec::{MARKS, Spec, traffic};
 use crate::words;
 use crate::world::*;
 
@@ -24,12 +24,15 @@ fn rule(chance: &mut Chance, chain: usize) -> String {
     let conditions = words.split(" -j ").next().unwrap_or_default();
     let conditions = conditions.strip_prefix("-A FORWARD").unwrap_or_default();
     let later = CHAINS.len() - 1 - chain;
-    let target = match chance.below(10) {
+    let target = match chance.below(11) {
         0..4 if later > 0 => format!(" -j {}", CHAINS[chain + 1 + chance.below(later)]),
         4..6 if later > 0 => format!(" -g {}", CHAINS[chain + 1 + chance.below(later)]),
         6 => " -j RETURN".to_owned(),
         7 => " -j ACCEPT".to_owned(),
         8 => " -j DROP".to_owned(),
+        _ if chance.percent(70) => {
+            format!(" -j MARK --set-xmark {}/{}", chance.one_of(&MARKS), chance.one_of(&MARKS))
+        }
         _ => String::new(),
     };
     // Half of the rules lead every packet on, so that packets get deep.

@@ -57,6 +57,38 @@ fn the_ethernet_header_is_told_apart_on_demand() {
 }
 
 #[test]
+fn a_mark_is_told_by_the_lines_behind_the_rule_that_gives_it() {
+    let (mut world, records) = world(&[
+        "-N marks",
+        "-A FORWARD -j LOG --log-prefix none:",
+        "-A FORWARD -p icmp -j marks",
+        "-A FORWARD -m mark --mark 0x2a/0xff -j LOG --log-prefix low:",
+        "-A FORWARD -j MARK --set-mark 0",
+        "-A FORWARD -j LOG --log-prefix again:",
+        "-A FORWARD -m mark ! --mark 0 -j DROP",
+        "-A marks -j MARK --or-mark 0xff",
+        "-A marks -j MARK --xor-mark 0x80d5",
+    ]);
+    let ends = |records: &Records| -> Vec<(String, String)> {
+        let ends = lines(records).into_iter().map(|line| {
+            let (prefix, end) =
+                (line.split_once(':').expect("a prefix"), line.rsplit_once(" SEQ=1 "));
+            (prefix.0.to_owned(), end.expect("an end").1.to_owned())
+        });
+        ends.collect()
+    };
+    let expected = [("none", ""), ("low", "MARK=0x802a "), ("again", "")];
+    let expected = expected.map(|(prefix, end)| (prefix.to_owned(), end.to_owned()));
+    // The next packet comes without a mark again.
+    for _ in 0..2 {
+        world.inject_packet(0, EAST, &Packet::ping(ALICE, BOB, b""));
+        world.expect(&[In(0, 1, 42), Out(1, 1, 42), Count(Logged, 3)]);
+        assert_eq!(ends(&records), expected);
+    }
+    world.shut_down();
+}
+
+#[test]
 fn what_is_too_much_is_not_written_and_all_of_it_forwarded() {
     let (mut world, records) = world(&["-A FORWARD -j LOG"]);
     for round in 0..10 {

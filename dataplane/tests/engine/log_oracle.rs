@@ -95,8 +95,10 @@ fn a_line_says_what_the_kernels_says() {
         let mut rule = format!("-A FORWARD -j LOG --log-level 7 --log-prefix {word}:");
         flags.iter().filter(|_| chance.percent(50)).for_each(|flag| rule += &format!(" {flag}"));
         let packets: Vec<_> = (0..50).map(|_| telling(&mut chance)).collect();
-        kernel.lines(&[&rule], true);
-        world.rules(&["-F", &rule]);
+        let marks: [u32; 4] = [0, 1, 0xff, u32::MAX];
+        let mark = format!("-A FORWARD -j MARK --set-mark {}", chance.one_of(&marks));
+        kernel.lines(&[&mark, &rule], true);
+        world.rules(&["-F", &mark, &rule]);
         let mut ask = format!("log {word}");
         for (ingress, packet) in &packets {
             let _ = write!(ask, " {ingress}:{}", hex(&packet.bytes()));

@@ -33,6 +33,8 @@ pub(crate) struct Spec {
     contents: Vec<Content>,
     /// `ACCEPT`, `DROP`, or none.
     pub(crate) target: Option<bool>,
+    /// `MARK`: bits that are flipped, and bits that are cleared before. Then there is no other.
+    pub(crate) marks: Option<(u32, u32)>,
 }
 
 /// What becomes of a packet at a rule.
@@ -42,6 +44,9 @@ pub(crate) enum Outcome {
     Differs,
     Hotdrop,
 }
+
+/// Few and of few bits, so that marks that are set are often those that are asked for.
+pub(crate) const MARKS: [u32; 8] = [0, 0, 1, 2, 3, 0x8000_0001, 0xffff_fffe, u32::MAX];
 
 pub(crate) const PORTS: [u16; 9] = [0, 1, 22, 53, 80, 81, 1023, 1024, 65_535];
 const FLAG_NAMES: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
@@ -54,7 +59,7 @@ impl Spec {
         // Nothing else is asked, so that all packets meet the match; and many meet the next rule.
         if chance.percent(25) {
             spec.contents.push(Content::draw(chance));
-            spec.target = chance.percent(25).then(|| chance.percent(50));
+            spec.set_target(chance, 25);
             return spec;
         }
         if chance.percent(25) {
@@ -105,8 +110,17 @@ impl Spec {
         while chance.percent(20) && spec.contents.len() < 3 {
             spec.contents.push(Content::draw(chance));
         }
-        spec.target = chance.percent(40).then(|| chance.percent(50));
+        spec.set_target(chance, 40);
         spec
+    }
+
+    /// Draws a target, in so many percent of cases one that decides.
+    fn set_target(&mut self, chance: &mut Chance, percent: usize) {
+        self.target = chance.percent(percent).then(|| chance.percent(50));
+        if self.target.is_none() && chance.percent(40) {
+            let (value, mask) = (chance.one_of(&MARKS), chance.one_of(&MARKS));
+            self.marks = Some((value, if chance.percent(40) { u32::MAX } else { mask }));
+        }
     }
 
     /// Whether a match counts the packets that it is asked of.
@@ -155,11 +169,20 @@ impl Spec {
         if let Some(accept) = self.target {
             words += if accept { " -j ACCEPT" } else { " -j DROP" };
         }
+        if let Some((value, mask)) = self.marks {
+            let _ = write!(words, " -j MARK --set-xmark {value}/{mask}");
+        }
         words
     }
 
-    /// What the rule says about an IPv4 packet between two interfaces, in a frame from `mac`.
-    pub(crate) fn evaluate(&self, ip: &[u8], mac: [u8; 6], ingress: &str, egress: &str) -> Outcome {
+    /// What the rule says about an IPv4 packet with this mark between two interfaces, in a frame from `mac`.
+    pub(crate) fn evaluate(
+        &self,
+        ip: &[u8],
+        mac: [u8; 6],
+        [ingress, egress]: [&str; 2],
+        mark: u32,
+    ) -> Outcome {
         let address = |at: usize| u32::from_be_bytes(ip[at..at + 4].try_into().expect("four"));
         let in_net = |net: Option<(bool, Ipv4Addr, u32)>, at: usize| {
             net.is_none_or(|(negated, network, len)| {
@@ -195,7 +218,7 @@ impl Spec {
         }
         for asked in &self.asked {
             if outcome == Outcome::Matches {
-                outcome = asked.evaluate(ip, mac, [ingress, egress]);
+                outcome = asked.evaluate(ip, mac, [ingress, egress], mark);
             }
         }
         if outcome == Outcome::Matches && !self.contents.iter().all(|content| content.holds(ip)) {

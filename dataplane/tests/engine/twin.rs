@@ -29,11 +29,15 @@ impl Twin {
             self.counts[n].0 += 1;
             self.counts[n].1 += ip.len() as u64;
         };
+        let mut mark = 0;
         for (n, spec) in (1..).zip(&self.specs) {
-            match spec.evaluate(&ip, host_mac(packet.source), ingress, egress) {
+            match spec.evaluate(&ip, host_mac(packet.source), [ingress, egress], mark) {
                 Outcome::Differs => continue,
                 Outcome::Hotdrop => return Err(DropReason::RuleHotdrop),
                 Outcome::Matches => count(n),
+            }
+            if let Some((value, mask)) = spec.marks {
+                mark = (mark & !mask) ^ value;
             }
             match spec.target {
                 None => {}

@@ -206,7 +206,12 @@ fn links_of_the_usual_names_save_and_restore() {
     assert!(!town.pings(BOB));
     // What is of IPv6 can be looked at, and not be changed.
     let listed = run("ip6tables", &["-S"]);
-    assert_eq!(String::from_utf8_lossy(&listed.stdout), "-P FORWARD ACCEPT\n", "{}", errors(&listed));
+    assert_eq!(
+        String::from_utf8_lossy(&listed.stdout),
+        "-P FORWARD ACCEPT\n",
+        "{}",
+        errors(&listed)
+    );
     let text = run("ip6tables-save", &[]);
     assert!(text.status.success(), "{}", errors(&text));
     std::fs::write(&file, &text.stdout).expect("written");

@@ -35,8 +35,8 @@ Rule-specification ([!] may stand before the options marked so):
 6>     --match         -m tcp | udp | icmp6  implied by -p
                     -m state | conntrack  of the connection that a packet belongs to
                     -m addrtype | comment | dscp | ecn | iprange | length | mac
-4>                        | multiport | pkttype | tcpmss | tos | ttl
-6>                        | multiport | pkttype | tcpmss | tos | hl
+4>                        | mark | multiport | pkttype | tcpmss | tos | ttl
+6>                        | mark | multiport | pkttype | tcpmss | tos | hl
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
                     -m time               the clock, UTC
@@ -44,6 +44,7 @@ Rule-specification ([!] may stand before the options marked so):
     --jump          -j ACCEPT | DROP      without it the rule only counts
                     -j REJECT             drop, and tell the sender
                     -j LOG                write a line; the next rule sees the packet
+                    -j MARK               change its mark; the next rule sees the packet
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -85,6 +86,8 @@ Rule-specification ([!] may stand before the options marked so):
 6> [!] --length BYTES[:BYTES]                of the IPv6 packet, header included
   with mac:
 [!] --mac-source XX:XX:XX:XX:XX:XX
+  with mark:
+[!] --mark VALUE[/MASK]                   what MARK made of it; 0 at first
   with multiport, and -p tcp, udp, udplite, sctp or dccp:
 [!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
   with pkttype:
@@ -133,6 +136,11 @@ Rule-specification ([!] may stand before the options marked so):
     --log-prefix TEXT       begins the line; cut to 29 bytes
     --log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-macdecode
     --log-uid               of local sockets: says nothing of what passes through
+  with MARK, one of
+    --set-mark VALUE[/MASK] of the mark the bits of MASK (default: all); later rules see it,
+                            and nothing else
+    --set-xmark VALUE[/MASK]   bits of MASK cleared, then those of VALUE flipped
+    --and-mark, --or-mark, --xor-mark BITS
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

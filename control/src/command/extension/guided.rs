@@ -7,6 +7,7 @@ use std::ops::BitOr;
 use super::super::error::ParseErrorKind;
 use super::super::getopt::Word;
 use super::super::refusal::Refusal;
+use super::super::value_error::ValueError;
 use crate::rule::{
     CtAddress, ExpireRange, Family, Names, PortRange, SizeRange, number_prefix,
     parse_host_and_mask, parse_number,
@@ -100,6 +101,25 @@ impl<'a> Argument<'a> {
     pub(super) fn in_range(self, least: u32, most: u32) -> Result<u32, Refusal<'a>> {
         let number = parse_number(self.word.text, most).filter(|number| *number >= least);
         number.ok_or_else(|| self.out_of_range(least, most))
+    }
+
+    /// `VALUE[/MASK]` in 32 bits each (`xtopt_parse_mark_mask`); without a mask all bits are meant.
+    pub(super) fn masked_number(self) -> Result<(u32, u32), Refusal<'a>> {
+        let (name, option) = (self.name, self.option);
+        let bad = || Refusal::at(self.word, ValueError::MaskedNumber { name, option });
+        let number = |text: &'a str| match number_prefix(text) {
+            Some((Some(number), rest)) => Ok((number, rest)),
+            _ => Err(bad()),
+        };
+        let (value, rest) = number(self.word.text)?;
+        let (mask, rest) = match rest.strip_prefix('/') {
+            Some(mask) => number(mask)?,
+            None => (u32::MAX, rest),
+        };
+        if rest.is_empty() {
+            return Ok((value, mask));
+        }
+        Err(Refusal::at(self.word, ValueError::MaskedNumberEnds { name, option }))
     }
 
     /// The word is no value from `least` to `most`.

@@ -17,6 +17,7 @@ mod iprange;
 mod length;
 mod log;
 mod mac;
+mod mark;
 mod multiport;
 mod pkttype;
 mod reject;
@@ -55,6 +56,7 @@ pub(super) enum ExtensionKey {
     Iprange(iprange::Key),
     Length,
     Mac,
+    Mark,
     Multiport(MultiportEnd),
     Pkttype,
     State,
@@ -109,6 +111,7 @@ impl<'a> Extension<'a> {
             "iprange" => Match::Iprange(Default::default()),
             "length" => Match::Length(Default::default()),
             "mac" => Match::Mac(Default::default()),
+            "mark" => Match::Mark(Default::default()),
             "multiport" => Match::Multiport(Default::default()),
             "pkttype" => Match::Pkttype(Default::default()),
             "state" => Match::State(Default::default()),
@@ -143,6 +146,7 @@ impl<'a> Extension<'a> {
             Match::Iprange(_) => &iprange::OPTIONS,
             Match::Length(_) => &length::OPTIONS,
             Match::Mac(_) => &mac::OPTIONS,
+            Match::Mark(_) => &mark::OPTIONS,
             Match::Multiport(_) => &multiport::OPTIONS,
             Match::Pkttype(_) => &pkttype::OPTIONS,
             Match::State(_) => &state::OPTIONS,
@@ -181,6 +185,7 @@ impl<'a> Extension<'a> {
             | Match::Icmp6(_)
             | Match::Length(_)
             | Match::Mac(_)
+            | Match::Mark(_)
             | Match::Pkttype(_)
             | Match::TcpMss(_)
             | Match::Tos(_) => {
@@ -221,6 +226,7 @@ impl<'a> Extension<'a> {
             }
             (Match::Length(length), ExtensionKey::Length) => length::read(length, given),
             (Match::Mac(mac), ExtensionKey::Mac) => mac::read(mac, given),
+            (Match::Mark(mark), ExtensionKey::Mark) => mark::read(mark, given),
             (Match::Multiport(multiport), ExtensionKey::Multiport(end)) => {
                 multiport::read(multiport, end, given, protocol)
             }

@@ -6,14 +6,15 @@
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Value, Word};
 use super::super::refusal::Refusal;
-use super::{Given, log, reject, reject6};
-use crate::rule::{Family, LogTarget, Reject6With, RejectWith, Target};
+use super::{Given, log, mark, reject, reject6};
+use crate::rule::{Family, LogTarget, MarkTarget, Reject6With, RejectWith, Target};
 
 /// An option of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum TargetKey {
     RejectWith,
     Log(log::Key),
+    Mark(mark::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means.
@@ -38,6 +39,7 @@ impl<'a> TargetExtension<'a> {
             "REJECT" if family == Family::V6 => Target::Reject6(Reject6With::default()),
             "REJECT" => Target::Reject(RejectWith::default()),
             "LOG" => Target::Log(LogTarget::default()),
+            "MARK" => Target::Mark(MarkTarget::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -48,6 +50,7 @@ impl<'a> TargetExtension<'a> {
         match self.value {
             Target::Reject(_) | Target::Reject6(_) => &reject::OPTIONS,
             Target::Log(_) => &log::OPTIONS,
+            Target::Mark(_) => &mark::TARGET_OPTIONS,
             _ => &[],
         }
     }
@@ -60,7 +63,11 @@ impl<'a> TargetExtension<'a> {
     ) -> Result<(), Refusal<'a>> {
         let row = self.options().iter().find(|(_, _, known)| *known == key);
         // Targets without options have no key.
-        let name = if matches!(self.value, Target::Log(_)) { "LOG" } else { "REJECT" };
+        let name = match self.value {
+            Target::Log(_) => "LOG",
+            Target::Mark(_) => "MARK",
+            _ => "REJECT",
+        };
         let option = row.map_or("", |(option, ..)| option);
         if self.seen.contains(&key) {
             let kind = ParseErrorKind::OptionRepeated { name, option };
@@ -76,8 +83,27 @@ impl<'a> TargetExtension<'a> {
             (Target::Reject(with), TargetKey::RejectWith) => reject::read(with, given),
             (Target::Reject6(with), TargetKey::RejectWith) => reject6::read(with, given),
             (Target::Log(log), TargetKey::Log(key)) => log::read(log, key, given),
+            (Target::Mark(mark), TargetKey::Mark(key)) => {
+                mark::read_target(mark, key, option, given)
+            }
             // The key comes from the target's own table.
             _ => Ok(()),
         }
+    }
+
+    /// What iptables checks of the target when all words are read. Only MARK needs an option, and
+    /// takes no more than one.
+    pub(in crate::command) fn finish(&self) -> Result<(), Refusal<'a>> {
+        let Target::Mark(_) = self.value else { return Ok(()) };
+        let given = self.options().iter().filter(|(_, _, key)| self.seen.contains(key));
+        let mut given = given.map(|(option, ..)| *option);
+        let kind = match (given.next(), given.next()) {
+            (Some(_), None) => return Ok(()),
+            (None, _) => ParseErrorKind::OptionsMissing(mark::MISSING),
+            (Some(option), Some(other)) => {
+                ParseErrorKind::OptionConflict { name: "MARK", option, other }
+            }
+        };
+        Err(Refusal::at(self.word, kind))
     }
 }

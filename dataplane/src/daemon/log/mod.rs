@@ -178,6 +178,7 @@ mod tests {
                 connection: Connection::UNTRACKED,
                 dice: &crate::policy::Dice::new(0),
                 wall_s: 0,
+                mark: 0,
             },
         );
     }

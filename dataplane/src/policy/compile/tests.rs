@@ -58,6 +58,7 @@ fn decide_about(policy: &Policy, headers: &Headers, ingress: u8) -> Decision {
             connection: Connection::UNTRACKED,
             dice: &Dice::new(0),
             wall_s: 0,
+            mark: 0,
         },
         &mut PacketLog::silent(),
     )
@@ -128,6 +129,7 @@ fn each_hook_has_its_chain_its_policy_and_its_counters() {
             connection,
             dice,
             wall_s,
+            mark: 0,
         };
         policy.decide(0, &candidate, &mut PacketLog::silent())
     };

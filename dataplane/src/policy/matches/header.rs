@@ -1,10 +1,11 @@
-//! Matches that compare one field: `-m dscp`, `-m iprange`, `-m length`, `-m mac`, `-m pkttype`, `-m tos`, `-m ttl`
-//! (`net/netfilter/xt_dscp.c`, `xt_iprange.c`, `xt_length.c`, `xt_mac.c`, `xt_pkttype.c`, `xt_hl.c`).
+//! Matches that compare one field: `-m dscp`, `-m iprange`, `-m length`, `-m mac`, `-m mark`, `-m pkttype`, `-m tos`,
+//! `-m ttl` (`net/netfilter/xt_dscp.c`, `xt_iprange.c`, `xt_length.c`, `xt_mac.c`, `xt_mark.c`, `xt_pkttype.c`,
+//! `xt_hl.c`).
 
 use std::net::Ipv4Addr;
 
 use weir_control::rule::{
-    AddressRange, DscpMatch, IprangeMatch, LengthMatch, MacMatch, Negatable, PacketType,
+    AddressRange, DscpMatch, IprangeMatch, LengthMatch, MacMatch, MarkMatch, Negatable, PacketType,
     PkttypeMatch, TosMatch, TtlMatch,
 };
 
@@ -30,6 +31,11 @@ pub(super) fn length(test: &LengthMatch, candidate: &Candidate<'_>) -> bool {
 pub(super) fn mac(test: &MacMatch, candidate: &Candidate<'_>) -> bool {
     let source = candidate.link.get(6..12);
     source.is_some_and(|source| (source == test.source.value.0) != test.source.negated)
+}
+
+/// The mark is no field of the packet, but likewise one number.
+pub(super) fn mark(test: &MarkMatch, candidate: &Candidate<'_>) -> bool {
+    test.mark.value.matches(candidate.mark) != test.mark.negated
 }
 
 /// `parse` drops what was not sent to the port's own address.

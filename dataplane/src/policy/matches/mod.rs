@@ -23,8 +23,8 @@ pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
-    AddrtypeMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch, MacMatch, Match,
-    MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
+    AddrtypeMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch, MacMatch, MarkMatch,
+    Match, MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
 };
 
 use connection::ConnectionTest;
@@ -57,6 +57,8 @@ pub(super) enum MatchTest {
     Length(LengthMatch),
     /// `-m mac`.
     Mac(MacMatch),
+    /// `-m mark`.
+    Mark(MarkMatch),
     /// `-m multiport`.
     Multiport(Box<MultiportMatch>),
     /// `-m pkttype`.
@@ -92,6 +94,7 @@ impl MatchTest {
             Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
             Match::Length(length) => Self::Length(*length),
             Match::Mac(mac) => Self::Mac(*mac),
+            Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
             Match::Pkttype(pkttype) => Self::Pkttype(*pkttype),
             Match::State(state) => Self::Connection(Box::new((*state).into())),
@@ -120,6 +123,7 @@ impl MatchTest {
             Self::Iprange(test) => header::iprange(test, candidate).into(),
             Self::Length(test) => header::length(test, candidate).into(),
             Self::Mac(test) => header::mac(test, candidate).into(),
+            Self::Mark(test) => header::mark(test, candidate).into(),
             Self::Multiport(test) => multiport::evaluate(test, candidate),
             Self::Pkttype(test) => header::pkttype(test).into(),
             Self::TcpMss(test) => tcpmss::evaluate(test, candidate),
@@ -144,6 +148,7 @@ impl MatchTest {
             | Self::Iprange(_)
             | Self::Length(_)
             | Self::Mac(_)
+            | Self::Mark(_)
             | Self::Pkttype(_)
             | Self::String(_)
             | Self::Time(_)
