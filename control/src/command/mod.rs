@@ -8,6 +8,7 @@ mod known;
 mod options;
 mod parse;
 mod refusal;
+mod remedy;
 mod specification;
 mod value_error;
 

@@ -145,8 +145,8 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_interface: Option<Negatable<InterfacePattern>>,
     /// `-f`: true wants later fragments, which begin behind the start of their datagram; `! -f` is
-    /// false and wants everything else; of IPv6 there is no such condition. Where connections are tracked, rules see whole datagrams,
-    /// and none is a fragment.
+    /// false and wants everything else; of IPv6 there is no such condition. Where connections are
+    /// tracked, rules see whole datagrams, and none is a fragment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fragment: Option<bool>,
     /// Extension matches in the order written, at most [`MATCHES_MAX`]; evaluated from left to
