@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{CHAIN_DEPTH_MAX, Chain, Policy, RuleError, Ruleset};
+use super::{CHAIN_DEPTH_MAX, Chain, JUMPS_MAX, Policy, RuleError, Ruleset};
 use crate::command::ChainName;
 use crate::rule::{AddrtypeMatch, Family, IfaceLimit, Match, Rule, Target};
 
@@ -112,8 +112,8 @@ impl Ruleset {
         }
     }
 
-    /// That no way from a base chain comes back to where it was, nor leads too deep. What no packet can
-    /// come to may go in circles, as in the kernel (`mark_source_chains`,
+    /// That no way from a base chain comes back to where it was, leads too deep, or through too many
+    /// chains. What no packet can come to may go in circles, as in the kernel (`mark_source_chains`,
     /// net/ipv4/netfilter/ip_tables.c).
     pub(super) fn check_jumps(&self) -> Result<(), RuleError> {
         if self.chains.iter().all(|chain| chain.policy.is_some()) {
@@ -122,32 +122,20 @@ impl Ruleset {
         }
         let places: BTreeMap<&ChainName, usize> =
             self.chains.iter().enumerate().map(|(place, chain)| (&chain.name, place)).collect();
-        let ways: Vec<Vec<usize>> = self
-            .chains
-            .iter()
-            .map(|chain| {
-                // Past a rule that decides about every packet the kernel does not look; for one with `-i +` it does,
-                // whose name it compares without its mask. Here that is no condition.
-                let end = chain.rules.iter().position(|entry| ends_chain(&entry.rule));
-                let rules = chain.rules.iter().take(end.unwrap_or(usize::MAX));
-                let leading = rules.filter_map(|entry| leads_to(&entry.rule));
-                let mut ways: Vec<usize> =
-                    leading.filter_map(|name| places.get(name).copied()).collect();
-                ways.sort_unstable();
-                ways.dedup();
-                ways
-            })
-            .collect();
-        let mut walk = Walk { ways: &ways, depth: vec![None; ways.len()] };
+        let ways: Vec<Vec<Way>> = self.chains.iter().map(|chain| ways(chain, &places)).collect();
+        let mut walk = Walk::new(&ways);
         for (place, chain) in self.chains.iter().enumerate() {
             if chain.policy.is_none() {
                 continue;
             }
-            let depth = walk
-                .depth(place)
+            let Below { depth, jumps } = walk
+                .below(place)
                 .map_err(|place| RuleError::Loop { chain: self.chains[place].name.clone() })?;
             if depth > CHAIN_DEPTH_MAX {
                 return Err(RuleError::TooDeep { chain: chain.name.clone(), depth });
+            }
+            if jumps > JUMPS_MAX {
+                return Err(RuleError::TooManyJumps { chain: chain.name.clone(), jumps });
             }
         }
         Ok(())
@@ -207,38 +195,97 @@ fn ends_chain(rule: &Rule) -> bool {
     *rule == Rule { target: Some(target), ..Rule::default() }
 }
 
-/// How deep it goes below each chain.
-struct Walk<'a> {
-    ways: &'a [Vec<usize>],
-    /// `Some(0)` while the way to it is being walked.
-    depth: Vec<Option<usize>>,
+/// The ways that lead out of a chain, one for each chain that they lead to.
+fn ways(chain: &Chain, places: &BTreeMap<&ChainName, usize>) -> Vec<Way> {
+    // Past a rule that decides about every packet the kernel does not look; for one with `-i +` it does,
+    // whose name it compares without its mask. Here that is no condition.
+    let end = chain.rules.iter().position(|entry| ends_chain(&entry.rule));
+    let mut ways: BTreeMap<usize, Way> = BTreeMap::new();
+    for entry in chain.rules.iter().take(end.unwrap_or(usize::MAX)) {
+        let Some(to) = leads_to(&entry.rule).and_then(|name| places.get(name).copied()) else {
+            continue;
+        };
+        let way = ways.entry(to).or_insert(Way { to, jumps: 0, goes: false });
+        match entry.rule.target {
+            Some(Target::Goto(_)) => way.goes = true,
+            _ => way.jumps += 1,
+        }
+    }
+    ways.into_values().collect()
 }
 
-impl Walk<'_> {
-    /// Chains on the longest way that begins at `start`, which counts; the chain that would be met
-    /// twice, if there is one. Not by recursion: a rule set may have thousands of chains in a row.
-    fn depth(&mut self, start: usize) -> Result<usize, usize> {
+/// Rules that lead from one chain to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// Where.
+    to: usize,
+    /// How many come back.
+    jumps: u64,
+    /// Whether one does not.
+    goes: bool,
+}
+
+/// What the worst packet may meet that comes to a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Below {
+    /// Chains on the longest way that begins here, this one included.
+    depth: usize,
+    /// How often it is led to a chain, if it fulfils the conditions of every rule. Not more than a
+    /// number of 64 bits can say.
+    jumps: u64,
+}
+
+/// What is below each chain.
+struct Walk<'a> {
+    ways: &'a [Vec<Way>],
+    /// `Some` of depth 0 while the way to it is being walked.
+    below: Vec<Option<Below>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(ways: &'a [Vec<Way>]) -> Self {
+        Self { ways, below: vec![None; ways.len()] }
+    }
+
+    /// What is below `start`; the chain that would be met twice, if there is one. Not by recursion: a
+    /// rule set may have thousands of chains in a row.
+    fn below(&mut self, start: usize) -> Result<Below, usize> {
         let mut path = vec![(start, 0)];
-        self.depth[start] = Some(0);
+        self.below[start] = Some(Below::default());
         while let Some((place, next)) = path.last_mut() {
             let (here, turn) = (*place, *next);
             *next += 1;
-            let Some(there) = self.ways[here].get(turn).copied() else {
-                let below = self.ways[here].iter().filter_map(|place| self.depth[*place]).max();
-                self.depth[here] = Some(1 + below.unwrap_or(0));
+            let Some(way) = self.ways[here].get(turn) else {
+                self.below[here] = Some(self.sum(here));
                 path.pop();
                 continue;
             };
-            match self.depth[there] {
-                Some(0) => return Err(there),
+            match self.below[way.to] {
+                Some(Below { depth: 0, .. }) => return Err(way.to),
                 Some(_) => {}
                 None => {
-                    self.depth[there] = Some(0);
-                    path.push((there, 0));
+                    self.below[way.to] = Some(Below::default());
+                    path.push((way.to, 0));
                 }
             }
         }
-        Ok(self.depth[start].unwrap_or(0))
+        Ok(self.below[start].unwrap_or_default())
+    }
+
+    /// What is below a chain, when it is known of all that it leads to. A packet takes every jump, and
+    /// at the end one way without return.
+    fn sum(&self, here: usize) -> Below {
+        let (mut depth, mut jumps, mut last) = (0, 0_u64, 0);
+        for way in &self.ways[here] {
+            let below = self.below[way.to].unwrap_or_default();
+            let each = below.jumps.saturating_add(1);
+            depth = depth.max(below.depth);
+            jumps = jumps.saturating_add(each.saturating_mul(way.jumps));
+            if way.goes {
+                last = last.max(each);
+            }
+        }
+        Below { depth: 1 + depth, jumps: jumps.saturating_add(last) }
     }
 }
 
@@ -246,13 +293,15 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn depth(ways: &[&[usize]]) -> Result<usize, usize> {
-        let ways: Vec<Vec<usize>> = ways.iter().map(|ways| ways.to_vec()).collect();
-        Walk { ways: &ways, depth: vec![None; ways.len()] }.depth(0)
+    fn below(ways: &[&[usize]]) -> Result<Below, usize> {
+        let jump = |to: &usize| Way { to: *to, jumps: 1, goes: false };
+        let ways: Vec<Vec<Way>> = ways.iter().map(|ways| ways.iter().map(jump).collect()).collect();
+        Walk::new(&ways).below(0)
     }
 
     #[test]
     fn the_longest_way_counts() {
+        let depth = |ways| below(ways).map(|below| below.depth);
         assert_eq!(depth(&[&[]]), Ok(1));
         assert_eq!(depth(&[&[1, 2], &[2], &[]]), Ok(3));
         assert_eq!(depth(&[&[1, 2, 3], &[3], &[1], &[]]), Ok(4));
@@ -261,10 +310,29 @@ mod tests {
 
     #[test]
     fn loops_are_found_where_a_packet_can_come() {
-        assert_eq!(depth(&[&[0]]), Err(0));
-        assert_eq!(depth(&[&[1], &[2], &[1]]), Err(1));
-        assert_eq!(depth(&[&[], &[2], &[1]]), Ok(1), "nobody comes there");
-        let chain: Vec<Vec<usize>> = (1..100_000).map(|next| vec![next]).chain([vec![]]).collect();
-        assert_eq!(Walk { ways: &chain, depth: vec![None; chain.len()] }.depth(0), Ok(100_000));
+        assert_eq!(below(&[&[0]]), Err(0));
+        assert_eq!(below(&[&[1], &[2], &[1]]), Err(1));
+        assert_eq!(
+            below(&[&[], &[2], &[1]]),
+            Ok(Below { depth: 1, jumps: 0 }),
+            "nobody comes there"
+        );
+        let jump = |to| vec![Way { to, jumps: 1, goes: false }];
+        let chain: Vec<Vec<Way>> = (1..100_000).map(jump).chain([vec![]]).collect();
+        let all = Below { depth: 100_000, jumps: 99_999 };
+        assert_eq!(Walk::new(&chain).below(0), Ok(all));
+    }
+
+    #[test]
+    fn every_jump_is_counted_and_of_those_without_return_the_worst() {
+        let jumps = |ways: &[Vec<Way>]| Walk::new(ways).below(0).map(|below| below.jumps);
+        let twice = |to| Way { to, jumps: 2, goes: false };
+        let goes = |to| Way { to, jumps: 0, goes: true };
+        assert_eq!(jumps(&[vec![twice(1)], vec![twice(2)], vec![]]), Ok(2 * (1 + 2)));
+        assert_eq!(jumps(&[vec![goes(1), goes(2)], vec![twice(2)], vec![]]), Ok(1 + 2));
+        let both = Way { to: 1, jumps: 3, goes: true };
+        assert_eq!(jumps(&[vec![both], vec![]]), Ok(4));
+        let doubled: Vec<Vec<Way>> = (1..100).map(|to| vec![twice(to)]).chain([vec![]]).collect();
+        assert_eq!(jumps(&doubled), Ok(u64::MAX), "and not one less than none");
     }
 }

@@ -27,6 +27,11 @@ pub const CHAINS_MAX: usize = 4_096;
 /// other. Rules that would lead deeper are refused ([`RuleError::TooDeep`]).
 pub const CHAIN_DEPTH_MAX: usize = 64;
 
+/// How often one packet may be led from chain to chain, if it fulfils the conditions of every rule. Chains
+/// that lead twice each to the next double it with each of them, and one packet would keep a worker
+/// for ever. Beyond it, rules are refused ([`RuleError::TooManyJumps`]).
+pub const JUMPS_MAX: u64 = 1 << 20;
+
 /// How many rules all chains together may hold. Beyond it, `-A` and `-I` fail and change
 /// nothing ([`RuleError::TooManyRules`]).
 pub const RULES_MAX: usize = 65_536;
@@ -220,6 +225,16 @@ pub enum RuleError {
         chain: ChainName,
         /// How deep.
         depth: usize,
+    },
+    /// Rules that lead one packet through too many chains.
+    #[error(
+        "from chain {chain} one packet could be led from chain to chain {jumps} times, and Weir's limit is {JUMPS_MAX}: lead to each chain by fewer rules, or use -g instead of -j"
+    )]
+    TooManyJumps {
+        /// The base chain.
+        chain: ChainName,
+        /// How often.
+        jumps: u64,
     },
     /// There are too many chains.
     #[error("there are {CHAINS_MAX} chains, which is Weir's limit: delete some")]

@@ -129,6 +129,30 @@ fn a_packet_comes_as_deep_as_chains_may_lead() {
     world.shut_down();
 }
 
+/// Twenty rules of each chain lead to the next.
+#[test]
+fn a_packet_may_take_a_million_jumps_and_no_more() {
+    let mut world = World::new(Sizes::ONE);
+    let mut lines: Vec<String> = (1..6).map(|n| format!("-N {}", chain(n))).collect();
+    let jumps = |n: usize, times: usize| (0..times).map(move |_| (n, n + 1));
+    let ways = jumps(0, 6).chain((1..5).flat_map(|n| jumps(n, 20)));
+    lines.extend(ways.map(|(from, to)| format!("-A {} -j {}", chain(from), chain(to))));
+    world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let udp = Packet::udp((ALICE, 1), (BOB, 53), b"");
+    world.inject_packet(0, EAST, &udp);
+    let bytes = udp.bytes().len() + 14;
+    let left = world.expect(&[Moved::In(0, 1, bytes), Moved::Out(1, 1, bytes)]);
+    assert_eq!(left.len(), 1);
+    let taken: u64 = world.counts().iter().map(|count| count.0).sum();
+    assert_eq!(taken, 6 * (1 + 20 + 20 * 20 + 20 * 20 * 20 + 20 * 20 * 20 * 20));
+
+    let one_more = format!("-A FORWARD -j {}", chain(1));
+    let error =
+        RuleError::TooManyJumps { chain: "FORWARD".parse().expect("a name"), jumps: taken / 6 * 7 };
+    assert_eq!(world.ruleset.apply(&words::command(&one_more)), Err(error));
+    world.shut_down();
+}
+
 /// The name of the chain that is `n` deep.
 fn chain(n: usize) -> String {
     if n == 0 { "FORWARD".to_owned() } else { format!("c{n:03}") }

@@ -206,6 +206,7 @@ pub(crate) fn finish_as(program: &str, result: Result<(), Problem>) -> ExitCode 
                 RuleError::TooManyRules { .. }
                     | RuleError::TooManyChains
                     | RuleError::TooDeep { .. }
+                    | RuleError::TooManyJumps { .. }
             ) =>
         {
             ExitStatus::OtherProblem
