@@ -8,11 +8,14 @@ use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::Family;
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
-use crate::policy::{Compiler, Policy};
+use crate::policy::{Compiler, Policy, Zeros};
 use crate::publish::{Published, Retired};
 
 /// How long a change may take until the last worker enforces it.
 const ADOPTION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// After how long it is tried again to undo a change, where that fails.
+const UNDO_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Replaced policies that wait for a worker to let go; more only pile up if a worker hangs.
 const RETIRED_MAX: usize = 16;
@@ -26,6 +29,8 @@ struct Unconfirmed {
     until: Instant,
     /// Rules that it took out, whose counters are kept until it is confirmed.
     removed: Vec<RuleId>,
+    /// Where the counters stood that it set.
+    zeros: Zeros,
 }
 
 /// Whether changes of the rules of a family are taken: those of IPv6 when something enforces them. Until then there
@@ -152,6 +157,9 @@ impl Rules {
             };
             return Ok(Reply::Listing(Listing { ruleset: candidate, counters }));
         }
+        if matches!(command, Command::Check { .. }) {
+            return Ok(Reply::Done { policy_epoch: self.policy.epoch() });
+        }
         self.change(candidate, outcome, confirm_s)
     }
 
@@ -203,13 +211,20 @@ impl Rules {
     /// Undoes a change that was not confirmed in time; tells whether there was one.
     ///
     /// # Errors
-    /// As [`carry_out`](Self::carry_out).
+    /// As [`carry_out`](Self::carry_out). It is tried again after a second, unless the change was confirmed
+    /// by then.
     pub fn undo_unconfirmed(&mut self, now: Instant) -> Result<bool, Failure> {
-        let Some(unconfirmed) = self.unconfirmed.take_if(|change| change.until <= now) else {
+        let Some(change) = self.unconfirmed.take_if(|change| change.until <= now) else {
             return Ok(false);
         };
-        let (before, outcome) = self.ruleset.back_to(&unconfirmed.before);
-        self.put_in_force(before, &outcome).map(|_| true)
+        let (before, outcome) = self.ruleset.back_to(&change.before);
+        let undone = self.put_in_force(before, &outcome);
+        if let Ok(_) | Err(Failure::NotYetInForce { .. }) = undone {
+            self.compiler.go_back(&change.zeros);
+        } else {
+            self.unconfirmed = Some(Unconfirmed { until: now + UNDO_INTERVAL, ..change });
+        }
+        undone.map(|_| true)
     }
 
     fn change(
@@ -229,6 +244,7 @@ impl Rules {
             before: self.ruleset.clone(),
             until: Instant::now() + Duration::from_secs(seconds.min(CONFIRM_S_MAX).into()),
             removed: std::mem::take(&mut outcome.removed),
+            zeros: self.compiler.zeros(&outcome),
         });
         let reply = self.put_in_force(candidate, &outcome);
         if matches!(reply, Ok(_) | Err(Failure::NotYetInForce { .. })) {

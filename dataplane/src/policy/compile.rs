@@ -63,6 +63,13 @@ impl Tally {
     }
 }
 
+/// What counters stood at when they were last set to zero.
+#[derive(Debug)]
+pub struct Zeros {
+    rules: Vec<(RuleId, Count)>,
+    policies: [Count; Hook::ALL.len()],
+}
+
 /// Compiles rule sets, and keeps the counters of the rules in force.
 #[derive(Debug)]
 pub struct Compiler {
@@ -205,6 +212,29 @@ impl Compiler {
         let built = Built { rules: ids, classifier: Arc::clone(&classifier) };
         self.classifiers.insert(chain.name.clone(), built);
         Some(Classified { classifier, first, end })
+    }
+
+    /// Where the counters stand that an outcome sets, for [`go_back`](Self::go_back).
+    #[must_use]
+    pub fn zeros(&self, outcome: &Outcome) -> Zeros {
+        let counted = outcome.counted_rules.iter().map(|(id, _)| id);
+        let rules = outcome.zeroed_rules.iter().chain(counted);
+        Zeros {
+            rules: rules.filter_map(|id| Some((*id, self.rules.get(id)?.zero))).collect(),
+            policies: self.policies.each_ref().map(|tally| tally.zero),
+        }
+    }
+
+    /// Undoes what an outcome did to counters: they stand where they would stand without it.
+    pub fn go_back(&mut self, zeros: &Zeros) {
+        for (id, zero) in &zeros.rules {
+            if let Some(tally) = self.rules.get_mut(id) {
+                tally.zero = *zero;
+            }
+        }
+        for (tally, zero) in self.policies.iter_mut().zip(zeros.policies) {
+            tally.zero = zero;
+        }
     }
 
     /// Forgets, zeroes and sets counters as a command's outcome says.

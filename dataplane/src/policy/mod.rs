@@ -13,7 +13,7 @@ mod matches;
 mod rule;
 mod target;
 
-pub use compile::{CompileError, Compiler};
+pub use compile::{CompileError, Compiler, Zeros};
 pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};

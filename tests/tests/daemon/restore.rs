@@ -159,8 +159,13 @@ fn a_change_that_nobody_confirms_is_undone() {
     assert!(warnings.contains("weirctl confirm"), "{warnings}");
     refused(&["iptables", "-F"], "waits to be confirmed");
     change(&["iptables", "-L"]);
+    change(&["iptables", "-C", "FORWARD", "-p", "tcp", "-j", "DROP"]);
+    refused(&["iptables", "-C", "FORWARD", "-p", "udp", "-j", "DROP"], "Bad rule");
     change(&["confirm"]);
     change(&["iptables", "-D", "FORWARD", "1"]);
+    // To look is no change.
+    change(&["--confirm", "3600", "iptables", "-C", "FORWARD", "-p", "icmp", "-j", "ACCEPT"]);
+    refused(&["confirm"], "no change waits");
     assert_eq!(saved(&daemon), before);
 
     // Not confirmed: it is undone, and the rule counts on from where it was.
@@ -170,6 +175,9 @@ fn a_change_that_nobody_confirms_is_undone() {
     change(&["iptables-restore", "--confirm", "1", &file]);
     assert_ne!(saved(&daemon), before);
     eventually("it is undone", || saved(&daemon) == before);
+    change(&["--confirm", "1", "iptables", "-Z"]);
+    assert!(saved(&daemon).contains("[0:0] -A FORWARD -p icmp -j ACCEPT\n"));
+    eventually("counters, too", || saved(&daemon) == before);
     assert!(town.pings(BOB));
     assert!(
         saved(&daemon).contains("[9:756] -A FORWARD -p icmp -j ACCEPT\n"),
