@@ -5,6 +5,7 @@ use crate::rule::{
     U32Error,
 };
 
+use super::refusal::visible;
 use super::value_error::ValueError;
 use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
 
@@ -324,10 +325,12 @@ impl ParseError {
     /// As [`Self::report`], of this program, without the advice at the end.
     pub(crate) fn message(&self, program: &str) -> String {
         let kind = &self.kind;
+        let what = kind.to_string();
+        let what = visible(&what);
         let mut report = match (kind, kind.exit_status()) {
-            (ParseErrorKind::BadArgument { .. }, _) => kind.to_string(),
-            (_, ExitStatus::OtherProblem) => format!("{program}: {kind}"),
-            _ => format!("{}: {kind}", version_line(program)),
+            (ParseErrorKind::BadArgument { .. }, _) => what.into_owned(),
+            (_, ExitStatus::OtherProblem) => format!("{program}: {what}"),
+            _ => format!("{}: {what}", version_line(program)),
         };
         if let Some(position) = self.position {
             let Position { argument, column, width } = position;

@@ -22,6 +22,7 @@ pub use error::{
 };
 pub(crate) use known::is_table;
 pub use parse::{CommandLine, Context, Parsed, Wait, parse, parse_in};
+pub(crate) use refusal::visible;
 pub use value_error::ValueError;
 
 use crate::rule::Rule;

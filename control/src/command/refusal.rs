@@ -1,5 +1,7 @@
 //! Where on the command line something is wrong.
 
+use std::borrow::Cow;
+
 use super::RULES_PER_COMMAND_MAX;
 use super::error::{ParseErrorKind, Position};
 use super::getopt::Word;
@@ -53,6 +55,19 @@ fn quoted(argument: &str) -> String {
     } else {
         argument.to_owned()
     }
+}
+
+/// A message for a terminal, in which control characters are made visible: whoever sees it need not have
+/// written the words in it.
+pub(crate) fn visible(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return Cow::Borrowed(message);
+    }
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    Cow::Owned(message.chars().map(shown).collect())
 }
 
 /// Refuses comma lists that multiply to too many rules.

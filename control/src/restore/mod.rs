@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use crate::command::{
     CHAIN_CHARS_MAX, ChainName, Command, CommandLine, Context, ExitStatus, ParseError, Parsed,
-    Transaction, is_table, parse_in, version_line,
+    Transaction, is_table, parse_in, version_line, visible,
 };
 use crate::rule::{Family, Names};
 use crate::ruleset::{Counters, Policy};
@@ -82,6 +82,8 @@ pub struct RestoreError {
     pub kind: RestoreErrorKind,
     /// By whose program it was read.
     pub family: Family,
+    /// Whether the line ends in a carriage return, which is then part of its last word.
+    pub carriage_return: bool,
 }
 
 /// What is wrong. The texts are those of iptables where it has one.
@@ -93,7 +95,7 @@ pub enum RestoreErrorKind {
     Command(Box<ParseError>),
     #[error("the line has {bytes} bytes, and at most {LINE_BYTES_MAX} are read")]
     LineTooLong { bytes: usize },
-    #[error("the line is no UTF-8 text")]
+    #[error("the line is no UTF-8 text, or has a byte of zeros in it")]
     NotText,
     #[error("no table has begun: a line `*filter' is missing before it")]
     OutsideTable,
@@ -167,9 +169,14 @@ impl RestoreError {
         let program = format!("{}-restore", self.family.program());
         let mut report = match &self.kind {
             RestoreErrorKind::Command(error) => error.message(&program),
-            kind => format!("{}: {kind}", version_line(&program)),
+            kind => format!("{}: {}", version_line(&program), visible(&kind.to_string())),
         };
-        if let Some(hint) = self.kind.hint() {
+        if self.carriage_return {
+            report.push_str(
+                "\n  the line ends in a carriage return, as lines do on Windows: without them \
+                 (tr -d '\\r') the file may well be right",
+            );
+        } else if let Some(hint) = self.kind.hint() {
             report.push_str(&format!("\n  {hint}"));
         }
         report.push_str(&format!("\nError occurred at line: {}; nothing was changed\n", self.line));
@@ -207,11 +214,13 @@ pub fn read(
     for (index, bytes) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         last = index + 1;
         let read = reader.line(bytes, last, place);
-        place = read.map_err(|kind| RestoreError { line: last, kind, family })?;
+        let carriage_return = bytes.ends_with(b"\r\n");
+        place = read.map_err(|kind| RestoreError { line: last, kind, family, carriage_return })?;
     }
     match place {
         Place::Table(_) => {
-            Err(RestoreError { line: last + 1, kind: RestoreErrorKind::CommitMissing, family })
+            let kind = RestoreErrorKind::CommitMissing;
+            Err(RestoreError { line: last + 1, kind, family, carriage_return: false })
         }
         Place::Outside | Place::LeftOut(_) => Ok(reader.plan),
     }
@@ -265,6 +274,9 @@ impl Reader<'_> {
             return Err(RestoreErrorKind::LineTooLong { bytes: bytes.len() });
         }
         let text = std::str::from_utf8(bytes).map_err(|_| RestoreErrorKind::NotText)?;
+        if text.contains('\0') {
+            return Err(RestoreErrorKind::NotText);
+        }
         if text == "\n" || text.starts_with('#') {
             return Ok(place);
         }

@@ -11,7 +11,8 @@ pub const COMMENT_BYTES_MAX: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommentMatch {
-    /// `--comment`, at most [`COMMENT_BYTES_MAX`] bytes.
+    /// `--comment`, at most [`COMMENT_BYTES_MAX`] bytes, no control characters but tabs: a saved rule
+    /// set with a newline in it could not be read again, and others would spoil the lists.
     pub comment: String,
 }
 
@@ -23,6 +24,9 @@ impl Extension for CommentMatch {
     fn validate(&self) -> Result<(), InvalidRule> {
         if self.comment.len() > COMMENT_BYTES_MAX {
             return Err(InvalidRule::CommentTooLong);
+        }
+        if self.comment.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(InvalidRule::CommentControl);
         }
         Ok(())
     }

@@ -24,6 +24,9 @@ pub enum InterfaceError {
     /// More than [`INTERFACE_CHARS_MAX`] bytes.
     #[error("interface name `{0}' must be shorter than IFNAMSIZ ({INTERFACE_CHARS_MAX})")]
     TooLong(String),
+    /// A newline, say: a saved rule set could not be read again.
+    #[error("interface name `{0}' has a control character, which no interface's name has")]
+    Control(String),
 }
 
 impl InterfacePattern {
@@ -73,6 +76,9 @@ impl FromStr for InterfacePattern {
         }
         if text.len() > INTERFACE_CHARS_MAX {
             return Err(InterfaceError::TooLong(text.to_owned()));
+        }
+        if text.contains(char::is_control) {
+            return Err(InterfaceError::Control(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
     }

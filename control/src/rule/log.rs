@@ -84,11 +84,15 @@ impl LogPrefix {
     /// As much of `text` as fits; whole characters. iptables, too, cuts without a word.
     ///
     /// # Errors
-    /// When there is a newline in it.
+    /// When there is a newline in it, or a byte of zeros.
     pub fn cut(text: &str) -> Result<Self, LogPrefixError> {
         let fits = |at: &usize| *at <= LOG_PREFIX_BYTES_MAX && text.is_char_boundary(*at);
         let end = (0..=text.len()).rev().find(fits).unwrap_or(0);
-        if text.contains('\n') { Err(LogPrefixError) } else { Ok(Self(text[..end].to_owned())) }
+        if text.contains(['\n', '\0']) {
+            Err(LogPrefixError)
+        } else {
+            Ok(Self(text[..end].to_owned()))
+        }
     }
 
     /// The text itself; empty if there is none.
@@ -101,7 +105,7 @@ impl TryFrom<String> for LogPrefix {
     type Error = LogPrefixError;
 
     fn try_from(text: String) -> Result<Self, LogPrefixError> {
-        let fits = text.len() <= LOG_PREFIX_BYTES_MAX && !text.contains('\n');
+        let fits = text.len() <= LOG_PREFIX_BYTES_MAX && !text.contains(['\n', '\0']);
         if fits { Ok(Self(text)) } else { Err(LogPrefixError) }
     }
 }

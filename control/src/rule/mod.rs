@@ -372,6 +372,9 @@ pub enum InvalidRule {
     /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
     #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
     CommentTooLong,
+    /// A comment that no saved rule set could hold, or that would spoil the lists.
+    #[error("comment: no control characters are allowed but tabs")]
+    CommentControl,
     /// `-m ecn` alone.
     #[error("ECN match: some option required")]
     EcnMissing,

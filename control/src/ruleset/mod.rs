@@ -237,7 +237,9 @@ pub enum RuleError {
         jumps: u64,
     },
     /// There are too many chains.
-    #[error("there are {CHAINS_MAX} chains, which is Weir's limit: delete some")]
+    #[error(
+        "there would be more than {CHAINS_MAX} chains, which is Weir's limit: delete some, or join them"
+    )]
     TooManyChains,
     /// `-I` beyond the end.
     #[error("Index of insertion too big.")]

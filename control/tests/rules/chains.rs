@@ -354,9 +354,13 @@ fn a_bad_line_changes_nothing_and_is_named() {
         ("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", "--forward-only loads the rest"),
         ("*filter\n-A INPUT -j DROP\nCOMMIT\n", "--forward-only loads the rest"),
         ("*filter\n-A FORWARD -j log\nCOMMIT\n", "Couldn't load target `log'"),
+        ("*filter\r\nCOMMIT\r\n", "(tr -d '\\r')"),
+        ("*filter\n-A FORWARD -j DROP\r\nCOMMIT\n", "(tr -d '\\r')"),
+        ("*filter\n-A FORWARD -i a\0b\nCOMMIT\n", "a byte of zeros"),
     ] {
         let report = refuse(text);
         assert!(report.contains(part), "{report}");
+        assert!(!report.contains('\r'), "{report:?}");
     }
     let host = Ruleset::with_host_chains();
     let chains = || host.chains().iter().map(|chain| chain.name.clone()).collect();

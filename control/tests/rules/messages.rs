@@ -190,6 +190,27 @@ fn the_caret_points_into_words_and_lists() {
     );
 }
 
+/// What could not be saved and read again is refused, and so is what would spoil a list.
+#[test]
+fn control_characters_are_neither_taken_nor_printed() {
+    let refused = |arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        refused(&arguments)
+    };
+    for comment in ["two\nlines", "\u{1b}[2J"] {
+        let (status, report) =
+            refused(&["-A", "FORWARD", "-m", "comment", "--comment", comment, "-j", "DROP"]);
+        let what = "comment: no control characters are allowed but tabs";
+        assert_eq!((status, report.contains(what)), (2, true), "{report}");
+    }
+    for (interface, shown) in [("a\nb", r"`a\nb' has"), ("\u{1b}[2J", r"`\u{1b}[2J' has")] {
+        let (status, report) = refused(&["-A", "FORWARD", "-i", interface]);
+        assert_eq!((status, report.contains(shown)), (2, true), "{report}");
+    }
+    let (_, report) = refused(&["-A", "FORWARD", "--\u{1b}[2J", "-j", "\u{1b}c"]);
+    assert!(!report.contains('\u{1b}'), "{report:?}");
+}
+
 #[test]
 fn a_misplaced_negation_is_explained() {
     let report = refused(&words("-A FORWARD -s ! 1.2.3.4")).1;
