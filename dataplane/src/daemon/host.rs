@@ -66,11 +66,17 @@ impl Daemon {
         self.tell_of_host(why);
     }
 
-    /// Makes the device again if somebody has deleted it.
+    /// Makes the device again if somebody has deleted it, and puts right what somebody has changed.
     pub(super) fn restore_host(&mut self) {
         let Some(host) = self.shared.host_port() else { return };
         let now = af_xdp::nic::ifindex(HOST_DEVICE).ok();
-        if self.network.as_ref().is_some_and(|network| now == Some(network.ifindex())) {
+        if let Some(network) = self.network.as_mut().filter(|one| now == Some(one.ifindex())) {
+            match network.put_right() {
+                Ok(wrong) => wrong.iter().for_each(|what| {
+                    tracing::warn!("{HOST_DEVICE}: {what}, and the machine's own traffic may have passed Weir by: put back");
+                }),
+                Err(error) => tracing::warn!("{error}"),
+            }
             return;
         }
         if self.network.take().is_some() {

@@ -36,7 +36,8 @@
 //! When Weir is gone, in whatever way, so are the device and the second program, and with the device all routes to
 //! it; the rule then finds nothing but `throw`, and the kernel goes on with table main. An orderly end removes rule
 //! and table; a start removes what an earlier one has left. While somebody has switched the device off or deleted
-//! it, the machine is cut off from the ports; a deleted one is made again.
+//! it, the machine is cut off from the ports; a deleted one is made again. Twice a second Weir looks whether rule and
+//! routes are there, and puts back what somebody has removed: until then the kernel sends past Weir.
 //!
 //! `rp_filter` must not be 1 (strict), neither on a port nor on the device: the way back to whoever sends to a port
 //! now leads, as the kernel sees it, by another device, and it would drop even ARP. Ports are looked at and refused;
@@ -45,6 +46,7 @@
 mod request;
 mod routes;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -60,6 +62,9 @@ use crate::wire::ethernet::HEADER_BYTES;
 
 /// The name of the TUN device.
 pub const HOST_DEVICE: &str = "weir0";
+
+/// From how many routes on nobody looks twice a second whether they are all there.
+const HOST_ROUTES_LISTED_MAX: usize = 1_024;
 
 /// The smallest MTU that IPv4 allows a link (RFC 791 3.2).
 const MTU_MIN: u32 = 68;
@@ -268,6 +273,38 @@ impl HostNetwork {
         }
         self.made_from = Some((Arc::clone(forwarding.route_table()), mtus));
         Ok(())
+    }
+
+    /// Looks whether everything is as this has made it, and puts back what somebody has removed or
+    /// changed: the rule, the device's MTU, routes. Tells what; routes are only forgotten, and made by the
+    /// next [`follow`](Self::follow). Of [`HOST_ROUTES_LISTED_MAX`] routes and more, the routes are not looked
+    /// at: the kernel takes long to list them.
+    ///
+    /// # Errors
+    /// [`HostError`]; something may not be as it should then.
+    pub fn put_right(&mut self) -> Result<Vec<&'static str>, HostError> {
+        let mut wrong = Vec::new();
+        if self.requests.rules().map_err(HostError::step("list routing rules"))?.is_empty() {
+            self.requests.add_rule().map_err(HostError::step("add a routing rule"))?;
+            wrong.push("the routing rule was removed");
+        }
+        if af_xdp::nic::mtu(HOST_DEVICE)? != self.mtu {
+            let step = HostError::step(format!("set the MTU of {HOST_DEVICE} to {}", self.mtu));
+            self.requests.set_mtu(self.ifindex, self.mtu).map_err(step)?;
+            wrong.push("the device's MTU was changed");
+        }
+        // Of a device that is switched off, the kernel drops them.
+        if self.routes.len() < HOST_ROUTES_LISTED_MAX && af_xdp::nic::is_up(HOST_DEVICE)? {
+            let there = self.requests.routes().map_err(HostError::step("list routes"))?;
+            let there: BTreeSet<_> = there.into_iter().collect();
+            let before = self.routes.len();
+            self.routes.retain(|prefix, _| there.contains(prefix));
+            if self.routes.len() < before {
+                self.made_from = None;
+                wrong.push("routes were removed");
+            }
+        }
+        Ok(wrong)
     }
 
     /// Routes that the kernel has not taken so far.

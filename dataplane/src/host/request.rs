@@ -51,10 +51,19 @@ impl Requests {
 
     /// Switches a device on, with this MTU.
     pub(super) fn set_up(&mut self, ifindex: u32, mtu: u32) -> io::Result<()> {
+        self.set_link(ifindex, mtu, LinkFlags::Up)
+    }
+
+    /// Gives a device this MTU, and leaves it on or off.
+    pub(super) fn set_mtu(&mut self, ifindex: u32, mtu: u32) -> io::Result<()> {
+        self.set_link(ifindex, mtu, LinkFlags::empty())
+    }
+
+    fn set_link(&mut self, ifindex: u32, mtu: u32, on: LinkFlags) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = ifindex;
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = on;
+        message.header.change_mask = on;
         message.attributes.push(LinkAttribute::Mtu(mtu));
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
@@ -66,6 +75,16 @@ impl Requests {
 
     /// Removes all rules that lead to the table; returns how many there were.
     pub(super) fn remove_rules(&mut self) -> io::Result<usize> {
+        let rules = self.rules()?;
+        let count = rules.len();
+        for rule in rules {
+            self.change(RouteNetlinkMessage::DelRule(rule), 0)?;
+        }
+        Ok(count)
+    }
+
+    /// All rules that lead to the table.
+    pub(super) fn rules(&mut self) -> io::Result<Vec<RuleMessage>> {
         let mut all = RuleMessage::default();
         all.header.family = AddressFamily::Inet;
         let ours = |message: &RuleMessage| {
@@ -80,11 +99,7 @@ impl Requests {
                 rules.push(rule);
             }
         })?;
-        let count = rules.len();
-        for rule in rules {
-            self.change(RouteNetlinkMessage::DelRule(rule), 0)?;
-        }
-        Ok(count)
+        Ok(rules)
     }
 
     /// Puts a route into the table, in the place of one for the same prefix. `ifindex` is the machine's own port.

@@ -413,6 +413,34 @@ fn a_device_that_is_switched_off_or_deleted_comes_back() {
 }
 
 #[test]
+fn what_somebody_takes_away_is_put_back() {
+    skip_unless!(root, command "ip", command "ping");
+    let town = Town::new();
+    let mut daemon = start(&town);
+    give(&daemon, &["-A OUTPUT -p icmp -j DROP"]);
+    let ours = || {
+        let (rules, routes) = diversion(&town);
+        let routes = routes.lines().filter(|route| route.contains(TABLE));
+        (rules, routes.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let before = ours();
+    assert!(!pings(&town.firewall, ALICE));
+    for (words, told) in [
+        ("rule del pref 100", "the routing rule was removed"),
+        (&format!("route flush table {TABLE}"), "routes were removed"),
+        ("link set weir0 mtu 1300", "MTU was changed"),
+    ] {
+        town.firewall.ip(words).expect(words);
+        eventually(words, || log(&daemon).contains(told));
+        eventually("as before", || ours() == before);
+        assert!(!pings(&town.firewall, ALICE), "{words}");
+    }
+    assert_eq!(log(&daemon).matches("put back").count(), 3, "{}", log(&daemon));
+    assert!(town.firewall.ip("link show weir0").expect("a device").contains("mtu 1500"));
+    assert_conserved(&mut daemon);
+}
+
+#[test]
 fn what_would_cut_the_machine_off_is_refused_at_the_start() {
     skip_unless!(root, command "ip", command "ping");
     let town = Town::new();
