@@ -13,7 +13,7 @@ use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, Policy};
+use weir_dataplane::policy::{Compiler, FlowCache, Policy};
 use weir_dataplane::port::PortIndex;
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -110,6 +110,7 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engi
         inboxes: Inboxes::new(1, 64).expect("a file descriptor"),
         forwarding: Arc::new(Published::new(forwarding())),
         policy: Arc::new(Published::new(policy(rules))),
+        flow_cache: FlowCache::new(1 << 16),
         conntrack: Conntrack::new(&ConntrackConfig::default()),
         always_track,
         dice_seed: 1,

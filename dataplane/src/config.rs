@@ -122,6 +122,7 @@ struct FileWorkers {
     spin_us_min: Option<i64>,
     spin_us_max: i64,
     always_spin: bool,
+    flow_cache: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,7 +173,14 @@ fn default_policy() -> String {
 
 impl Default for FileWorkers {
     fn default() -> Self {
-        Self { count: 1, cores: None, spin_us_min: None, spin_us_max: 20_000, always_spin: false }
+        Self {
+            count: 1,
+            cores: None,
+            spin_us_min: None,
+            spin_us_max: 20_000,
+            always_spin: false,
+            flow_cache: 65_536,
+        }
     }
 }
 
@@ -221,6 +229,8 @@ pub struct Config {
     pub cores: Vec<Option<usize>>,
     /// When workers spin and when they sleep.
     pub idle: IdleConfig,
+    /// Entries of each worker's flow cache; 0 for none.
+    pub flow_cache: usize,
     /// Which rungs of the mode ladder may be used.
     pub mode: ModeChoice,
     /// The packet memory.
@@ -345,6 +355,7 @@ impl Config {
             interfaces,
             cores,
             idle: idle(&file.workers)?,
+            flow_cache: range("workers.flow_cache", file.workers.flow_cache, 0, 1 << 22)?,
             mode,
             area,
             sockets,

@@ -13,7 +13,7 @@ use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
 use crate::packet_log::PacketLog;
 use crate::pipeline;
-use crate::policy::{Dice, Policy};
+use crate::policy::{Dice, FlowCache, Policy};
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
 use crate::reassembly::Reassembly;
@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub forwarding: Arc<Published<Forwarding>>,
     /// The rules.
     pub policy: Arc<Published<Policy>>,
+    /// Where what is left of the rules for a flow is kept.
+    pub flow_cache: FlowCache,
     /// This worker's flows. Where there are some already, packets are tracked from the first on.
     pub conntrack: Conntrack,
     /// Whether packets are tracked although no rule asks for it.
@@ -63,6 +65,7 @@ pub struct Engine {
     pub(crate) inboxes: Inboxes,
     pub(crate) forwarding: Reader<Forwarding>,
     pub(crate) policy: Reader<Policy>,
+    flow_cache: FlowCache,
     conntrack: Conntrack,
     /// Set by the first policy that asks for it, and then for good: a flow that was not watched for a while would be
     /// taken for out of its window. Set from the start where there are flows from the start, for the same reason.
@@ -123,6 +126,7 @@ impl Engine {
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
             policy: config.policy.reader(),
+            flow_cache: config.flow_cache,
             tracks: config.always_track || !config.conntrack.is_empty(),
             conntrack: config.conntrack,
             overdue: false,
@@ -216,6 +220,7 @@ impl Engine {
     pub fn poll(&mut self, now_ns: u64, wall_s: u64) -> Work {
         self.forwarding.refresh();
         self.policy.refresh();
+        self.flow_cache.adopt(self.policy.epoch());
         self.tracks |= self.policy.get().tracks();
         self.conntrack.set_time(now_ns);
         self.log.set_time(now_ns);
@@ -354,6 +359,7 @@ impl Engine {
             flow_hash: &self.flow_hash,
             inboxes: &self.inboxes,
             policy: self.policy.get(),
+            cache: &mut self.flow_cache,
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
             dice: &self.dice,

@@ -23,7 +23,7 @@ use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
 use crate::packet_log::PacketLog;
-use crate::policy::{Dice, Policy};
+use crate::policy::{Dice, FlowCache, Policy};
 use crate::stage::{self, Answers, Emitter};
 
 /// Where the packets of a batch come from.
@@ -46,6 +46,8 @@ pub struct Decisions<'a> {
     pub inboxes: &'a Inboxes,
     /// The rules.
     pub policy: &'a Policy,
+    /// What is known of flows.
+    pub cache: &'a mut FlowCache,
     /// This worker's flows.
     pub conntrack: &'a mut Conntrack,
     /// Whether packets are tracked.
@@ -86,8 +88,8 @@ pub fn run(
         }
         stage::route(batch, emitter.forwarding);
         let Decisions { policy, worker, dice, wall_s, .. } = decisions;
-        let rules = stage::Rules { policy, worker, dice, wall_s };
-        let Decisions { conntrack, log, .. } = &mut decisions;
+        let Decisions { cache, conntrack, log, .. } = &mut decisions;
+        let rules = stage::Rules { policy, cache, worker, dice, wall_s };
         let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
         stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);

@@ -24,7 +24,7 @@ use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::Dice;
+use weir_dataplane::policy::{Dice, FlowCache};
 use weir_dataplane::port::Port;
 use weir_dataplane::reassembly::Reassembly;
 use weir_dataplane::stage::{self, Rules};
@@ -140,6 +140,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     let (_memory, frames) = frames();
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
     let (forwarding, policy) = (forwarding(), policy(options.rules));
+    let mut cache = FlowCache::new(1 << 16);
     let hash = FlowHash::new([1, 2, 3, 4], 4);
     let dice = Dice::new(0);
     let mut conntrack = Conntrack::new(&ConntrackConfig::default());
@@ -170,7 +171,8 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            let rules = Rules { policy: &policy, worker: 0, dice: &dice, wall_s: 0 };
+            let (policy, cache) = (&policy, &mut cache);
+            let rules = Rules { policy, cache, worker: 0, dice: &dice, wall_s: 0 };
             stage::decide(&mut batch, rules, &forwarding, &conntrack, &mut reassembly, &mut log);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");

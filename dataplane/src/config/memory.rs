@@ -5,6 +5,9 @@ use super::Config;
 /// Bytes of a flow, all tables counted (a test of [`crate::conntrack`] holds this).
 const FLOW_BYTES: u64 = 91;
 
+/// Bytes of an entry of a flow cache.
+const CACHED_BYTES: u64 = 68;
+
 impl Config {
     /// Why this machine has no room for the tables of this configuration, and what to do; `None` if it has, or does not
     /// say.
@@ -17,16 +20,19 @@ impl Config {
     fn trouble_with(&self, available: u64) -> Option<String> {
         let flows = u64::from(self.conntrack.flows_max) * FLOW_BYTES;
         let frames = u64::from(self.area.chunks) * u64::from(self.area.chunk_bytes);
-        let needed = flows + frames;
+        let cached = (self.flow_cache.next_power_of_two() * self.cores.len()) as u64 * CACHED_BYTES;
+        let needed = flows + frames + cached;
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         (needed > available).then(|| {
             format!(
-                "conntrack.flows_max = {} takes {} MiB and umem.chunks = {} takes {} MiB, but {} MiB of memory are \
-                 available: lower one of them",
+                "conntrack.flows_max = {} takes {} MiB, umem.chunks = {} takes {} MiB and workers.flow_cache = {} takes \
+                 {} MiB, but {} MiB of memory are available: lower one of them",
                 self.conntrack.flows_max,
                 mib(flows),
                 self.area.chunks,
                 mib(frames),
+                self.flow_cache,
+                mib(cached),
                 mib(available)
             )
         })

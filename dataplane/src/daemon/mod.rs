@@ -48,6 +48,7 @@ use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
 use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
+use crate::policy::FlowCache;
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
@@ -359,6 +360,7 @@ fn start_workers(
             inboxes: inboxes.clone(),
             forwarding: Arc::clone(mirror.forwarding()),
             policy: Arc::clone(rules.policy()),
+            flow_cache: FlowCache::new(config.flow_cache),
             conntrack,
             always_track: config.conntrack.always_track,
             dice_seed,

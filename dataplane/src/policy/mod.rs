@@ -9,18 +9,22 @@ pub mod classify;
 mod compile;
 mod counters;
 mod dice;
+mod flow_cache;
 mod matches;
+mod residual;
 mod rule;
 mod target;
 
 pub use compile::{CompileError, Compiler, Zeros};
 pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
+pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
 pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
 
+use flow_cache::Known;
 use rule::CompiledRule;
 use weir_control::command::ChainName;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
@@ -28,6 +32,7 @@ use weir_control::ruleset::CHAIN_DEPTH_MAX;
 use classify::{Classifier, PacketKey};
 
 use crate::batch::{Headers, Piece};
+use crate::conntrack::CtState;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
 use crate::respond::Reject;
@@ -76,6 +81,9 @@ impl Hook {
         }
     }
 }
+
+/// Bits of a hook's number.
+const HOOK_BITS: u32 = 2;
 
 /// The chain that a hook begins with.
 #[derive(Debug)]
@@ -187,23 +195,32 @@ impl<'a> Candidate<'a> {
     }
 }
 
-impl Candidate<'_> {
-    /// What the classifier looks at. A packet whose ports should be there and cannot be read has none: what a test of
-    /// ports makes of it is for each rule to say.
-    fn key(&self) -> Option<PacketKey> {
-        let headers = self.headers;
-        let has_ports = matches!(headers.protocol, 6 | 17);
-        if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
-            return None;
-        }
-        Some(PacketKey::new(
-            (headers.source.into(), headers.source_port),
-            (headers.destination.into(), headers.destination_port),
-            headers.protocol,
-            self.ingress,
-            self.egress,
-        ))
+/// What the classifier looks at. A packet whose ports should be there and cannot be read has none: what a test of
+/// ports makes of it is for each rule to say.
+fn packet_key(headers: &Headers, (ingress, egress): (PortIndex, PortIndex)) -> Option<PacketKey> {
+    let has_ports = matches!(headers.protocol, 6 | 17);
+    if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
+        return None;
     }
+    Some(PacketKey::new(
+        (headers.source.into(), headers.source_port),
+        (headers.destination.into(), headers.destination_port),
+        headers.protocol,
+        ingress,
+        egress,
+    ))
+}
+
+/// By what a [`FlowCache`] knows a packet, if it can know it: what the classifier looks at, the hook and the state.
+#[must_use]
+pub fn cache_key(
+    hook: Hook,
+    headers: &Headers,
+    ports: (PortIndex, PortIndex),
+    state: CtState,
+) -> Option<CacheKey> {
+    let key = packet_key(headers, ports)?.marked(hook as u8 | (state as u8) << HOOK_BITS);
+    Some(CacheKey::new(key))
 }
 
 impl Policy {
@@ -255,12 +272,59 @@ impl Policy {
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
     ) -> Decision {
-        let bytes = u64::from(candidate.headers.total_len);
-        let key = if self.classifies { candidate.key() } else { None };
-        let mut ways = Ways::default();
+        let ports = (candidate.ingress, candidate.egress);
+        let key = if self.classifies { packet_key(candidate.headers, ports) } else { None };
+        self.walk(worker, candidate, log, (&mut self.start(candidate.hook), key))
+    }
+
+    /// The same, with what `cache` knows by `key` of the packet's flow.
+    pub fn decide_cached(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        log: &mut PacketLog,
+        (cache, key): (&mut FlowCache, &CacheKey),
+    ) -> Decision {
+        let residual = match cache.look_up(key) {
+            Known::New => {
+                let start = &mut self.start(candidate.hook);
+                return self.walk(worker, candidate, log, (start, Some(key.packet)));
+            }
+            Known::Residual(residual) => residual,
+            Known::Again(unknown) => unknown.keep(self.residual(candidate, &key.packet)),
+        };
+        self.decide_rest(worker, candidate, log, (residual, &key.packet))
+    }
+
+    /// Whether to ask a cache: a handful of rules is sooner walked through.
+    #[must_use]
+    pub fn asks(&self, cache: &FlowCache) -> bool {
+        (self.classifies || cache.is_eager()) && !cache.is_off()
+    }
+
+    /// Where a hook's packets begin.
+    fn start(&self, hook: Hook) -> Walk {
+        let chain = self.bases[hook as usize].chain;
+        Walk { at: self.chains[chain].first, chain, ways: Ways::default() }
+    }
+
+    /// What becomes of a packet that no rule has decided about.
+    fn default(&self, worker: usize, candidate: &Candidate<'_>) -> Decision {
         let base = &self.bases[candidate.hook as usize];
-        let mut chain = &self.chains[base.chain];
-        let mut at = chain.first;
+        base.default_counters.add(worker, candidate.headers.total_len.into());
+        base.default
+    }
+
+    /// Walks through the rules from anywhere.
+    fn walk(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        log: &mut PacketLog,
+        (Walk { at, chain, ways }, key): (&mut Walk, Option<PacketKey>),
+    ) -> Decision {
+        let bytes = u64::from(candidate.headers.total_len);
+        let (mut at, mut chain) = (*at, &self.chains[*chain]);
         // The packet with another mark, from the first rule on that gives it one.
         let mut marked;
         let mut candidate = candidate;
@@ -303,8 +367,7 @@ impl Policy {
                 }
             }
         }
-        base.default_counters.add(worker, bytes);
-        base.default
+        self.default(worker, candidate)
     }
 
     #[cold]
@@ -315,8 +378,19 @@ impl Policy {
     }
 }
 
+/// A place among the rules, and the way that led there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Walk {
+    /// The next rule.
+    at: usize,
+    /// Its chain.
+    chain: usize,
+    ways: Ways,
+}
+
 /// The rules by which a packet left chains for others, to come back after them. A rule set that leads deeper
 /// than [`CHAIN_DEPTH_MAX`] chains is refused when it is made.
+#[derive(Debug, Clone, Copy)]
 struct Ways {
     rules: [u32; CHAIN_DEPTH_MAX],
     depth: usize,

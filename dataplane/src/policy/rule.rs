@@ -106,16 +106,7 @@ pub(super) struct CompiledRule {
 
 impl CompiledRule {
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
-        let Candidate { headers, ingress, egress, .. } = candidate;
-        let holds = self.source.holds(headers.source.into())
-            && self.destination.holds(headers.destination.into())
-            && self.ingress_mask & ingress.bit() != 0
-            && self.egress_mask & egress.bit() != 0
-            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
-            && self
-                .fragment
-                .is_none_or(|wanted| wanted == matches!(headers.piece, Piece::Later(_)));
-        if !holds {
+        if !self.fields_hold(candidate) {
             return Evaluation::Differs;
         }
         for test in &self.tests {
@@ -126,9 +117,49 @@ impl CompiledRule {
         }
         Evaluation::Matches
     }
+
+    /// Whether the tests hold that need no `-m`.
+    fn fields_hold(&self, candidate: &Candidate<'_>) -> bool {
+        let Candidate { headers, ingress, egress, .. } = candidate;
+        self.source.holds(headers.source.into())
+            && self.destination.holds(headers.destination.into())
+            && self.ingress_mask & ingress.bit() != 0
+            && self.egress_mask & egress.bit() != 0
+            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
+            && self.fragment.is_none_or(|wanted| wanted == matches!(headers.piece, Piece::Later(_)))
+    }
+}
+
+/// What a rule says of all packets of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// All tests hold for each.
+    Holds,
+    /// A test holds for none, and it does not matter whether those before it are asked.
+    Differs,
+    /// That is for each packet to say.
+    Open,
 }
 
 impl CompiledRule {
+    /// What the rule says of all packets of a flow, which is that of `candidate`, a packet that has a
+    /// [key](super::cache_key). See [`MatchTest::settled`].
+    pub(super) fn settled(&self, candidate: &Candidate<'_>) -> Settled {
+        if !self.fields_hold(candidate) {
+            return Settled::Differs;
+        }
+        let (mut open, mut loud) = (false, false);
+        for test in &self.tests {
+            match test.settled(candidate) {
+                Some(true) => {}
+                Some(false) if loud => return Settled::Open,
+                Some(false) => return Settled::Differs,
+                None => (open, loud) = (true, loud || !test.is_quiet()),
+            }
+        }
+        if open { Settled::Open } else { Settled::Holds }
+    }
+
     /// The part of the rule that is the same for all packets of a flow, as far as the classifier can tell: whatever is
     /// negated stays open, and so are ports that are asked for behind a test that is not quiet.
     pub(super) fn key(&self) -> RuleKey {

@@ -1,20 +1,25 @@
 //! `decide`: the rules. Chain INPUT for what goes to the machine itself, OUTPUT for what comes from it, FORWARD for the
 //! rest.
 
-use crate::batch::Batch;
+use crate::batch::{BATCH_MAX, Batch};
 use crate::conntrack::Conntrack;
 use crate::packet_log::PacketLog;
-use crate::policy::{Candidate, Connection, Decision, Dice, Hook, Policy};
+use crate::policy::{
+    CacheKey, Candidate, Connection, Decision, Dice, FlowCache, Hook, Policy, cache_key,
+};
+use crate::port::PortIndex;
 use crate::reassembly::Reassembly;
 use crate::respond::Answer;
 use crate::route::Forwarding;
 use crate::verdict::{DropReason, Verdict};
 
 /// The rules, and what they need besides packets.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Rules<'a> {
     /// The rules.
     pub policy: &'a Policy,
+    /// What is known of flows.
+    pub cache: &'a mut FlowCache,
     /// The worker that counts.
     pub worker: usize,
     /// Random numbers.
@@ -26,26 +31,21 @@ pub struct Rules<'a> {
 /// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    Rules { policy, worker, dice, wall_s }: Rules<'_>,
+    Rules { policy, cache, worker, dice, wall_s }: Rules<'_>,
     forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
     log: &mut PacketLog,
 ) {
+    let keys = known(batch, policy, cache, forwarding);
     for i in batch.turn() {
-        let ingress = batch.ingress[i];
-        let (hook, egress) = match (batch.verdict[i], forwarding.host()) {
-            (Verdict::Forward(egress), Some(host)) if ingress == host => (Hook::Output, egress),
-            (Verdict::Forward(egress), _) => (Hook::Forward, egress),
-            (Verdict::ToHost, Some(host)) => (Hook::Input, host),
-            _ => continue,
-        };
+        let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
         let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
         let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
         let candidate = Candidate {
             hook,
             headers,
-            ingress,
+            ingress: batch.ingress[i],
             egress,
             packet: match batch.datagram(i) {
                 None => packet.get(..headers.total_len.into()).unwrap_or_default(),
@@ -58,7 +58,11 @@ pub fn decide(
             wall_s,
             mark: 0,
         };
-        match policy.decide(worker, &candidate, log) {
+        let decision = match &keys[i] {
+            None => policy.decide(worker, &candidate, log),
+            Some(key) => policy.decide_cached(worker, &candidate, log, (cache, key)),
+        };
+        match decision {
             Decision::Accept => {}
             Decision::Drop(reason) => batch.verdict[i] = Verdict::Drop(reason),
             Decision::Reject(with) => {
@@ -67,4 +71,41 @@ pub fn decide(
             }
         }
     }
+}
+
+/// Where a packet meets the rules, and where it would leave; `None` if it does not.
+fn place(batch: &Batch, i: usize, forwarding: &Forwarding) -> Option<(Hook, PortIndex)> {
+    match (batch.verdict[i], forwarding.host()) {
+        (Verdict::Forward(egress), Some(host)) if batch.ingress[i] == host => {
+            Some((Hook::Output, egress))
+        }
+        (Verdict::Forward(egress), _) => Some((Hook::Forward, egress)),
+        (Verdict::ToHost, Some(host)) => Some((Hook::Input, host)),
+        _ => None,
+    }
+}
+
+/// By what the cache may know the packets. What it knows is brought near: for a batch at once, since it may be far
+/// away in memory.
+fn known(
+    batch: &Batch,
+    policy: &Policy,
+    cache: &FlowCache,
+    forwarding: &Forwarding,
+) -> [Option<CacheKey>; BATCH_MAX] {
+    let mut keys = [None; BATCH_MAX];
+    if !policy.asks(cache) {
+        return keys;
+    }
+    for i in batch.turn() {
+        let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
+        let (ingress, state) = (batch.ingress[i], batch.tracked[i].state);
+        if !cache.wants(state) {
+            continue;
+        }
+        keys[i] = cache_key(hook, &batch.headers[i], (ingress, egress), state);
+        keys[i].iter().for_each(|key| cache.prefetch_tags(key));
+    }
+    keys.iter().flatten().for_each(|key| cache.prefetch_entry(key));
+    keys
 }

@@ -21,7 +21,7 @@ use weir_dataplane::errand::{Errand, Task};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Compiler, Decision, Policy};
+use weir_dataplane::policy::{Compiler, Decision, FlowCache, Policy};
 use weir_dataplane::port::{Port, PortIndex};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -177,6 +177,7 @@ fn engines(workers: usize, rules: &[&str], packets: Vec<Vec<u8>>) -> Vec<Engine>
                 inboxes: inboxes.clone(),
                 forwarding: Arc::clone(&forwarding),
                 policy: Arc::clone(&policy),
+                flow_cache: FlowCache::new(1 << 10),
                 conntrack: conntrack(),
                 always_track: true,
                 dice_seed: 1,

@@ -34,6 +34,7 @@ fn sizes(chance: &mut Chance) -> Sizes {
         flows: u32::try_from(chance.below(40)).expect("few"),
         half_open: u32::try_from(chance.below(20)).expect("few"),
         always_track: chance.percent(80),
+        flow_cache: 64,
         seed: chance.below(4) as u64,
     }
 }

@@ -13,6 +13,7 @@
 //! | `reasons` | that every drop reason is reached |
 //! | `rules` `twin` `oracle` `time_oracle` | chain FORWARD: directed, beside the naive twin, beside the kernel |
 //! | `chains` | user-defined chains, beside the kernel |
+//! | `residual` | the flow cache, beside the rules themselves |
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
@@ -43,6 +44,7 @@ mod reasons;
 mod refuse;
 mod reject;
 mod reject_oracle;
+mod residual;
 mod rules;
 mod snapshot;
 mod spec;

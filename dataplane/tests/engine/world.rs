@@ -20,7 +20,7 @@ use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, Policy};
+use weir_dataplane::policy::{Compiler, FlowCache, Policy};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -130,6 +130,8 @@ pub(crate) struct Sizes {
     pub(crate) half_open: u32,
     /// Whether packets are tracked although no rule asks for it.
     pub(crate) always_track: bool,
+    /// Entries of each worker's flow cache, which is eager: every test is also one of it.
+    pub(crate) flow_cache: usize,
     /// Of the hash that finds a flow's worker.
     pub(crate) seed: u64,
 }
@@ -145,6 +147,7 @@ impl Sizes {
         flows: 512,
         half_open: 512,
         always_track: false,
+        flow_cache: 64,
         seed: 1,
     };
     pub(crate) const TWO: Self = Self { workers: 2, ..Self::ONE };
@@ -230,6 +233,7 @@ impl World {
                     inboxes: inboxes.clone(),
                     forwarding: Arc::clone(&forwarding),
                     policy: Arc::clone(&policy),
+                    flow_cache: FlowCache::eager(sizes.flow_cache),
                     conntrack,
                     always_track: sizes.always_track,
                     dice_seed: 1,

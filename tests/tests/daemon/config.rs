@@ -32,6 +32,11 @@ const WRONG: &[(&str, &str, &[&str])] = &[
         "[workers]\nspin_us_min = 20\nspin_us_max = 5",
         &["workers.spin_us_min", "20", "= 5"],
     ),
+    (
+        "mode = \"route\"",
+        "[workers]\nflow_cache = -1",
+        &["workers.flow_cache", "-1", "0 to 4194304"],
+    ),
     ("mode = \"route\"", "[workers]\nspin = 5", &["spin", "unknown field", "spin_us_min"]),
     ("mode = \"route\"", "[umem]\nchunk_bytes = 3000", &["umem.chunk_bytes", "3000", "2048"]),
     ("mode = \"route\"", "[umem]\nchunks = 12", &["umem.chunks", "12", "1024"]),

@@ -82,13 +82,30 @@ impl RuleKey {
 /// A packet without ports has ports 0; no rule that asks for ports matches it, for such a rule asks for its
 /// protocol as well. A packet whose ports cannot be *read* (a later fragment, a truncated header) is none for a
 /// classifier: what a port test makes of it depends on the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PacketKey {
     pub(super) addresses: u64,
     pub(super) rest: u64,
 }
 
 impl PacketKey {
+    /// The same with a byte of its own meaning, for a table of such keys.
+    #[inline]
+    #[must_use]
+    pub(in crate::policy) fn marked(self, mark: u8) -> Self {
+        Self { rest: self.rest | u64::from(mark) << MARK, ..self }
+    }
+
+    /// A hash of it, whose low bits are worth as much as the others.
+    #[inline]
+    #[must_use]
+    pub(in crate::policy) fn mixed(&self) -> u64 {
+        const A: u64 = 0x9e37_79b9_7f4a_7c15;
+        const B: u64 = 0xd6e8_feb8_6659_fd93;
+        let hash = (self.addresses ^ A).wrapping_mul(B) ^ self.rest.wrapping_mul(A);
+        (hash ^ hash >> 32).wrapping_mul(B) >> 16
+    }
+
     /// Of a packet from `source` to `destination`, addresses and ports in host order.
     #[inline]
     #[must_use]
@@ -139,6 +156,9 @@ impl PacketKey {
 pub(super) const PROTOCOL: u32 = 32;
 pub(super) const INGRESS: u32 = 40;
 pub(super) const EGRESS: u32 = 48;
+
+/// Where the byte of [`PacketKey::marked`] is, which no rule cares for.
+const MARK: u32 = 56;
 
 // Interfaces have five bits in a key.
 const _: () = assert!(PORTS_MAX == 32);

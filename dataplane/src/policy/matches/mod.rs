@@ -36,6 +36,9 @@ use u32::WordTest;
 use super::Candidate;
 use super::rule::Evaluation;
 
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 /// A match of a rule.
 #[derive(Debug)]
 pub(super) enum MatchTest {
@@ -134,6 +137,25 @@ impl MatchTest {
             Self::String(test) => test.holds(candidate.packet, candidate.hook).into(),
             Self::Time(test) => test.holds(candidate.wall_s).into(),
             Self::Word(test) => test.holds(candidate.packet, candidate.hook).into(),
+        }
+    }
+
+    /// What it says of all packets of the flow that `candidate` belongs to, in the same state and by the same
+    /// interfaces, for as long as the policy is in force; `None` where that may differ from packet to packet, or with
+    /// something else than the policy. The packet has a [key](super::cache_key).
+    pub(super) fn settled(&self, candidate: &Candidate<'_>) -> Option<bool> {
+        match self {
+            Self::Comment => Some(true),
+            Self::Connection(test) if test.flow.is_none() => {
+                Some(test.holds(&candidate.connection))
+            }
+            Self::Iprange(test) => Some(header::iprange(test, candidate)),
+            Self::Pkttype(test) => Some(header::pkttype(test)),
+            Self::Multiport(test) if matches!(candidate.headers.protocol, TCP | UDP) => {
+                Some(multiport::evaluate(test, candidate) == Evaluation::Matches)
+            }
+            Self::Transport(test) => test.settled(candidate),
+            _ => None,
         }
     }
 

@@ -88,6 +88,17 @@ impl TransportTest {
     }
 }
 
+impl TransportTest {
+    /// See [`super::MatchTest::settled`].
+    pub(super) fn settled(self, candidate: &Candidate<'_>) -> Option<bool> {
+        let headers = candidate.headers;
+        let ports = self.source.holds(headers.source_port)
+            && self.destination.holds(headers.destination_port);
+        let rest = self.flags == FlagsTest::ANY && self.option.is_none();
+        if ports && !rest { None } else { Some(ports) }
+    }
+}
+
 /// Only when all else holds the options are looked at, so only then their absence is felt.
 fn has_option(option: Negatable<NonZeroU8>, candidate: &Candidate<'_>) -> Evaluation {
     match TcpOptions::new(candidate.transport_header()) {
