@@ -1,34 +1,50 @@
 //! Rules that do not do what somebody meant: `weirctl lint`.
 //!
 //! Every finding names the rule and either the rules that are to blame or a packet that shows it. What is
-//! found is certain: the packets of a rule are sets (`space.rs`), and a rule is hidden only if nothing
-//! is left of its set when those of earlier rules are taken away. Not everything is found: where sets
-//! come in too many pieces (512), or conditions are no sets, nothing is said.
+//! found is certain: the packets of a rule are sets (`space.rs`) of those that come to its chain (`reach.rs`),
+//! and a rule is hidden only if nothing is left of its set when those of earlier rules are taken away. Not
+//! everything is found: where sets come in too many pieces (512), or conditions are no sets, nothing is said.
 //!
 //! | kind | what it means |
 //! |---|---|
-//! | `contradiction` | the rule's own conditions exclude each other |
-//! | `shadowed` | earlier rules decide about all of its packets, otherwise |
-//! | `redundant` | without the rule, all packets would be treated the same |
+//! | `contradiction` | no packet that comes to the chain fulfils all of the rule's conditions |
+//! | `shadowed` | earlier rules decide about all of its packets |
+//! | `redundant` | the same, as the rule would; or what follows would treat them as the rule does |
 //! | `unreachable` | nothing leads to the chain, or only with other packets |
 //! | `no_effect` | the rule leads to a chain without rules |
-//! | `one_way` | connections may begin, and their answers are dropped |
+//! | `one_way` | connections may begin, and what follows is let through by no rule |
 //! | `unknown_interface` | no port of Weir has a name that the rule asks for |
+//!
+//! A rule's packets are those for which all of its conditions hold. A rule that reads a header of TCP, UDP or
+//! ICMP also drops on the spot what should have one and has none whole (`tcp_mt`, net/netfilter/xt_tcpudp.c): that is
+//! left aside where it is the rule in question that would do so, for no such packet is one of its own, and
+//! counted where other rules would do it to the rule's own packets.
+//!
+//! Findings are true one by one: when a rule has been taken out, the others may be needed.
 
+mod interfaces;
 mod intervals;
+mod manner;
+mod one_way;
+mod overlap;
+mod reach;
+mod region;
+mod sets;
 mod space;
 mod spaces;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::command::ChainName;
-use crate::rule::{CtStates, Match, Rule, Target};
-use crate::ruleset::{Chain, Policy, Ruleset};
-use space::{Interfaces, Region, Space};
+use crate::rule::{Rule, Target};
+use crate::ruleset::{Chain, Ruleset};
+use interfaces::Interfaces;
+use reach::Reach;
+use region::{Packets, Region};
+use space::Space;
 use spaces::Spaces;
-
-/// More pieces than this are not kept of what is left of a rule.
-const PIECES_MAX: usize = 512;
 
 /// One thing that is wrong, or likely to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,17 +67,17 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Its conditions exclude each other.
+    /// No packet fulfils all of its conditions.
     Contradiction,
-    /// Earlier rules decide otherwise about all of its packets.
+    /// Earlier rules decide about all of its packets.
     Shadowed,
-    /// It changes nothing.
+    /// Its packets would be treated the same without it.
     Redundant,
     /// No packet of its kind comes there.
     Unreachable,
     /// It leads to a chain without rules.
     NoEffect,
-    /// Answers are dropped.
+    /// What follows the first packet of a connection is let through by no rule.
     OneWay,
     /// It names an interface that there is not.
     UnknownInterface,
@@ -84,12 +100,7 @@ impl Kind {
 
 /// Looks at a rule set. `ports` are the names of Weir's ports, if they are known.
 pub fn lint(ruleset: &Ruleset, ports: Option<&[String]>) -> Vec<Finding> {
-    let rules = || ruleset.chains().iter().flat_map(|chain| &chain.rules).map(|entry| &*entry.rule);
-    let interfaces = match ports {
-        Some(ports) => Interfaces::known(ports),
-        None => Interfaces::mentioned(rules()),
-    };
-    let linter = Linter { ruleset, interfaces };
+    let linter = Linter::new(ruleset, ports);
     let mut findings = Vec::new();
     for chain in ruleset.chains() {
         linter.chain(chain, &mut findings);
@@ -102,157 +113,110 @@ pub fn lint(ruleset: &Ruleset, ports: Option<&[String]>) -> Vec<Finding> {
 
 struct Linter<'a> {
     ruleset: &'a Ruleset,
-    interfaces: Interfaces,
+    ports: Option<&'a [String]>,
+    packets: Packets,
+    reach: Reach<'a>,
+    /// With which packets rules lead to each chain that packets come to.
+    entrances: BTreeMap<&'a ChainName, Vec<Region>>,
 }
 
-/// What becomes of packets that a rule decides about, as seen from its chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End<'a> {
-    /// The rule's own target: of two equal ones, either will do.
-    Target(&'a Target),
-    /// As the chain's end.
-    Policy(Option<Policy>),
+/// The rules of a chain, and what they are about.
+struct Looked<'a> {
+    chain: &'a Chain,
+    spaces: Spaces<'a>,
+    /// Of each rule, its packets among those that come to the chain.
+    parts: Vec<Vec<Region>>,
 }
 
-impl Linter<'_> {
-    fn chain(&self, chain: &Chain, findings: &mut Vec<Finding>) {
-        let entrances = self.entrances(chain);
-        if chain.policy.is_none() && entrances.is_empty() {
-            let what = format!("no rule leads to chain {}", chain.name);
+impl<'a> Linter<'a> {
+    fn new(ruleset: &'a Ruleset, ports: Option<&'a [String]>) -> Self {
+        let rules =
+            || ruleset.chains().iter().flat_map(|chain| &chain.rules).map(|entry| &*entry.rule);
+        let interfaces = match ports {
+            Some(ports) => Interfaces::known(ports),
+            None => Interfaces::mentioned(rules()),
+        };
+        let reach = Reach::of(ruleset, &interfaces);
+        let packets = Packets { family: ruleset.family(), interfaces };
+        let mut entrances: BTreeMap<_, Vec<Region>> = BTreeMap::new();
+        for chain in ruleset.chains().iter().filter(|chain| reach.comes_to(&chain.name)) {
+            for entry in &chain.rules {
+                let Some(name) = leads_to(&entry.rule) else { continue };
+                let region = Space::of(&entry.rule, &packets).region;
+                entrances.entry(name).or_default().extend(reach.parts(&chain.name, &region));
+            }
+        }
+        Self { ruleset, ports, packets, reach, entrances }
+    }
+
+    fn chain(&self, chain: &'a Chain, findings: &mut Vec<Finding>) {
+        if !self.reach.comes_to(&chain.name) {
+            let what = match self.ruleset.references(&chain.name) {
+                0 => format!("no rule leads to chain {}", chain.name),
+                _ => format!("only chains lead to chain {} that no packet comes to", chain.name),
+            };
             findings.push(about_chain(chain, Kind::Unreachable, what));
         }
-        let spaces =
-            Spaces::of(chain.rules.iter().map(|entry| Space::of(&entry.rule, &self.interfaces)));
-        for (place, entry) in chain.rules.iter().enumerate() {
-            if let Some("ingress" | "egress") = spaces.at(place).region.empty_dimension() {
+        let rules = chain.rules.iter();
+        let spaces = Spaces::of(rules.map(|entry| Space::of(&entry.rule, &self.packets)));
+        let places = 0..chain.rules.len();
+        let parts =
+            places.clone().map(|place| self.reach.parts(&chain.name, &spaces.at(place).region));
+        let looked = Looked { chain, parts: parts.collect(), spaces };
+        let mut idle = Vec::with_capacity(chain.rules.len());
+        for place in places {
+            let rule = &*chain.rules[place].rule;
+            let finding = match self.names_no_port(rule) {
                 // Told as an interface that there is not.
-                continue;
-            }
-            let finding = self
-                .contradiction(spaces.at(place))
-                .or_else(|| self.never_entered(chain, &entrances, spaces.at(place)))
-                .or_else(|| self.hidden(chain, &spaces, place))
-                .or_else(|| self.repeated_below(chain, &spaces, place))
-                .or_else(|| self.no_effect(&entry.rule));
-            if let Some(finding) = finding {
-                let Found { kind, what, because_of, witness } = finding;
+                true => None,
+                false => self
+                    .contradiction(&looked, place)
+                    .or_else(|| self.never_entered(&looked, place))
+                    .or_else(|| self.hidden(&looked, place))
+                    .or_else(|| self.repeated_below(&looked, place))
+                    .or_else(|| self.no_effect(rule)),
+            };
+            idle.push(finding.is_some());
+            if let Some(Found { kind, what, because_of, witness }) = finding {
                 let (chain, rule) = (chain.name.clone(), Some(place + 1));
                 findings.push(Finding { kind, chain, rule, what, because_of, witness });
             }
         }
-        self.one_way(chain, findings);
+        findings.extend(self.one_way(&looked, &idle));
     }
 
-    /// The packets with which rules lead to a chain; of a built-in one, all.
-    fn entrances(&self, chain: &Chain) -> Vec<Region> {
-        if chain.policy.is_some() {
-            return vec![Region::all(&self.interfaces)];
+    /// Whether a rule asks for an interface that is known to be none.
+    fn names_no_port(&self, rule: &Rule) -> bool {
+        let Some(ports) = self.ports else { return false };
+        let patterns = [&rule.in_interface, &rule.out_interface].into_iter().flatten();
+        let mut asked = patterns.filter(|pattern| !pattern.negated);
+        asked.any(|pattern| !ports.iter().any(|port| pattern.value.matches(port)))
+    }
+
+    fn contradiction(&self, looked: &Looked<'_>, place: usize) -> Option<Found> {
+        if !looked.parts[place].is_empty() {
+            return None;
         }
-        let rules = self.ruleset.chains().iter().flat_map(|chain| &chain.rules);
-        let leading = rules
-            .filter(|entry| entry.rule.target.as_ref().and_then(leads_to) == Some(&chain.name));
-        leading.map(|entry| Space::of(&entry.rule, &self.interfaces).region).collect()
-    }
-
-    fn contradiction(&self, space: &Space<'_>) -> Option<Found> {
-        let dimension = space.region.empty_dimension()?.replace('_', " ");
-        let what = format!("no packet has what its conditions ask of {dimension}");
+        let what = match looked.spaces.at(place).region.empty_dimension() {
+            Some(dimension) if dimension != "ingress" && dimension != "egress" => {
+                format!("no packet has what its conditions ask of {}", dimension.replace('_', " "))
+            }
+            _ => {
+                let name = &looked.chain.name;
+                format!("no packet that comes to chain {name} has the interfaces that it asks for")
+            }
+        };
         Some(Found::new(Kind::Contradiction, what))
     }
 
-    fn never_entered(
-        &self,
-        chain: &Chain,
-        entrances: &[Region],
-        space: &Space<'_>,
-    ) -> Option<Found> {
-        if entrances.is_empty() || entrances.iter().any(|way| way.meets(&space.region)) {
+    fn never_entered(&self, looked: &Looked<'_>, place: usize) -> Option<Found> {
+        let name = &looked.chain.name;
+        let ways = self.entrances.get(name)?;
+        if ways.iter().any(|way| looked.parts[place].iter().any(|part| way.meets(part))) {
             return None;
         }
-        let what = format!("the rules that lead to chain {} lead other packets there", chain.name);
+        let what = format!("the rules that lead to chain {name} lead other packets there");
         Some(Found::new(Kind::Unreachable, what))
-    }
-
-    /// Whether earlier rules decide about all packets of a rule.
-    fn hidden(&self, chain: &Chain, spaces: &Spaces<'_>, place: usize) -> Option<Found> {
-        let space = spaces.at(place);
-        let mut left = vec![space.region.clone()];
-        let mut blame = Vec::new();
-        for earlier in spaces.near(place, 0..place) {
-            let decides = chain.rules[earlier].rule.target.as_ref().is_some_and(decides);
-            if !decides || !spaces.at(earlier).is_cut_no_more_than(space) {
-                continue;
-            }
-            let hider = &spaces.at(earlier).region;
-            let untouched = left.len();
-            let cut: Vec<Region> = left.extract_if(.., |piece| piece.meets(hider)).collect();
-            if left.len() == untouched {
-                continue;
-            }
-            left.extend(cut.iter().flat_map(|piece| piece.without(hider)));
-            blame.push(earlier);
-            if left.len() > PIECES_MAX {
-                return None;
-            }
-            if left.is_empty() {
-                break;
-            }
-        }
-        if !left.is_empty() {
-            return None;
-        }
-        let own = chain.rules[place].rule.target.as_ref();
-        let same = blame.iter().all(|earlier| chain.rules[*earlier].rule.target.as_ref() == own);
-        let kind = if same { Kind::Redundant } else { Kind::Shadowed };
-        let because_of: Vec<usize> = blame.iter().map(|earlier| earlier + 1).collect();
-        let what = format!(
-            "{} before it decide{} about all of its packets{}",
-            numbered(&because_of),
-            if because_of.len() == 1 { "s" } else { "" },
-            if same { ", and as it would" } else { "" }
-        );
-        let witness = space.region.example(&self.interfaces, self.ruleset.family());
-        Some(Found { because_of, witness, ..Found::new(kind, what) })
-    }
-
-    /// Whether a later rule, or the chain's policy, would treat all packets of a rule as it does.
-    fn repeated_below(&self, chain: &Chain, spaces: &Spaces<'_>, place: usize) -> Option<Found> {
-        let own = chain.rules[place].rule.target.as_ref().filter(|target| decides(target))?;
-        let space = spaces.at(place);
-        for later in spaces.near(place, place + 1..chain.rules.len()) {
-            let target = chain.rules[later].rule.target.as_ref();
-            if target == Some(own)
-                && spaces.at(later).is_cut_no_more_than(space)
-                && space.region.without(&spaces.at(later).region).is_empty()
-            {
-                let because_of = vec![later + 1];
-                let what = format!("rule {} would do the same with all of its packets", later + 1);
-                return Some(Found { because_of, ..Found::new(Kind::Redundant, what) });
-            }
-            // What stands between must not touch them, or do nothing that can be told.
-            if target.is_some()
-                && spaces.at(later).region.meets(&space.region)
-                && target != Some(own)
-            {
-                return None;
-            }
-        }
-        let end = match own {
-            Target::Accept => End::Policy(Some(Policy::Accept)),
-            Target::Drop => End::Policy(Some(Policy::Drop)),
-            Target::Return => End::Policy(None),
-            other => End::Target(other),
-        };
-        let what =
-            format!("the policy of chain {} would do the same with all of its packets", chain.name);
-        let by_return = "the chain ends for all of its packets anyway".to_owned();
-        match (end, chain.policy) {
-            (End::Policy(Some(own)), Some(policy)) if own == policy => {
-                Some(Found::new(Kind::Redundant, what))
-            }
-            (End::Policy(None), _) => Some(Found::new(Kind::Redundant, by_return)),
-            _ => None,
-        }
     }
 
     fn no_effect(&self, rule: &Rule) -> Option<Found> {
@@ -262,52 +226,6 @@ impl Linter<'_> {
             .rules
             .is_empty()
             .then(|| Found::new(Kind::NoEffect, format!("chain {name} has no rules")))
-    }
-
-    /// A chain that lets connections begin, drops by its policy, and lets no answer pass.
-    fn one_way(&self, chain: &Chain, findings: &mut Vec<Finding>) {
-        if chain.policy != Some(Policy::Drop) {
-            return;
-        }
-        let asks = |rule: &Rule, state: CtStates| {
-            rule.matches.iter().any(|extension| {
-                let states = match extension {
-                    Match::State(asked) => Some(asked.states),
-                    Match::Conntrack(asked) => asked.states,
-                    _ => None,
-                };
-                states.is_some_and(|states| states.value.intersects(state) != states.negated)
-            })
-        };
-        // Another chain may.
-        let accepts = |rule: &Rule| {
-            matches!(rule.target, Some(Target::Accept | Target::Jump(_) | Target::Goto(_)))
-        };
-        let new = chain.rules.iter().position(|entry| {
-            accepts(&entry.rule)
-                && asks(&entry.rule, CtStates::NEW)
-                && !asks(&entry.rule, CtStates::ESTABLISHED)
-        });
-        let Some(new) = new else { return };
-        let established = CtStates::ESTABLISHED;
-        let answered = chain.rules.iter().any(|entry| {
-            let stateless = entry
-                .rule
-                .matches
-                .iter()
-                .all(|extension| !matches!(extension, Match::State(_) | Match::Conntrack(_)));
-            accepts(&entry.rule) && (stateless || asks(&entry.rule, established))
-        });
-        if answered {
-            return;
-        }
-        let what = format!(
-            "rule {} lets connections begin, and no rule lets their answers pass: policy DROP drops them; \
-             `-m state --state ESTABLISHED,RELATED -j ACCEPT' is missing",
-            new + 1
-        );
-        findings
-            .push(Finding { because_of: vec![new + 1], ..about_chain(chain, Kind::OneWay, what) });
     }
 }
 
@@ -336,7 +254,8 @@ fn unknown_interfaces(ruleset: &Ruleset, ports: &[String], findings: &mut Vec<Fi
             let rule = &entry.rule;
             for (option, pattern) in [("-i", &rule.in_interface), ("-o", &rule.out_interface)] {
                 let Some(pattern) = pattern else { continue };
-                if ports.iter().any(|port| pattern.value.matches(port)) {
+                // `+' fits also where there is no interface.
+                if pattern.value.is_any() || ports.iter().any(|port| pattern.value.matches(port)) {
                     continue;
                 }
                 let always = if pattern.negated {
@@ -356,26 +275,10 @@ fn unknown_interfaces(ruleset: &Ruleset, ports: &[String], findings: &mut Vec<Fi
     }
 }
 
-/// Whether packets for which a rule holds meet no later rule of its chain.
-fn decides(target: &Target) -> bool {
-    !matches!(target, Target::Jump(_)) && !target.continues()
-}
-
-fn leads_to(target: &Target) -> Option<&ChainName> {
-    match target {
+/// The chain that packets of the rule go to.
+fn leads_to(rule: &Rule) -> Option<&ChainName> {
+    match rule.target.as_ref()? {
         Target::Jump(chain) | Target::Goto(chain) => Some(chain),
         _ => None,
-    }
-}
-
-/// `rule 3`, `rules 3, 5 and 7`.
-fn numbered(rules: &[usize]) -> String {
-    match rules {
-        [] => "nothing".to_owned(),
-        [one] => format!("rule {one}"),
-        [some @ .., last] => {
-            let some: Vec<String> = some.iter().map(ToString::to_string).collect();
-            format!("rules {} and {last}", some.join(", "))
-        }
     }
 }

@@ -5,317 +5,21 @@
 //! ([`Space::opaque`]), which only makes it smaller. So a rule without such parts hides what lies in its
 //! box, and one with them hides only what is cut alike.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::intervals::Intervals;
+use super::manner::Manner;
+use super::region::{ADDRESS_SHIFT, Packets, Region, STATES};
+use super::sets::{Headers, Protocols, Set as _};
 use crate::rule::{
-    CtStates, Family, InterfacePattern, IpNet, Match, Negatable, PortRange, Protocol, Rule,
+    ConntrackMatch, CtStates, Family, InterfacePattern, IpNet, Match, Negatable, PortRange, Rule,
 };
-
-/// How far an IPv4 address stands from the right among the bits of a number in a set.
-const ADDRESS_SHIFT: u32 = u128::BITS - u32::BITS;
-
-/// States that a packet can be in: Weir translates no addresses.
-const STATES: u16 = CtStates::INVALID.bits()
-    | CtStates::NEW.bits()
-    | CtStates::RELATED.bits()
-    | CtStates::ESTABLISHED.bits()
-    | CtStates::UNTRACKED.bits();
-
-/// Names that interfaces can have, as far as rules tell them apart: of each name that is mentioned
-/// there is one, of each beginning that is mentioned one more, and one that is none of these.
-#[derive(Debug, Clone)]
-pub(super) struct Interfaces(Vec<String>);
-
-/// More names than this are not told apart.
-const NAMES_MAX: usize = 128;
-
-impl Interfaces {
-    /// Those of a daemon whose ports are known.
-    pub(super) fn known(ports: &[String]) -> Self {
-        Self(ports.iter().take(NAMES_MAX).cloned().collect())
-    }
-
-    /// Those that rules can tell apart.
-    pub(super) fn mentioned<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
-        // No interface is called so: names have no blanks.
-        let mut names = vec![" other".to_owned()];
-        for pattern in rules.flat_map(|rule| [&rule.in_interface, &rule.out_interface]).flatten() {
-            let name = match pattern.value.prefix() {
-                Some(prefix) => format!("{prefix} other"),
-                None => pattern.value.as_str().to_owned(),
-            };
-            if !names.contains(&name) && names.len() < NAMES_MAX {
-                names.push(name);
-            }
-        }
-        Self(names)
-    }
-
-    fn all(&self) -> u128 {
-        u128::MAX >> (NAMES_MAX - self.0.len().clamp(1, NAMES_MAX))
-    }
-
-    fn set(&self, pattern: Option<&Negatable<InterfacePattern>>) -> u128 {
-        let Some(Negatable { value, negated }) = pattern else { return self.all() };
-        let names = self.0.iter().enumerate();
-        names.fold(0, |set, (bit, name)| set | u128::from(value.matches(name) != *negated) << bit)
-    }
-
-    fn example(&self, set: u128) -> Option<&str> {
-        let name = self.0.get(usize::try_from(set.trailing_zeros()).ok()?)?;
-        Some(if name == " other" { "any other" } else { name })
-    }
-}
-
-/// A set of protocol numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Protocols([u64; 4]);
-
-impl Protocols {
-    const ALL: Self = Self([u64::MAX; 4]);
-
-    fn of(condition: Option<Negatable<Protocol>>) -> Self {
-        let Some(Negatable { value: Protocol(number), negated }) = condition else {
-            return Self::ALL;
-        };
-        let mut one = [0; 4];
-        one[usize::from(number >> 6)] = 1 << (number & 63);
-        Self(if negated { one.map(|word| !word) } else { one })
-    }
-
-    fn first(self) -> Option<u8> {
-        (0..=u8::MAX).find(|number| self.0[usize::from(number >> 6)] >> (number & 63) & 1 == 1)
-    }
-}
-
-/// What sets can do.
-trait Set: Clone {
-    /// Whether something is in both. Asked far more often than what.
-    fn meets(&self, other: &Self) -> bool;
-    fn and(&self, other: &Self) -> Self;
-    fn without(&self, other: &Self) -> Self;
-    fn is_empty(&self) -> bool;
-}
-
-impl Set for Intervals {
-    fn meets(&self, other: &Self) -> bool {
-        self.meets(other)
-    }
-    fn and(&self, other: &Self) -> Self {
-        self.and(other)
-    }
-    fn without(&self, other: &Self) -> Self {
-        self.without(other)
-    }
-    fn is_empty(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-impl Set for Protocols {
-    fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(other.0).any(|(ours, theirs)| ours & theirs != 0)
-    }
-    fn and(&self, other: &Self) -> Self {
-        Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
-    }
-    fn without(&self, other: &Self) -> Self {
-        Self(std::array::from_fn(|word| self.0[word] & !other.0[word]))
-    }
-    fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
-    }
-}
-
-macro_rules! bit_sets {
-    ($($type:ty),*) => { $(
-        impl Set for $type {
-            fn meets(&self, other: &Self) -> bool {
-                self & other != 0
-            }
-            fn and(&self, other: &Self) -> Self {
-                self & other
-            }
-            fn without(&self, other: &Self) -> Self {
-                self & !other
-            }
-            fn is_empty(&self) -> bool {
-                *self == 0
-            }
-        }
-    )* };
-}
-
-bit_sets!(u8, u16, u64, u128);
-
-/// A box: packets that are in every one of these sets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Region {
-    source: Intervals,
-    destination: Intervals,
-    source_ports: Intervals,
-    destination_ports: Intervals,
-    protocols: Protocols,
-    ingress: u128,
-    egress: u128,
-    /// Combinations of the six TCP flags, a bit each.
-    flags: u64,
-    states: u16,
-    /// Bit 0: packets whose transport header can be read. Bit 1: others.
-    headers: u8,
-}
-
-/// Does the same for every dimension.
-macro_rules! each_dimension {
-    ($do:ident) => {
-        $do!(source);
-        $do!(destination);
-        $do!(source_ports);
-        $do!(destination_ports);
-        $do!(protocols);
-        $do!(ingress);
-        $do!(egress);
-        $do!(flags);
-        $do!(states);
-        $do!(headers);
-    };
-}
-
-impl Region {
-    /// All packets.
-    pub(super) fn all(interfaces: &Interfaces) -> Self {
-        Self {
-            source: Intervals::range(0, u128::MAX),
-            destination: Intervals::range(0, u128::MAX),
-            source_ports: Intervals::range(0, u16::MAX.into()),
-            destination_ports: Intervals::range(0, u16::MAX.into()),
-            protocols: Protocols::ALL,
-            ingress: interfaces.all(),
-            egress: interfaces.all(),
-            flags: u64::MAX,
-            states: STATES,
-            headers: 0b11,
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.empty_dimension().is_some()
-    }
-
-    /// What no packet can have, if there is such a thing.
-    pub(super) fn empty_dimension(&self) -> Option<&'static str> {
-        macro_rules! look {
-            ($field:ident) => {
-                if self.$field.is_empty() {
-                    return Some(stringify!($field));
-                }
-            };
-        }
-        each_dimension!(look);
-        None
-    }
-
-    /// Between which addresses and ports it lies; of IPv6 addresses, the first two groups.
-    pub(super) fn bounds(&self) -> [(u32, u32); 4] {
-        let high = |bits: u128| u32::try_from(bits >> ADDRESS_SHIFT).unwrap_or(u32::MAX);
-        let low = |bits: u128| u32::try_from(bits).unwrap_or(u32::MAX);
-        let addresses = |set: &Intervals| {
-            let (first, last) = set.bounds();
-            (high(first), high(last))
-        };
-        let ports = |set: &Intervals| {
-            let (first, last) = set.bounds();
-            (low(first), low(last))
-        };
-        [
-            addresses(&self.source),
-            addresses(&self.destination),
-            ports(&self.source_ports),
-            ports(&self.destination_ports),
-        ]
-    }
-
-    /// Whether a packet is in both.
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        macro_rules! look {
-            ($field:ident) => {
-                if !Set::meets(&self.$field, &other.$field) {
-                    return false;
-                }
-            };
-        }
-        each_dimension!(look);
-        true
-    }
-
-    /// What is in this and not in the other, in pieces that do not overlap.
-    pub(super) fn without(&self, other: &Self) -> Vec<Self> {
-        if !self.meets(other) {
-            return vec![self.clone()];
-        }
-        let (mut pieces, mut rest) = (Vec::new(), self.clone());
-        macro_rules! cut {
-            ($field:ident) => {
-                let outside = Set::without(&rest.$field, &other.$field);
-                if !Set::is_empty(&outside) {
-                    pieces.push(Self { $field: outside, ..rest.clone() });
-                }
-                rest.$field = Set::and(&rest.$field, &other.$field);
-            };
-        }
-        each_dimension!(cut);
-        pieces
-    }
-
-    /// A packet of it, in words.
-    pub(super) fn example(&self, interfaces: &Interfaces, family: Family) -> Option<String> {
-        if self.is_empty() {
-            return None;
-        }
-        let address = |set: &Intervals| {
-            let bits = set.first()?;
-            Some(match family {
-                Family::V4 => {
-                    IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits >> ADDRESS_SHIFT).ok()?))
-                }
-                Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
-            })
-        };
-        let at = |address: IpAddr, port: u128| match address {
-            IpAddr::V4(address) => format!("{address}:{port}"),
-            IpAddr::V6(address) => format!("[{address}]:{port}"),
-        };
-        let (source, destination) = (address(&self.source)?, address(&self.destination)?);
-        let protocol = self.protocols.first()?;
-        let mut text = match protocol {
-            6 | 17 => {
-                let name = if protocol == 6 { "tcp" } else { "udp" };
-                let ports = (self.source_ports.first()?, self.destination_ports.first()?);
-                format!("{name} {} -> {}", at(source, ports.0), at(destination, ports.1))
-            }
-            other => format!("protocol {other} {source} -> {destination}"),
-        };
-        let (all, some) = (interfaces.all(), |set| interfaces.example(set));
-        if self.ingress != all {
-            text.push_str(&format!(", in by {}", some(self.ingress)?));
-        }
-        if self.egress != all {
-            text.push_str(&format!(", out by {}", some(self.egress)?));
-        }
-        if self.states != STATES {
-            let state = CtStates::from_bits(1 << self.states.trailing_zeros()).ok()?;
-            text.push_str(&format!(", state {state}"));
-        }
-        Some(text)
-    }
-}
 
 /// The packets of a rule: those of a box for which also the opaque parts hold.
 #[derive(Debug, Clone)]
 pub(super) struct Space<'a> {
     pub(super) region: Region,
     pub(super) opaque: Vec<Opaque<'a>>,
+    /// What asking the rule does besides.
+    pub(super) manner: Manner,
 }
 
 /// A condition that is no box.
@@ -325,13 +29,17 @@ pub(super) enum Opaque<'a> {
     /// Addresses under a mask with gaps.
     Source(Negatable<IpNet>),
     Destination(Negatable<IpNet>),
+    /// Interfaces, where there are too many names to tell them apart.
+    Ingress(&'a Negatable<InterfacePattern>),
+    Egress(&'a Negatable<InterfacePattern>),
     /// `-f`
     Fragment(bool),
 }
 
 impl<'a> Space<'a> {
-    pub(super) fn of(rule: &'a Rule, interfaces: &Interfaces) -> Self {
-        let mut region = Region::all(interfaces);
+    pub(super) fn of(rule: &'a Rule, packets: &Packets) -> Self {
+        let interfaces = &packets.interfaces;
+        let mut region = Region::all(packets);
         let mut opaque = Vec::new();
         if let Some(net) = rule.source {
             match addresses(net) {
@@ -345,36 +53,69 @@ impl<'a> Space<'a> {
                 None => opaque.push(Opaque::Destination(net)),
             }
         }
-        opaque.extend(rule.fragment.map(Opaque::Fragment));
-        region.protocols = Protocols::of(rule.protocol);
         region.ingress = interfaces.set(rule.in_interface.as_ref());
         region.egress = interfaces.set(rule.out_interface.as_ref());
+        if !interfaces.told_apart() {
+            opaque.extend(rule.in_interface.as_ref().map(Opaque::Ingress));
+            opaque.extend(rule.out_interface.as_ref().map(Opaque::Egress));
+        }
+        opaque.extend(rule.fragment.map(Opaque::Fragment));
+        let mut manner = Manner::QUIET;
+        region.protocols = Protocols::of(rule.protocol);
+        if rule.protocol.is_some() && packets.family == Family::V6 {
+            region.headers = region.headers.without(&Headers::LOST);
+            manner.drops = Headers::LOST;
+        }
         for extension in &rule.matches {
             narrow(&mut region, extension);
+            manner = manner.and(Manner::of(extension));
             if !is_box(extension) {
                 opaque.push(Opaque::Match(extension));
             }
         }
-        Self { region, opaque }
+        Self { region, opaque, manner }
     }
 
     /// Whether this rule's opaque parts hold whenever the other's do, for the same packet.
     pub(super) fn is_cut_no_more_than(&self, other: &Self) -> bool {
         self.opaque.iter().all(|part| part.is_steady() && other.opaque.contains(part))
     }
-}
 
-impl Opaque<'_> {
-    /// Whether it says the same of a packet wherever it stands. (What draws lots, counts or
-    /// looks at a mark does not.)
-    fn is_steady(&self) -> bool {
-        !matches!(self, Self::Match(extension) if UNSTEADY.contains(&extension.name()))
+    /// Whether it makes a difference to some packet of a box, or to those after it, that the rule is asked
+    /// about it, whatever the answer: the rule may drop it on the spot, or remember it.
+    ///
+    /// Matches are asked from left to right, so that one may be asked although a later one would not hold: only what
+    /// is looked at before all matches keeps a packet from them.
+    pub(super) fn disturbs(&self, region: &Region, dropping_does: bool) -> bool {
+        let drops = dropping_does && self.manner.drops.meets(&region.headers);
+        (drops || self.manner.remembers) && self.region.meets_at_first(region)
+    }
+
+    /// Between which addresses and ports the packets lie that it is about or that it may disturb; of IPv6 addresses,
+    /// the first two groups.
+    ///
+    /// That a rule which wants to read a header drops what has none whole needs no wider bounds: rules with
+    /// such packets ask for no port.
+    pub(super) fn bounds(&self) -> [(u32, u32); 4] {
+        let [source, destination, from, to] = self.region.bounds();
+        let wide = self.manner.remembers || self.manner.drops.meets(&Headers::WHOLE);
+        let none = [&self.region.source_ports, &self.region.destination_ports];
+        if wide || none.into_iter().any(Intervals::is_empty) {
+            return [source, destination, (0, u16::MAX.into()), (0, u16::MAX.into())];
+        }
+        [source, destination, from, to]
     }
 }
 
-/// Matches that remember, draw lots, or ask for what a rule between may have changed.
-const UNSTEADY: [&str; 8] =
-    ["statistic", "mark", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
+impl Opaque<'_> {
+    /// Whether it says the same of a packet wherever it stands.
+    fn is_steady(&self) -> bool {
+        match self {
+            Self::Match(extension) => Manner::of(extension).steady,
+            _ => true,
+        }
+    }
+}
 
 /// The set of a net. A number of 128 bits stands for an IPv6 address, and for all that begin with an IPv4 address.
 fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {
@@ -399,7 +140,7 @@ fn is_box(extension: &Match) -> bool {
         Match::Udp(_) | Match::State(_) | Match::Comment(_) => true,
         Match::Conntrack(asked) => {
             let states = asked.states;
-            **asked == crate::rule::ConntrackMatch { states, ..Default::default() }
+            **asked == ConntrackMatch { states, ..Default::default() }
         }
         _ => false,
     }
@@ -408,7 +149,7 @@ fn is_box(extension: &Match) -> bool {
 /// Takes from a box what a match does not let through.
 fn narrow(region: &mut Region, extension: &Match) {
     let transport = |region: &mut Region, source, destination| {
-        region.headers &= 0b01;
+        region.headers = region.headers.and(&Headers::WHOLE);
         region.source_ports = region.source_ports.and(&ports(source));
         region.destination_ports = region.destination_ports.and(&ports(destination));
     };
@@ -419,6 +160,7 @@ fn narrow(region: &mut Region, extension: &Match) {
             region.flags &= (0..64).filter(wanted).fold(0, |set, flags| set | 1 << flags);
         }
         Match::Udp(udp) => transport(region, udp.source_ports, udp.destination_ports),
+        Match::Icmp(_) | Match::Icmp6(_) => region.headers = region.headers.and(&Headers::WHOLE),
         Match::State(asked) => region.states &= states(asked.states),
         Match::Conntrack(asked) => {
             region.states &= asked.states.map_or(STATES, states);

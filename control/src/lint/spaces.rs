@@ -25,7 +25,7 @@ impl Bounds {
     fn of(spaces: &[Space<'_>]) -> Self {
         let mut bounds = [([u32::MAX; GROUP], [0; GROUP]); 4];
         for (place, space) in spaces.iter().enumerate() {
-            for ((least, greatest), own) in bounds.iter_mut().zip(space.region.bounds()) {
+            for ((least, greatest), own) in bounds.iter_mut().zip(space.bounds()) {
                 (least[place], greatest[place]) = own;
             }
         }
@@ -58,7 +58,7 @@ impl<'a> Spaces<'a> {
     /// Of the rules of `range`, in order, those that may have a packet in common with the one at `place`: all that do,
     /// and few others.
     pub(super) fn near(&self, place: usize, range: Range<usize>) -> impl Iterator<Item = usize> {
-        let own = self.spaces[place].region.bounds();
+        let own = self.spaces[place].bounds();
         let (first, end) = (range.start / GROUP, range.end.div_ceil(GROUP));
         let groups = (first..end).zip(&self.groups[first..end]);
         let near = groups.flat_map(move |(group, bounds)| {

@@ -3,6 +3,7 @@
 mod conntrack;
 mod daemon;
 mod ip6tables;
+mod lint;
 
 use std::io::Read;
 use std::os::unix::net::UnixListener;

@@ -40,11 +40,13 @@ pub(crate) fn run(
 fn saved(family: Family, file: &Path) -> Result<Ruleset, Failed> {
     let because = |reason: String| Failed::Because(format!("{}: {reason}", file.display()));
     let text = std::fs::read(file).map_err(|error| because(error.to_string()))?;
-    // What Weir would leave out is not looked at.
-    let options = Options { family, filter_only: true, forward_only: true, ..Options::default() };
-    let plan = read(&text, &options, &Names::system(), Vec::new)
+    // Chains of the machine itself are looked at also where Weir leaves them to the kernel: their rules, too, lead to
+    // other chains.
+    let mut ruleset = Ruleset::with_host_chains_of(family);
+    let options = Options { family, filter_only: true, ..Options::default() };
+    let chains = || ruleset.chains().iter().map(|chain| chain.name.clone()).collect();
+    let plan = read(&text, &options, &Names::system(), chains)
         .map_err(|error| Failed::Because(error.report()))?;
-    let mut ruleset = Ruleset::of(family);
     for table in &plan.tables {
         ruleset.apply_all(&table.transaction).map_err(|(command, error)| {
             because(format!("line {}: {error}", table.lines[command.min(table.lines.len() - 1)]))
