@@ -373,8 +373,17 @@ impl Opaque<'_> {
 }
 
 /// Matches that remember, draw lots, or ask for what a rule between may have changed.
-const UNSTEADY: [&str; 8] =
-    ["statistic", "mark", "limit", "hashlimit", "recent", "connlimit", "fuzzy", "connbytes"];
+const UNSTEADY: [&str; 9] = [
+    "statistic",
+    "mark",
+    "connmark",
+    "limit",
+    "hashlimit",
+    "recent",
+    "connlimit",
+    "fuzzy",
+    "connbytes",
+];
 
 /// The set of a net. A number of 128 bits stands for an IPv6 address, and for all that begin with an IPv4 address.
 fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {
