@@ -158,6 +158,7 @@ pub fn entry(worker: u32, id: FlowId, view: &FlowView) -> FlowEntry {
         reply: tuple(&view.reply),
         seen_reply: view.seen_reply,
         assured: view.assured,
+        mark: view.mark,
     }
 }
 

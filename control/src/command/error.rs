@@ -277,6 +277,7 @@ impl ParseErrorKind {
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
+                | InvalidRule::MarkShift { .. }
                 | InvalidRule::U32Shift { .. },
             ) => ExitStatus::OtherProblem,
             Self::Table { .. } => ExitStatus::VersionProblem,

@@ -7,6 +7,7 @@ use crate::rule::Family;
 const MATCHES_ENFORCED: &[&str] = &[
     "addrtype",
     "comment",
+    "connmark",
     "conntrack",
     "dscp",
     "ecn",
@@ -32,8 +33,8 @@ const MATCHES_ENFORCED: &[&str] = &[
 ];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 6] =
-    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK"];
+pub(super) const TARGETS_ENFORCED: [&str; 7] =
+    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
@@ -45,7 +46,6 @@ const MATCHES: &[&str] = &[
     "connbytes",
     "connlabel",
     "connlimit",
-    "connmark",
     "cpu",
     "dccp",
     "devgroup",
@@ -88,7 +88,6 @@ const TARGETS: &[&str] = &[
     "CHECKSUM",
     "CLASSIFY",
     "CLUSTERIP",
-    "CONNMARK",
     "CONNSECMARK",
     "CT",
     "DNAT",

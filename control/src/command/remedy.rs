@@ -41,11 +41,6 @@ impl ParseErrorKind {
                  instead of letting you believe it works"
                     .to_owned()
             }
-            Self::NotEnforced { name, .. } if ["connmark", "CONNMARK"].contains(&&**name) => {
-                "Weir's flows have no mark, so the command is refused instead of letting you \
-                 believe it works; -m mark and -j MARK are about one packet"
-                    .to_owned()
-            }
             Self::NotEnforced { .. } => format!(
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
@@ -184,9 +179,12 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--log-prefix" | "--log-level" => {
             Some("the option belongs to a target: write `-j LOG' before it")
         }
-        "--mark" => Some("marks belong to a match: write `-m mark' before it"),
+        "--mark" => Some("marks belong to a match: write `-m mark' or `-m connmark' before it"),
         "--set-xmark" | "--set-mark" | "--and-mark" | "--or-mark" | "--xor-mark" => {
-            Some("the option belongs to a target: write `-j MARK' before it")
+            Some("the option belongs to a target: write `-j MARK' or `-j CONNMARK' before it")
+        }
+        "--save-mark" | "--restore-mark" => {
+            Some("the option belongs to a target: write `-j CONNMARK' before it")
         }
         _ => None,
     }

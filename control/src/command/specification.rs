@@ -261,7 +261,9 @@ impl<'a> Specification<'a> {
             protocol.and_then(|()| asked.check_family(self.family)).is_err()
         });
         let word = match error {
-            InvalidRule::ResetNeedsTcp => self.target.as_ref().map(|target| target.word),
+            InvalidRule::ResetNeedsTcp | InvalidRule::MarkShift { .. } => {
+                self.target.as_ref().map(|target| target.word)
+            }
             _ => wrong.or(self.extensions.last()).map(|extension| extension.word),
         };
         Err(Refusal { kind: error.into(), word })

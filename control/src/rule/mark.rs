@@ -1,15 +1,16 @@
 //! What the `mark` match asks for and the `MARK` target sets (net/netfilter/xt_mark.c).
 //!
 //! A mark is a number that rules give a packet for later rules to see, in whatever chain. It is 0
-//! when the packet comes, and goes with the verdict: nothing else in Weir looks at it yet (no
-//! policy routing, no queues, no marks of flows), and it never leaves the machine.
+//! when the packet comes, and goes with the verdict, unless `-j CONNMARK` has saved it for the flow:
+//! nothing else in Weir looks at it yet (no policy routing, no queues), and it never leaves the machine.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::target::TargetExtension;
-use super::{Extension, ListedLine, Negatable, SavedWords};
+use super::{Extension, ListedLine, Negatable, SavedWords, parse_number};
 
 /// Some bits of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -34,6 +35,22 @@ impl fmt::Display for Mark {
             Self { value, mask: u32::MAX } => write!(f, "{value:#x}"),
             Self { value, mask } => write!(f, "{value:#x}/{mask:#x}"),
         }
+    }
+}
+
+/// The text is no mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write VALUE or VALUE/MASK, from 0 to 0xffffffff")]
+pub struct MarkError;
+
+impl FromStr for Mark {
+    type Err = MarkError;
+
+    /// `VALUE` or `VALUE/MASK`; without a mask all bits are meant.
+    fn from_str(text: &str) -> Result<Self, MarkError> {
+        let number = |text| parse_number(text, u32::MAX).ok_or(MarkError);
+        let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
+        Ok(Self { value: number(value)?, mask: number(mask)? })
     }
 }
 

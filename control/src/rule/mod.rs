@@ -9,6 +9,7 @@ mod address;
 mod addrtype;
 mod calendar;
 mod comment;
+mod connmark;
 mod conntrack;
 mod ctset;
 mod dscp;
@@ -19,6 +20,7 @@ mod hl;
 mod icmp;
 mod icmp6;
 mod interface;
+mod invalid;
 mod iprange;
 mod ipv6;
 mod length;
@@ -49,6 +51,7 @@ pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse
 pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
 pub use calendar::CalendarDate;
 pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
+pub use connmark::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, MarkShift};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
     StateMatch, TupleTest,
@@ -62,6 +65,7 @@ pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
 pub use icmp6::{Icmp6Match, Icmp6Type};
 pub use interface::{INTERFACE_CHARS_MAX, InterfaceError, InterfacePattern};
+pub use invalid::InvalidRule;
 pub use iprange::{AddressRange, IprangeMatch};
 pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
@@ -71,7 +75,7 @@ pub use log::{
     LogPrefixError, LogTarget,
 };
 pub use mac::{MacAddress, MacAddressError, MacMatch};
-pub use mark::{Mark, MarkMatch, MarkTarget};
+pub use mark::{Mark, MarkError, MarkMatch, MarkTarget};
 pub use multiport::{MultiportEnd, MultiportMatch};
 pub use names::Names;
 pub use net::{IpNet, IpNetError, PrefixError};
@@ -167,6 +171,8 @@ pub enum Match {
     Addrtype(AddrtypeMatch),
     /// `-m comment`
     Comment(CommentMatch),
+    /// `-m connmark`
+    Connmark(ConnmarkMatch),
     /// `-m conntrack`
     Conntrack(Box<ConntrackMatch>),
     /// `-m dscp`
@@ -219,6 +225,7 @@ impl Match {
         match self {
             Self::Addrtype(addrtype) => addrtype,
             Self::Comment(comment) => comment,
+            Self::Connmark(connmark) => connmark,
             Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
@@ -285,13 +292,15 @@ pub enum Target {
     Log(LogTarget),
     /// Change its mark; the next rule sees it.
     Mark(MarkTarget),
+    /// Change its flow's mark by its own or its own by that; the next rule sees it.
+    Connmark(ConnmarkTarget),
 }
 
 impl Target {
     /// Whether a packet goes on to the next rule afterwards.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) | Self::Mark(_) => true,
+            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) => true,
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -312,6 +321,7 @@ impl Target {
             Self::Reject(_) | Self::Reject6(_) => "REJECT",
             Self::Log(_) => "LOG",
             Self::Mark(_) => "MARK",
+            Self::Connmark(_) => "CONNMARK",
         }
     }
 
@@ -323,139 +333,8 @@ impl Target {
             Self::Reject6(with) => Some(with),
             Self::Log(log) => Some(log),
             Self::Mark(mark) => Some(mark),
+            Self::Connmark(connmark) => Some(connmark),
         }
-    }
-}
-
-/// Why a rule whose words are all well formed still cannot be enforced.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidRule {
-    /// A match of one protocol in a rule that does not select that protocol.
-    #[error(
-        "match `{name}' reads {protocol} headers, so the rule needs `-p {protocol}' (without `!') before it"
-    )]
-    MatchNeedsProtocol {
-        /// The match.
-        name: &'static str,
-        /// The protocol's name.
-        protocol: &'static str,
-    },
-    /// More than [`MATCHES_MAX`] matches.
-    #[error("{count} matches in one rule; at most {MATCHES_MAX} are allowed: split the rule")]
-    TooManyMatches {
-        /// How many were given.
-        count: usize,
-    },
-    /// `--reject-with tcp-reset` in a rule that does not select TCP.
-    #[error("`--reject-with tcp-reset' answers TCP, so the rule needs `-p tcp' (without `!')")]
-    ResetNeedsTcp,
-    /// What there is for packets of one family, in a rule of the other.
-    #[error("{what} is for {its}, and the rule is of {}", its.other())]
-    OtherFamily {
-        /// The word.
-        what: &'static str,
-        /// The family that it is for.
-        its: Family,
-    },
-    /// `! -p all`.
-    #[error("rule would never match protocol")]
-    NeverMatchesProtocol,
-    /// `-m addrtype` without a type.
-    #[error("addrtype: you must specify --src-type or --dst-type")]
-    AddrtypeMissing,
-    /// Types that no IPv6 address is of.
-    #[error(
-        "addrtype: no IPv6 address is of the types BROADCAST, BLACKHOLE, PROHIBIT, THROW, NAT, XRESOLVE, and the kernel refuses to look for them"
-    )]
-    AddrtypeNotOfIpv6,
-    /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
-    #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
-    CommentTooLong,
-    /// A comment that no saved rule set could hold, or that would spoil the lists.
-    #[error("comment: no control characters are allowed but tabs")]
-    CommentControl,
-    /// `-m ecn` alone.
-    #[error("ECN match: some option required")]
-    EcnMissing,
-    /// `--ecn-ip-ect 4`, which no command line can say.
-    #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
-    EcnCodepoint,
-    /// `-m iprange` alone.
-    #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
-    IprangeMissing,
-    /// `-m multiport` alone.
-    #[error("no ports specified")]
-    MultiportMissing,
-    /// More ports than fit, which no command line can say.
-    #[error("too many ports specified")]
-    MultiportTooMany,
-    /// `-m multiport` in a rule about other protocols.
-    #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
-    MultiportNeedsProtocol,
-    /// `-m state` alone.
-    #[error("state: option \"--state\" must be specified")]
-    StateMissing,
-    /// `-m state --state SNAT`, which no command line can say.
-    #[error("state: SNAT and DNAT are states of `-m conntrack --ctstate' only")]
-    StateOfNat,
-    /// `-m conntrack` alone.
-    #[error("conntrack: At least one option is required")]
-    ConntrackMissing,
-    /// `--ctstate` of an empty set, which no command line can say.
-    #[error("conntrack: option \"--ctstate\" lists no state")]
-    NoStates,
-    /// `--ctproto 0`.
-    #[error("conntrack: rule would never match protocol")]
-    NeverMatchesConnection,
-    /// `! --ctproto 0`.
-    #[error("conntrack: condition would always match protocol")]
-    AlwaysMatchesConnection,
-    /// `-m statistic` that means nothing.
-    #[error(transparent)]
-    Statistic(#[from] StatisticError),
-    /// `-m string` without a pattern.
-    #[error("STRING match: You must specify `--string' or `--hex-string'")]
-    StringMissing,
-    /// `-m string` without `--algo`.
-    #[error("string: option \"--algo\" must be specified")]
-    StringAlgorithmMissing,
-    /// `--string ''`
-    #[error("string: an empty string is in every packet and in none")]
-    StringEmpty,
-    /// `--from` above `--to`.
-    #[error("string: --from {from} is beyond --to {to}")]
-    StringRange {
-        /// `--from`
-        from: u16,
-        /// `--to`
-        to: u16,
-    },
-    /// `-m time` that means nothing.
-    #[error(transparent)]
-    Time(#[from] TimeError),
-    /// `-m u32` alone.
-    #[error("u32: option \"--u32\" must be specified")]
-    U32Missing,
-    /// A shift in `--u32` that leaves nothing.
-    #[error("u32: a shift by {by}; a number has 32 bits, so 31 is the most")]
-    U32Shift {
-        /// By how much.
-        by: u32,
-    },
-}
-
-impl InvalidRule {
-    /// Whether iptables leaves it to the kernel to say so, when all words are understood.
-    pub(crate) fn is_left_to_the_kernel(&self) -> bool {
-        matches!(
-            self,
-            Self::MatchNeedsProtocol { .. }
-                | Self::TooManyMatches { .. }
-                | Self::StringEmpty
-                | Self::StringRange { .. }
-                | Self::U32Shift { .. }
-        )
     }
 }
 

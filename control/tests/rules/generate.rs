@@ -12,7 +12,7 @@ use weir_control::rule::{
     StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
-use crate::{content, mark};
+use crate::{connmark, content, mark};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -166,6 +166,7 @@ fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
         1 => content::statistic(),
         2 => content::string(),
         2 => mark::asked(),
+        2 => connmark::asked(),
         2 => content::time(),
         1 => content::u32(),
     ];
@@ -231,6 +232,7 @@ fn target(family: Family) -> impl Strategy<Value = Option<Target>> {
         4 => with.prop_map(Some),
         4 => log().prop_map(Some),
         4 => mark::target().prop_map(Some),
+        4 => connmark::target().prop_map(Some),
     ]
 }
 
@@ -367,6 +369,7 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
         words.push(other.to_owned());
     }
     mark::shorten(&mut words, rule.target.as_ref().filter(|_| liberty(23)));
+    connmark::shorten(&mut words, rule.target.as_ref().filter(|_| liberty(23)));
     // One match with options needs no -m: -p brings it.
     let explicit = words.iter().position(|word| word == "-m" || word == "--match");
     let implied = rule.matches.first().is_some_and(|first| {

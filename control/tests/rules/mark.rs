@@ -1,4 +1,4 @@
-//! `-m mark` and `-j MARK`: random ones, and what is wrong with such.
+//! `-m mark` and `-j MARK`: random ones, and what is wrong with such. And words about the marks of flows.
 
 use proptest::prelude::*;
 use weir_control::command::ExitStatus;
@@ -9,7 +9,7 @@ use crate::messages::{TRY, assert_report, assert_words_of_iptables, refused, wor
 use crate::oracle;
 
 /// Words for wrong lines, beside those of `differential`.
-pub(crate) const WORDS: [&str; 14] = [
+pub(crate) const WORDS: [&str; 22] = [
     "mark",
     "MARK",
     "MARK",
@@ -24,9 +24,17 @@ pub(crate) const WORDS: [&str; 14] = [
     "0x1/0xff",
     "010/",
     "0xffffffff",
+    "connmark",
+    "CONNMARK",
+    "CONNMARK",
+    "--save-mark",
+    "--restore-mark",
+    "--nfmask",
+    "--mask",
+    "--left-shift-mark",
 ];
 
-fn number() -> impl Strategy<Value = u32> {
+pub(crate) fn number() -> impl Strategy<Value = u32> {
     prop_oneof![2 => Just(0), 2 => Just(u32::MAX), 3 => 1_u32..300, 2 => any::<u32>()]
 }
 
@@ -178,37 +186,15 @@ fn what_is_wrong_with_a_mark_is_shown_where_it_is() {
         ],
     );
     for (line, hint) in [
-        ("-A FORWARD --mark 1", "marks belong to a match: write `-m mark' before it"),
-        ("-A FORWARD --set-mark 1", "the option belongs to a target: write `-j MARK' before it"),
+        (
+            "-A FORWARD --mark 1",
+            "marks belong to a match: write `-m mark' or `-m connmark' before it",
+        ),
+        (
+            "-A FORWARD --set-mark 1",
+            "the option belongs to a target: write `-j MARK' or `-j CONNMARK' before it",
+        ),
     ] {
         assert_eq!(refused(&words(line)).1.lines().nth(3), Some(&*format!("  {hint}")), "{line}");
     }
-}
-
-#[test]
-fn marks_of_flows_are_refused_with_the_reason() {
-    let reason = "  Weir's flows have no mark, so the command is refused instead of letting you believe it \
-                  works; -m mark and -j MARK are about one packet";
-    assert_report(
-        "-A FORWARD -m connmark --mark 1 -j DROP",
-        ExitStatus::ParameterProblem,
-        &[
-            "VERSION: match `connmark' is known to iptables, but not yet enforced by Weir",
-            "  iptables -A FORWARD -m connmark --mark 1 -j DROP",
-            "                         ^^^^^^^^ argument 4, column 24",
-            reason,
-            TRY,
-        ],
-    );
-    assert_report(
-        "-A FORWARD -j CONNMARK --save-mark",
-        ExitStatus::ParameterProblem,
-        &[
-            "VERSION: target `CONNMARK' is known to iptables, but not yet enforced by Weir",
-            "  iptables -A FORWARD -j CONNMARK --save-mark",
-            "                         ^^^^^^^^ argument 4, column 24",
-            reason,
-            TRY,
-        ],
-    );
 }

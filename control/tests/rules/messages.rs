@@ -31,8 +31,8 @@ pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
 }
 
 /// The matches that messages list.
-const ENFORCED: &str = "addrtype, comment, conntrack, dscp, ecn, icmp, iprange, length, mac, mark, \
-    multiport, pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
+const ENFORCED: &str = "addrtype, comment, connmark, conntrack, dscp, ecn, icmp, iprange, length, mac, \
+    mark, multiport, pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
 
 pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
 
@@ -60,7 +60,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "  iptables -A FORWARD -m limit --limit 3/s -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
             &format!(
-                "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG, MARK"
+                "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG, MARK, CONNMARK"
             ),
             TRY,
         ],

@@ -45,13 +45,14 @@ fn flow(slot: u32) -> FlowEntry {
         reply: tuple(server, client, back),
         seen_reply: protocol != 17,
         assured: protocol == 6,
+        mark: if slot == 1 { 0x12 } else { 0 },
     }
 }
 
 /// The lines of the first three flows.
 const LINES: [&str; 3] = [
     "tcp      6 29 ESTABLISHED src=10.0.0.2 dst=192.168.0.2 sport=40000 dport=80 src=192.168.0.2 dst=10.0.0.2 sport=80 dport=40000 [ASSURED] mark=0 use=1\n",
-    "udp      17 29 src=10.0.0.2 dst=192.168.0.2 sport=40001 dport=53 [UNREPLIED] src=192.168.0.2 dst=10.0.0.2 sport=53 dport=40001 mark=0 use=1\n",
+    "udp      17 29 src=10.0.0.2 dst=192.168.0.2 sport=40001 dport=53 [UNREPLIED] src=192.168.0.2 dst=10.0.0.2 sport=53 dport=40001 mark=18 use=1\n",
     "icmp     1 29 src=10.0.0.2 dst=192.168.0.2 type=8 code=0 id=40002 src=192.168.0.2 dst=10.0.0.2 type=0 code=0 id=40002 mark=0 use=1\n",
 ];
 
@@ -154,6 +155,8 @@ fn filters_are_those_of_conntrack() {
         ("--assured", 3),
         ("--unreplied", 3),
         ("-p icmp --assured", 0),
+        ("-m 2/0xf", 1),
+        ("--mark 0", 8),
     ] {
         assert_eq!(count(filter), flows, "{filter}");
     }
@@ -168,6 +171,8 @@ fn filters_that_cannot_be_meant_are_refused_without_a_daemon() {
         ("list -p udp --state ESTABLISHED", "only TCP flows have one"),
         ("list -s 10.0.0.1 -d fd00::1", "a flow is of one family"),
         ("list --assured --unreplied", "no flow is assured and unreplied"),
+        ("list --mark 3/1", "no flow has mark 0x3/0x1"),
+        ("list --mark 1/x", "write VALUE or VALUE/MASK, from 0 to 0xffffffff"),
         ("list -s 10.0.0.0/33", "the prefix length is not a number from 0 to 32"),
         ("list -s bob", "not an IP address"),
         ("list -p bogus", "neither a number from 0 to 255 nor a protocol's name"),
@@ -351,7 +356,7 @@ fn a_huge_listing_does_not_grow_memory() {
     let mut memory = Vec::new();
     let mut lines = 0;
     for line in stdout.lines() {
-        assert!(line.expect("text").ends_with(" mark=0 use=1"));
+        assert!(line.expect("text").ends_with(" use=1"));
         lines += 1;
         if lines == 5 * PAGE || lines == (PAGES - 1) * PAGE {
             memory.push(memory_kib(&child));

@@ -18,7 +18,7 @@
 //! | `room` | how flows come into the table and leave it |
 //! | `query` | what others ask |
 //! | `wanted` | a tuple, ready to be compared with flows |
-//! | `table`, `flow`, `wheel`, `clock` | where they are kept, what is kept, how they end |
+//! | `table`, `flow`, `mark`, `wheel`, `clock` | where they are kept, what is kept, how they end |
 //! | `pending` | flows that this batch begins |
 //! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
 //! | `settings` | netfilter's knobs |
@@ -45,6 +45,7 @@ mod close;
 mod datagram;
 mod event;
 mod flow;
+mod mark;
 mod packet;
 mod pending;
 mod query;

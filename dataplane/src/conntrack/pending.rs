@@ -4,6 +4,8 @@
 //! packet whose flow was begun by an earlier one of the same batch has to wait until it is known whether that flow
 //! will be there. To find out costs one look into 256 bytes, however many flows a flood begins.
 
+use std::cell::Cell;
+
 use super::flow::{Aside, Flow};
 use super::view::FlowId;
 use crate::batch::BATCH_MAX;
@@ -13,12 +15,13 @@ const HEADS: usize = 256;
 const NONE: u8 = u8::MAX;
 
 /// A flow that is not in the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) flow: Flow,
     pub(super) aside: Aside,
     /// Source and destination of an IPv6 flow.
     pub(super) addresses6: Option<[u128; 2]>,
+    pub(super) mark: Cell<u32>,
     pub(super) hash: u64,
     /// How long it will live if it is confirmed.
     pub(super) timeout: Ticks,
@@ -110,6 +113,7 @@ impl Entry {
             flow,
             aside: Aside::default(),
             addresses6: None,
+            mark: Cell::new(0),
             hash,
             timeout: Ticks(0),
             fate,

@@ -37,7 +37,8 @@ impl Conntrack {
             }
             FlowRef::Batch(at) => self.pending.get(at).map(|entry| {
                 let confirmed = entry.fate == Fate::Ended;
-                FlowView::new(&entry.flow, entry.addresses6.as_ref(), confirmed, self.now)
+                let mark = self.mark(tracked).unwrap_or(0);
+                FlowView::new(&entry.flow, entry.addresses6.as_ref(), mark, confirmed, self.now)
             }),
         }
     }
@@ -105,7 +106,8 @@ impl Conntrack {
     pub(super) fn view_place(&self, family: usize, flow: u32) -> FlowView {
         let table = &self.families[family].table;
         let addresses6 = table.addresses6.get(flow as usize);
-        FlowView::new(&table.flows[flow as usize], addresses6, true, self.now)
+        let mark = table.marks.get(flow);
+        FlowView::new(&table.flows[flow as usize], addresses6, mark, true, self.now)
     }
 
     #[inline]

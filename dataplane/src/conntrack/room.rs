@@ -16,6 +16,16 @@ const EVICTION_RANGE: usize = 8;
 /// As [`EVICTION_RANGE`], for a half-open one: with a small limit there are few of them.
 const HALF_OPEN_RANGE: usize = 64;
 
+/// What of a flow does not stand in its line.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// The fields that segments have left.
+    pub(super) aside: Aside,
+    /// Source and destination of an IPv6 flow.
+    pub(super) addresses6: Option<[u128; 2]>,
+    pub(super) mark: u32,
+}
+
 impl Conntrack {
     /// Puts the flow that a packet begins into the table, now that the packet was accepted. Does nothing for packets of
     /// known flows, and of none.
@@ -24,7 +34,7 @@ impl Conntrack {
     /// [`Refused`]: there is no room, and the packet is to be dropped.
     pub fn confirm(&mut self, tracked: &Tracked) -> Result<(), Refused> {
         let FlowRef::Batch(at) = tracked.flow else { return Ok(()) };
-        let Some(entry) = self.pending.get(at).copied() else { return Ok(()) };
+        let Some(entry) = self.pending.get(at).cloned() else { return Ok(()) };
         if entry.fate != Fate::New {
             return Ok(());
         }
@@ -34,8 +44,9 @@ impl Conntrack {
             self.stats.insert_failed += 1;
             self.stats.drop += 1;
         })?;
-        let id =
-            self.put_in(entry.hash, &entry.flow, entry.aside, entry.addresses6, entry.timeout)?;
+        let rest =
+            Rest { aside: entry.aside, addresses6: entry.addresses6, mark: entry.mark.get() };
+        let id = self.put_in(entry.hash, &entry.flow, rest, entry.timeout)?;
         if let Some(entry) = self.pending.get_mut(at) {
             entry.fate = Fate::Confirmed(id);
         }
@@ -47,10 +58,10 @@ impl Conntrack {
         &mut self,
         hash: u64,
         flow: &Flow,
-        known: Aside,
-        addresses6: Option<[u128; 2]>,
+        rest: Rest,
         life: Ticks,
     ) -> Result<FlowId, Refused> {
+        let Rest { aside: known, addresses6, mark } = rest;
         let family = usize::from(addresses6.is_some());
         let deadline = self.now.after(life);
         let Family { table, wheel } = &mut self.families[family];
@@ -65,6 +76,7 @@ impl Conntrack {
         (aside.retrans, aside.last_scale, aside.last_flags) =
             (known.retrans, known.last_scale, known.last_flags);
         wheel.link(&mut table.asides, place, deadline);
+        table.marks.set(place, mark);
         self.stats.insert += 1;
         self.note(EventKind::New, family, place);
         Ok(self.id(family, place))

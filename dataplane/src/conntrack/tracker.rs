@@ -322,6 +322,7 @@ impl Conntrack {
         let addresses6 = table.addresses6.get(found as usize).copied();
         let mut entry = Entry::new(flow, hash, Fate::Ended);
         entry.addresses6 = addresses6;
+        entry.mark.set(table.marks.get(found));
         self.remove_found(family, hash, found);
         let flow = self.pending.push(entry).map_or(FlowRef::None, |(at, _)| FlowRef::Batch(at));
         Tracked { state, direction, flow }

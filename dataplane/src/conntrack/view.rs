@@ -30,6 +30,8 @@ pub struct FlowView {
     pub assured: bool,
     /// Whether it is in the table.
     pub confirmed: bool,
+    /// Its mark, which rules give it.
+    pub mark: u32,
     /// Time left to live, in milliseconds; 0 for a flow that is not confirmed.
     pub expires_ms: u64,
 }
@@ -38,6 +40,7 @@ impl FlowView {
     pub(super) fn new(
         flow: &Flow,
         addresses6: Option<&[u128; 2]>,
+        mark: u32,
         confirmed: bool,
         now: Time,
     ) -> Self {
@@ -51,6 +54,7 @@ impl FlowView {
             seen_reply: flow.bits.has(Bits::SEEN_REPLY),
             assured: flow.bits.has(Bits::ASSURED),
             confirmed,
+            mark,
             expires_ms,
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{InterfacePattern, Negatable, Rule, Target};
+use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::classify::{Classifier, RuleKey};
@@ -132,13 +132,14 @@ impl Compiler {
             (0..).zip(chains).map(|(place, chain)| (&chain.name, place)).collect();
         let mut fresh = Vec::new();
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
-        let (mut spans, mut logs) = (Vec::with_capacity(chains.len() + 1), Vec::new());
+        let mut spans = Vec::with_capacity(chains.len() + 1);
+        let mut lists = Lists::default();
         for (place, chain) in (0..).zip(chains) {
             let first = rules.len();
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
                 let refused = |word| CompileError { chain: chain.name.to_string(), number, word };
-                let action = action(&entry.rule, &places, &mut logs).map_err(refused)?;
+                let action = action(&entry.rule, &places, &mut lists).map_err(refused)?;
                 rules.push(self.rule(&entry.rule, counters, place, action).map_err(refused)?);
             }
             let classified = self.classified(chain, &rules, first);
@@ -151,13 +152,14 @@ impl Compiler {
         let any =
             |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
         Ok(Policy {
-            tracks: any(MatchTest::tracks),
-            inspects_flows: any(MatchTest::inspects_flows),
+            tracks: any(MatchTest::tracks) || !lists.connmarks.is_empty(),
+            inspects_flows: any(MatchTest::inspects_flows) || !lists.connmarks.is_empty(),
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
             rules: rules.into(),
             classifies: spans.iter().any(|chain| chain.classified.is_some()),
             chains: spans.into(),
-            logs: logs.into(),
+            logs: lists.logs.into(),
+            connmarks: lists.connmarks.into(),
         })
     }
 
@@ -304,12 +306,19 @@ impl Compiler {
     }
 }
 
-/// What a rule does, with the line that it writes added to `logs` if it writes one; the target's name if this engine
-/// cannot do it.
+/// What targets say at length; rules name entries of these.
+#[derive(Debug, Default)]
+struct Lists {
+    logs: Vec<LogSpec>,
+    connmarks: Vec<ConnmarkTarget>,
+}
+
+/// What a rule does, with what its target says at length added to `lists`; the target's name if this engine cannot do
+/// it.
 fn action<'a>(
     rule: &'a Rule,
     places: &BTreeMap<&ChainName, u32>,
-    logs: &mut Vec<LogSpec>,
+    lists: &mut Lists,
 ) -> Result<Action, &'static str> {
     let place =
         |chain: &'a ChainName| places.get(chain).copied().ok_or("-j to a chain that is not there");
@@ -318,8 +327,9 @@ fn action<'a>(
         Some(Target::Accept) => Action::End(Decision::Accept),
         Some(Target::Drop) => Action::End(Decision::Drop(DropReason::Rule)),
         Some(Target::Reject(with)) => Action::End(Decision::Reject(target::reject(*with))),
-        Some(Target::Log(log)) => target::log(log, logs),
+        Some(Target::Log(log)) => target::log(log, &mut lists.logs),
         Some(Target::Mark(mark)) => target::mark(*mark),
+        Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use flow_cache::Known;
 use rule::CompiledRule;
 use weir_control::command::ChainName;
+use weir_control::rule::ConnmarkTarget;
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use classify::{Classifier, PacketKey};
@@ -52,6 +53,8 @@ pub struct Policy {
     classifies: bool,
     /// What rules with `-j LOG` write.
     logs: Box<[LogSpec]>,
+    /// What rules with `-j CONNMARK` do.
+    connmarks: Box<[ConnmarkTarget]>,
     tracks: bool,
     inspects_flows: bool,
 }
@@ -233,6 +236,7 @@ impl Policy {
             bases: Hook::ALL.map(|_| Base::accept_all(0, workers)),
             classifies: false,
             logs: Box::default(),
+            connmarks: Box::default(),
             tracks: false,
             inspects_flows: false,
         }
@@ -257,7 +261,7 @@ impl Policy {
     }
 
     /// Whether some rule asks for more of a flow than the state of the packet, which may change with the next
-    /// packet of the flow: then packets have to be decided about one after the other.
+    /// packet of the flow, or changes its mark: then packets have to be decided about one after the other.
     #[must_use]
     pub fn inspects_flows(&self) -> bool {
         self.inspects_flows
@@ -356,6 +360,11 @@ impl Policy {
                     candidate = &marked;
                     at += 1;
                 }
+                Action::Connmark(place) => {
+                    marked = Candidate { mark: self.mark_flow(place, candidate), ..*candidate };
+                    candidate = &marked;
+                    at += 1;
+                }
                 Action::End(decision) => return decision,
                 Action::Return => at = chain.end,
                 Action::Jump(place) | Action::Goto(place) => {
@@ -368,6 +377,12 @@ impl Policy {
             }
         }
         self.default(worker, candidate)
+    }
+
+    /// The mark of the packet afterwards.
+    fn mark_flow(&self, place: u32, candidate: &Candidate<'_>) -> u32 {
+        let target = self.connmarks.get(place as usize);
+        target.map_or(candidate.mark, |target| target::mark_flow(target, candidate))
     }
 
     #[cold]

@@ -130,9 +130,11 @@ impl Policy {
             }
             match rule.action {
                 Action::End(_) if !asks => return residual,
-                Action::End(_) | Action::Continue | Action::Log(_) | Action::Mark { .. } => {
-                    walk.at += 1;
-                }
+                Action::End(_)
+                | Action::Continue
+                | Action::Log(_)
+                | Action::Mark { .. }
+                | Action::Connmark(_) => walk.at += 1,
                 Action::Return => walk.at = chain.end,
                 Action::Jump(place) => {
                     walk.ways.leave(walk.at);
@@ -171,6 +173,10 @@ impl Policy {
                 Action::Log(place) => self.log(place, candidate, log),
                 Action::Mark { and, xor } => {
                     marked = Candidate { mark: candidate.mark & and ^ xor, ..*candidate };
+                    candidate = &marked;
+                }
+                Action::Connmark(place) => {
+                    marked = Candidate { mark: self.mark_flow(place, candidate), ..*candidate };
                     candidate = &marked;
                 }
                 // Where it leads, the next step knows.

@@ -32,6 +32,9 @@ pub enum Action {
         /// Bits that are flipped then.
         xor: u32,
     },
+    /// The mark of the packet's flow changes, or the packet's by that, as this entry of the policy's list says; on with
+    /// the next rule.
+    Connmark(u32),
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.

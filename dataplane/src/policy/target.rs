@@ -1,8 +1,8 @@
 //! The targets of a rule, compiled.
 
-use weir_control::rule::{LogTarget, MarkTarget, RejectWith};
+use weir_control::rule::{ConnmarkMode, ConnmarkTarget, LogTarget, MarkTarget, RejectWith};
 
-use super::Action;
+use super::{Action, Candidate};
 use crate::packet_log::LogSpec;
 use crate::respond::{Reject, Unreachable};
 
@@ -30,4 +30,33 @@ pub(super) fn log(target: &LogTarget, logs: &mut Vec<LogSpec>) -> Action {
 /// `-j MARK` (`mark_tg`, `net/netfilter/xt_mark.c`).
 pub(super) fn mark(target: MarkTarget) -> Action {
     Action::Mark { and: !target.mask, xor: target.value }
+}
+
+/// `-j CONNMARK`: an entry of the policy's list.
+pub(super) fn connmark(target: ConnmarkTarget, connmarks: &mut Vec<ConnmarkTarget>) -> Action {
+    connmarks.push(target);
+    // Likewise.
+    Action::Connmark(u32::try_from(connmarks.len() - 1).unwrap_or(u32::MAX))
+}
+
+/// Does what `-j CONNMARK` says (`connmark_tg_shift`, `net/netfilter/xt_connmark.c`), and returns the packet's mark
+/// afterwards. Without a flow nothing happens.
+pub(super) fn mark_flow(target: &ConnmarkTarget, candidate: &Candidate<'_>) -> u32 {
+    let connection = &candidate.connection;
+    let Some(of_flow) = connection.mark() else { return candidate.mark };
+    let ConnmarkTarget { mode, flow_mask, packet_mask, shift } = *target;
+    match mode {
+        ConnmarkMode::Set { value } => {
+            connection.set_mark(shift.apply(of_flow & !flow_mask ^ value));
+        }
+        ConnmarkMode::Save => {
+            let saved = shift.apply(candidate.mark & packet_mask);
+            connection.set_mark(of_flow & !flow_mask ^ saved);
+        }
+        ConnmarkMode::Restore => {
+            let restored = shift.apply(of_flow & flow_mask);
+            return candidate.mark & !packet_mask ^ restored;
+        }
+    }
+    candidate.mark
 }

@@ -17,6 +17,7 @@
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
+//! | `mark` `mark_oracle` | marks of flows: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `snapshot` | flows that go on in another process |
@@ -38,6 +39,8 @@ mod hold;
 mod host;
 mod log;
 mod log_oracle;
+mod mark;
+mod mark_oracle;
 mod oracle;
 mod packet;
 mod reasons;

@@ -8,6 +8,8 @@ and neighbours of world.rs.
   answers N:HEX..  the same -> for each what came out, N:HEX,N:HEX.., "-" if nothing did
   log WORD N:HEX.. the same -> the lines of the kernel's log with that word in them, in HEX
   flows            -> the TCP connections that are tracked: SPORT:STATE:TIMEOUT..
+  marks            -> all flows: PROTOCOL:SRC:DST:A:B:MARK.., A and B the ports, or ID and TYPE of ICMP
+  forget           -> no flow is tracked any more; "ok"
   judged N:HEX..   each written to device N, and whatever comes out thrown away -> "ok"
   ip WORDS..       the ip command -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
@@ -124,6 +126,16 @@ def flows():
     return " ".join(f"{sport}:{state}:{timeout}" for timeout, state, sport in found)
 
 
+def marks():
+    found = []
+    for line in run("conntrack", "-L").splitlines():
+        name = lambda field, default="0": (re.findall(rf"\b{field}=(\d\S*)", line) or [default])[0]
+        ports = (name("id"), name("type")) if " type=" in line else (name("sport"), name("dport"))
+        protocol = line.split()[1]
+        found.append(":".join([protocol, name("src"), name("dst"), *ports, name("mark")]))
+    return " ".join(sorted(found)) or "-"
+
+
 def main():
     for place in ("all", "default"):
         setting(f"ipv4/conf/{place}/rp_filter", "0")
@@ -158,6 +170,11 @@ def main():
             answer = logged(tuns, rest[0], rest[1:])
         elif word == "flows":
             answer = flows()
+        elif word == "marks":
+            answer = marks()
+        elif word == "forget":
+            run("conntrack", "-F")
+            answer = "ok"
         elif word == "judged":
             for asked in rest:
                 number, packet = asked.split(":")

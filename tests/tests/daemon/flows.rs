@@ -45,6 +45,7 @@ impl Side {
     /// Both track from the first rule on that asks for it.
     fn ruled(self) -> Self {
         self.iptables("-A FORWARD -m conntrack --ctstate INVALID");
+        self.iptables("-A FORWARD -p udp --dport 6001 -j CONNMARK --set-mark 0x1f");
         self.iptables("-A FORWARD -m state --state NEW -j ACCEPT");
         self
     }
@@ -244,6 +245,8 @@ fn flows_are_listed_counted_and_deleted_as_by_the_kernel() {
             "list -p tcp --dport 80",
             "list -p tcp --reply-port-src 81",
             "list -p 89",
+            "list --mark 31",
+            "list -p udp -m 0/1",
             "count",
             "delete -p udp --dport 6000",
             "delete -p udp --dport 6000",
@@ -270,6 +273,7 @@ fn flows_are_listed_counted_and_deleted_as_by_the_kernel() {
         said
     });
     assert_eq!(weir[0].len(), 5, "{:#?}", weir[0]);
+    assert_eq!(weir[0].iter().filter(|line| line.contains(" mark=31 ")).count(), 1);
     for (kernel, weir) in kernel.iter().zip(&weir) {
         assert_eq!(weir, kernel);
     }

@@ -33,7 +33,7 @@ Rule-specification ([!] may stand before the options marked so):
 4> [!] --fragments     -f                    later fragments; none where connections are tracked
 4>     --match         -m tcp | udp | icmp   implied by -p
 6>     --match         -m tcp | udp | icmp6  implied by -p
-                    -m state | conntrack  of the connection that a packet belongs to
+                    -m state | conntrack | connmark   of the connection that a packet belongs to
                     -m addrtype | comment | dscp | ecn | iprange | length | mac
 4>                        | mark | multiport | pkttype | tcpmss | tos | ttl
 6>                        | mark | multiport | pkttype | tcpmss | tos | hl
@@ -45,6 +45,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -j REJECT             drop, and tell the sender
                     -j LOG                write a line; the next rule sees the packet
                     -j MARK               change its mark; the next rule sees the packet
+                    -j CONNMARK           change the connection's, or its own by that; likewise
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -60,6 +61,8 @@ Rule-specification ([!] may stand before the options marked so):
 6> [!] --icmpv6-type TYPE[/CODE]             by numbers, or a name such as echo-request
   with state:
 [!] --state STATE[,..]                    of INVALID NEW RELATED ESTABLISHED UNTRACKED
+  with connmark:
+[!] --mark VALUE[/MASK]                   what CONNMARK made of the connection's; 0 at first
   with conntrack:
 [!] --ctstate STATE[,..]                  as --state, and SNAT DNAT
 [!] --ctproto PROTO
@@ -138,9 +141,15 @@ Rule-specification ([!] may stand before the options marked so):
     --log-uid               of local sockets: says nothing of what passes through
   with MARK, one of
     --set-mark VALUE[/MASK] of the mark the bits of MASK (default: all); later rules see it,
-                            and nothing else
+                            and CONNMARK --save-mark; nothing else
     --set-xmark VALUE[/MASK]   bits of MASK cleared, then those of VALUE flipped
     --and-mark, --or-mark, --xor-mark BITS
+  with CONNMARK, one of these; it needs a connection, else nothing happens
+    --set-mark, --set-xmark, --and-mark, --or-mark, --xor-mark   as MARK, of the connection's
+    --save-mark             the packet's into the connection's
+    --restore-mark          the connection's into the packet's
+    --nfmask, --ctmask BITS which bits, of the packet's and the connection's; or --mask of both
+    --left-shift-mark, --right-shift-mark BITS   0 to 31: of what is set, saved or restored
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

@@ -6,6 +6,7 @@
 
 mod addrtype;
 mod comment;
+mod connmark;
 mod conntrack;
 mod dscp;
 mod ecn;
@@ -47,6 +48,7 @@ use crate::rule::{Family, Match, MultiportEnd, Names, Negatable, Protocol};
 pub(super) enum ExtensionKey {
     Addrtype(addrtype::Key),
     Comment,
+    Connmark,
     Conntrack(conntrack::Key),
     Dscp(dscp::Key),
     Ecn(ecn::Key),
@@ -102,6 +104,7 @@ impl<'a> Extension<'a> {
         let value = match name {
             "addrtype" => Match::Addrtype(Default::default()),
             "comment" => Match::Comment(Default::default()),
+            "connmark" => Match::Connmark(Default::default()),
             "conntrack" => Match::Conntrack(Default::default()),
             "dscp" => Match::Dscp(Default::default()),
             "ecn" => Match::Ecn(Default::default()),
@@ -137,6 +140,7 @@ impl<'a> Extension<'a> {
         match self.value {
             Match::Addrtype(_) => &addrtype::OPTIONS,
             Match::Comment(_) => &comment::OPTIONS,
+            Match::Connmark(_) => &connmark::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Dscp(_) => &dscp::OPTIONS,
             Match::Ecn(_) => &ecn::OPTIONS,
@@ -181,6 +185,7 @@ impl<'a> Extension<'a> {
         match self.value {
             // Matches that are nothing without the first option of their tables.
             Match::Comment(_)
+            | Match::Connmark(_)
             | Match::Icmp(_)
             | Match::Icmp6(_)
             | Match::Length(_)
@@ -213,6 +218,7 @@ impl<'a> Extension<'a> {
                 addrtype::read(addrtype, key, given)
             }
             (Match::Comment(comment), ExtensionKey::Comment) => comment::read(comment, given),
+            (Match::Connmark(connmark), ExtensionKey::Connmark) => connmark::read(connmark, given),
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)
             }

@@ -6,8 +6,8 @@
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Value, Word};
 use super::super::refusal::Refusal;
-use super::{Given, log, mark, reject, reject6};
-use crate::rule::{Family, LogTarget, MarkTarget, Reject6With, RejectWith, Target};
+use super::{Given, connmark, log, mark, reject, reject6};
+use crate::rule::{ConnmarkTarget, Family, LogTarget, MarkTarget, Reject6With, RejectWith, Target};
 
 /// An option of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(in crate::command) enum TargetKey {
     RejectWith,
     Log(log::Key),
     Mark(mark::Key),
+    Connmark(connmark::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means.
@@ -40,6 +41,7 @@ impl<'a> TargetExtension<'a> {
             "REJECT" => Target::Reject(RejectWith::default()),
             "LOG" => Target::Log(LogTarget::default()),
             "MARK" => Target::Mark(MarkTarget::default()),
+            "CONNMARK" => Target::Connmark(ConnmarkTarget::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -51,6 +53,7 @@ impl<'a> TargetExtension<'a> {
             Target::Reject(_) | Target::Reject6(_) => &reject::OPTIONS,
             Target::Log(_) => &log::OPTIONS,
             Target::Mark(_) => &mark::TARGET_OPTIONS,
+            Target::Connmark(_) => &connmark::TARGET_OPTIONS,
             _ => &[],
         }
     }
@@ -61,14 +64,14 @@ impl<'a> TargetExtension<'a> {
         key: TargetKey,
         given: &Given<'a, '_>,
     ) -> Result<(), Refusal<'a>> {
-        let row = self.options().iter().find(|(_, _, known)| *known == key);
         // Targets without options have no key.
         let name = match self.value {
             Target::Log(_) => "LOG",
             Target::Mark(_) => "MARK",
+            Target::Connmark(_) => "CONNMARK",
             _ => "REJECT",
         };
-        let option = row.map_or("", |(option, ..)| option);
+        let option = self.option_name(key);
         if self.seen.contains(&key) {
             let kind = ParseErrorKind::OptionRepeated { name, option };
             return Err(Refusal::at(given.option, kind));
@@ -86,24 +89,39 @@ impl<'a> TargetExtension<'a> {
             (Target::Mark(mark), TargetKey::Mark(key)) => {
                 mark::read_target(mark, key, option, given)
             }
+            (Target::Connmark(connmark), TargetKey::Connmark(key)) => {
+                connmark::read_target(connmark, key, option, given)
+            }
             // The key comes from the target's own table.
             _ => Ok(()),
         }
     }
 
-    /// What iptables checks of the target when all words are read. Only MARK needs an option, and
-    /// takes no more than one.
+    /// What iptables checks of the target when all words are read: MARK and CONNMARK need one option
+    /// that says what to do, and take no more than one.
     pub(in crate::command) fn finish(&self) -> Result<(), Refusal<'a>> {
-        let Target::Mark(_) = self.value else { return Ok(()) };
-        let given = self.options().iter().filter(|(_, _, key)| self.seen.contains(key));
-        let mut given = given.map(|(option, ..)| *option);
-        let kind = match (given.next(), given.next()) {
+        let seen = |key: &TargetKey| self.seen.contains(key);
+        let (name, missing, conflict) = match self.value {
+            Target::Mark(_) => {
+                let mut given = mark::TARGET_OPTIONS.map(|(.., key)| key).into_iter().filter(seen);
+                ("MARK", mark::MISSING, (given.next(), given.next()))
+            }
+            Target::Connmark(_) => ("CONNMARK", connmark::MISSING, connmark::conflict(seen)),
+            _ => return Ok(()),
+        };
+        let kind = match conflict {
             (Some(_), None) => return Ok(()),
-            (None, _) => ParseErrorKind::OptionsMissing(mark::MISSING),
-            (Some(option), Some(other)) => {
-                ParseErrorKind::OptionConflict { name: "MARK", option, other }
+            (None, _) => ParseErrorKind::OptionsMissing(missing),
+            (Some(one), Some(other)) => {
+                let (option, other) = (self.option_name(one), self.option_name(other));
+                ParseErrorKind::OptionConflict { name, option, other }
             }
         };
         Err(Refusal::at(self.word, kind))
+    }
+
+    fn option_name(&self, key: TargetKey) -> &'static str {
+        let row = self.options().iter().find(|(_, _, known)| *known == key);
+        row.map_or("", |(option, ..)| option)
     }
 }

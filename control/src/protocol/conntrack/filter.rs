@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TcpState;
 use super::flow::{FlowEntry, FlowPart, FlowTuple};
-use crate::rule::{Family, IpNet};
+use crate::rule::{Family, IpNet, Mark};
 
 const TCP: u8 = 6;
 /// ICMP, IGMP and others that are known to have no ports.
@@ -35,6 +35,9 @@ pub struct FlowFilter {
     /// Whether it has to have been answered, or has not to have been.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_reply: Option<bool>,
+    /// What its mark has to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
 }
 
 /// Conditions on one direction.
@@ -68,6 +71,9 @@ pub enum FilterError {
     /// A TCP state, but another protocol.
     #[error("protocol {0} has no such state: only TCP flows have one")]
     NotTcp(u8),
+    /// Bits of a mark outside of its mask.
+    #[error("no flow has mark {0}: the value has bits that the mask leaves out")]
+    Mark(Mark),
     /// Assured without an answer.
     #[error("a flow is assured only after it was answered: no flow is assured and unreplied")]
     AssuredUnreplied,
@@ -100,6 +106,9 @@ impl FlowFilter {
                 return Err(FilterError::NoPorts(protocol));
             }
         }
+        if let Some(mark) = self.mark.filter(|Mark { value, mask }| value & !mask != 0) {
+            return Err(FilterError::Mark(mark));
+        }
         if (self.assured, self.seen_reply) == (Some(true), Some(false)) {
             return Err(FilterError::AssuredUnreplied);
         }
@@ -125,6 +134,7 @@ impl FlowFilter {
             && self.tcp_state.is_none_or(|state| flow.tcp_state == Some(state))
             && self.assured.is_none_or(|assured| assured == flow.assured)
             && self.seen_reply.is_none_or(|seen| seen == flow.seen_reply)
+            && self.mark.is_none_or(|mark| mark.matches(flow.mark))
             && self.original.matches(&flow.original)
             && self.reply.matches(&flow.reply)
     }
@@ -176,11 +186,12 @@ mod tests {
             reply: tuple([192, 168, 0, 2], [10, 0, 0, 2], (80, 40_000)),
             seen_reply: true,
             assured: true,
+            mark: 0x12,
         }
     }
 
     /// A filter that `flow` meets, and one condition each.
-    fn conditions() -> [(FlowFilter, FlowFilter); 12] {
+    fn conditions() -> [(FlowFilter, FlowFilter); 13] {
         let empty = FlowFilter::default();
         let original = |original| FlowFilter { original, ..FlowFilter::default() };
         let reply = |reply| FlowFilter { reply, ..FlowFilter::default() };
@@ -188,6 +199,7 @@ mod tests {
         let to = |text| TupleFilter { destination: Some(net(text)), ..TupleFilter::default() };
         let sport = |port| TupleFilter { source_port: Some(port), ..TupleFilter::default() };
         let dport = |port| TupleFilter { destination_port: Some(port), ..TupleFilter::default() };
+        let mark = |value, mask| FlowFilter { mark: Some(Mark { value, mask }), ..empty };
         let state = |state| FlowFilter { tcp_state: Some(state), ..empty };
         [
             (FlowFilter { protocol: Some(6), ..empty }, FlowFilter { protocol: Some(17), ..empty }),
@@ -208,6 +220,7 @@ mod tests {
                 FlowFilter { seen_reply: Some(true), ..empty },
                 FlowFilter { seen_reply: Some(false), ..empty },
             ),
+            (mark(2, 0xf), mark(2, u32::MAX)),
         ]
     }
 
@@ -236,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_condition_that_is_not_understood_is_refused() {
-        for json in [r#"{"mark":1}"#, r#"{"original":{"zone":1}}"#, r#"{"tcp_state":"SYN"}"#] {
+        for json in [r#"{"zone":1}"#, r#"{"original":{"zone":1}}"#, r#"{"tcp_state":"SYN"}"#] {
             assert!(serde_json::from_str::<FlowFilter>(json).is_err(), "{json}");
         }
     }
@@ -247,6 +260,7 @@ mod tests {
         let original = TupleFilter { source: Some(net("10.0.0.1")), ..TupleFilter::default() };
         let reply = TupleFilter { source: Some(net("fd00::1")), ..TupleFilter::default() };
         let port = TupleFilter { source_port: Some(80), ..TupleFilter::default() };
+        let mark = |value, mask| FlowFilter { mark: Some(Mark { value, mask }), ..empty };
         let established = Some(TcpState::Established);
         for (filter, error) in [
             (FlowFilter { original, reply, ..empty }, FilterError::Families),
@@ -259,6 +273,7 @@ mod tests {
                 FlowFilter { assured: Some(true), seen_reply: Some(false), ..empty },
                 FilterError::AssuredUnreplied,
             ),
+            (mark(3, 1), FilterError::Mark(Mark { value: 3, mask: 1 })),
         ] {
             assert_eq!(filter.validate(), Err(error));
         }

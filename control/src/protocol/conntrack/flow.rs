@@ -35,6 +35,8 @@ pub struct FlowEntry {
     /// Whether it is worth keeping when the table is full: its handshake is over, or it has been
     /// answered for longer.
     pub assured: bool,
+    /// Its mark, which rules give it; 0 at first.
+    pub mark: u32,
 }
 
 /// One direction of a flow.

@@ -218,6 +218,7 @@ mod tests {
             reply: tuple,
             seen_reply: false,
             assured: false,
+            mark: u32::MAX,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Flows out of a table, and into one.
 
 use super::super::flow::Aside;
-use super::super::room::standing;
+use super::super::room::{Rest, standing};
 use super::super::table::Standing;
 use super::super::tracker::{Conntrack, Refused};
 use super::super::wanted::Wanted;
@@ -31,12 +31,12 @@ impl Conntrack {
             let (family, flow) = self.split(place);
             let table = &self.families[family].table;
             let index = flow as usize;
-            let (flow, aside) = (&table.flows[index], &table.asides[index]);
+            let (line, aside) = (&table.flows[index], &table.asides[index]);
             if !aside.linked {
                 continue;
             }
-            if let Some(record) = FlowRecord::of(flow, aside, table.addresses6.get(index), self.now)
-            {
+            let (addresses6, mark) = (table.addresses6.get(index), table.marks.get(flow));
+            if let Some(record) = FlowRecord::of(line, aside, addresses6, mark, self.now) {
                 each(record);
             }
         }
@@ -63,7 +63,8 @@ impl Conntrack {
             last_flags: record.last_flags,
             ..Aside::default()
         };
-        self.put_in(wanted.hash, &flow, aside, record.addresses6, left)?;
+        let rest = Rest { aside, addresses6: record.addresses6, mark: record.mark };
+        self.put_in(wanted.hash, &flow, rest, left)?;
         Ok(())
     }
 

@@ -20,6 +20,7 @@
 //!   32  sides       32  two times: end, max end, max window, max ack
 //!   64  source      16  of IPv4 the first four bytes, then zeros
 //!   80  destination 16
+//!   96  mark         4
 //! ```
 //!
 //! Numbers are little-endian, addresses in the order of the wire. Moments of the old process' clock stand there as
@@ -35,7 +36,7 @@ use super::super::tuple::{Key, Tuple};
 use super::super::{Direction, Kind, TIMEOUT_S_MAX, view};
 
 /// Bytes of a record.
-pub const RECORD_BYTES: usize = 96;
+pub const RECORD_BYTES: usize = 100;
 
 /// Longest lifetime, in milliseconds.
 const LEFT_MS_MAX: u32 = TIMEOUT_S_MAX * 1000;
@@ -69,6 +70,7 @@ pub struct FlowRecord {
     pub(super) retrans: u8,
     pub(super) last_scale: u8,
     pub(super) last_flags: u8,
+    pub(super) mark: u32,
     left_ms: u32,
 }
 
@@ -78,6 +80,7 @@ impl FlowRecord {
         flow: &Flow,
         aside: &Aside,
         addresses6: Option<&[u128; 2]>,
+        mark: u32,
         now: Time,
     ) -> Option<Self> {
         let deadline = flow.bits.deadline();
@@ -102,6 +105,7 @@ impl FlowRecord {
             retrans,
             last_scale,
             last_flags,
+            mark,
             left_ms,
         })
     }
@@ -176,6 +180,7 @@ impl FlowRecord {
         for address in addresses {
             pen.put(address.to_be_bytes());
         }
+        pen.put(self.mark.to_le_bytes());
         bytes
     }
 
@@ -202,6 +207,7 @@ impl FlowRecord {
         };
         let sides = [side(), side()];
         let (tuple, addresses6) = who(family, protocol, ports, [reading.take(), reading.take()])?;
+        let mark = u32::from_le_bytes(reading.take());
         let kind = Kind::of(protocol, family == 4);
         let mut flow = Flow::new(Key::new(&tuple), kind, protocol);
         (flow.sides, flow.last_end, flow.last_ack) = (sides, last_end, last_ack);
@@ -231,7 +237,7 @@ impl FlowRecord {
             bits.set_flags(direction, flags);
         }
         bits.set(Bits::RETRANS, retrans != 0);
-        let record = Self { flow, addresses6, retrans, last_scale, last_flags, left_ms };
+        let record = Self { flow, addresses6, retrans, last_scale, last_flags, mark, left_ms };
         record.is_possible().map(|()| record)
     }
 

@@ -1,10 +1,11 @@
-//! `-m state` and `-m conntrack`: what a rule may ask of the flow that a packet belongs to
-//! (`net/netfilter/xt_conntrack.c`, `xt_state.c`).
+//! `-m state`, `-m conntrack` and `-m connmark`: what a rule may ask of the flow that a packet belongs to
+//! (`net/netfilter/xt_conntrack.c`, `xt_state.c`, `xt_connmark.c`).
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use weir_control::rule::{
-    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Negatable, StateMatch,
+    ConnmarkMatch, ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Negatable,
+    StateMatch,
 };
 
 use super::transport::Ports;
@@ -23,6 +24,18 @@ pub struct Connection<'a> {
 impl Connection<'_> {
     /// Of a packet that is not tracked.
     pub const UNTRACKED: Self = Self { tracked: Tracked::UNTRACKED, conntrack: None };
+
+    /// The mark of its flow; `None` if it has none.
+    pub(in crate::policy) fn mark(&self) -> Option<u32> {
+        self.conntrack?.mark(&self.tracked)
+    }
+
+    /// Gives its flow a mark, if it has one.
+    pub(in crate::policy) fn set_mark(&self, mark: u32) {
+        if let Some(conntrack) = self.conntrack {
+            conntrack.set_mark(&self.tracked, mark);
+        }
+    }
 
     fn view(&self) -> Option<FlowView> {
         self.conntrack?.view(&self.tracked)
@@ -144,6 +157,12 @@ impl ConnectionTest {
             Some(view) => flow.holds(&view, connection.tracked.direction),
         }
     }
+}
+
+/// `-m connmark`. Of a packet without a flow it does not hold, negated or not.
+pub(super) fn connmark(test: &ConnmarkMatch, connection: &Connection<'_>) -> bool {
+    let Negatable { value, negated } = test.mark;
+    connection.mark().is_some_and(|mark| value.matches(mark) != negated)
 }
 
 impl FlowTest {

@@ -23,8 +23,8 @@ pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
-    AddrtypeMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch, MacMatch, MarkMatch,
-    Match, MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
+    AddrtypeMatch, ConnmarkMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch,
+    MacMatch, MarkMatch, Match, MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
 };
 
 use connection::ConnectionTest;
@@ -46,6 +46,8 @@ pub(super) enum MatchTest {
     Addrtype(AddrtypeMatch),
     /// `-m comment`, which holds for every packet.
     Comment,
+    /// `-m connmark`.
+    Connmark(ConnmarkMatch),
     /// `-m state`, `-m conntrack`.
     Connection(Box<ConnectionTest>),
     /// `-m dscp`.
@@ -90,6 +92,7 @@ impl MatchTest {
         Ok(match asked {
             Match::Addrtype(addrtype) => Self::Addrtype(*addrtype),
             Match::Comment(_) => Self::Comment,
+            Match::Connmark(connmark) => Self::Connmark(*connmark),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).try_into()?)),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
@@ -119,6 +122,7 @@ impl MatchTest {
         match self {
             Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
             Self::Comment => Evaluation::Matches,
+            Self::Connmark(test) => connection::connmark(test, &candidate.connection).into(),
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
@@ -165,6 +169,7 @@ impl MatchTest {
         match self {
             Self::Addrtype(_)
             | Self::Comment
+            | Self::Connmark(_)
             | Self::Connection(_)
             | Self::Dscp(_)
             | Self::Iprange(_)
@@ -189,11 +194,15 @@ impl MatchTest {
 
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
-        matches!(self, Self::Connection(_))
+        matches!(self, Self::Connection(_) | Self::Connmark(_))
     }
 
     /// Whether it asks for more of a flow than the state of the packet.
     pub(super) fn inspects_flows(&self) -> bool {
-        matches!(self, Self::Connection(test) if test.flow.is_some())
+        match self {
+            Self::Connection(test) => test.flow.is_some(),
+            Self::Connmark(_) => true,
+            _ => false,
+        }
     }
 }

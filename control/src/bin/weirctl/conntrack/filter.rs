@@ -3,7 +3,7 @@
 use clap::Args;
 
 use weir_control::protocol::{FilterError, FlowFilter, TcpState, TupleFilter};
-use weir_control::rule::{IpNet, Names, Protocol};
+use weir_control::rule::{IpNet, Mark, Names, Protocol};
 
 /// Which flows are meant: those that meet all options given.
 #[derive(Debug, Args)]
@@ -56,6 +56,10 @@ pub(crate) struct FilterArgs {
     /// Only flows that were never answered
     #[arg(long)]
     unreplied: bool,
+
+    /// Mark that rules gave the flow, of all bits or those of a mask
+    #[arg(short, long, value_name = "VALUE[/MASK]")]
+    mark: Option<Mark>,
 }
 
 impl FilterArgs {
@@ -81,6 +85,7 @@ impl FilterArgs {
             tcp_state: self.state,
             assured: self.assured.then_some(true),
             seen_reply: self.unreplied.then_some(false),
+            mark: self.mark,
         };
         filter.validate()?;
         Ok(filter)

@@ -1,8 +1,9 @@
 //! Flows, events and counters as conntrack(8) 1.4.7 prints them, byte for byte: scripts that read
 //! its output read ours.
 //!
-//! Weir has no marks and shares no entries, so `mark=0 use=1` in listings never changes. The tests
-//! hold lines that the kernel's tool has printed (a namespace of its own, Linux 6.18).
+//! Weir shares no entries, so `use=1` in listings never changes. Of an event the kernel's tool tells
+//! the mark unless it is 0, and also where it has become 0; ours does not. The tests hold lines that
+//! the kernel's tool has printed (a namespace of its own, Linux 6.18).
 
 use std::fmt::Write as _;
 
@@ -25,7 +26,8 @@ const NAMES: [(u8, &str); 8] = [
 /// Adds a line of `conntrack -L`.
 pub(crate) fn listed(text: &mut String, flow: &FlowEntry) {
     describe(text, flow, true);
-    text.push_str(" mark=0 use=1\n");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, " mark={} use=1", flow.mark);
 }
 
 /// Adds a line of `conntrack -E`.
@@ -38,6 +40,9 @@ pub(crate) fn event(text: &mut String, event: &FlowEvent) {
     // What has expired has no time left, and the kernel says nothing of it.
     let expired = event.event == FlowEventKind::Destroy && event.flow.timeout_s == 0;
     describe(text, &event.flow, !expired);
+    if event.flow.mark != 0 {
+        let _ = write!(text, " mark={}", event.flow.mark);
+    }
     text.push('\n');
 }
 
@@ -139,6 +144,7 @@ mod tests {
             reply: FlowTuple { source: destination, destination: source, part: parts[1] },
             seen_reply: false,
             assured: false,
+            mark: 0,
         }
     }
 
@@ -210,8 +216,8 @@ mod tests {
                 "icmpv6   58 29 src=fd00::1 dst=fd00::1 type=128 code=0 id=12091 src=fd00::1 dst=fd00::1 type=129 code=0 id=12091 mark=0 use=1\n",
             ),
             (
-                FlowEntry { timeout_s: 599, ..flow(89, me, me, none) },
-                "unknown  89 599 src=10.0.0.1 dst=10.0.0.1 [UNREPLIED] src=10.0.0.1 dst=10.0.0.1 mark=0 use=1\n",
+                FlowEntry { timeout_s: 599, mark: u32::MAX, ..flow(89, me, me, none) },
+                "unknown  89 599 src=10.0.0.1 dst=10.0.0.1 [UNREPLIED] src=10.0.0.1 dst=10.0.0.1 mark=4294967295 use=1\n",
             ),
             (
                 flow(47, me, me, [FlowPart::Keys { source: 0, destination: 0 }; 2]),
@@ -250,6 +256,15 @@ mod tests {
                 FlowEventKind::Destroy,
                 tcp(),
                 "[DESTROY] tcp      6 431999 ESTABLISHED src=127.0.0.1 dst=10.0.0.1 sport=40000 dport=80 src=10.0.0.1 dst=127.0.0.1 sport=80 dport=40000 [ASSURED]\n",
+            ),
+            (
+                FlowEventKind::New,
+                FlowEntry {
+                    mark: 5,
+                    timeout_s: 30,
+                    ..flow(1, "127.0.0.1", "127.0.0.1", icmp(8, 0, 14_594))
+                },
+                "    [NEW] icmp     1 30 src=127.0.0.1 dst=127.0.0.1 type=8 code=0 id=14594 [UNREPLIED] src=127.0.0.1 dst=127.0.0.1 type=0 code=0 id=14594 mark=5\n",
             ),
             (
                 FlowEventKind::Destroy,

@@ -188,7 +188,7 @@ fn list(
     if shown == 0 && !output.json && tracks_nothing(client) {
         tell(
             output,
-            "nothing is tracked: no rule asks for it (-m state, -m conntrack), nor does the configuration \
+            "nothing is tracked: no rule asks for it (-m state, -m conntrack, -m connmark, -j CONNMARK), nor does the configuration \
              (conntrack.track = \"always\")",
         );
     }

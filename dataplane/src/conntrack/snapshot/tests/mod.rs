@@ -79,6 +79,9 @@ fn filled(seed: u64) -> Conntrack {
     conntrack.set_time(THEN_NS + 3_000_000_000);
     put(&mut conntrack, b, a, 17, &datagram([53, 7]));
     put(&mut conntrack, a, b, 17, &datagram([8, 53]));
+    for (family, place, mark) in [(0, 0, 7), (0, 2, u32::MAX), (1, 0, 1)] {
+        conntrack.families[family].table.marks.set(place, mark);
+    }
     conntrack
 }
 
@@ -103,7 +106,7 @@ fn written(conntrack: &Conntrack) -> Vec<u8> {
     let mut bytes = Vec::new();
     let flows = write(&mut bytes, 1_700_000_000_000, &[conntrack]).expect("written");
     assert_eq!(flows, records(conntrack).len() as u64);
-    assert_eq!(bytes.len(), 32 + 96 * records(conntrack).len());
+    assert_eq!(bytes.len(), 32 + RECORD_BYTES * records(conntrack).len());
     bytes
 }
 
@@ -260,7 +263,7 @@ fn whatever_bit_is_turned_and_wherever_it_ends_it_is_refused() {
             assert!(refused && records.is_empty(), "bit {bit} of byte {at}");
         }
         let (outcome, records) = taken(&bytes[..at]);
-        let whole = at.saturating_sub(28) as u64 / 96;
+        let whole = at.saturating_sub(28) as u64 / RECORD_BYTES as u64;
         match outcome.expect_err("refused") {
             SnapshotError::NotASnapshot => assert!(at < 8),
             SnapshotError::Truncated { whole: found, .. } => assert_eq!(found, whole.min(10)),
@@ -287,7 +290,7 @@ fn a_right_checksum_does_not_make_a_flow_possible() {
         (23, 0xff, "lifetime"),
     ] {
         let mut altered = bytes.clone();
-        altered[28 + 96 + at] = value;
+        altered[28 + RECORD_BYTES + at] = value;
         let (outcome, records) = taken(&sealed(altered));
         let SnapshotError::Impossible { number, field: found } = outcome.expect_err("refused")
         else {
@@ -329,6 +332,7 @@ fn the_format_is_that_of_its_version() {
     let mut conntrack = conntrack(1, 64);
     let ([a, b], _) = hosts();
     connect(&mut conntrack, a, b, 1001, 3);
+    conntrack.families[0].table.marks.set(0, 0xa1b2_c3d4);
     #[rustfmt::skip]
     let expected = [
         4, 6,  0xe9, 3,  80, 0,  3,  3,  0b00_0110,  7, 9,  0x13, 0x13,  0, 0, 0,
@@ -337,11 +341,12 @@ fn the_format_is_that_of_its_version() {
         0xf5, 1, 0, 0,  0xf5, 1, 2, 0,  0, 4, 0, 0,  0xf1, 0xff, 0xff, 0xff,
         10, 0, 0, 1,  0, 0, 0, 0,  0, 0, 0, 0,  0, 0, 0, 0,
         10, 0, 0, 2,  0, 0, 0, 0,  0, 0, 0, 0,  0, 0, 0, 0,
+        0xd4, 0xc3, 0xb2, 0xa1,
     ];
     assert_eq!(records(&conntrack)[0].encode(), expected);
     let mut bytes = Vec::new();
     write(&mut bytes, 0x0102_0304_0506_0708, &[&conntrack]).expect("written");
     let header =
-        [b"WEIRFLOW".as_slice(), &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], &[8, 7, 6, 5, 4, 3, 2, 1]];
+        [b"WEIRFLOW".as_slice(), &[2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], &[8, 7, 6, 5, 4, 3, 2, 1]];
     assert_eq!(bytes[..28], header.concat());
 }

@@ -12,12 +12,13 @@ fn plausible() -> impl Strategy<Value = [u8; RECORD_BYTES]> {
     (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 32]>(), protocols, any::<bool>()).prop_map(
         |(first, second, third, protocol, six)| {
             let mut bytes = [0; RECORD_BYTES];
-            bytes.copy_from_slice(&[first, second, third].concat());
+            bytes[..96].copy_from_slice(&[first, second, third].concat());
+            bytes[96..].copy_from_slice(&[second, third].concat()[7..][..RECORD_BYTES - 96]);
             bytes[0] = if six { 6 } else { 4 };
             bytes[1] = protocol;
             if !six {
                 bytes[68..80].fill(0);
-                bytes[84..].fill(0);
+                bytes[84..96].fill(0);
             }
             bytes[23] %= 0x3b;
             for (at, limit) in [(6, 9), (7, 6), (8, 64), (9, 15), (10, 15), (11, 32), (12, 32)] {

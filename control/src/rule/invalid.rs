@@ -1,0 +1,142 @@
+//! Why a rule cannot be enforced, though each of its words can be read.
+
+use super::{COMMENT_BYTES_MAX, EcnMatch, Family, MATCHES_MAX, StatisticError, TimeError};
+
+/// Why a rule whose words are all well formed still cannot be enforced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRule {
+    /// A match of one protocol in a rule that does not select that protocol.
+    #[error(
+        "match `{name}' reads {protocol} headers, so the rule needs `-p {protocol}' (without `!') before it"
+    )]
+    MatchNeedsProtocol {
+        /// The match.
+        name: &'static str,
+        /// The protocol's name.
+        protocol: &'static str,
+    },
+    /// More than [`MATCHES_MAX`] matches.
+    #[error("{count} matches in one rule; at most {MATCHES_MAX} are allowed: split the rule")]
+    TooManyMatches {
+        /// How many were given.
+        count: usize,
+    },
+    /// `--reject-with tcp-reset` in a rule that does not select TCP.
+    #[error("`--reject-with tcp-reset' answers TCP, so the rule needs `-p tcp' (without `!')")]
+    ResetNeedsTcp,
+    /// What there is for packets of one family, in a rule of the other.
+    #[error("{what} is for {its}, and the rule is of {}", its.other())]
+    OtherFamily {
+        /// The word.
+        what: &'static str,
+        /// The family that it is for.
+        its: Family,
+    },
+    /// `! -p all`.
+    #[error("rule would never match protocol")]
+    NeverMatchesProtocol,
+    /// `-m addrtype` without a type.
+    #[error("addrtype: you must specify --src-type or --dst-type")]
+    AddrtypeMissing,
+    /// Types that no IPv6 address is of.
+    #[error(
+        "addrtype: no IPv6 address is of the types BROADCAST, BLACKHOLE, PROHIBIT, THROW, NAT, XRESOLVE, and the kernel refuses to look for them"
+    )]
+    AddrtypeNotOfIpv6,
+    /// A comment of more than [`COMMENT_BYTES_MAX`] bytes, which no command line can say.
+    #[error("comment: at most {COMMENT_BYTES_MAX} bytes are allowed")]
+    CommentTooLong,
+    /// A comment that no saved rule set could hold, or that would spoil the lists.
+    #[error("comment: no control characters are allowed but tabs")]
+    CommentControl,
+    /// `-m ecn` alone.
+    #[error("ECN match: some option required")]
+    EcnMissing,
+    /// `--ecn-ip-ect 4`, which no command line can say.
+    #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
+    EcnCodepoint,
+    /// `-m iprange` alone.
+    #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
+    IprangeMissing,
+    /// `-m multiport` alone.
+    #[error("no ports specified")]
+    MultiportMissing,
+    /// More ports than fit, which no command line can say.
+    #[error("too many ports specified")]
+    MultiportTooMany,
+    /// `-m multiport` in a rule about other protocols.
+    #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
+    MultiportNeedsProtocol,
+    /// `-m state` alone.
+    #[error("state: option \"--state\" must be specified")]
+    StateMissing,
+    /// `-m state --state SNAT`, which no command line can say.
+    #[error("state: SNAT and DNAT are states of `-m conntrack --ctstate' only")]
+    StateOfNat,
+    /// `-m conntrack` alone.
+    #[error("conntrack: At least one option is required")]
+    ConntrackMissing,
+    /// `--ctstate` of an empty set, which no command line can say.
+    #[error("conntrack: option \"--ctstate\" lists no state")]
+    NoStates,
+    /// `--ctproto 0`.
+    #[error("conntrack: rule would never match protocol")]
+    NeverMatchesConnection,
+    /// `! --ctproto 0`.
+    #[error("conntrack: condition would always match protocol")]
+    AlwaysMatchesConnection,
+    /// `-m statistic` that means nothing.
+    #[error(transparent)]
+    Statistic(#[from] StatisticError),
+    /// `-m string` without a pattern.
+    #[error("STRING match: You must specify `--string' or `--hex-string'")]
+    StringMissing,
+    /// `-m string` without `--algo`.
+    #[error("string: option \"--algo\" must be specified")]
+    StringAlgorithmMissing,
+    /// `--string ''`
+    #[error("string: an empty string is in every packet and in none")]
+    StringEmpty,
+    /// `--from` above `--to`.
+    #[error("string: --from {from} is beyond --to {to}")]
+    StringRange {
+        /// `--from`
+        from: u16,
+        /// `--to`
+        to: u16,
+    },
+    /// `-m time` that means nothing.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// `-m u32` alone.
+    #[error("u32: option \"--u32\" must be specified")]
+    U32Missing,
+    /// A shift of `-j CONNMARK` that leaves nothing.
+    #[error("CONNMARK: a shift by {by}; a mark has 32 bits, so 31 is the most")]
+    MarkShift {
+        /// By how much.
+        by: u8,
+    },
+    /// A shift in `--u32` that leaves nothing.
+    #[error("u32: a shift by {by}; a number has 32 bits, so 31 is the most")]
+    U32Shift {
+        /// By how much.
+        by: u32,
+    },
+}
+
+impl InvalidRule {
+    /// Whether iptables leaves it to the kernel to say so, when all words are understood.
+    pub(crate) fn is_left_to_the_kernel(&self) -> bool {
+        matches!(
+            self,
+            Self::MatchNeedsProtocol { .. }
+                | Self::TooManyMatches { .. }
+                | Self::StringEmpty
+                | Self::StringRange { .. }
+                | Self::MarkShift { .. }
+                | Self::U32Shift { .. }
+        )
+    }
+}
