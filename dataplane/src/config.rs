@@ -5,6 +5,7 @@
 
 mod conntrack;
 mod host;
+mod ipv6;
 mod log;
 mod memory;
 mod path;
@@ -90,6 +91,8 @@ struct File {
     on_exit: String,
     #[serde(default = "default_policy")]
     policy: String,
+    #[serde(default = "default_ipv6")]
+    ipv6: String,
     #[serde(default)]
     ports: Vec<FilePort>,
     #[serde(default)]
@@ -170,6 +173,10 @@ fn default_policy() -> String {
     "accept".into()
 }
 
+fn default_ipv6() -> String {
+    "drop".into()
+}
+
 impl Default for FileWorkers {
     fn default() -> Self {
         Self { count: 1, cores: None, spin_us_min: None, spin_us_max: 20_000, always_spin: false }
@@ -215,6 +222,8 @@ pub struct Config {
     pub on_exit: OnExit,
     /// Policy of chain FORWARD until a command changes it.
     pub policy: Policy,
+    /// Whether IPv6 is forwarded.
+    pub ipv6: bool,
     /// The interfaces that packets are forwarded between, by port index.
     pub interfaces: Vec<String>,
     /// One core a worker; `None`: not pinned.
@@ -296,7 +305,7 @@ impl Config {
             return refuse(
                 "mode",
                 format!("{:?}", file.mode),
-                "`route` (this version forwards IPv4; bridging comes later)",
+                "`route` (this version routes; bridging comes later)",
             );
         }
         let host = HostMode::parse(&file.host)?;
@@ -310,6 +319,7 @@ impl Config {
             "drop" => Policy::Drop,
             other => return refuse("policy", other, "`accept` or `drop`"),
         };
+        let ipv6 = ipv6::parse(&file.ipv6, policy)?;
         if file.control.socket.as_os_str().is_empty() {
             return refuse("control.socket", "\"\"", "a path");
         }
@@ -342,6 +352,7 @@ impl Config {
             host,
             on_exit,
             policy,
+            ipv6,
             interfaces,
             cores,
             idle: idle(&file.workers)?,

@@ -17,7 +17,7 @@ use crate::policy::{Dice, Policy};
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
 use crate::reassembly::Reassembly;
-use crate::respond::{IcmpError, Unreachable};
+use crate::respond::{IcmpError, Icmpv6Error, Unreachable, Unreachable6};
 use crate::route::{Forwarding, Resolver};
 use crate::stage::{Answers, Emitter, Way};
 use crate::telemetry::{Counter, Counters, PublishedCounters};
@@ -405,10 +405,15 @@ impl Engine {
                     emitter.send(held.frame, way);
                 }
                 Outlook::Failed => {
-                    if held.ingress.is_some() {
-                        let kind = IcmpError::DestinationUnreachable(Unreachable::Host);
+                    if let Some(ingress) = held.ingress {
                         let original = &held.frame.bytes()[HEADER_BYTES..];
-                        self.answers.send(original, kind, &mut emitter);
+                        if held.next_hop.is_ipv4() {
+                            let kind = IcmpError::DestinationUnreachable(Unreachable::Host);
+                            self.answers.send(original, kind, &mut emitter);
+                        } else {
+                            let kind = Icmpv6Error::DestinationUnreachable(Unreachable6::Address);
+                            self.answers.send6(original, kind, ingress, &mut emitter);
+                        }
                     }
                     emitter.drop_frame(held.frame, DropReason::NeighbourUnresolved);
                 }

@@ -5,6 +5,9 @@ use super::Config;
 /// Bytes of a flow, all tables counted (a test of [`crate::conntrack`] holds this).
 const FLOW_BYTES: u64 = 91;
 
+/// The same of IPv6, whose flows have a table of their own.
+const FLOW6_BYTES: u64 = 123;
+
 impl Config {
     /// Why this machine has no room for the tables of this configuration, and what to do; `None` if it has, or does not
     /// say.
@@ -15,7 +18,8 @@ impl Config {
     }
 
     fn trouble_with(&self, available: u64) -> Option<String> {
-        let flows = u64::from(self.conntrack.flows_max) * FLOW_BYTES;
+        let flow_bytes = FLOW_BYTES + if self.ipv6 { FLOW6_BYTES } else { 0 };
+        let flows = u64::from(self.conntrack.flows_max) * flow_bytes;
         let frames = u64::from(self.area.chunks) * u64::from(self.area.chunk_bytes);
         let needed = flows + frames;
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -55,6 +59,10 @@ mod tests {
         assert!(trouble.contains("conntrack.flows_max = 67108864 takes 5824 MiB"), "{trouble}");
         assert!(trouble.contains("1024 MiB of memory are available"), "{trouble}");
         assert_eq!(config.trouble_with(7 << 30), None);
+        let text = format!("ipv6 = \"forward\"\n{text}");
+        let config = Config::parse(&text, Path::new("x.toml")).expect("within its range");
+        let trouble = config.trouble_with(7 << 30).expect("a table for each family");
+        assert!(trouble.contains("takes 13696 MiB"), "{trouble}");
     }
 
     #[test]

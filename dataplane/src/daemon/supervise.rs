@@ -1,5 +1,6 @@
 //! The supervisor: interfaces that vanish and return, the machine's addresses, what an operator should know.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
@@ -275,16 +276,18 @@ pub(super) fn host_addresses(forwarding: &Forwarding, device: u32) -> HostAddres
     HostAddresses {
         v4: forwarding.local_addresses().to_vec(),
         v4_broadcast: forwarding.broadcast_addresses().to_vec(),
-        v6: ipv6_addresses(),
+        v6: ipv6_addresses(forwarding),
         device,
     }
 }
 
 /// The machine's IPv6 addresses (`/proc/net/if_inet6`: 32 hexadecimal digits, then what does not matter
-/// here). Weir forwards no IPv6 yet; it must only leave the machine's own alone.
-fn ipv6_addresses() -> Vec<Ipv6Addr> {
+/// here), in whatever state; where IPv6 is forwarded, the anycast addresses, too, which routers have (RFC 4291 2.6.1).
+fn ipv6_addresses(forwarding: &Forwarding) -> Vec<Ipv6Addr> {
     // Of the thread, not of the process: `/proc/net` follows the network namespace.
     let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
     let words = table.lines().filter_map(|line| line.split_whitespace().next());
-    words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from).collect()
+    let listed = words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from);
+    let all: BTreeSet<Ipv6Addr> = listed.chain(forwarding.local_addresses6()).collect();
+    all.into_iter().collect()
 }

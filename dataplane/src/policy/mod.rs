@@ -196,9 +196,10 @@ impl Candidate<'_> {
         if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
             return None;
         }
+        let (source, destination) = headers.v4()?;
         Some(PacketKey::new(
-            (headers.source.into(), headers.source_port),
-            (headers.destination.into(), headers.destination_port),
+            (source.into(), headers.source_port),
+            (destination.into(), headers.destination_port),
             headers.protocol,
             self.ingress,
             self.egress,

@@ -107,8 +107,9 @@ pub(super) struct CompiledRule {
 impl CompiledRule {
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
         let Candidate { headers, ingress, egress, .. } = candidate;
-        let holds = self.source.holds(headers.source.into())
-            && self.destination.holds(headers.destination.into())
+        let Some((source, destination)) = headers.v4() else { return Evaluation::Differs };
+        let holds = self.source.holds(source.into())
+            && self.destination.holds(destination.into())
             && self.ingress_mask & ingress.bit() != 0
             && self.egress_mask & egress.bit() != 0
             && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
@@ -167,7 +168,7 @@ fn narrow(range: &mut RangeInclusive<u16>, ports: Ports) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Headers;
+    use crate::batch::{Addresses, Headers};
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
@@ -260,7 +261,9 @@ mod tests {
 
     #[test]
     fn tests_go_from_left_to_right_and_stop_at_the_first_that_differs() {
-        let cut = Headers { source: [10, 0, 0, 1].into(), ..Headers::default() };
+        let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let addresses = Addresses::V4 { source, destination };
+        let cut = Headers { addresses, ..Headers::default() };
         let other = AddressTest { network: 0, mask: u32::MAX, negated: false };
         let elsewhere = CompiledRule { source: other, ..rule(&[tcp()]) };
         assert_eq!(

@@ -1,5 +1,7 @@
 //! `decide`: the rules. Chain INPUT for what goes to the machine itself, OUTPUT for what comes from it, FORWARD for the
 //! rest.
+//!
+//! These are the rules of IPv4. IPv6 meets none yet: its chains are empty, and accept.
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
@@ -41,6 +43,9 @@ pub fn decide(
             _ => continue,
         };
         let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
+        if headers.v4().is_none() {
+            continue;
+        }
         let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
         let candidate = Candidate {
             hook,

@@ -28,8 +28,8 @@ pub fn reassemble(
             continue;
         }
         let of_host = || {
-            let to = batch.headers[i].destination;
-            forwarding.host() == Some(batch.ingress[i]) || forwarding.route(to) == Route::Local
+            let local = |(_, to)| forwarding.route(to) == Route::Local;
+            forwarding.host() == Some(batch.ingress[i]) || batch.headers[i].v4().is_some_and(local)
         };
         if !all && !of_host() {
             continue;
@@ -77,12 +77,15 @@ fn come_back(
     let reassembly = &mut *emitter.reassembly;
     let (largest, dont_fragment) = reassembly.largest(datagram);
     let Some((frame, mut headers, ingress)) = reassembly.take_first(datagram) else { return };
-    let whole = reassembly.whole(datagram, frame.bytes()).payload();
+    let whole = reassembly.whole(datagram, frame.bytes());
+    let (header_len, whole) = (whole.header_len(), whole.payload());
     // As `ip_frag_reasm`: what must not be cut is what came uncut, and it is compared with the next link.
     (headers.piece, headers.total_len) = (Piece::Whole, total_len);
+    // From here on the datagram is looked at whole: without IPv6's fragment header.
+    headers.l4 = headers.l3 + header_len;
     (headers.largest_fragment, headers.dont_fragment) = (largest, dont_fragment);
     transport(IpProtocol(headers.protocol), whole, &mut headers);
-    let (source, destination) = (headers.source.into(), headers.destination.into());
+    let (source, destination) = (headers.source(), headers.destination());
     let tuple = Packet::new(source, destination, headers.protocol, whole).tuple();
     let home = tuple.map_or(here, |tuple| hash.worker(&tuple));
     batch.bring_back(i, frame, datagram);

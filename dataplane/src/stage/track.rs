@@ -57,7 +57,7 @@ fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mu
         let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
         let headers = batch.headers[i];
         let whole = reassembly.whole(datagram, batch.bytes(i)).payload();
-        let (source, destination) = (headers.source.into(), headers.destination.into());
+        let (source, destination) = (headers.source(), headers.destination());
         let packet = Packet::new(source, destination, headers.protocol, whole);
         batch.tracked[i] = conntrack.track(&packet);
     }

@@ -131,6 +131,7 @@ impl<T: AsRef<[u8]>> Ipv6<T> {
     pub fn upper_layer(&self) -> Result<UpperLayer, Malformed> {
         let payload = self.payload();
         let mut next = self.next_header();
+        let mut named_at = field::NEXT_HEADER;
         let mut offset = 0;
         let mut fragment = None;
         for _ in 0..=EXTENSIONS_MAX {
@@ -152,9 +153,10 @@ impl<T: AsRef<[u8]>> Ipv6<T> {
             let len = match next {
                 extension::FRAGMENT => {
                     let bits = read_u16(header, 2..4);
+                    let place = FragmentPlace { at: offset, named_at };
                     let (offset, more) = (bits & 0xfff8, bits & 1 != 0);
                     let identification = read_u32(header, 4..8);
-                    fragment = Some(Fragment { offset, more, identification });
+                    fragment = Some(Fragment { offset, more, identification, place });
                     8
                 }
                 extension::AUTHENTICATION => (units + 2) * 4,
@@ -162,6 +164,7 @@ impl<T: AsRef<[u8]>> Ipv6<T> {
             };
             need(payload, offset + len)?;
             next = header[0];
+            named_at = HEADER_BYTES + offset;
             offset += len;
         }
         Err(Malformed::TooManyHeaders { max: EXTENSIONS_MAX })
@@ -175,6 +178,18 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6<T> {
         let left = self.hop_limit().checked_sub(1).filter(|left| *left > 0)?;
         self.bytes.as_mut()[field::HOP_LIMIT] = left;
         Some(left)
+    }
+
+    /// Sets how many hops are left.
+    pub fn set_hop_limit(&mut self, hops: u8) {
+        self.bytes.as_mut()[field::HOP_LIMIT] = hops;
+    }
+
+    /// Sets the traffic class.
+    pub fn set_traffic_class(&mut self, class: u8) {
+        let bytes = self.bytes.as_mut();
+        bytes[0] = bytes[0] & 0xf0 | class >> 4;
+        bytes[1] = bytes[1] & 0x0f | class << 4;
     }
 
     /// Everything behind the fixed header, to write.
@@ -194,6 +209,17 @@ pub struct Fragment {
     pub more: bool,
     /// What ties the fragments together.
     pub identification: u32,
+    /// Where it stands.
+    pub place: FragmentPlace,
+}
+
+/// Where a fragment header stands in its packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FragmentPlace {
+    /// Its first byte in [`Ipv6::payload`]. What stands before it was not fragmented.
+    pub at: usize,
+    /// The byte of the packet that names it as the next header.
+    pub named_at: usize,
 }
 
 impl Fragment {
@@ -305,7 +331,12 @@ mod tests {
         chain.extend([6, 0, 0, 1, 0, 0, 0, 9]); // first fragment
         chain.extend([0xaa; 20]);
         let bytes = packet(0, &chain);
-        let fragment = Some(Fragment { offset: 0, more: true, identification: 9 });
+        let fragment = Some(Fragment {
+            offset: 0,
+            more: true,
+            identification: 9,
+            place: FragmentPlace { at: 36, named_at: 64 },
+        });
         assert_eq!(
             Ipv6::new_checked(&bytes).unwrap().upper_layer(),
             Ok(UpperLayer { protocol: IpProtocol::TCP, offset: 44, fragment })
@@ -315,7 +346,12 @@ mod tests {
     #[test]
     fn data_of_a_later_fragment_is_not_walked() {
         let bytes = packet(44, &[60, 0, 0, 8, 0, 0, 0, 9, 6, 200, 0, 0]);
-        let fragment = Some(Fragment { offset: 8, more: false, identification: 9 });
+        let fragment = Some(Fragment {
+            offset: 8,
+            more: false,
+            identification: 9,
+            place: FragmentPlace { at: 0, named_at: 6 },
+        });
         assert_eq!(
             Ipv6::new_checked(&bytes).unwrap().upper_layer(),
             Ok(UpperLayer { protocol: IpProtocol(60), offset: 8, fragment })

@@ -18,6 +18,7 @@
 //! | `track` | connection tracking in the pipeline |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `host` | what is for the machine itself, and what it sends |
+//! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
@@ -44,6 +45,7 @@ mod refuse;
 mod reject;
 mod reject_oracle;
 mod rules;
+mod six;
 mod snapshot;
 mod spec;
 mod threads;

@@ -259,9 +259,7 @@ fn what_the_kernel_does_not_forward_weir_does_not() {
     }
     let mut world = World::over(
         Sizes::ONE,
-        network()
-            .neighbour(EAST, "10.0.1.0".parse().expect("an address"), reachable(ALICE))
-            .build(),
+        network().neighbour(EAST, std::net::Ipv4Addr::new(10, 0, 1, 0), reachable(ALICE)).build(),
     );
     let mut kernel = Kernel::new("tun").expect("unshare runs");
     kernel.rules(&[], true);

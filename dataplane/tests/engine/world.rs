@@ -126,6 +126,8 @@ pub(crate) struct Sizes {
     pub(crate) inbox: usize,
     /// Flows that each worker can keep.
     pub(crate) flows: u32,
+    /// Flows of IPv6.
+    pub(crate) flows6: u32,
     /// Of them, half-open ones.
     pub(crate) half_open: u32,
     /// Whether packets are tracked although no rule asks for it.
@@ -143,6 +145,7 @@ impl Sizes {
         completion_lag: 0,
         inbox: 64,
         flows: 512,
+        flows6: 0,
         half_open: 512,
         always_track: false,
         seed: 1,
@@ -157,6 +160,7 @@ impl Sizes {
     pub(crate) fn tables(self, settings: Settings) -> Vec<Conntrack> {
         let config = ConntrackConfig {
             flows_max: self.flows,
+            flows6_max: self.flows6,
             half_open_max: self.half_open,
             settings,
             flow_hash: self.flow_hash(),

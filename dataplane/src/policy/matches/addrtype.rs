@@ -18,8 +18,10 @@ pub(super) fn holds(test: &AddrtypeMatch, candidate: &Candidate<'_>) -> bool {
             types.value.intersects(found) != types.negated
         })
     };
-    let headers = candidate.headers;
-    is(test.source, headers.source) && is(test.destination, headers.destination)
+    let addresses = candidate.headers.v4();
+    addresses.is_some_and(|(source, destination)| {
+        is(test.source, source) && is(test.destination, destination)
+    })
 }
 
 /// The kernel knows more kinds of routes, but the look-up that it makes here finds no others.

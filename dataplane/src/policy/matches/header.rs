@@ -19,8 +19,10 @@ pub(super) fn iprange(test: &IprangeMatch, candidate: &Candidate<'_>) -> bool {
     let holds = |range: Option<Negatable<AddressRange>>, address: Ipv4Addr| {
         range.is_none_or(|range| range.value.contains(address.into()) != range.negated)
     };
-    let headers = candidate.headers;
-    holds(test.source, headers.source) && holds(test.destination, headers.destination)
+    let addresses = candidate.headers.v4();
+    addresses.is_some_and(|(source, destination)| {
+        holds(test.source, source) && holds(test.destination, destination)
+    })
 }
 
 pub(super) fn length(test: &LengthMatch, candidate: &Candidate<'_>) -> bool {
