@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::respond::Answer;
 use crate::verdict::{DropReason, Verdict};
+use crate::wire::ipv6::extension;
 
 /// Most packets in a batch: a multiple of the NAPI budget's usual share, and small enough that the
 /// headers of a whole batch stay in the first-level cache.
@@ -18,6 +19,9 @@ pub enum Piece {
     /// All of it.
     #[default]
     Whole,
+    /// All of it, behind a fragment header all the same (RFC 6946). Where fragments are put together it loses that, for
+    /// the rules to see.
+    Atomic,
     /// The first fragment: it has the transport header.
     First,
     /// A later fragment: transport fields cannot be read. With its offset in 8-byte units.
@@ -60,7 +64,7 @@ pub struct Headers {
     pub total_len: u16,
     /// Source and destination.
     pub addresses: Addresses,
-    /// Protocol number; of IPv6 that behind all extension headers.
+    /// Protocol number; of IPv6 that behind all extension headers, unless [`hides_protocol`](Self::hides_protocol).
     pub protocol: u8,
     /// Time to live, or hop limit, as received.
     pub ttl: u8,
@@ -81,6 +85,16 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// Whether the protocol is not to be known: of a later fragment whose header names an extension header, which is in
+    /// another fragment (`ipv6_find_hdr`, net/ipv6/exthdrs_core.c).
+    #[must_use]
+    #[inline]
+    pub fn hides_protocol(&self) -> bool {
+        matches!(self.piece, Piece::Later(_))
+            && matches!(self.addresses, Addresses::V6 { .. })
+            && extension::is_one(self.protocol)
+    }
+
     /// Source address.
     #[must_use]
     #[inline]

@@ -220,7 +220,7 @@ pub struct Config {
     pub host: HostMode,
     /// What happens to forwarded traffic when the daemon ends.
     pub on_exit: OnExit,
-    /// Policy of chain FORWARD until a command changes it.
+    /// Policy of chain FORWARD of both families until a command changes it.
     pub policy: Policy,
     /// Whether IPv6 is forwarded.
     pub ipv6: bool,
@@ -319,7 +319,7 @@ impl Config {
             "drop" => Policy::Drop,
             other => return refuse("policy", other, "`accept` or `drop`"),
         };
-        let ipv6 = ipv6::parse(&file.ipv6, policy)?;
+        let ipv6 = ipv6::parse(&file.ipv6)?;
         if file.control.socket.as_os_str().is_empty() {
             return refuse("control.socket", "\"\"", "a path");
         }

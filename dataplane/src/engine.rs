@@ -13,7 +13,7 @@ use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
 use crate::packet_log::PacketLog;
 use crate::pipeline;
-use crate::policy::{Dice, Policy};
+use crate::policy::{Dice, Policies, Tracks};
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
 use crate::reassembly::Reassembly;
@@ -42,7 +42,7 @@ pub struct EngineConfig {
     /// Where packets go.
     pub forwarding: Arc<Published<Forwarding>>,
     /// The rules.
-    pub policy: Arc<Published<Policy>>,
+    pub policies: Arc<Published<Policies>>,
     /// This worker's flows. Where there are some already, packets are tracked from the first on.
     pub conntrack: Conntrack,
     /// Whether packets are tracked although no rule asks for it.
@@ -62,11 +62,11 @@ pub struct Engine {
     pub(crate) flow_hash: FlowHash,
     pub(crate) inboxes: Inboxes,
     pub(crate) forwarding: Reader<Forwarding>,
-    pub(crate) policy: Reader<Policy>,
+    pub(crate) policies: Reader<Policies>,
     conntrack: Conntrack,
     /// Set by the first policy that asks for it, and then for good: a flow that was not watched for a while would be
     /// taken for out of its window. Set from the start where there are flows from the start, for the same reason.
-    tracks: bool,
+    tracks: Tracks,
     /// Whether flows wait to be removed whose time has come.
     overdue: bool,
     dice: Dice,
@@ -114,7 +114,7 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let waker = config.inboxes.waker(config.worker);
         config.forwarding.wake_on_publish(Arc::clone(waker));
-        config.policy.wake_on_publish(Arc::clone(waker));
+        config.policies.wake_on_publish(Arc::clone(waker));
         Self {
             worker: config.worker,
             flow_hash: config.flow_hash,
@@ -122,8 +122,8 @@ impl Engine {
             log: PacketLog::silent(),
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
-            policy: config.policy.reader(),
-            tracks: config.always_track || !config.conntrack.is_empty(),
+            policies: config.policies.reader(),
+            tracks: Tracks::all(config.always_track || !config.conntrack.is_empty()),
             conntrack: config.conntrack,
             overdue: false,
             dice: Dice::new(config.dice_seed ^ (config.worker as u64) << 48),
@@ -179,7 +179,7 @@ impl Engine {
     /// Whether something was published, or handed over, that the last poll did not see.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.policy.is_stale()
+        self.policies.is_stale()
             || self.forwarding.is_stale()
             || self.inboxes.waiting(self.worker) > 0
             || self.pool.returning() > 0
@@ -215,8 +215,8 @@ impl Engine {
     /// `wall_s` is the time of day, UTC, in seconds since 1970, for rules.
     pub fn poll(&mut self, now_ns: u64, wall_s: u64) -> Work {
         self.forwarding.refresh();
-        self.policy.refresh();
-        self.tracks |= self.policy.get().tracks();
+        self.policies.refresh();
+        self.tracks |= self.policies.get().tracks();
         self.conntrack.set_time(now_ns);
         self.log.set_time(now_ns);
         let mut work = Work::default();
@@ -353,7 +353,7 @@ impl Engine {
             worker: self.worker,
             flow_hash: &self.flow_hash,
             inboxes: &self.inboxes,
-            policy: self.policy.get(),
+            policies: self.policies.get(),
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
             dice: &self.dice,

@@ -426,7 +426,7 @@ fn place(fragment: &Fragment) -> Option<(Name, Place)> {
     let ip = fragment.frame.bytes().get(usize::from(headers.l3)..)?;
     let from = match headers.piece {
         Piece::Whole => return None,
-        Piece::First => 0,
+        Piece::First | Piece::Atomic => 0,
         Piece::Later(offset) => usize::from(offset) * 8,
     };
     let addresses = headers.addresses;

@@ -18,13 +18,13 @@ use clap::Parser;
 use serde::Serialize;
 use weir_benches::LoopPort;
 use weir_benches::traffic::udp_flows;
-use weir_benches::world::{EGRESS, INGRESS, engine, forwarding, frames, policy};
+use weir_benches::world::{EGRESS, INGRESS, engine, forwarding, frames, policies};
 use weir_dataplane::batch::{BATCH_MAX, Batch};
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::Dice;
+use weir_dataplane::policy::{Dice, Tracks};
 use weir_dataplane::port::Port;
 use weir_dataplane::reassembly::Reassembly;
 use weir_dataplane::stage::{self, Rules};
@@ -139,7 +139,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     }
     let (_memory, frames) = frames();
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
-    let (forwarding, policy) = (forwarding(), policy(options.rules));
+    let (forwarding, policies) = (forwarding(), policies(options.rules));
     let hash = FlowHash::new([1, 2, 3, 4], 4);
     let dice = Dice::new(0);
     let mut conntrack = Conntrack::new(&ConntrackConfig::default());
@@ -160,7 +160,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
         }
         if scenario == Scenario::Track {
             stage::name(&mut batch, &hash);
-            stage::track(&mut batch, &mut conntrack, &mut reassembly);
+            stage::track(&mut batch, Tracks::all(true), &mut conntrack, &mut reassembly);
             for tracked in &batch.tracked {
                 assert!(conntrack.confirm(tracked).is_ok(), "the table is full");
             }
@@ -170,7 +170,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            let rules = Rules { policy: &policy, worker: 0, dice: &dice, wall_s: 0 };
+            let rules = Rules { policies: &policies, worker: 0, dice: &dice, wall_s: 0 };
             stage::decide(&mut batch, rules, &forwarding, &conntrack, &mut reassembly, &mut log);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");

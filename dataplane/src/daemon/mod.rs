@@ -16,6 +16,7 @@
 mod conntrack;
 mod flows;
 mod host;
+mod ipv6;
 mod log;
 mod report;
 mod rules;
@@ -163,7 +164,8 @@ impl Daemon {
             HostMode::Kernel => Rules::new,
             HostMode::Firewalled => Rules::with_host_chains,
         };
-        let rules = rules(config.cores.len(), config.port_names(), config.policy);
+        let rules = rules(config.cores.len(), config.port_names(), config.policy)
+            .forwarding_ipv6(config.ipv6);
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -241,12 +243,6 @@ impl Daemon {
             troubles: Vec::new(),
         };
         daemon.look_at_links();
-        if daemon.shared.config.ipv6 {
-            daemon.warn(
-                "ipv6 = \"forward\": IPv6 meets no rules in this version; all of it passes"
-                    .to_owned(),
-            );
-        }
         restored.conclude().into_iter().for_each(|warning| daemon.warn(warning));
         Ok(daemon)
     }
@@ -368,7 +364,7 @@ fn start_workers(
             flow_hash: flow_hash.clone(),
             inboxes: inboxes.clone(),
             forwarding: Arc::clone(mirror.forwarding()),
-            policy: Arc::clone(rules.policy()),
+            policies: Arc::clone(rules.policies()),
             conntrack,
             always_track: config.conntrack.always_track,
             dice_seed,

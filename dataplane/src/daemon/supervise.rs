@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use super::shared::SlotState;
-use super::{Daemon, ORDER_PATIENCE, report};
+use super::{Daemon, ORDER_PATIENCE, ipv6, report};
 use crate::frame::Memory;
 use crate::host::{HOST_DEVICE, HostNetwork};
 use crate::port::PortIndex;
@@ -106,6 +106,9 @@ impl Daemon {
             ));
         }
         troubles.extend(self.host_troubles());
+        if self.shared.config.ipv6 {
+            troubles.extend(ipv6::troubles(&self.shared.config.interfaces));
+        }
         // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.) What it does not know
         // comes to Weir, which has a way for it where the machine's own traffic passes through.
         let kernel = self.network.is_none();

@@ -63,6 +63,12 @@ pub enum Unreachable6 {
     BeyondScope,
     /// Code 3: no neighbour answers.
     Address,
+    /// Code 4: nobody listens.
+    Port,
+    /// Code 5: its source is not let in.
+    PolicyFail,
+    /// Code 6: a route rejects it.
+    RejectRoute,
 }
 
 impl Unreachable6 {
@@ -74,6 +80,9 @@ impl Unreachable6 {
             Self::AdminProhibited => 1,
             Self::BeyondScope => 2,
             Self::Address => 3,
+            Self::Port => 4,
+            Self::PolicyFail => 5,
+            Self::RejectRoute => 6,
         }
     }
 }

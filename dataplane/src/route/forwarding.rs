@@ -338,6 +338,12 @@ impl Forwarding {
         six.routes.route(destination)
     }
 
+    /// What the routes themselves say of an IPv6 address: other than [`route6`](Self::route6) also of those that are
+    /// never looked up for a packet.
+    pub fn route_type6(&self, address: Ipv6Addr) -> Route<Ipv6Addr> {
+        self.six.as_ref().map_or(Route::None, |six| six.routes.route(address))
+    }
+
     /// The neighbour with this address on a port, or `None` when nobody has asked for it yet.
     #[inline]
     pub fn neighbour(&self, port: PortIndex, address: impl Into<IpAddr>) -> Option<&Neighbour> {

@@ -20,6 +20,7 @@ use crate::port::PortIndex;
 use crate::respond::icmp_error::{self, IcmpError, Reply};
 use crate::respond::icmpv6_error::{self, Icmpv6Error, Reply6};
 use crate::respond::reject::{self, RESET_BYTES, Reject, reset_of};
+use crate::respond::reject6;
 use crate::respond::{Answer, IcmpBudget};
 use crate::route::{Forwarding, Route};
 use crate::stage::Emitter;
@@ -114,13 +115,25 @@ impl Answers {
         originate(emitter, to, |out| icmp_error::build(original, &reply, out).ok())
     }
 
-    /// Answers the IPv4 packet `original`, which a rule has rejected, or counts that it was not answered.
-    pub fn reject(&mut self, original: &[u8], with: Reject, emitter: &mut Emitter<'_>) {
+    /// Answers the packet `original`, which came in by `ingress` and a rule has rejected, or counts that it was not
+    /// answered.
+    pub fn reject(
+        &mut self,
+        original: &[u8],
+        with: Reject,
+        ingress: PortIndex,
+        emitter: &mut Emitter<'_>,
+    ) {
+        let six = original.first().is_some_and(|first| first >> 4 == 6);
         let sent = match with {
             Reject::Unreachable(why) if reject::may_answer(original).is_ok() => {
                 self.build(original, IcmpError::DestinationUnreachable(why), emitter)
             }
-            Reject::Unreachable(_) => None,
+            Reject::Unreachable6(why) if reject6::may_answer(original).is_ok() => {
+                self.build6(original, Icmpv6Error::DestinationUnreachable(why), ingress, emitter)
+            }
+            Reject::Unreachable(_) | Reject::Unreachable6(_) => None,
+            Reject::Reset if six => reset6(original, ingress, emitter),
             Reject::Reset => reset(original, emitter),
         };
         if sent.is_none() {
@@ -160,6 +173,15 @@ fn reset(original: &[u8], emitter: &mut Emitter<'_>) -> Option<()> {
         return None;
     }
     originate(emitter, reset.destination, |out| reset.write(out).ok())
+}
+
+/// The same of an IPv6 packet. (No MTU of IPv6 is too small for it.)
+fn reset6(original: &[u8], ingress: PortIndex, emitter: &mut Emitter<'_>) -> Option<()> {
+    let reset = reject6::reset_of(original).ok()?;
+    let (port, next_hop) = way_back6(emitter.forwarding, reset.destination, ingress)?;
+    let frame = written(emitter, |out| reset.write(out).ok())?;
+    emitter.originate_by(frame, port, next_hop.into());
+    Some(())
 }
 
 /// Sends a packet to `to` that `write` puts behind the room for an Ethernet header, returning its length.
@@ -204,14 +226,23 @@ pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_
             Addresses::V6 { .. } => true,
         });
         if matches!(answer, Answer::Reject(_)) && passes {
-            // As `ip_forward` does before the rules. The packet itself goes nowhere.
+            // As `ip_forward` and `ip6_forward` do before the rules. The packet itself goes nowhere.
+            let addresses = batch.headers[i].addresses;
             let packet = batch.bytes_mut(i).get_mut(l3..).unwrap_or_default();
-            let _ = Ipv4::new_checked(packet).map(|mut packet| packet.decrement_ttl());
+            match addresses {
+                Addresses::V4 { .. } => {
+                    let _ = Ipv4::new_checked(packet).map(|mut packet| packet.decrement_ttl());
+                }
+                Addresses::V6 { .. } => {
+                    let packet = Ipv6::new_checked(packet);
+                    let _ = packet.map(|mut packet| packet.decrement_hop_limit());
+                }
+            }
         }
         let mut say = |original: &[u8], emitter: &mut Emitter<'_>| match answer {
             Answer::Error(kind) => answers.send(original, kind, emitter),
             Answer::Error6(kind) => answers.send6(original, kind, ingress, emitter),
-            Answer::Reject(with) => answers.reject(original, with, emitter),
+            Answer::Reject(with) => answers.reject(original, with, ingress, emitter),
         };
         match batch.datagram(i) {
             None => say(batch.bytes(i).get(l3..).unwrap_or_default(), emitter),

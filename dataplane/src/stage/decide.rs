@@ -1,12 +1,12 @@
 //! `decide`: the rules. Chain INPUT for what goes to the machine itself, OUTPUT for what comes from it, FORWARD for the
 //! rest.
 //!
-//! These are the rules of IPv4. IPv6 meets none yet: its chains are empty, and accept.
+//! Each family has rules of its own.
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::packet_log::PacketLog;
-use crate::policy::{Candidate, Connection, Decision, Dice, Hook, Policy};
+use crate::policy::{Candidate, Connection, Decision, Dice, Hook, Policies};
 use crate::reassembly::Reassembly;
 use crate::respond::Answer;
 use crate::route::Forwarding;
@@ -16,7 +16,7 @@ use crate::verdict::{DropReason, Verdict};
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     /// The rules.
-    pub policy: &'a Policy,
+    pub policies: &'a Policies,
     /// The worker that counts.
     pub worker: usize,
     /// Random numbers.
@@ -28,7 +28,7 @@ pub struct Rules<'a> {
 /// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    Rules { policy, worker, dice, wall_s }: Rules<'_>,
+    Rules { policies, worker, dice, wall_s }: Rules<'_>,
     forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
@@ -43,9 +43,6 @@ pub fn decide(
             _ => continue,
         };
         let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
-        if headers.v4().is_none() {
-            continue;
-        }
         let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
         let candidate = Candidate {
             hook,
@@ -63,7 +60,7 @@ pub fn decide(
             wall_s,
             mark: 0,
         };
-        match policy.decide(worker, &candidate, log) {
+        match policies.of(&headers.addresses).decide(worker, &candidate, log) {
             Decision::Accept => {}
             Decision::Drop(reason) => batch.verdict[i] = Verdict::Drop(reason),
             Decision::Reject(with) => {

@@ -17,7 +17,7 @@ pub fn name(batch: &mut Batch, hash: &FlowHash) {
     for i in batch.turn() {
         if batch.is_open(i) {
             batch.wanted[i] = match batch.headers[i].piece {
-                Piece::Whole => Wanted::new(&packet(batch, i), hash),
+                Piece::Whole | Piece::Atomic => Wanted::new(&packet(batch, i), hash),
                 Piece::First | Piece::Later(_) => Err(Untrackable::Malformed),
             };
         }

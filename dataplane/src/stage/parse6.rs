@@ -62,8 +62,8 @@ pub(super) fn headers6(bytes: &[u8]) -> Result<Headers, Refused> {
     let piece = match upper.fragment {
         Some(fragment) if fragment.offset > 0 => Piece::Later(fragment.offset / 8),
         Some(fragment) if fragment.more => Piece::First,
-        // An atomic fragment (RFC 6946) is whole.
-        _ => Piece::Whole,
+        Some(_) => Piece::Atomic,
+        None => Piece::Whole,
     };
     let mut headers = Headers {
         l3: narrow(LINK_BYTES),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_are_told_apart_and_an_atomic_one_is_whole() {
+    fn fragments_are_told_apart_and_an_atomic_one_has_ports() {
         let fragment = |bits: u16| {
             let [a, b] = bits.to_be_bytes();
             let mut payload = vec![17, 0, a, b, 0, 0, 0, 7];
@@ -201,7 +201,7 @@ mod tests {
             let headers = headers6(&packet(ALICE, BOB, 44, &payload)).expect("a packet");
             (headers.piece, headers.protocol, headers.transport, headers.l4)
         };
-        assert_eq!(fragment(0), (Piece::Whole, 17, true, 14 + 48));
+        assert_eq!(fragment(0), (Piece::Atomic, 17, true, 14 + 48));
         assert_eq!(fragment(1), (Piece::First, 17, true, 14 + 48));
         assert_eq!(fragment(16 << 3 | 1), (Piece::Later(16), 17, false, 14 + 48));
         assert_eq!(fragment(3 << 3), (Piece::Later(3), 17, false, 14 + 48));

@@ -1,8 +1,11 @@
 //! IPv6 through the engine: the bytes that leave, exactly, and the counters.
 
+mod answers;
 mod fragments;
+mod oracle;
 mod packet;
 mod refuse;
+mod traffic;
 
 use std::net::Ipv6Addr;
 

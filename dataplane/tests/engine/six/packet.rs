@@ -49,6 +49,20 @@ impl Packet6 {
         self
     }
 
+    /// The same where another stood.
+    pub(crate) fn resummed(mut self, at: usize) -> Self {
+        self.payload[at..at + 2].fill(0);
+        self.summed(at)
+    }
+
+    /// Whether the transport checksum could be one that a sender left to its hardware.
+    pub(crate) fn looks_partial(&self) -> bool {
+        [(6, 16), (17, 6)].into_iter().any(|(protocol, at)| {
+            let field = self.payload.get(at..at + 2);
+            field.is_some_and(|field| field == self.pseudo(protocol).to_be_bytes())
+        })
+    }
+
     /// A UDP datagram with a correct checksum (which the tests' data never make 0).
     pub(crate) fn udp(from: (Ipv6Addr, u16), to: (Ipv6Addr, u16), data: &[u8]) -> Self {
         let len = u16::try_from(8 + data.len()).expect("a datagram");
