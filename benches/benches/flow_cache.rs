@@ -23,7 +23,7 @@ use weir_control::rule::{
     IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target, TcpMatch, UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
-use weir_dataplane::batch::{BATCH_MAX, Headers};
+use weir_dataplane::batch::{Addresses, BATCH_MAX, Headers};
 use weir_dataplane::conntrack::CtState;
 use weir_dataplane::packet_log::PacketLog;
 use weir_dataplane::policy::classify::{AddressKey, RuleKey};
@@ -161,8 +161,10 @@ fn headers(packet: &Packet) -> Headers {
         l3: 14,
         l4: 34,
         total_len: 100,
-        source: Ipv4Addr::from_bits(source),
-        destination: Ipv4Addr::from_bits(destination),
+        addresses: Addresses::V4 {
+            source: Ipv4Addr::from_bits(source),
+            destination: Ipv4Addr::from_bits(destination),
+        },
         protocol: packet.protocol,
         ttl: 64,
         source_port,

@@ -8,7 +8,7 @@ use af_xdp::{Desc, HeapRing};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weir_benches::traffic::{DESTINATION, SOURCE, partial_packet};
 use weir_benches::world::{EGRESS, INGRESS, forwarding, policy};
-use weir_dataplane::batch::Headers;
+use weir_dataplane::batch::{Addresses, Headers};
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
@@ -25,8 +25,7 @@ fn headers(source_port: u16) -> Headers {
         l3: 14,
         l4: 34,
         total_len: 46,
-        source: SOURCE,
-        destination: DESTINATION,
+        addresses: Addresses::V4 { source: SOURCE, destination: DESTINATION },
         protocol: 17,
         ttl: 64,
         source_port,
@@ -93,8 +92,8 @@ fn flow_hash(c: &mut Criterion) {
     let hash = FlowHash::new([1, 2, 3, 4], 4);
     let headers = headers(1024);
     let tuple = Tuple {
-        source: headers.source.into(),
-        destination: headers.destination.into(),
+        source: headers.source(),
+        destination: headers.destination(),
         source_port: headers.source_port,
         destination_port: headers.destination_port,
         protocol: headers.protocol,

@@ -13,7 +13,7 @@ use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, FlowCache, Policy};
+use weir_dataplane::policy::{Compiler, FlowCache, Policies, Policy};
 use weir_dataplane::port::PortIndex;
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -95,6 +95,12 @@ pub fn policy(rules: u32) -> Policy {
     compiler.compile(&ruleset).expect("only matches that this version enforces")
 }
 
+/// The same, and no rules of IPv6.
+#[must_use]
+pub fn policies(rules: u32) -> Policies {
+    Policies::new(policy(rules), Policy::accept_all(1))
+}
+
 /// An engine that receives these packets by [`INGRESS`], a full batch at each poll, and sends
 /// them by [`EGRESS`]; `always_track` with connection tracking.
 ///
@@ -109,7 +115,7 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engi
         flow_hash: FlowHash::new([1, 2, 3, 4], 1),
         inboxes: Inboxes::new(1, 64).expect("a file descriptor"),
         forwarding: Arc::new(Published::new(forwarding())),
-        policy: Arc::new(Published::new(policy(rules))),
+        policies: Arc::new(Published::new(policies(rules))),
         flow_cache: FlowCache::new(1 << 16),
         conntrack: Conntrack::new(&ConntrackConfig::default()),
         always_track,

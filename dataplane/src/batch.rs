@@ -1,45 +1,72 @@
 //! `Batch`: at most 64 packets on their way through the stages, as parallel arrays.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::conntrack::{Tracked, Untrackable, Wanted};
 use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::respond::Answer;
 use crate::verdict::{DropReason, Verdict};
+use crate::wire::ipv6::extension;
 
 /// Most packets in a batch: a multiple of the NAPI budget's usual share, and small enough that the
 /// headers of a whole batch stay in the first-level cache.
 pub const BATCH_MAX: usize = 64;
 
-/// Which piece of an IPv4 datagram a packet is.
+/// Which piece of a datagram a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Piece {
     /// All of it.
     #[default]
     Whole,
+    /// All of it, behind a fragment header all the same (RFC 6946). Where fragments are put together it loses that, for
+    /// the rules to see.
+    Atomic,
     /// The first fragment: it has the transport header.
     First,
     /// A later fragment: transport fields cannot be read. With its offset in 8-byte units.
     Later(u16),
 }
 
+/// Where a packet comes from and goes to: addresses of one family, so what is for the other cannot be asked of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// Of an IPv4 packet.
+    V4 {
+        /// Source.
+        source: Ipv4Addr,
+        /// Destination.
+        destination: Ipv4Addr,
+    },
+    /// Of an IPv6 packet.
+    V6 {
+        /// Source.
+        source: Ipv6Addr,
+        /// Destination.
+        destination: Ipv6Addr,
+    },
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::V4 { source: Ipv4Addr::UNSPECIFIED, destination: Ipv4Addr::UNSPECIFIED }
+    }
+}
+
 /// What `parse` read from a packet; later stages need not look at its bytes again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Headers {
-    /// Offset of the IPv4 header in the frame.
+    /// Offset of the IP header in the frame.
     pub l3: u16,
     /// Offset of the transport header.
     pub l4: u16,
-    /// IPv4 total length in bytes: what iptables counts.
+    /// Length of the packet in bytes, IP header included: what iptables counts.
     pub total_len: u16,
-    /// Source address.
-    pub source: Ipv4Addr,
-    /// Destination address.
-    pub destination: Ipv4Addr,
-    /// IPv4 protocol number.
+    /// Source and destination.
+    pub addresses: Addresses,
+    /// Protocol number; of IPv6 that behind all extension headers, unless [`hides_protocol`](Self::hides_protocol).
     pub protocol: u8,
-    /// Time to live as received.
+    /// Time to live, or hop limit, as received.
     pub ttl: u8,
     /// Source port; 0 where there is none.
     pub source_port: u16,
@@ -51,29 +78,50 @@ pub struct Headers {
     pub transport: bool,
     /// Whole datagram or fragment.
     pub piece: Piece,
-    /// Don't fragment.
+    /// Don't fragment; always so of IPv6.
     pub dont_fragment: bool,
     /// Of a datagram that came in fragments, total length of the largest; else 0.
     pub largest_fragment: u16,
 }
 
-impl Default for Headers {
-    fn default() -> Self {
-        Self {
-            l3: 0,
-            l4: 0,
-            total_len: 0,
-            source: Ipv4Addr::UNSPECIFIED,
-            destination: Ipv4Addr::UNSPECIFIED,
-            protocol: 0,
-            ttl: 0,
-            source_port: 0,
-            destination_port: 0,
-            tcp_flags: 0,
-            transport: false,
-            piece: Piece::Whole,
-            dont_fragment: false,
-            largest_fragment: 0,
+impl Headers {
+    /// Whether the protocol is not to be known: of a later fragment whose header names an extension header, which is in
+    /// another fragment (`ipv6_find_hdr`, net/ipv6/exthdrs_core.c).
+    #[must_use]
+    #[inline]
+    pub fn hides_protocol(&self) -> bool {
+        matches!(self.piece, Piece::Later(_))
+            && matches!(self.addresses, Addresses::V6 { .. })
+            && extension::is_one(self.protocol)
+    }
+
+    /// Source address.
+    #[must_use]
+    #[inline]
+    pub fn source(&self) -> IpAddr {
+        match self.addresses {
+            Addresses::V4 { source, .. } => source.into(),
+            Addresses::V6 { source, .. } => source.into(),
+        }
+    }
+
+    /// Destination address.
+    #[must_use]
+    #[inline]
+    pub fn destination(&self) -> IpAddr {
+        match self.addresses {
+            Addresses::V4 { destination, .. } => destination.into(),
+            Addresses::V6 { destination, .. } => destination.into(),
+        }
+    }
+
+    /// Source and destination of an IPv4 packet.
+    #[must_use]
+    #[inline]
+    pub fn v4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        match self.addresses {
+            Addresses::V4 { source, destination } => Some((source, destination)),
+            Addresses::V6 { .. } => None,
         }
     }
 }
@@ -98,8 +146,8 @@ pub struct Batch {
     /// What becomes of each.
     pub verdict: [Verdict; BATCH_MAX],
     /// Next hop, set by `route` together with [`Verdict::Forward`].
-    pub next_hop: [Ipv4Addr; BATCH_MAX],
-    /// Largest IPv4 packet that this way takes, set by `route`.
+    pub next_hop: [IpAddr; BATCH_MAX],
+    /// Largest packet that this way takes, set by `route`.
     pub mtu: [u16; BATCH_MAX],
     /// The datagram in reassembly whose first fragment this is.
     datagram: [Option<u8>; BATCH_MAX],
@@ -131,7 +179,7 @@ impl Batch {
             wanted: [Err(Untrackable::Malformed); BATCH_MAX],
             tracked: [Tracked::UNTRACKED; BATCH_MAX],
             verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
-            next_hop: [Ipv4Addr::UNSPECIFIED; BATCH_MAX],
+            next_hop: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); BATCH_MAX],
             mtu: [0; BATCH_MAX],
             datagram: [None; BATCH_MAX],
             answer: [None; BATCH_MAX],

@@ -5,10 +5,12 @@
 
 mod conntrack;
 mod host;
+mod ipv6;
 mod log;
 mod memory;
 mod path;
 mod snapshot;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,9 +30,6 @@ use crate::program::OnExit;
 
 /// Most workers.
 pub const WORKERS_MAX: usize = 64;
-
-/// Shortest spin after the last packet unless the configuration says otherwise, in microseconds.
-const SPIN_US_MIN: i64 = 50;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +89,12 @@ struct File {
     on_exit: String,
     #[serde(default = "default_policy")]
     policy: String,
+    #[serde(default = "default_ipv6")]
+    ipv6: String,
     #[serde(default)]
     ports: Vec<FilePort>,
     #[serde(default)]
-    workers: FileWorkers,
+    workers: workers::FileWorkers,
     #[serde(default)]
     xdp: FileXdp,
     #[serde(default)]
@@ -112,17 +113,6 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct FilePort {
     interface: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileWorkers {
-    count: i64,
-    cores: Option<Vec<i64>>,
-    spin_us_min: Option<i64>,
-    spin_us_max: i64,
-    always_spin: bool,
-    flow_cache: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,17 +161,8 @@ fn default_policy() -> String {
     "accept".into()
 }
 
-impl Default for FileWorkers {
-    fn default() -> Self {
-        Self {
-            count: 1,
-            cores: None,
-            spin_us_min: None,
-            spin_us_max: 20_000,
-            always_spin: false,
-            flow_cache: 65_536,
-        }
-    }
+fn default_ipv6() -> String {
+    "drop".into()
 }
 
 impl Default for FileXdp {
@@ -221,8 +202,10 @@ pub struct Config {
     pub host: HostMode,
     /// What happens to forwarded traffic when the daemon ends.
     pub on_exit: OnExit,
-    /// Policy of chain FORWARD until a command changes it.
+    /// Policy of chain FORWARD of both families until a command changes it.
     pub policy: Policy,
+    /// Whether IPv6 is forwarded.
+    pub ipv6: bool,
     /// The interfaces that packets are forwarded between, by port index.
     pub interfaces: Vec<String>,
     /// One core a worker; `None`: not pinned.
@@ -306,7 +289,7 @@ impl Config {
             return refuse(
                 "mode",
                 format!("{:?}", file.mode),
-                "`route` (this version forwards IPv4; bridging comes later)",
+                "`route` (this version routes; bridging comes later)",
             );
         }
         let host = HostMode::parse(&file.host)?;
@@ -320,11 +303,12 @@ impl Config {
             "drop" => Policy::Drop,
             other => return refuse("policy", other, "`accept` or `drop`"),
         };
+        let ipv6 = ipv6::parse(&file.ipv6)?;
         if file.control.socket.as_os_str().is_empty() {
             return refuse("control.socket", "\"\"", "a path");
         }
         let interfaces = interfaces(&file.ports, host)?;
-        let cores = cores(&file.workers)?;
+        let cores = workers::cores(&file.workers)?;
         let area = area(&file.umem)?;
         let sockets = sockets(&file.rings, &file.xdp)?;
         // Each queue keeps a fill ring's worth of frames lent; the rest is what can be in motion.
@@ -352,10 +336,11 @@ impl Config {
             host,
             on_exit,
             policy,
+            ipv6,
             interfaces,
             cores,
-            idle: idle(&file.workers)?,
-            flow_cache: range("workers.flow_cache", file.workers.flow_cache, 0, 1 << 22)?,
+            idle: workers::idle(&file.workers)?,
+            flow_cache: workers::flow_cache(&file.workers)?,
             mode,
             area,
             sockets,
@@ -426,46 +411,6 @@ fn interfaces(ports: &[FilePort], host: HostMode) -> Result<Vec<String>, ConfigE
         }
     }
     Ok(ports.iter().map(|port| port.interface.clone()).collect())
-}
-
-fn cores(workers: &FileWorkers) -> Result<Vec<Option<usize>>, ConfigError> {
-    let max = i64::try_from(WORKERS_MAX).unwrap_or(i64::MAX);
-    let count: usize = range("workers.count", workers.count, 1, max)?;
-    let available: BTreeSet<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-    let Some(cores) = &workers.cores else {
-        if count > available.len() {
-            let allowed = format!("1 to {}, a core for each", available.len());
-            return refuse("workers.count", count, allowed);
-        }
-        // Core 0 also serves most interrupts, so the last cores are taken first.
-        let mut free = available.into_iter().rev();
-        return Ok((0..count).map(|_| free.next()).collect());
-    };
-    let shown = format!("{cores:?}");
-    if cores.len() != count {
-        return refuse("workers.cores", shown, format!("one core for each of the {count} workers"));
-    }
-    let mut taken = BTreeSet::new();
-    for &core in cores {
-        let usable = usize::try_from(core).ok().filter(|core| available.contains(core));
-        if !usable.is_some_and(|core| taken.insert(core)) {
-            return refuse("workers.cores", shown, format!("different cores out of {available:?}"));
-        }
-    }
-    Ok(cores.iter().map(|&core| usize::try_from(core).ok()).collect())
-}
-
-fn idle(workers: &FileWorkers) -> Result<IdleConfig, ConfigError> {
-    let max: u64 = range("workers.spin_us_max", workers.spin_us_max, 0, 1_000_000)?;
-    let min = workers.spin_us_min.unwrap_or(SPIN_US_MIN.min(workers.spin_us_max));
-    let min: u64 = range("workers.spin_us_min", min, 0, 1_000_000)?;
-    if min > max {
-        let allowed = format!("at most workers.spin_us_max = {max}");
-        return refuse("workers.spin_us_min", min, allowed);
-    }
-    let spin_ns_max = if workers.always_spin { u64::MAX } else { max * 1000 };
-    Ok(IdleConfig { spin_ns_min: min * 1000, spin_ns_max })
 }
 
 fn area(umem: &FileUmem) -> Result<AreaConfig, ConfigError> {

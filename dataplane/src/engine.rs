@@ -13,11 +13,11 @@ use crate::handover::{FlowHash, Inboxes};
 use crate::hold::{ASK_AGAIN_NS, Hold, Outlook};
 use crate::packet_log::PacketLog;
 use crate::pipeline;
-use crate::policy::{Dice, FlowCache, Policy};
+use crate::policy::{Dice, FlowCache, Policies, Tracks};
 use crate::port::{Port, PortIndex, PortSet};
 use crate::publish::{Published, Reader};
 use crate::reassembly::Reassembly;
-use crate::respond::{IcmpError, Unreachable};
+use crate::respond::{IcmpError, Icmpv6Error, Unreachable, Unreachable6};
 use crate::route::{Forwarding, Resolver};
 use crate::stage::{Answers, Emitter, Way};
 use crate::telemetry::{Counter, Counters, PublishedCounters};
@@ -42,7 +42,7 @@ pub struct EngineConfig {
     /// Where packets go.
     pub forwarding: Arc<Published<Forwarding>>,
     /// The rules.
-    pub policy: Arc<Published<Policy>>,
+    pub policies: Arc<Published<Policies>>,
     /// Where what is left of the rules for a flow is kept.
     pub flow_cache: FlowCache,
     /// This worker's flows. Where there are some already, packets are tracked from the first on.
@@ -64,12 +64,12 @@ pub struct Engine {
     pub(crate) flow_hash: FlowHash,
     pub(crate) inboxes: Inboxes,
     pub(crate) forwarding: Reader<Forwarding>,
-    pub(crate) policy: Reader<Policy>,
+    pub(crate) policies: Reader<Policies>,
     flow_cache: FlowCache,
     conntrack: Conntrack,
     /// Set by the first policy that asks for it, and then for good: a flow that was not watched for a while would be
     /// taken for out of its window. Set from the start where there are flows from the start, for the same reason.
-    tracks: bool,
+    tracks: Tracks,
     /// Whether flows wait to be removed whose time has come.
     overdue: bool,
     dice: Dice,
@@ -117,7 +117,7 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let waker = config.inboxes.waker(config.worker);
         config.forwarding.wake_on_publish(Arc::clone(waker));
-        config.policy.wake_on_publish(Arc::clone(waker));
+        config.policies.wake_on_publish(Arc::clone(waker));
         Self {
             worker: config.worker,
             flow_hash: config.flow_hash,
@@ -125,9 +125,9 @@ impl Engine {
             log: PacketLog::silent(),
             inboxes: config.inboxes,
             forwarding: config.forwarding.reader(),
-            policy: config.policy.reader(),
+            policies: config.policies.reader(),
             flow_cache: config.flow_cache,
-            tracks: config.always_track || !config.conntrack.is_empty(),
+            tracks: Tracks::all(config.always_track || !config.conntrack.is_empty()),
             conntrack: config.conntrack,
             overdue: false,
             dice: Dice::new(config.dice_seed ^ (config.worker as u64) << 48),
@@ -183,7 +183,7 @@ impl Engine {
     /// Whether something was published, or handed over, that the last poll did not see.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.policy.is_stale()
+        self.policies.is_stale()
             || self.forwarding.is_stale()
             || self.inboxes.waiting(self.worker) > 0
             || self.pool.returning() > 0
@@ -219,9 +219,9 @@ impl Engine {
     /// `wall_s` is the time of day, UTC, in seconds since 1970, for rules.
     pub fn poll(&mut self, now_ns: u64, wall_s: u64) -> Work {
         self.forwarding.refresh();
-        self.policy.refresh();
-        self.flow_cache.adopt(self.policy.epoch());
-        self.tracks |= self.policy.get().tracks();
+        self.policies.refresh();
+        self.flow_cache.adopt(self.policies.epoch());
+        self.tracks |= self.policies.get().tracks();
         self.conntrack.set_time(now_ns);
         self.log.set_time(now_ns);
         let mut work = Work::default();
@@ -358,7 +358,7 @@ impl Engine {
             worker: self.worker,
             flow_hash: &self.flow_hash,
             inboxes: &self.inboxes,
-            policy: self.policy.get(),
+            policies: self.policies.get(),
             cache: &mut self.flow_cache,
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
@@ -411,10 +411,15 @@ impl Engine {
                     emitter.send(held.frame, way);
                 }
                 Outlook::Failed => {
-                    if held.ingress.is_some() {
-                        let kind = IcmpError::DestinationUnreachable(Unreachable::Host);
+                    if let Some(ingress) = held.ingress {
                         let original = &held.frame.bytes()[HEADER_BYTES..];
-                        self.answers.send(original, kind, &mut emitter);
+                        if held.next_hop.is_ipv4() {
+                            let kind = IcmpError::DestinationUnreachable(Unreachable::Host);
+                            self.answers.send(original, kind, &mut emitter);
+                        } else {
+                            let kind = Icmpv6Error::DestinationUnreachable(Unreachable6::Address);
+                            self.answers.send6(original, kind, ingress, &mut emitter);
+                        }
                     }
                     emitter.drop_frame(held.frame, DropReason::NeighbourUnresolved);
                 }

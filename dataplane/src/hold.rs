@@ -7,7 +7,7 @@
 //! bounds the queue of one neighbour alike: `unres_qlen_bytes`.)
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::frame::Frame;
 use crate::port::PortIndex;
@@ -35,7 +35,7 @@ pub struct Held {
     /// The port by which it will leave.
     pub port: PortIndex,
     /// Whose hardware address it waits for.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddr,
     /// The port by which it came, to answer through; `None` for Weir's own packets, which are never
     /// answered.
     pub ingress: Option<PortIndex>,
@@ -113,7 +113,8 @@ impl Hold {
 
     /// Packets held for one neighbour.
     #[must_use]
-    pub fn waiting_for(&self, port: PortIndex, next_hop: Ipv4Addr) -> usize {
+    pub fn waiting_for(&self, port: PortIndex, next_hop: impl Into<IpAddr>) -> usize {
+        let next_hop = next_hop.into();
         self.held.iter().filter(|held| held.port == port && held.next_hop == next_hop).count()
     }
 
@@ -148,6 +149,7 @@ impl Hold {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     use af_xdp::{Area, AreaConfig};
@@ -166,6 +168,7 @@ mod tests {
 
     /// A packet that has waited since 1,000 ns and epoch 5.
     fn held(frame: Frame, next_hop: Ipv4Addr) -> Held {
+        let next_hop = next_hop.into();
         let ingress = Some(PortIndex(1));
         Held {
             frame,
@@ -226,8 +229,8 @@ mod tests {
             assert!(push(&mut hold, 0));
         }
         assert!(!push(&mut hold, 0));
-        assert_eq!(hold.waiting_for(PORT, 0.into()), HELD_PER_NEIGHBOUR_MAX);
-        assert_eq!(hold.waiting_for(PortIndex(1), 0.into()), 0);
+        assert_eq!(hold.waiting_for(PORT, Ipv4Addr::from(0)), HELD_PER_NEIGHBOUR_MAX);
+        assert_eq!(hold.waiting_for(PortIndex(1), Ipv4Addr::from(0)), 0);
         for next_hop in (1..).take(HELD_MAX - HELD_PER_NEIGHBOUR_MAX) {
             assert!(push(&mut hold, next_hop));
         }

@@ -23,7 +23,7 @@ use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
 use crate::packet_log::PacketLog;
-use crate::policy::{Dice, FlowCache, Policy};
+use crate::policy::{Dice, FlowCache, Policies, Tracks};
 use crate::stage::{self, Answers, Emitter};
 
 /// Where the packets of a batch come from.
@@ -45,13 +45,13 @@ pub struct Decisions<'a> {
     /// All workers' inboxes.
     pub inboxes: &'a Inboxes,
     /// The rules.
-    pub policy: &'a Policy,
+    pub policies: &'a Policies,
     /// What is known of flows.
     pub cache: &'a mut FlowCache,
     /// This worker's flows.
     pub conntrack: &'a mut Conntrack,
-    /// Whether packets are tracked.
-    pub tracks: bool,
+    /// Which packets are tracked.
+    pub tracks: Tracks,
     /// Random numbers for rules.
     pub dice: &'a Dice,
     /// The time of day, UTC, in seconds since 1970.
@@ -71,7 +71,7 @@ pub fn run(
 ) {
     stage::parse(batch, emitter.forwarding);
     let hand_over = origin == Origin::Port && decisions.inboxes.workers() > 1;
-    if hand_over || decisions.tracks {
+    if hand_over || decisions.tracks.any() {
         stage::name(batch, decisions.flow_hash);
     }
     if hand_over {
@@ -79,21 +79,21 @@ pub fn run(
     }
     let from = (decisions.flow_hash, decisions.worker);
     stage::reassemble(batch, from, decisions.tracks, emitter);
-    if decisions.policy.inspects_flows() {
+    if decisions.policies.inspects_flows() {
         batch.one_by_one();
     }
     loop {
-        if decisions.tracks {
-            stage::track(batch, decisions.conntrack, emitter.reassembly);
+        if decisions.tracks.any() {
+            stage::track(batch, decisions.tracks, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        let Decisions { policy, worker, dice, wall_s, .. } = decisions;
+        let Decisions { policies, worker, dice, wall_s, .. } = decisions;
         let Decisions { cache, conntrack, log, .. } = &mut decisions;
-        let rules = stage::Rules { policy, cache, worker, dice, wall_s };
+        let rules = stage::Rules { policies, cache, worker, dice, wall_s };
         let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
         stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);
-        if decisions.tracks {
+        if decisions.tracks.any() {
             stage::close(batch, decisions.conntrack, emitter.reassembly);
         }
         decisions.conntrack.end_batch();

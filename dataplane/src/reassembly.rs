@@ -7,21 +7,19 @@
 //! were, but with one time to live and one type of service, in the order of their offsets.
 //!
 //! ```text
-//!   fragment ──► held by (source, destination, protocol, identification)
+//!   fragment ──► held by (source, destination, protocol, identification); of IPv6 without the protocol
 //!                   ├─ complete ──► one packet of the batch, the first fragment's frame in front
 //!                   ├─ overlap ───► all of it dropped (RFC 8200 4.5 says so of IPv6, and Linux of IPv4, too)
-//!                   └─ 30 s, or no room ──► dropped
+//!                   └─ 30 s (IPv6: 60 s), or no room ──► dropped
 //! ```
 //!
 //! Bounds: [`DATAGRAMS_MAX`] datagrams of [`PIECES_MAX`] fragments each, [`FRAMES_MAX`] frames in all, for each worker;
 //! where there is no room the oldest datagram gives way.
 
-use std::net::Ipv4Addr;
-
-use crate::batch::{Headers, Piece};
+use crate::batch::{Addresses, Headers, Piece};
 use crate::frame::Frame;
 use crate::port::PortIndex;
-use crate::wire::Ipv4;
+use crate::wire::{Ipv4, Ipv6, ipv6};
 
 /// Datagrams that a worker puts together at a time.
 pub const DATAGRAMS_MAX: usize = 64;
@@ -35,16 +33,19 @@ pub const FRAMES_MAX: usize = 256;
 /// How long a datagram may take to arrive (`net.ipv4.ipfrag_time`).
 pub const PATIENCE_NS: u64 = 30_000_000_000;
 
-/// The longest IPv4 datagram.
+/// The same of IPv6 (`net.netfilter.nf_conntrack_frag6_timeout`; RFC 8200 4.5).
+pub const PATIENCE6_NS: u64 = 60_000_000_000;
+
+/// The longest datagram that is put together; IPv6's header does not count in its own limit, but does here.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// What the fragments of a datagram have in common (RFC 791 3.2).
+/// What the fragments of a datagram have in common (RFC 791 3.2; RFC 8200 4.5, where the protocol is not part of it,
+/// and 0 here).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Name {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    addresses: Addresses,
     protocol: u8,
-    identification: u16,
+    identification: u32,
 }
 
 /// A fragment.
@@ -64,18 +65,46 @@ struct Placed {
     frame: Option<Frame>,
     headers: Headers,
     ingress: PortIndex,
+    place: Place,
+}
+
+/// Where a fragment belongs.
+#[derive(Debug, Clone, Copy)]
+struct Place {
     /// Bytes of the datagram's payload that it carries: from, to.
     from: usize,
     to: usize,
     last: bool,
+    /// Where they begin in its packet.
+    data: usize,
+    /// Of IPv6, where its fragment header stands.
+    header6: Option<ipv6::FragmentPlace>,
 }
 
 impl Placed {
-    /// The second byte of its IPv4 header.
+    /// Its type of service, or traffic class.
     fn tos(&self) -> u8 {
         let packet =
             self.frame.as_ref().and_then(|frame| frame.bytes().get(usize::from(self.headers.l3)..));
-        packet.and_then(|packet| packet.get(1)).copied().unwrap_or_default()
+        match packet {
+            Some(&[a, b, ..]) if self.place.header6.is_some() => a << 4 | b >> 4,
+            Some(&[_, tos, ..]) => tos,
+            _ => 0,
+        }
+    }
+
+    /// Bytes before the data in a packet that never was cut.
+    fn header_len(&self) -> usize {
+        self.place.data - self.place.header6.map_or(0, |_| FRAGMENT_HEADER_BYTES)
+    }
+}
+
+impl Datagram {
+    fn patience_ns(&self) -> u64 {
+        match self.name.addresses {
+            Addresses::V4 { .. } => PATIENCE_NS,
+            Addresses::V6 { .. } => PATIENCE6_NS,
+        }
     }
 }
 
@@ -102,6 +131,9 @@ pub enum Added {
     Overlaps(usize, Fragment),
 }
 
+/// Bytes of IPv6's fragment header.
+const FRAGMENT_HEADER_BYTES: usize = 8;
+
 /// A datagram that came in fragments, as one packet.
 #[derive(Debug, Clone, Copy)]
 pub struct Whole<'a> {
@@ -110,13 +142,20 @@ pub struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// From the IPv4 header on.
+    /// From the IP header on.
     #[must_use]
     pub fn packet(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// What the IPv4 header is about.
+    /// Bytes of the IP header, extension headers counted.
+    #[must_use]
+    pub fn header_len(self) -> u16 {
+        // Inside the first fragment's frame.
+        u16::try_from(self.header_len).unwrap_or(u16::MAX)
+    }
+
+    /// What the IP header, extension headers counted, is about.
     #[must_use]
     pub fn payload(self) -> &'a [u8] {
         self.bytes.get(self.header_len..).unwrap_or_default()
@@ -142,12 +181,7 @@ impl Reassembly {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
-        let name = Name {
-            source: Ipv4Addr::UNSPECIFIED,
-            destination: Ipv4Addr::UNSPECIFIED,
-            protocol: 0,
-            identification: 0,
-        };
+        let name = Name { addresses: Addresses::default(), protocol: 0, identification: 0 };
         let datagram = |_| Datagram {
             name,
             since_ns: 0,
@@ -170,7 +204,7 @@ impl Reassembly {
     /// A datagram that has to give way before this fragment finds room: the oldest, but not its own.
     #[must_use]
     pub fn crowded(&self, fragment: &Fragment) -> Option<usize> {
-        let own = place(fragment).and_then(|(name, ..)| self.waiting(name));
+        let own = place(fragment).and_then(|(name, _)| self.waiting(name));
         let free =
             own.is_some() || self.datagrams.iter().any(|datagram| datagram.pieces.is_empty());
         if free && self.frames < FRAMES_MAX { None } else { self.oldest(own) }
@@ -183,15 +217,17 @@ impl Reassembly {
         })
     }
 
-    /// The datagram that has waited longest, if it has waited too long.
+    /// A datagram that has waited too long.
     #[must_use]
     pub fn expired(&self, now_ns: u64) -> Option<usize> {
         if self.frames == 0 {
             return None;
         }
-        let too_long =
-            |at: &usize| now_ns.saturating_sub(self.datagrams[*at].since_ns) >= PATIENCE_NS;
-        self.oldest(None).filter(too_long)
+        let waiting = |datagram: &Datagram| !datagram.pieces.is_empty() && !datagram.complete;
+        self.datagrams.iter().position(|datagram| {
+            let waited_ns = now_ns.saturating_sub(datagram.since_ns);
+            waiting(datagram) && waited_ns >= datagram.patience_ns()
+        })
     }
 
     fn oldest(&self, but: Option<usize>) -> Option<usize> {
@@ -203,9 +239,8 @@ impl Reassembly {
 
     /// Takes a fragment in. There is room for it: [`Reassembly::crowded`] was asked before.
     pub fn add(&mut self, fragment: Fragment, now_ns: u64) -> Added {
-        let Some((name, from, to, last)) = place(&fragment) else {
-            return Added::Useless(fragment);
-        };
+        let Some((name, place)) = place(&fragment) else { return Added::Useless(fragment) };
+        let Place { from, to, last, .. } = place;
         let found = self.waiting(name);
         let free = || self.datagrams.iter().position(|datagram| datagram.pieces.is_empty());
         let Some(at) = found.or_else(free) else { return Added::Useless(fragment) };
@@ -213,10 +248,11 @@ impl Reassembly {
         if datagram.pieces.is_empty() {
             (datagram.name, datagram.since_ns) = (name, now_ns);
         }
-        let place = datagram.pieces.partition_point(|piece| piece.from < from);
-        let before = place.checked_sub(1).and_then(|before| datagram.pieces.get(before));
-        let after = datagram.pieces.get(place);
-        let covered = |piece: &Placed| piece.from <= from && to <= piece.to;
+        let at_piece = datagram.pieces.partition_point(|piece| piece.place.from < from);
+        let before = at_piece.checked_sub(1).and_then(|before| datagram.pieces.get(before));
+        let (before, after) = (before.map(|piece| piece.place), datagram.pieces.get(at_piece));
+        let after = after.map(|piece| piece.place);
+        let covered = |piece: Place| piece.from <= from && to <= piece.to;
         if before.is_some_and(covered) || after.is_some_and(covered) {
             return Added::Useless(fragment);
         }
@@ -226,17 +262,17 @@ impl Reassembly {
             return Added::Overlaps(at, fragment);
         }
         let Fragment { frame, headers, ingress } = fragment;
-        let piece = Placed { frame: Some(frame), headers, ingress, from, to, last };
-        datagram.pieces.insert(place, piece);
+        let piece = Placed { frame: Some(frame), headers, ingress, place };
+        datagram.pieces.insert(at_piece, piece);
         self.frames += 1;
         let mut end = 0;
         for piece in &datagram.pieces {
-            if piece.from != end {
+            if piece.place.from != end {
                 return Added::Held;
             }
-            end = piece.to;
+            end = piece.place.to;
         }
-        if !datagram.pieces.last().is_some_and(|piece| piece.last) {
+        if !datagram.pieces.last().is_some_and(|piece| piece.place.last) {
             return Added::Held;
         }
         datagram.complete = true;
@@ -248,17 +284,26 @@ impl Reassembly {
     pub fn whole(&mut self, at: usize, first: &[u8]) -> Whole<'_> {
         self.whole.clear();
         let pieces = &self.datagrams[at].pieces;
+        let header_len = pieces.first().map_or(0, Placed::header_len);
         for (n, piece) in pieces.iter().enumerate() {
             let bytes = piece.frame.as_ref().map_or(first, Frame::bytes);
-            let Headers { l3, l4, .. } = piece.headers;
+            let packet = bytes.get(piece.headers.l3.into()..).unwrap_or_default();
             if n == 0 {
-                self.whole.extend_from_slice(bytes.get(l3.into()..l4.into()).unwrap_or_default());
+                self.whole.extend_from_slice(packet.get(..header_len).unwrap_or_default());
+                if let Some(place) = piece.place.header6 {
+                    name_next(&mut self.whole, packet, place);
+                }
             }
-            let payload = bytes.get(usize::from(l4)..).unwrap_or_default();
+            let payload = packet.get(piece.place.data..).unwrap_or_default();
             // A frame is cut to its packet, but be sure.
-            self.whole.extend_from_slice(&payload[..payload.len().min(piece.to - piece.from)]);
+            let len = piece.place.to - piece.place.from;
+            self.whole.extend_from_slice(&payload[..payload.len().min(len)]);
         }
-        let header_len = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
+        // What rules and connection tracking look at stands behind all extension headers.
+        let upper = pieces.first().map_or(0, |first| {
+            let fragment_header = first.place.data - first.header_len();
+            usize::from(first.headers.l4 - first.headers.l3) - fragment_header
+        });
         let total_len = self.whole.len();
         // As `ip_frag_reasm`: "don't fragment" if the largest piece had it.
         let (_, dont_fragment) = self.largest(at);
@@ -267,8 +312,11 @@ impl Reassembly {
             packet.set_fragment(0, false);
             packet.set_dont_fragment(dont_fragment);
             packet.fill_checksum();
+        } else if let Some(len) = self.whole.get_mut(4..6) {
+            let payload = total_len.saturating_sub(ipv6::HEADER_BYTES);
+            len.copy_from_slice(&u16::try_from(payload).unwrap_or(u16::MAX).to_be_bytes());
         }
-        Whole { bytes: &self.whole, header_len: header_len.into() }
+        Whole { bytes: &self.whole, header_len: upper }
     }
 
     /// A datagram as one packet, for a caller who needs the rest of the reassembly meanwhile; to be given back.
@@ -290,13 +338,13 @@ impl Reassembly {
         Some((frame, piece.headers, piece.ingress))
     }
 
-    /// Bytes of a complete datagram, IPv4 header counted; `None` if they are more than a datagram can have.
+    /// Bytes of a complete datagram, IP header counted; `None` if they are more than a datagram can have.
     #[must_use]
     pub fn total_len(&self, at: usize) -> Option<u16> {
         let pieces = &self.datagrams[at].pieces;
-        let header = pieces.first().map_or(0, |first| first.headers.l4 - first.headers.l3);
-        let payload = pieces.last().map_or(0, |last| last.to);
-        u16::try_from(usize::from(header) + payload).ok()
+        let header = pieces.first().map_or(0, Placed::header_len);
+        let payload = pieces.last().map_or(0, |last| last.place.to);
+        u16::try_from(header + payload).ok()
     }
 
     /// The largest fragment of a datagram: its total length, and whether it must not be cut further.
@@ -306,7 +354,8 @@ impl Reassembly {
         sizes.map(|headers| (headers.total_len, headers.dont_fragment)).max().unwrap_or_default()
     }
 
-    /// Gives all fragments of a complete datagram the time to live and the type of service of the first, for it is the
+    /// Gives all fragments of a complete datagram the time to live and the type of service (IPv6: hop limit and traffic
+    /// class) of the first, for it is the
     /// whole that is forwarded; if one of them met congestion, the whole did (RFC 3168 5.3). False if one was sent as
     /// unable to bear that mark and another was not: such a datagram must be dropped (`ip_frag_ecn_table`,
     /// `net/ipv4/ip_fragment.c`).
@@ -325,10 +374,13 @@ impl Reassembly {
         for Placed { frame, headers, .. } in pieces {
             let bytes = frame.as_mut().map_or(&mut [][..], Frame::bytes_mut);
             let packet = bytes.get_mut(usize::from(headers.l3)..).unwrap_or_default();
-            if let Ok(mut packet) = Ipv4::new_checked(packet) {
+            if let Ok(mut packet) = Ipv4::new_checked(&mut *packet) {
                 packet.set_ttl(ttl);
                 packet.set_tos(tos);
                 packet.fill_checksum();
+            } else if let Ok(mut packet) = Ipv6::new_checked(packet) {
+                packet.set_hop_limit(ttl);
+                packet.set_traffic_class(tos);
             }
         }
         true
@@ -359,28 +411,43 @@ impl Reassembly {
     }
 }
 
+/// In the header of a whole datagram, of which `first` is the first fragment: what the fragment header named follows.
+fn name_next(header: &mut [u8], first: &[u8], place: ipv6::FragmentPlace) {
+    let next = first.get(ipv6::HEADER_BYTES + place.at).copied();
+    if let (Some(named), Some(next)) = (header.get_mut(place.named_at), next) {
+        *named = next;
+    }
+}
+
 /// Name and place of a fragment; `None` if it would reach beyond the longest datagram, or is empty, or not the last and
-/// not a multiple of eight bytes (RFC 791 3.2).
-fn place(fragment: &Fragment) -> Option<(Name, usize, usize, bool)> {
+/// not a multiple of eight bytes (RFC 791 3.2, RFC 8200 4.5).
+fn place(fragment: &Fragment) -> Option<(Name, Place)> {
     let headers = &fragment.headers;
     let ip = fragment.frame.bytes().get(usize::from(headers.l3)..)?;
-    let identification = u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]);
-    let more = ip.get(6)? & 0x20 != 0;
     let from = match headers.piece {
         Piece::Whole => return None,
-        Piece::First => 0,
+        Piece::First | Piece::Atomic => 0,
         Piece::Later(offset) => usize::from(offset) * 8,
     };
-    let len = usize::from(headers.total_len - (headers.l4 - headers.l3));
+    let addresses = headers.addresses;
+    let (name, more, data, header6) = match addresses {
+        Addresses::V4 { .. } => {
+            let identification = u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]).into();
+            let name = Name { addresses, protocol: headers.protocol, identification };
+            let data = usize::from(headers.l4 - headers.l3);
+            (name, ip.get(6)? & 0x20 != 0, data, None)
+        }
+        Addresses::V6 { .. } => {
+            let fragment = Ipv6::new_checked(ip).ok()?.upper_layer().ok()?.fragment?;
+            let name = Name { addresses, protocol: 0, identification: fragment.identification };
+            let data = ipv6::HEADER_BYTES + fragment.place.at + FRAGMENT_HEADER_BYTES;
+            (name, fragment.more, data, Some(fragment.place))
+        }
+    };
+    let len = usize::from(headers.total_len).checked_sub(data)?;
     let to = from + len;
     if len == 0 || to > DATAGRAM_BYTES_MAX - 20 || more && !len.is_multiple_of(8) {
         return None;
     }
-    let name = Name {
-        source: headers.source,
-        destination: headers.destination,
-        protocol: headers.protocol,
-        identification,
-    };
-    Some((name, from, to, !more))
+    Some((name, Place { from, to, last: !more, data, header6 }))
 }

@@ -348,7 +348,7 @@ impl Turn {
                 return engine.shut_down();
             }
             last = engine.poll(now_ns, wall_s());
-            self.shared.policy_epoch.store(engine.policy.epoch(), Ordering::Release);
+            self.shared.policy_epoch.store(engine.policies.epoch(), Ordering::Release);
             if last.packets > 0 {
                 idle.busy(now_ns);
                 if slept_ns > 0 {

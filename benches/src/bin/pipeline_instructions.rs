@@ -18,13 +18,13 @@ use clap::Parser;
 use serde::Serialize;
 use weir_benches::LoopPort;
 use weir_benches::traffic::udp_flows;
-use weir_benches::world::{EGRESS, INGRESS, engine, forwarding, frames, policy};
+use weir_benches::world::{EGRESS, INGRESS, engine, forwarding, frames, policies};
 use weir_dataplane::batch::{BATCH_MAX, Batch};
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Dice, FlowCache};
+use weir_dataplane::policy::{Dice, FlowCache, Tracks};
 use weir_dataplane::port::Port;
 use weir_dataplane::reassembly::Reassembly;
 use weir_dataplane::stage::{self, Rules};
@@ -139,7 +139,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
     }
     let (_memory, frames) = frames();
     let mut pool = FramePool::split(frames, 1).pop().expect("one pool");
-    let (forwarding, policy) = (forwarding(), policy(options.rules));
+    let (forwarding, policies) = (forwarding(), policies(options.rules));
     let mut cache = FlowCache::new(1 << 16);
     let hash = FlowHash::new([1, 2, 3, 4], 4);
     let dice = Dice::new(0);
@@ -161,7 +161,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
         }
         if scenario == Scenario::Track {
             stage::name(&mut batch, &hash);
-            stage::track(&mut batch, &mut conntrack, &mut reassembly);
+            stage::track(&mut batch, Tracks::all(true), &mut conntrack, &mut reassembly);
             for tracked in &batch.tracked {
                 assert!(conntrack.confirm(tracked).is_ok(), "the table is full");
             }
@@ -171,8 +171,8 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
             stage::route(&mut batch, &forwarding);
         }
         if scenario == Scenario::Decide {
-            let (policy, cache) = (&policy, &mut cache);
-            let rules = Rules { policy, cache, worker: 0, dice: &dice, wall_s: 0 };
+            let (policies, cache) = (&policies, &mut cache);
+            let rules = Rules { policies, cache, worker: 0, dice: &dice, wall_s: 0 };
             stage::decide(&mut batch, rules, &forwarding, &conntrack, &mut reassembly, &mut log);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");

@@ -279,10 +279,10 @@ pub enum Failure {
         /// Why.
         error: RuleError,
     },
-    /// A change of rules for packets that this daemon does not filter.
+    /// A change of rules for packets that this daemon does not forward.
     #[error(
-        "{family} is not filtered by this version of Weir, so no change of its rules could be put in force: \
-         filter it with the kernel's own {0}; `{0} -L' and `-S' show what there is here", .family.program()
+        "{family} is not forwarded here, so no rule of it would decide about anything: write `ipv6 = \"forward\"' into \
+         Weir's configuration and start it again; until then `{0} -L' and `-S' show what there is", .family.program()
     )]
     NotFiltered {
         /// Whose packets.

@@ -19,6 +19,8 @@ pub struct AddressTypes(u16);
 pub struct AddressTypesError(u16);
 
 impl AddressTypes {
+    /// No address: of IPv6 `::`.
+    pub const UNSPEC: Self = Self(1 << 0);
     /// Everything else.
     pub const UNICAST: Self = Self(1 << 1);
     /// The machine's own addresses.
@@ -29,18 +31,20 @@ impl AddressTypes {
     pub const ANYCAST: Self = Self(1 << 4);
     /// 224.0.0.0/4, ff00::/8.
     pub const MULTICAST: Self = Self(1 << 5);
+    /// Of IPv6: addresses that a route forbids, or that have none.
+    pub const UNREACHABLE: Self = Self(1 << 7);
 
     /// All names in the order of their bits. No address is of a kind that is not above: the kernel
     /// finds unicast for those whose routes forbid them.
     pub(crate) const NAMES: [(&'static str, Self); 12] = [
-        ("UNSPEC", Self(1 << 0)),
+        ("UNSPEC", Self::UNSPEC),
         ("UNICAST", Self::UNICAST),
         ("LOCAL", Self::LOCAL),
         ("BROADCAST", Self::BROADCAST),
         ("ANYCAST", Self::ANYCAST),
         ("MULTICAST", Self::MULTICAST),
         ("BLACKHOLE", Self(1 << 6)),
-        ("UNREACHABLE", Self(1 << 7)),
+        ("UNREACHABLE", Self::UNREACHABLE),
         ("PROHIBIT", Self(1 << 8)),
         ("THROW", Self(1 << 9)),
         ("NAT", Self(1 << 10)),

@@ -107,7 +107,7 @@ fn lint_looks_at_the_rules_of_ipv6() {
 }
 
 #[test]
-fn a_daemon_that_does_not_filter_ipv6_says_so() {
+fn a_daemon_that_does_not_forward_ipv6_says_so() {
     let daemon = Daemon::with(|stream| {
         let failure = Failure::NotFiltered { family: Family::V6 };
         while read_frame(stream, REQUEST_BYTES_MAX).is_ok() {
@@ -116,8 +116,8 @@ fn a_daemon_that_does_not_filter_ipv6_says_so() {
         }
     });
     let refused = |program: &str| {
-        let reason = "IPv6 is not filtered by this version of Weir, so no change of its rules could be put in force: \
-            filter it with the kernel's own ip6tables; `ip6tables -L' and `-S' show what there is here";
+        let reason = "IPv6 is not forwarded here, so no rule of it would decide about anything: write `ipv6 = \"forward\"' \
+            into Weir's configuration and start it again; until then `ip6tables -L' and `-S' show what there is";
         (2, String::new(), format!("{program}: {reason}\n"))
     };
     assert_eq!(weirctl(&daemon.socket(), "ip6tables -A FORWARD -s fe80::1"), refused("ip6tables"));

@@ -8,6 +8,9 @@ const FLOW_BYTES: u64 = 95;
 /// Bytes of an entry of a flow cache.
 const CACHED_BYTES: u64 = 68;
 
+/// The same of IPv6, whose flows have a table of their own.
+const FLOW6_BYTES: u64 = 127;
+
 impl Config {
     /// Why this machine has no room for the tables of this configuration, and what to do; `None` if it has, or does not
     /// say.
@@ -18,7 +21,8 @@ impl Config {
     }
 
     fn trouble_with(&self, available: u64) -> Option<String> {
-        let flows = u64::from(self.conntrack.flows_max) * FLOW_BYTES;
+        let flow_bytes = FLOW_BYTES + if self.ipv6 { FLOW6_BYTES } else { 0 };
+        let flows = u64::from(self.conntrack.flows_max) * flow_bytes;
         let frames = u64::from(self.area.chunks) * u64::from(self.area.chunk_bytes);
         let cached = (self.flow_cache.next_power_of_two() * self.cores.len()) as u64 * CACHED_BYTES;
         let needed = flows + frames + cached;
@@ -61,6 +65,10 @@ mod tests {
         assert!(trouble.contains("conntrack.flows_max = 67108864 takes 6080 MiB"), "{trouble}");
         assert!(trouble.contains("1024 MiB of memory are available"), "{trouble}");
         assert_eq!(config.trouble_with(7 << 30), None);
+        let text = format!("ipv6 = \"forward\"\n{text}");
+        let config = Config::parse(&text, Path::new("x.toml")).expect("within its range");
+        let trouble = config.trouble_with(7 << 30).expect("a table for each family");
+        assert!(trouble.contains("takes 14208 MiB"), "{trouble}");
     }
 
     #[test]

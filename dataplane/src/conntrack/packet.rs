@@ -9,7 +9,7 @@ use super::Kind;
 use super::tuple::Tuple;
 use crate::wire::checksum;
 use crate::wire::ipv4::Ipv4;
-use crate::wire::{IpProtocol, icmp};
+use crate::wire::{IpProtocol, icmp, ipv6};
 
 /// ICMP types that report on another packet (`icmp_is_err`): unreachable, source quench, redirect, time exceeded,
 /// parameter problem (RFC 792).
@@ -52,8 +52,12 @@ pub enum Untrackable {
     Malformed,
     /// An ICMP message with something wrong: counted as `error`, not as `invalid`.
     Icmp,
-    /// Neighbour discovery and the like (ICMPv6 130 to 137, 143) is never tracked: not INVALID, but UNTRACKED.
-    NeighbourDiscovery,
+    /// Neighbour discovery and the like (ICMPv6 130 to 136, 143) is never tracked: not INVALID, but UNTRACKED, unless
+    /// checksums matter and its own is wrong.
+    NeighbourDiscovery {
+        /// Whether it is right.
+        sound: bool,
+    },
 }
 
 impl<'a> Packet<'a> {
@@ -84,7 +88,7 @@ impl<'a> Packet<'a> {
     pub(super) fn subject(&self) -> Result<Subject, Untrackable> {
         let quoting = match self.kind {
             Kind::Icmp => icmp_error(self.l4)?,
-            Kind::Icmpv6 => icmpv6_error(self.l4)?,
+            Kind::Icmpv6 => self.icmpv6_error()?,
             _ => false,
         };
         if quoting {
@@ -94,6 +98,18 @@ impl<'a> Packet<'a> {
         let Self { kind, protocol, l4, source, destination } = *self;
         let tuple = tuple(source, destination, protocol, kind, l4);
         Ok(Subject::Own(tuple.ok_or(Untrackable::Malformed)?))
+    }
+
+    /// As [`icmp_error`] for ICMPv6 (`nf_conntrack_icmpv6_error`): types below 128 report on another packet (RFC 4443
+    /// 2.1).
+    fn icmpv6_error(&self) -> Result<bool, Untrackable> {
+        match *self.l4 {
+            [130..=136 | 143, ..] if self.l4.len() >= icmp::HEADER_BYTES => {
+                Err(Untrackable::NeighbourDiscovery { sound: self.checksum_ok() })
+            }
+            [kind, ..] if self.l4.len() >= icmp::HEADER_BYTES => Ok(kind < 128),
+            _ => Err(Untrackable::Icmp),
+        }
     }
 
     /// The tuple of the flow that it is about; of a packet that quotes another, the tuple of those that answer that
@@ -169,6 +185,14 @@ fn tuple(
         }
         Kind::Gre => gre_key(l4)?,
         Kind::Other if protocol == SCTP => ports(l4)?,
+        // Nothing that could be tracked (`ipv6_skip_exthdr`, net/ipv6/exthdrs_core.c), and what only IPv4 has
+        // (`nf_conntrack_icmp_packet`).
+        Kind::Other
+            if source.is_ipv6()
+                && matches!(IpProtocol(protocol), ipv6::NO_NEXT_HEADER | IpProtocol::ICMP) =>
+        {
+            return None;
+        }
         Kind::Other | Kind::Free => (0, 0),
     };
     Some(Tuple { source, destination, source_port, destination_port, protocol })
@@ -202,17 +226,6 @@ fn icmp_error(l4: &[u8]) -> Result<bool, Untrackable> {
     Ok(ICMP_ERRORS.contains(&kind))
 }
 
-/// As [`icmp_error`] for ICMPv6 (`nf_conntrack_icmpv6_error`): types below 128 report on another packet (RFC 4443 2.1).
-fn icmpv6_error(l4: &[u8]) -> Result<bool, Untrackable> {
-    match l4 {
-        [130..=137 | 143, ..] if l4.len() >= icmp::HEADER_BYTES => {
-            Err(Untrackable::NeighbourDiscovery)
-        }
-        [kind, ..] if l4.len() >= icmp::HEADER_BYTES => Ok(*kind < 128),
-        _ => Err(Untrackable::Icmp),
-    }
-}
-
 /// The tuple of the packet that an ICMP message quotes (`nf_ct_get_tuplepr`).
 fn quoted(ipv4: bool, l4: &[u8]) -> Option<Tuple> {
     let inner = l4.get(icmp::HEADER_BYTES..)?;
@@ -235,7 +248,11 @@ fn quoted(ipv4: bool, l4: &[u8]) -> Option<Tuple> {
         octets.copy_from_slice(&header[at..at + 16]);
         octets.into()
     };
-    // Behind extension headers it is not looked for: the error is INVALID then.
-    let (protocol, l4) = (header[6], &inner[header.len()..]);
+    let payload = &inner[header.len()..];
+    let upper = ipv6::upper_layer_of(header[6], payload).ok()?;
+    if upper.fragment.is_some_and(|fragment| fragment.offset > 0) {
+        return None;
+    }
+    let (protocol, l4) = (upper.protocol.0, payload.get(upper.offset..)?);
     tuple(address(8), address(24), protocol, Kind::of(protocol, false), l4)
 }

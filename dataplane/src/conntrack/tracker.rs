@@ -165,7 +165,10 @@ impl Conntrack {
         match why {
             Untrackable::Malformed => self.invalid(),
             Untrackable::Icmp => self.error(),
-            Untrackable::NeighbourDiscovery => Tracked::UNTRACKED,
+            Untrackable::NeighbourDiscovery { sound } if sound || !self.settings.checksum => {
+                Tracked::UNTRACKED
+            }
+            Untrackable::NeighbourDiscovery { .. } => self.error(),
         }
     }
 

@@ -16,6 +16,7 @@
 mod conntrack;
 mod flows;
 mod host;
+mod ipv6;
 mod log;
 mod report;
 mod rules;
@@ -144,6 +145,7 @@ impl Daemon {
             Log::start(config.log.file.as_deref(), config.port_names(), config.cores.len())?;
         let mut host_traffic = HostTraffic::prepare(&config)?;
         let mut ports = MirrorConfig::new(config.interfaces.clone());
+        ports.ipv6 = config.ipv6;
         ports.host = host_traffic.is_some().then(|| HOST_DEVICE.to_owned());
         let mirror = Mirror::start(&ports)?;
         let host = {
@@ -163,7 +165,8 @@ impl Daemon {
             HostMode::Kernel => Rules::new,
             HostMode::Firewalled => Rules::with_host_chains,
         };
-        let rules = rules(config.cores.len(), config.port_names(), config.policy);
+        let rules = rules(config.cores.len(), config.port_names(), config.policy)
+            .forwarding_ipv6(config.ipv6);
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -326,7 +329,10 @@ fn begin_flows(config: &Config) -> (FlowHash, Vec<Conntrack>, flows::Restored) {
     let flow_hash = FlowHash::new([0, 1, 2, 3].map(|word: u64| keys.hash_one(word)), count);
     let conntrack = ConntrackConfig {
         flows_max: ConntrackSettings::share(config.conntrack.flows_max, count),
-        flows6_max: 0,
+        flows6_max: match config.ipv6 {
+            true => ConntrackSettings::share(config.conntrack.flows_max, count),
+            false => 0,
+        },
         half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
         settings: config.conntrack.settings,
         flow_hash: flow_hash.clone(),
@@ -359,7 +365,7 @@ fn start_workers(
             flow_hash: flow_hash.clone(),
             inboxes: inboxes.clone(),
             forwarding: Arc::clone(mirror.forwarding()),
-            policy: Arc::clone(rules.policy()),
+            policies: Arc::clone(rules.policies()),
             flow_cache: FlowCache::new(config.flow_cache),
             conntrack,
             always_track: config.conntrack.always_track,

@@ -26,7 +26,7 @@ pub(crate) fn status(shared: &Shared) -> Status {
     let (rules, policy_epoch, tracked, unconfirmed_until) = {
         let rules = shared.rules();
         let until = rules.unconfirmed_until();
-        (rules.len() as u64, rules.policy().epoch(), rules.have_tracked(), until)
+        (rules.len() as u64, rules.policies().epoch(), rules.have_tracked(), until)
     };
     let unconfirmed = unconfirmed_until.map(|until| {
         let seconds = until.saturating_duration_since(Instant::now()).as_secs();

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use weir_control::command::{ChainName, Command, Transaction};
 use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::Family;
-use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
+use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
-use crate::policy::{Compiler, Policy, Zeros};
+use crate::policy::{Compiler, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 
 /// How long a change may take until the last worker enforces it.
@@ -23,7 +23,7 @@ const RETIRED_MAX: usize = 16;
 /// A change that is undone unless it is confirmed.
 #[derive(Debug)]
 struct Unconfirmed {
-    /// The rules of before.
+    /// The rules of before, of whichever family it was.
     before: Ruleset,
     /// When it is undone.
     until: Instant,
@@ -33,24 +33,41 @@ struct Unconfirmed {
     zeros: Zeros,
 }
 
-/// Whether changes of the rules of a family are taken: those of IPv6 when something enforces them. Until then there
-/// are no rules of IPv6 but the empty set, which can be listed and nothing else.
-fn check_filtered(family: Family) -> Result<(), Failure> {
-    match family {
-        Family::V4 => Ok(()),
-        Family::V6 => Err(Failure::NotFiltered { family }),
+/// The rules of a family, and who compiles them.
+#[derive(Debug)]
+struct Side {
+    ruleset: Ruleset,
+    compiler: Compiler,
+}
+
+impl Side {
+    /// With this policy of chain FORWARD, for this many workers and the ports of these names.
+    fn new(
+        mut ruleset: Ruleset,
+        policy: ruleset::Policy,
+        workers: usize,
+        port_names: Vec<String>,
+    ) -> Self {
+        let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
+        ruleset.apply(&command).expect("chain FORWARD exists");
+        Self { ruleset, compiler: Compiler::new(workers, port_names) }
+    }
+
+    fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
+        self.compiler.compile(ruleset).map_err(|error| Failure::Other { reason: error.to_string() })
     }
 }
 
 /// The rules in force, and how to change them.
 #[derive(Debug)]
 pub struct Rules {
-    ruleset: Ruleset,
-    /// Those of IPv6; see [`check_filtered`].
-    ipv6: Ruleset,
-    compiler: Compiler,
-    policy: Arc<Published<Policy>>,
-    retired: Retired<Policy>,
+    v4: Side,
+    v6: Side,
+    /// Whether IPv6 is forwarded. Where it is not its rules would decide about nothing: there are none but the policy,
+    /// which can be listed and not be changed.
+    forwards_ipv6: bool,
+    policies: Arc<Published<Policies>>,
+    retired: Retired<Policies>,
     unconfirmed: Option<Unconfirmed>,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
@@ -66,7 +83,7 @@ impl Rules {
         Self::begin(Ruleset::new(), workers, port_names, policy)
     }
 
-    /// The same where the machine's own traffic passes through Weir: with chains INPUT and OUTPUT, which accept.
+    /// The same where the machine's own IPv4 passes through Weir: with chains INPUT and OUTPUT, which accept.
     /// Its own port is the last, and has no name.
     ///
     /// # Panics
@@ -80,27 +97,33 @@ impl Rules {
         Self::begin(Ruleset::with_host_chains(), workers, port_names, policy)
     }
 
+    /// The same where IPv6 is forwarded, or not.
+    #[must_use]
+    pub fn forwarding_ipv6(self, forwards_ipv6: bool) -> Self {
+        Self { forwards_ipv6, ..self }
+    }
+
     fn begin(
-        mut ruleset: Ruleset,
+        ruleset: Ruleset,
         workers: usize,
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
-        ruleset.apply(&command).expect("chain FORWARD exists");
-        let mut ipv6 = Ruleset::of(Family::V6);
-        ipv6.apply(&command).expect("chain FORWARD exists");
-        let mut compiler = Compiler::new(workers, port_names);
-        let policy = compiler.compile(&ruleset).expect("an empty rule set can be compiled");
-        let policy = Arc::new(Published::new(policy));
-        let retired = Retired::default();
-        Self { ruleset, ipv6, compiler, policy, retired, unconfirmed: None, tracked: false }
+        let mut v4 = Side::new(ruleset, policy, workers, port_names.clone());
+        let mut v6 = Side::new(Ruleset::of(Family::V6), policy, workers, port_names);
+        let compiled = |side: &mut Side| {
+            side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
+        };
+        let policies = Policies::new(compiled(&mut v4), compiled(&mut v6));
+        let policies = Arc::new(Published::new(policies));
+        let (retired, unconfirmed) = (Retired::default(), None);
+        Self { v4, v6, forwards_ipv6: false, policies, retired, unconfirmed, tracked: false }
     }
 
-    /// Where workers find the policy.
+    /// Where workers find the policies.
     #[must_use]
-    pub fn policy(&self) -> &Arc<Published<Policy>> {
-        &self.policy
+    pub fn policies(&self) -> &Arc<Published<Policies>> {
+        &self.policies
     }
 
     /// Whether some rule has asked for connection tracking since the start.
@@ -109,10 +132,10 @@ impl Rules {
         self.tracked
     }
 
-    /// Rules in all chains.
+    /// Rules in all chains of both families.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ruleset.rule_count()
+        self.v4.ruleset.rule_count() + self.v6.ruleset.rule_count()
     }
 
     /// Whether there are none.
@@ -121,18 +144,32 @@ impl Rules {
         self.len() == 0
     }
 
-    /// The rules of a family.
-    fn of(&self, family: Family) -> &Ruleset {
+    fn of(&self, family: Family) -> &Side {
         match family {
-            Family::V4 => &self.ruleset,
-            Family::V6 => &self.ipv6,
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    fn of_mut(&mut self, family: Family) -> &mut Side {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+
+    /// Whether changes of the rules of a family are taken.
+    fn check_forwarded(&self, family: Family) -> Result<(), Failure> {
+        match family {
+            Family::V6 if !self.forwards_ipv6 => Err(Failure::NotFiltered { family }),
+            Family::V4 | Family::V6 => Ok(()),
         }
     }
 
     /// The names of all chains of a family.
     #[must_use]
     pub fn chain_names(&self, family: Family) -> Vec<ChainName> {
-        self.of(family).chains().iter().map(|chain| chain.name.clone()).collect()
+        self.of(family).ruleset.chains().iter().map(|chain| chain.name.clone()).collect()
     }
 
     /// Carries out a command; a change is in force on every worker when this returns. With `confirm_s`, it is undone
@@ -147,18 +184,16 @@ impl Rules {
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
         if !command.is_listing() {
-            check_filtered(family)?;
+            self.check_forwarded(family)?;
         }
-        let (candidate, outcome) = self.of(family).after(command)?;
+        let side = self.of(family);
+        let (candidate, outcome) = side.ruleset.after(command)?;
         if command.is_listing() {
-            let counters = match family {
-                Family::V4 => self.compiler.counters(),
-                Family::V6 => CounterTable::default(),
-            };
+            let counters = side.compiler.counters();
             return Ok(Reply::Listing(Listing { ruleset: candidate, counters }));
         }
         if matches!(command, Command::Check { .. }) {
-            return Ok(Reply::Done { policy_epoch: self.policy.epoch() });
+            return Ok(Reply::Done { policy_epoch: self.policies.epoch() });
         }
         self.change(candidate, outcome, confirm_s)
     }
@@ -175,17 +210,19 @@ impl Rules {
         dry_run: bool,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
-        check_filtered(family)?;
+        self.check_forwarded(family)?;
         let (candidate, outcome) = self
             .of(family)
+            .ruleset
             .after_all(transaction)
             .map_err(|(command, error)| Failure::Transaction { command, error })?;
         if !dry_run {
             return self.change(candidate, outcome, confirm_s);
         }
-        let compiled = self.compile(&candidate);
-        self.compiler.settle(&Outcome { removed: outcome.added, ..Outcome::default() });
-        compiled.map(|_| Reply::Done { policy_epoch: self.policy.epoch() })
+        let side = self.of_mut(family);
+        let compiled = side.compile(&candidate);
+        side.compiler.settle(&Outcome { removed: outcome.added, ..Outcome::default() });
+        compiled.map(|_| Reply::Done { policy_epoch: self.policies.epoch() })
     }
 
     /// Keeps the change that waits for it.
@@ -193,13 +230,14 @@ impl Rules {
     /// # Errors
     /// When none does.
     pub fn confirm(&mut self) -> Result<Reply, Failure> {
-        let Some(Unconfirmed { removed, .. }) = self.unconfirmed.take() else {
+        let Some(Unconfirmed { before, removed, .. }) = self.unconfirmed.take() else {
             let reason =
                 "no change waits to be confirmed: it was undone, or made without --confirm";
             return Err(Failure::Other { reason: reason.to_owned() });
         };
-        self.compiler.settle(&Outcome { removed, ..Outcome::default() });
-        Ok(Reply::Done { policy_epoch: self.policy.epoch() })
+        let compiler = &mut self.of_mut(before.family()).compiler;
+        compiler.settle(&Outcome { removed, ..Outcome::default() });
+        Ok(Reply::Done { policy_epoch: self.policies.epoch() })
     }
 
     /// Until when a change waits to be confirmed.
@@ -217,10 +255,11 @@ impl Rules {
         let Some(change) = self.unconfirmed.take_if(|change| change.until <= now) else {
             return Ok(false);
         };
-        let (before, outcome) = self.ruleset.back_to(&change.before);
+        let family = change.before.family();
+        let (before, outcome) = self.of(family).ruleset.back_to(&change.before);
         let undone = self.put_in_force(before, &outcome);
         if let Ok(_) | Err(Failure::NotYetInForce { .. }) = undone {
-            self.compiler.go_back(&change.zeros);
+            self.of_mut(family).compiler.go_back(&change.zeros);
         } else {
             self.unconfirmed = Some(Unconfirmed { until: now + UNDO_INTERVAL, ..change });
         }
@@ -240,11 +279,12 @@ impl Rules {
             );
             return Err(Failure::Busy { reason });
         }
+        let side = self.of(candidate.family());
         let unconfirmed = confirm_s.map(|seconds| Unconfirmed {
-            before: self.ruleset.clone(),
+            before: side.ruleset.clone(),
             until: Instant::now() + Duration::from_secs(seconds.min(CONFIRM_S_MAX).into()),
             removed: std::mem::take(&mut outcome.removed),
-            zeros: self.compiler.zeros(&outcome),
+            zeros: side.compiler.zeros(&outcome),
         });
         let reply = self.put_in_force(candidate, &outcome);
         if matches!(reply, Ok(_) | Err(Failure::NotYetInForce { .. })) {
@@ -253,34 +293,36 @@ impl Rules {
         reply
     }
 
-    fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
-        self.compiler.compile(ruleset).map_err(|error| Failure::Other { reason: error.to_string() })
-    }
-
     fn put_in_force(&mut self, candidate: Ruleset, outcome: &Outcome) -> Result<Reply, Failure> {
         if self.retired.collect() >= RETIRED_MAX {
             let reason = "workers still use older rules; see `weirctl status`".to_owned();
             return Err(Failure::Busy { reason });
         }
-        let mut epoch = self.policy.epoch();
+        let family = candidate.family();
+        let mut epoch = self.policies.epoch();
         let mut in_force = Ok(());
         if outcome.changed {
-            let policy = self.compile(&candidate)?;
+            let policy = Arc::new(self.of_mut(family).compile(&candidate)?);
             self.tracked |= policy.tracks();
-            let (published, old) = self.policy.publish(policy);
+            let current = self.policies.current();
+            let (published, old) = self.policies.publish(match family {
+                Family::V4 => Policies { v4: policy, v6: Arc::clone(&current.v6) },
+                Family::V6 => Policies { v4: Arc::clone(&current.v4), v6: policy },
+            });
             self.retired.push(old);
             epoch = published;
             in_force = self.wait_until_adopted(epoch);
         }
-        self.ruleset = candidate;
-        self.compiler.settle(outcome);
+        let side = self.of_mut(family);
+        side.ruleset = candidate;
+        side.compiler.settle(outcome);
         self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
     }
 
     fn wait_until_adopted(&self, epoch: u64) -> Result<(), Failure> {
         let start = Instant::now();
-        while !self.policy.is_adopted(epoch) {
+        while !self.policies.is_adopted(epoch) {
             let waited = start.elapsed();
             if waited > ADOPTION_PATIENCE {
                 let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);

@@ -1,10 +1,11 @@
 //! The supervisor: interfaces that vanish and return, the machine's addresses, what an operator should know.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use super::shared::SlotState;
-use super::{Daemon, ORDER_PATIENCE, report};
+use super::{Daemon, ORDER_PATIENCE, ipv6, report};
 use crate::frame::Memory;
 use crate::host::{HOST_DEVICE, HostNetwork};
 use crate::port::PortIndex;
@@ -105,6 +106,9 @@ impl Daemon {
             ));
         }
         troubles.extend(self.host_troubles());
+        if self.shared.config.ipv6 {
+            troubles.extend(ipv6::troubles(&self.shared.config.interfaces));
+        }
         // The program knows addresses, not prefixes. (127.0.0.0/8 never comes from outside.) What it does not know
         // comes to Weir, which has a way for it where the machine's own traffic passes through.
         let kernel = self.network.is_none();
@@ -275,16 +279,18 @@ pub(super) fn host_addresses(forwarding: &Forwarding, device: u32) -> HostAddres
     HostAddresses {
         v4: forwarding.local_addresses().to_vec(),
         v4_broadcast: forwarding.broadcast_addresses().to_vec(),
-        v6: ipv6_addresses(),
+        v6: ipv6_addresses(forwarding),
         device,
     }
 }
 
 /// The machine's IPv6 addresses (`/proc/net/if_inet6`: 32 hexadecimal digits, then what does not matter
-/// here). Weir forwards no IPv6 yet; it must only leave the machine's own alone.
-fn ipv6_addresses() -> Vec<Ipv6Addr> {
+/// here), in whatever state; where IPv6 is forwarded, the anycast addresses, too, which routers have (RFC 4291 2.6.1).
+fn ipv6_addresses(forwarding: &Forwarding) -> Vec<Ipv6Addr> {
     // Of the thread, not of the process: `/proc/net` follows the network namespace.
     let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
     let words = table.lines().filter_map(|line| line.split_whitespace().next());
-    words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from).collect()
+    let listed = words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from);
+    let all: BTreeSet<Ipv6Addr> = listed.chain(forwarding.local_addresses6()).collect();
+    all.into_iter().collect()
 }

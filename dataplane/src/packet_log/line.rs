@@ -1,4 +1,5 @@
-//! The line about a packet, as the kernel writes it (`nf_log_ip_packet`, net/netfilter/nf_log_syslog.c).
+//! The line about a packet, as the kernel writes it (`nf_log_ip_packet`, net/netfilter/nf_log_syslog.c). What is
+//! different of IPv6 is in `line6.rs`.
 //!
 //! ```text
 //!   PREFIX IN=eth0 OUT=eth1 MAC=… SRC=… DST=… LEN= TOS= PREC= TTL= ID= [DF] [MF] [FRAG:] [OPT (…)]
@@ -31,48 +32,52 @@ pub fn line(record: &Record, port_names: &[String]) -> String {
     line.push(format_args!("IN={} OUT={} ", name(inside), name(outside)));
     record.link.iter().for_each(|link| line.link(link));
     let bytes = Bytes { bytes: record.bytes(), len: u32::from(record.packet_len) };
-    line.packet(bytes, true);
+    match record.bytes().first().map(|first| first >> 4) {
+        Some(6) => line.packet6(bytes, true),
+        _ => line.packet(bytes, true),
+    }
     line.text
 }
 
 /// A packet, of which the end may be missing.
 #[derive(Clone, Copy)]
-struct Bytes<'a> {
+pub(super) struct Bytes<'a> {
     bytes: &'a [u8],
     /// Bytes that it has. A header that says it is longer than the packet makes this wrap, as in the kernel.
-    len: u32,
+    pub(super) len: u32,
 }
 
 impl<'a> Bytes<'a> {
-    fn skip(self, bytes: usize) -> Self {
+    pub(super) fn skip(self, bytes: usize) -> Self {
         let rest = self.bytes.get(bytes..).unwrap_or_default();
-        // A header's length, at most 60.
+        // A header's length, at most 2,048.
         Self { bytes: rest, len: self.len.wrapping_sub(u32::try_from(bytes).unwrap_or(0)) }
     }
 
     /// The first `N` bytes, if it has as many.
-    fn head<const N: usize>(self) -> Option<&'a [u8; N]> {
+    pub(super) fn head<const N: usize>(self) -> Option<&'a [u8; N]> {
         self.bytes.first_chunk()
     }
 }
 
-struct Line {
+/// What is written so far, and what is to be told.
+pub(super) struct Line {
     text: String,
-    flags: LogFlags,
-    mark: u32,
+    pub(super) flags: LogFlags,
+    pub(super) mark: u32,
 }
 
-fn word(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from(bytes[at]) << 8 | u16::from(bytes[at + 1])
 }
 
-fn long(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn long(bytes: &[u8], at: usize) -> u32 {
     u32::from(word(bytes, at)) << 16 | u32::from(word(bytes, at + 2))
 }
 
 impl Line {
     /// Writing to a `String` cannot fail.
-    fn push(&mut self, arguments: std::fmt::Arguments<'_>) {
+    pub(super) fn push(&mut self, arguments: std::fmt::Arguments<'_>) {
         let _ = self.text.write_fmt(arguments);
     }
 
@@ -98,7 +103,7 @@ impl Line {
         }
     }
 
-    fn incomplete(&mut self, len: u32) {
+    pub(super) fn incomplete(&mut self, len: u32) {
         self.push(format_args!("INCOMPLETE [{len} bytes] "));
     }
 
@@ -154,6 +159,25 @@ impl Line {
     ) -> bool {
         const ESP: IpProtocol = IpProtocol(50);
         const AH: IpProtocol = IpProtocol(51);
+        match protocol {
+            IpProtocol::ICMP => {
+                self.push(format_args!("PROTO=ICMP "));
+                if !later {
+                    self.icmp(payload, outer);
+                }
+            }
+            // Of a later fragment of AH not even the name is told.
+            AH if later => {}
+            AH => self.security("AH", payload.head::<12>().map(|ah| long(ah, 4)), payload.len),
+            ESP if later => self.push(format_args!("PROTO=ESP ")),
+            ESP => self.security("ESP", payload.head::<8>().map(|esp| long(esp, 0)), payload.len),
+            other => return self.ported(payload, other, later),
+        }
+        true
+    }
+
+    /// Of the protocols that both versions of IP treat alike: whether something may follow.
+    pub(super) fn ported(&mut self, payload: Bytes<'_>, protocol: IpProtocol, later: bool) -> bool {
         const UDP_LITE: IpProtocol = IpProtocol(136);
         match protocol {
             IpProtocol::TCP => {
@@ -177,17 +201,6 @@ impl Line {
                     }
                 }
             }
-            IpProtocol::ICMP => {
-                self.push(format_args!("PROTO=ICMP "));
-                if !later {
-                    self.icmp(payload, outer);
-                }
-            }
-            // Of a later fragment of AH not even the name is told.
-            AH if later => {}
-            AH => self.security("AH", payload.head::<12>().map(|ah| long(ah, 4)), payload.len),
-            ESP if later => self.push(format_args!("PROTO=ESP ")),
-            ESP => self.security("ESP", payload.head::<8>().map(|esp| long(esp, 0)), payload.len),
             IpProtocol(number) => self.push(format_args!("PROTO={number} ")),
         }
         true

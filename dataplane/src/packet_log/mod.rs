@@ -14,6 +14,7 @@
 //! rule has counted the packet in any case, and the packet goes on to the next rule.
 
 mod line;
+mod line6;
 
 pub use line::line;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use weir_control::rule::{LOG_PREFIX_BYTES_MAX, LogFlags, LogLevel, LogTarget};
 
+use crate::batch::Addresses;
 use crate::policy::{Candidate, Hook};
 use crate::port::PortIndex;
 use crate::respond::TokenBucket;
@@ -37,8 +39,9 @@ pub const LINES_BURST: u32 = 500;
 /// Records of a worker that wait for the writer.
 pub const QUEUE_RECORDS: usize = 1_024;
 
-/// What of a packet can stand in a line: an ICMP error with the header of the packet it quotes, both with all options.
-pub const PACKET_BYTES_MAX: usize = 60 + 8 + 60 + 60;
+/// What of a packet can stand in a line: of IPv4 an ICMP error with the header of the packet it quotes, both with all
+/// options (188 bytes); of IPv6 there is no limit, but this is enough for some extension headers.
+pub const PACKET_BYTES_MAX: usize = 256;
 
 /// What a rule writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,11 @@ impl Record {
         let len = bytes.len().min(PACKET_BYTES_MAX);
         packet[..len].copy_from_slice(&bytes[..len]);
         if candidate.hook == Hook::Forward {
-            packet[8] = packet[8].saturating_sub(1);
+            let hops = match candidate.headers.addresses {
+                Addresses::V4 { .. } => 8,
+                Addresses::V6 { .. } => 7,
+            };
+            packet[hops] = packet[hops].saturating_sub(1);
         }
         let packet_len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
         // What the machine itself sends has no link-layer header yet (`nf_log_ip_packet`).

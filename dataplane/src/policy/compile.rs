@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Target};
+use weir_control::rule::{ConnmarkTarget, Family, InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
+use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::MatchTest;
-use super::rule::{Action, AddressTest, CompiledRule};
+use super::rule::{Action, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
 use crate::packet_log::LogSpec;
 use crate::verdict::DropReason;
@@ -70,7 +71,7 @@ pub struct Zeros {
     policies: [Count; Hook::ALL.len()],
 }
 
-/// Compiles rule sets, and keeps the counters of the rules in force.
+/// Compiles the rule sets of a family, and keeps the counters of the rules in force.
 #[derive(Debug)]
 pub struct Compiler {
     workers: usize,
@@ -86,6 +87,7 @@ pub struct Compiler {
 #[derive(Debug)]
 struct Built {
     rules: Box<[RuleId]>,
+    windows: Windows,
     classifier: Arc<Classifier>,
 }
 
@@ -140,7 +142,8 @@ impl Compiler {
                 let counters = self.counters_of(entry.id, &mut fresh);
                 let refused = |word| CompileError { chain: chain.name.to_string(), number, word };
                 let action = action(&entry.rule, &places, &mut lists).map_err(refused)?;
-                rules.push(self.rule(&entry.rule, counters, place, action).map_err(refused)?);
+                let rule = (ruleset.family(), &*entry.rule);
+                rules.push(self.rule(rule, counters, place, action).map_err(refused)?);
             }
             let classified = self.classified(chain, &rules, first);
             spans.push(Span { first, end: rules.len(), classified });
@@ -205,15 +208,17 @@ impl Compiler {
             && let Some(before) = known.stands_in(&chain.rules)
         {
             let (classifier, first) = (Arc::clone(&known.classifier), first + before);
-            return Some(Classified { classifier, first, end: first + known.rules.len() });
+            let (windows, end) = (known.windows, first + known.rules.len());
+            return Some(Classified { classifier, windows, first, end });
         }
-        let keys: Vec<RuleKey> = rules[first..].iter().map(CompiledRule::key).collect();
+        let windows = Windows::choose(rules[first..].iter().map(|rule| &rule.addresses));
+        let keys: Vec<RuleKey> = rules[first..].iter().map(|rule| rule.key(windows)).collect();
         // More rules than it takes are more than a rule set may have.
         let classifier = Arc::new(Classifier::build(&keys).ok()?);
         let ids = chain.rules.iter().map(|entry| entry.id).collect();
-        let built = Built { rules: ids, classifier: Arc::clone(&classifier) };
+        let built = Built { rules: ids, windows, classifier: Arc::clone(&classifier) };
         self.classifiers.insert(chain.name.clone(), built);
-        Some(Classified { classifier, first, end })
+        Some(Classified { classifier, windows, first, end })
     }
 
     /// Where the counters stand that an outcome sets, for [`go_back`](Self::go_back).
@@ -274,17 +279,16 @@ impl Compiler {
 
     fn rule(
         &self,
-        rule: &Rule,
+        (family, rule): (Family, &Rule),
         counters: Arc<RuleCounters>,
         chain: u32,
         action: Action,
     ) -> Result<CompiledRule, &'static str> {
-        let tests: Result<Box<_>, _> = rule.matches.iter().map(MatchTest::compile).collect();
-        let address = |net| Option::map_or(net, Ok(AddressTest::ANY), AddressTest::new);
+        let tests: Result<Box<_>, _> =
+            rule.matches.iter().map(|asked| MatchTest::compile(asked, family)).collect();
         Ok(CompiledRule {
             chain,
-            source: address(rule.source)?,
-            destination: address(rule.destination)?,
+            addresses: AddressTests::new(family, rule.source, rule.destination)?,
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
             egress_mask: self.port_mask(rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
@@ -327,6 +331,7 @@ fn action<'a>(
         Some(Target::Accept) => Action::End(Decision::Accept),
         Some(Target::Drop) => Action::End(Decision::Drop(DropReason::Rule)),
         Some(Target::Reject(with)) => Action::End(Decision::Reject(target::reject(*with))),
+        Some(Target::Reject6(with)) => Action::End(Decision::Reject(target::reject6(*with))),
         Some(Target::Log(log)) => target::log(log, &mut lists.logs),
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),

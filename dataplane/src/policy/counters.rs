@@ -23,7 +23,7 @@ pub struct RuleCounters {
 pub struct Count {
     /// Packets that matched.
     pub packets: u64,
-    /// Their IPv4 total lengths.
+    /// Their lengths, IP headers included.
     pub bytes: u64,
 }
 

@@ -3,14 +3,17 @@
 //! The control thread compiles a rule set into a [`Policy`] and publishes it; workers adopt it between
 //! batches. A policy never changes. Rules mean what they mean to iptables (`net/ipv4/netfilter/ip_tables.c`):
 //! the first rule whose tests all hold and that has a verdict decides; every rule whose tests all held on
-//! the way has counted the packet; else the chain's policy decides and counts.
+//! the way has counted the packet; else the chain's policy decides and counts. Each family has a policy of its own
+//! ([`Policies`]); rules of IPv6 mean what they mean to ip6tables (`net/ipv6/netfilter/ip6_tables.c`).
 
+mod address;
 pub mod classify;
 mod compile;
 mod counters;
 mod dice;
 mod flow_cache;
 mod matches;
+mod policies;
 mod residual;
 mod rule;
 mod target;
@@ -20,10 +23,12 @@ pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
+pub use policies::{Policies, Tracks};
 pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
 
+use address::Windows;
 use flow_cache::Known;
 use rule::CompiledRule;
 use weir_control::command::ChainName;
@@ -32,7 +37,7 @@ use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use classify::{Classifier, PacketKey};
 
-use crate::batch::{Headers, Piece};
+use crate::batch::{Addresses, Headers, Piece};
 use crate::conntrack::CtState;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
@@ -40,7 +45,7 @@ use crate::respond::Reject;
 use crate::route::Forwarding;
 use crate::verdict::DropReason;
 
-/// All chains, ready to run.
+/// All chains of a family, ready to run.
 #[derive(Debug)]
 pub struct Policy {
     /// The rules of all chains, one chain after the other.
@@ -120,6 +125,8 @@ struct Span {
 #[derive(Debug, Clone)]
 struct Classified {
     classifier: Arc<Classifier>,
+    /// What it knows of addresses of IPv6.
+    windows: Windows,
     /// The first of them, among the rules of all chains.
     first: usize,
     /// One behind the last.
@@ -130,12 +137,17 @@ impl Span {
     /// A chain without rules.
     const EMPTY: Self = Self { first: 0, end: 0, classified: None };
 
+    /// What its classifier knows of addresses of IPv6.
+    fn windows(&self) -> Windows {
+        self.classified.as_ref().map_or(Windows::default(), |classified| classified.windows)
+    }
+
     /// The first rule from `at` on that a packet may match; the end of the chain if there is none. Without a key
     /// every rule may be one.
     #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
     fn next(&self, at: usize, key: Option<&PacketKey>) -> usize {
         match (&self.classified, key) {
-            (Some(Classified { classifier, first, end }), Some(key))
+            (Some(Classified { classifier, first, end, .. }), Some(key))
                 if (*first..*end).contains(&at) =>
             {
                 let next = classifier.next(key, (at - first) as u32);
@@ -168,7 +180,7 @@ pub struct Candidate<'a> {
     pub ingress: PortIndex,
     /// Where it would leave; in INPUT the port of the machine itself.
     pub egress: PortIndex,
-    /// Its bytes from the IPv4 header to the end of the datagram, also of one that came in fragments.
+    /// Its bytes from the IP header to the end of the datagram, also of one that came in fragments.
     pub packet: &'a [u8],
     /// Its Ethernet header.
     pub link: &'a [u8],
@@ -186,35 +198,58 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// The second byte of its IPv4 header: type of service (RFC 791), or DSCP and ECN (RFC 3168).
+    /// The second byte of its IPv4 header: type of service (RFC 791), or DSCP and ECN (RFC 3168); of IPv6 the traffic
+    /// class, which is the same.
     fn tos(&self) -> u8 {
-        self.packet.get(1).copied().unwrap_or_default()
+        match (self.headers.addresses, self.packet) {
+            (Addresses::V4 { .. }, &[_, tos, ..]) => tos,
+            (Addresses::V6 { .. }, &[a, b, ..]) => a << 4 | b >> 4,
+            _ => 0,
+        }
     }
 
-    /// Its bytes behind the IPv4 header.
+    /// Its bytes behind the IP header, and behind extension headers. Of a later fragment of IPv6 the kernel of today
+    /// does not say where they are, and takes the packet itself for them (`ipv6_find_hdr`,
+    /// net/ipv6/exthdrs_core.c).
     fn transport_header(&self) -> &'a [u8] {
-        let header_len = self.headers.l4.saturating_sub(self.headers.l3);
+        let headers = self.headers;
+        if matches!((headers.addresses, headers.piece), (Addresses::V6 { .. }, Piece::Later(_))) {
+            return self.packet;
+        }
+        let header_len = headers.l4.saturating_sub(headers.l3);
         self.packet.get(usize::from(header_len)..).unwrap_or_default()
+    }
+}
+
+impl Candidate<'_> {
+    fn key(&self, windows: Windows) -> Option<PacketKey> {
+        packet_key(self.headers, (self.ingress, self.egress), windows)
     }
 }
 
 /// What the classifier looks at. A packet whose ports should be there and cannot be read has none: what a test of
 /// ports makes of it is for each rule to say.
-fn packet_key(headers: &Headers, (ingress, egress): (PortIndex, PortIndex)) -> Option<PacketKey> {
+fn packet_key(
+    headers: &Headers,
+    (ingress, egress): (PortIndex, PortIndex),
+    windows: Windows,
+) -> Option<PacketKey> {
     let has_ports = matches!(headers.protocol, 6 | 17);
     if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
         return None;
     }
+    let (source, destination) = windows.of(&headers.addresses);
     Some(PacketKey::new(
-        (headers.source.into(), headers.source_port),
-        (headers.destination.into(), headers.destination_port),
+        (source, headers.source_port),
+        (destination, headers.destination_port),
         headers.protocol,
         ingress,
         egress,
     ))
 }
 
-/// By what a [`FlowCache`] knows a packet, if it can know it: what the classifier looks at, the hook and the state.
+/// By what a [`FlowCache`] knows a packet, if it can know it: what the classifier looks at, the hook and the state. Of
+/// IPv6 the classifier does not look at all of an address, and no cache knows of it.
 #[must_use]
 pub fn cache_key(
     hook: Hook,
@@ -222,7 +257,9 @@ pub fn cache_key(
     ports: (PortIndex, PortIndex),
     state: CtState,
 ) -> Option<CacheKey> {
-    let key = packet_key(headers, ports)?.marked(hook as u8 | (state as u8) << HOOK_BITS);
+    headers.v4()?;
+    let key = packet_key(headers, ports, Windows::default())?
+        .marked(hook as u8 | (state as u8) << HOOK_BITS);
     Some(CacheKey::new(key))
 }
 
@@ -276,9 +313,10 @@ impl Policy {
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
     ) -> Decision {
-        let ports = (candidate.ingress, candidate.egress);
-        let key = if self.classifies { packet_key(candidate.headers, ports) } else { None };
-        self.walk(worker, candidate, log, (&mut self.start(candidate.hook), key))
+        let mut start = self.start(candidate.hook);
+        let windows = self.chains[start.chain].windows();
+        let key = if self.classifies { candidate.key(windows) } else { None };
+        self.walk(worker, candidate, log, (&mut start, key))
     }
 
     /// The same, with what `cache` knows by `key` of the packet's flow.
@@ -325,10 +363,12 @@ impl Policy {
         worker: usize,
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
-        (Walk { at, chain, ways }, key): (&mut Walk, Option<PacketKey>),
+        (Walk { at, chain, ways }, mut key): (&mut Walk, Option<PacketKey>),
     ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
         let (mut at, mut chain) = (*at, &self.chains[*chain]);
+        // Of IPv4 it is the same for all chains.
+        let keyed = key.is_some() && matches!(candidate.headers.addresses, Addresses::V6 { .. });
         // The packet with another mark, from the first rule on that gives it one.
         let mut marked;
         let mut candidate = candidate;
@@ -338,6 +378,9 @@ impl Policy {
                 let Some(back) = ways.back() else { break };
                 at = back + 1;
                 chain = &self.chains[self.rules[back].chain as usize];
+                if keyed {
+                    key = candidate.key(chain.windows());
+                }
                 continue;
             }
             let rule = &self.rules[at];
@@ -373,6 +416,9 @@ impl Policy {
                     }
                     chain = &self.chains[place as usize];
                     at = chain.first;
+                    if keyed {
+                        key = candidate.key(chain.windows());
+                    }
                 }
             }
         }

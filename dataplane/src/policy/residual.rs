@@ -197,7 +197,8 @@ mod tests {
     use weir_control::ruleset::Ruleset;
 
     use super::*;
-    use crate::batch::Headers;
+    use crate::batch::{Addresses, Headers};
+    use crate::policy::address::Windows;
     use crate::policy::{Compiler, Connection, Dice, Hook, packet_key};
     use crate::port::PortIndex;
     use crate::route::Forwarding;
@@ -220,8 +221,10 @@ mod tests {
         let mut compiler = Compiler::new(1, vec!["eth0".to_owned(), "eth1".to_owned()]);
         let policy = compiler.compile(&ruleset).expect("known words");
         let headers = Headers {
-            source: [10, 0, 0, 1].into(),
-            destination: [192, 0, 2, 1].into(),
+            addresses: Addresses::V4 {
+                source: [10, 0, 0, 1].into(),
+                destination: [192, 0, 2, 1].into(),
+            },
             protocol: 6,
             source_port: 5000,
             destination_port: 80,
@@ -242,7 +245,7 @@ mod tests {
             wall_s: 0,
             mark: 0,
         };
-        let key = packet_key(&headers, ports).expect("a whole header");
+        let key = packet_key(&headers, ports, Windows::default()).expect("a whole header");
         let left = policy.residual(&candidate, &key);
         let shown = |step: &Step| format!("{}{}", step.rule(), if step.asks() { "?" } else { "" });
         let mut steps: Vec<String> =

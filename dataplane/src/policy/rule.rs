@@ -8,9 +8,8 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use weir_control::rule::{IpNet, Negatable};
-
-use super::classify::{AddressKey, RuleKey};
+use super::address::{AddressTests, Windows};
+use super::classify::RuleKey;
 use super::counters::RuleCounters;
 use super::matches::{MatchTest, Ports};
 use super::{Candidate, Decision};
@@ -61,37 +60,12 @@ impl From<bool> for Evaluation {
     }
 }
 
-/// An address test: `(address & mask == network) != negated`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AddressTest {
-    pub(super) network: u32,
-    pub(super) mask: u32,
-    pub(super) negated: bool,
-}
-
-impl AddressTest {
-    /// Holds for every address.
-    pub(super) const ANY: Self = Self { network: 0, mask: 0, negated: false };
-
-    /// Addresses of the other family are in no rule set of IPv4.
-    pub(super) fn new(net: Negatable<IpNet>) -> Result<Self, &'static str> {
-        let v4 = net.value.v4().ok_or("an IPv6 address")?;
-        let (network, mask) = (v4.address().into(), v4.mask().into());
-        Ok(Self { network, mask, negated: net.negated })
-    }
-
-    pub(super) fn holds(self, address: u32) -> bool {
-        (address & self.mask == self.network) != self.negated
-    }
-}
-
 /// A rule as workers evaluate it.
 #[derive(Debug)]
 pub(super) struct CompiledRule {
     /// Which chain it stands in.
     pub(super) chain: u32,
-    pub(super) source: AddressTest,
-    pub(super) destination: AddressTest,
+    pub(super) addresses: AddressTests,
     /// Ports (bits) by which the packet may come in; negation is compiled in.
     pub(super) ingress_mask: u32,
     /// Ports (bits) by which it may leave.
@@ -109,8 +83,9 @@ pub(super) struct CompiledRule {
 
 impl CompiledRule {
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
-        if !self.fields_hold(candidate) {
-            return Evaluation::Differs;
+        let fields = self.fields(candidate);
+        if fields != Evaluation::Matches {
+            return fields;
         }
         for test in &self.tests {
             let evaluation = test.evaluate(candidate);
@@ -121,15 +96,28 @@ impl CompiledRule {
         Evaluation::Matches
     }
 
-    /// Whether the tests hold that need no `-m`.
-    fn fields_hold(&self, candidate: &Candidate<'_>) -> bool {
+    /// The tests that need no `-m`.
+    fn fields(&self, candidate: &Candidate<'_>) -> Evaluation {
         let Candidate { headers, ingress, egress, .. } = candidate;
-        self.source.holds(headers.source.into())
-            && self.destination.holds(headers.destination.into())
+        let holds = self.addresses.hold(&headers.addresses)
             && self.ingress_mask & ingress.bit() != 0
-            && self.egress_mask & egress.bit() != 0
-            && (self.protocol == 0 || (self.protocol == headers.protocol) != self.protocol_negated)
-            && self.fragment.is_none_or(|wanted| wanted == matches!(headers.piece, Piece::Later(_)))
+            && self.egress_mask & egress.bit() != 0;
+        if !holds {
+            return Evaluation::Differs;
+        }
+        if self.protocol != 0 {
+            if headers.hides_protocol() {
+                return Evaluation::Hotdrop;
+            }
+            if (self.protocol == headers.protocol) == self.protocol_negated {
+                return Evaluation::Differs;
+            }
+        }
+        let later = || matches!(headers.piece, Piece::Later(_));
+        if self.fragment.is_some_and(|wanted| wanted != later()) {
+            return Evaluation::Differs;
+        }
+        Evaluation::Matches
     }
 }
 
@@ -148,8 +136,10 @@ impl CompiledRule {
     /// What the rule says of all packets of a flow, which is that of `candidate`, a packet that has a
     /// [key](super::cache_key). See [`MatchTest::settled`].
     pub(super) fn settled(&self, candidate: &Candidate<'_>) -> Settled {
-        if !self.fields_hold(candidate) {
-            return Settled::Differs;
+        match self.fields(candidate) {
+            Evaluation::Matches => {}
+            Evaluation::Differs => return Settled::Differs,
+            Evaluation::Hotdrop => return Settled::Open,
         }
         let (mut open, mut loud) = (false, false);
         for test in &self.tests {
@@ -165,15 +155,12 @@ impl CompiledRule {
 
     /// The part of the rule that is the same for all packets of a flow, as far as the classifier can tell: whatever is
     /// negated stays open, and so are ports that are asked for behind a test that is not quiet.
-    pub(super) fn key(&self) -> RuleKey {
+    pub(super) fn key(&self, windows: Windows) -> RuleKey {
         let open = RuleKey::ANY;
-        let address = |test: AddressTest| match test {
-            AddressTest { network, mask, negated: false } => AddressKey { network, mask },
-            _ => AddressKey::ANY,
-        };
+        let [source, destination] = self.addresses.keys(windows);
         let mut key = RuleKey {
-            source: address(self.source),
-            destination: address(self.destination),
+            source,
+            destination,
             ingress: self.ingress_mask,
             egress: self.egress_mask,
             protocol: Some(self.protocol).filter(|number| *number != 0 && !self.protocol_negated),
@@ -200,8 +187,10 @@ fn narrow(range: &mut RangeInclusive<u16>, ports: Ports) {
 
 #[cfg(test)]
 mod tests {
+    use weir_control::rule::{Family, IpNet, Negatable};
+
     use super::*;
-    use crate::batch::Headers;
+    use crate::batch::{Addresses, Headers};
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
@@ -220,11 +209,14 @@ mod tests {
         TransportTest { flags: FlagsTest::ANY, tcp: false, ..tcp() }
     }
 
+    fn any(family: Family) -> AddressTests {
+        AddressTests::new(family, None, None).expect("no address")
+    }
+
     fn rule(transports: &[TransportTest]) -> CompiledRule {
         CompiledRule {
             chain: 0,
-            source: AddressTest::ANY,
-            destination: AddressTest::ANY,
+            addresses: any(Family::V4),
             ingress_mask: u32::MAX,
             egress_mask: u32::MAX,
             protocol: 0,
@@ -294,9 +286,12 @@ mod tests {
 
     #[test]
     fn tests_go_from_left_to_right_and_stop_at_the_first_that_differs() {
-        let cut = Headers { source: [10, 0, 0, 1].into(), ..Headers::default() };
-        let other = AddressTest { network: 0, mask: u32::MAX, negated: false };
-        let elsewhere = CompiledRule { source: other, ..rule(&[tcp()]) };
+        let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let addresses = Addresses::V4 { source, destination };
+        let cut = Headers { addresses, ..Headers::default() };
+        let other = Negatable::is("192.0.2.1".parse().map(IpNet::V4).expect("a net"));
+        let addresses = AddressTests::new(Family::V4, Some(other), None).expect("of the family");
+        let elsewhere = CompiledRule { addresses, ..rule(&[tcp()]) };
         assert_eq!(
             evaluate(&elsewhere, &cut),
             Evaluation::Differs,
@@ -310,9 +305,22 @@ mod tests {
     }
 
     #[test]
-    fn negation_turns_each_test_round() {
-        let address = AddressTest { network: 0x0a00_0000, mask: 0xff00_0000, negated: true };
-        assert!(!address.holds(0x0a01_0203) && address.holds(0x0b01_0203));
-        assert!(!AddressTest { negated: true, ..AddressTest::ANY }.holds(0));
+    fn a_fragment_that_hides_its_protocol_is_dropped_by_who_asks_for_it() {
+        let addresses = Addresses::V6 { source: 1.into(), destination: 2.into() };
+        let piece = Piece::Later(7);
+        let hidden = Headers { addresses, piece, protocol: 60, ..Headers::default() };
+        let six = |protocol, protocol_negated| {
+            let addresses = any(Family::V6);
+            CompiledRule { addresses, protocol, protocol_negated, ..rule(&[]) }
+        };
+        assert_eq!(evaluate(&six(0, false), &hidden), Evaluation::Matches);
+        for (protocol, negated) in [(6, false), (6, true), (60, false), (60, true)] {
+            assert_eq!(evaluate(&six(protocol, negated), &hidden), Evaluation::Hotdrop);
+            let elsewhere = CompiledRule { egress_mask: 0, ..six(protocol, negated) };
+            assert_eq!(evaluate(&elsewhere, &hidden), Evaluation::Differs);
+        }
+        let told = Headers { protocol: 6, ..hidden };
+        assert_eq!(evaluate(&six(6, false), &told), Evaluation::Matches);
+        assert_eq!(evaluate(&rule(&[]), &hidden), Evaluation::Differs, "of the other family");
     }
 }

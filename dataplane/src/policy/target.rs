@@ -1,10 +1,12 @@
 //! The targets of a rule, compiled.
 
-use weir_control::rule::{ConnmarkMode, ConnmarkTarget, LogTarget, MarkTarget, RejectWith};
+use weir_control::rule::{
+    ConnmarkMode, ConnmarkTarget, LogTarget, MarkTarget, Reject6With, RejectWith,
+};
 
 use super::{Action, Candidate};
 use crate::packet_log::LogSpec;
-use crate::respond::{Reject, Unreachable};
+use crate::respond::{Reject, Unreachable, Unreachable6};
 
 /// `-j REJECT`.
 pub(super) fn reject(with: RejectWith) -> Reject {
@@ -17,6 +19,19 @@ pub(super) fn reject(with: RejectWith) -> Reject {
         RejectWith::IcmpHostProhibited => Unreachable::HostProhibited,
         RejectWith::IcmpAdminProhibited => Unreachable::AdminProhibited,
         RejectWith::TcpReset => return Reject::Reset,
+    })
+}
+
+/// `-j REJECT` of IPv6.
+pub(super) fn reject6(with: Reject6With) -> Reject {
+    Reject::Unreachable6(match with {
+        Reject6With::NoRoute => Unreachable6::NoRoute,
+        Reject6With::AdmProhibited => Unreachable6::AdminProhibited,
+        Reject6With::AddrUnreachable => Unreachable6::Address,
+        Reject6With::PortUnreachable => Unreachable6::Port,
+        Reject6With::PolicyFail => Unreachable6::PolicyFail,
+        Reject6With::RejectRoute => Unreachable6::RejectRoute,
+        Reject6With::TcpReset => return Reject::Reset,
     })
 }
 

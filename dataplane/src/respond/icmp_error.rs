@@ -22,7 +22,7 @@
 
 use crate::wire::ipv4::HEADER_BYTES_MIN;
 use crate::wire::{IcmpHeader, IcmpType, IpProtocol, Ipv4, Ipv4Header, Malformed, NoRoom, icmp};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The most that an ICMP error takes, its IP header included (RFC 1812 section 4.3.2.3).
 pub const ERROR_BYTES_MAX: usize = 576;
@@ -148,6 +148,9 @@ pub enum NotSent {
     /// broadcast.
     #[error("to {0}, no single host")]
     Source(Ipv4Addr),
+    /// The same of IPv6: unspecified or multicast.
+    #[error("to {0}, no single node")]
+    Source6(Ipv6Addr),
     /// The original's transport checksum is wrong: its addresses may be, too.
     #[error("about a packet with a wrong transport checksum")]
     Checksum,

@@ -10,7 +10,7 @@
 //!
 //! [`IcmpError::is_rate_limited`]: super::IcmpError::is_rate_limited
 
-use super::IcmpError;
+use super::{IcmpError, Icmpv6Error};
 
 /// The kernel's default for `icmp_msgs_per_sec`.
 pub const ICMP_PER_SECOND: u32 = 1_000;
@@ -79,6 +79,12 @@ impl IcmpBudget {
     pub fn admit(&mut self, error: IcmpError, now_ns: u64) -> bool {
         !error.is_rate_limited() || self.bucket.take(now_ns)
     }
+
+    /// The same of IPv6, whose errors the kernel counts with the others (`icmpv6_global_allow`, `net/ipv6/icmp.c`).
+    #[inline]
+    pub fn admit6(&mut self, error: Icmpv6Error, now_ns: u64) -> bool {
+        !error.is_rate_limited() || self.bucket.take(now_ns)
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +130,9 @@ mod tests {
         assert!((0..1_000).all(|_| budget.admit(free, 0)));
         let sent = (0..1_000).filter(|_| budget.admit(IcmpError::TimeExceeded, 0)).count();
         assert_eq!(sent, 25);
+        assert!(!budget.admit6(Icmpv6Error::TimeExceeded, 0), "one budget for both families");
+        let free = Icmpv6Error::PacketTooBig { mtu: 1400 };
+        assert!((0..1_000).all(|_| budget.admit6(free, 0)));
         assert!(IcmpBudget::new(1_000_000, 0).admit(IcmpError::TimeExceeded, 0));
         assert!(IcmpBudget::new(0, 0).admit(IcmpError::TimeExceeded, 0));
     }

@@ -16,6 +16,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::Unreachable6;
 use super::icmp_error::{NotSent, Unreachable};
 use crate::wire::tcp::{HEADER_BYTES_MIN as TCP_BYTES, TcpFlags, TcpHeader};
 use crate::wire::{IpProtocol, Ipv4, Ipv4Header, Tcp, checksum, ipv4, udp};
@@ -31,6 +32,8 @@ const TTL: u8 = 64;
 pub enum Reject {
     /// By "destination unreachable".
     Unreachable(Unreachable),
+    /// The same of an IPv6 packet (`enum ip6t_reject_with`).
+    Unreachable6(Unreachable6),
     /// By a TCP reset.
     Reset,
 }
@@ -53,7 +56,7 @@ pub fn may_answer(original: &[u8]) -> Result<(), NotSent> {
 
 /// Whether a protocol has a checksum of 16 bits over all of its payload (`nf_reject_verify_csum`; Linux 6.18 does not
 /// except DCCP any more).
-fn checks(protocol: IpProtocol, payload: &[u8]) -> bool {
+pub(super) fn checks(protocol: IpProtocol, payload: &[u8]) -> bool {
     const GRE: IpProtocol = IpProtocol(47);
     const ESP: IpProtocol = IpProtocol(50);
     const AH: IpProtocol = IpProtocol(51);
@@ -93,21 +96,27 @@ pub fn reset_of(original: &[u8]) -> Result<Reset, NotSent> {
     if ip.protocol() != IpProtocol::TCP {
         return Err(NotSent::NotTcp);
     }
-    let segment = ip.payload();
+    let header = header_of_reset(ip.payload())?;
+    if !checksum_ok(&ip) {
+        return Err(NotSent::Checksum);
+    }
+    Ok(Reset { source: ip.destination(), destination: ip.source(), header })
+}
+
+/// The TCP header of the reset that answers a segment.
+pub(super) fn header_of_reset(segment: &[u8]) -> Result<TcpHeader, NotSent> {
     let Some(header) = segment.first_chunk::<TCP_BYTES>() else { return Err(NotSent::NotTcp) };
     let flags = TcpFlags(header[13]);
     if flags.contains(TcpFlags::RST) {
         return Err(NotSent::AboutReset);
-    }
-    if !checksum_ok(&ip) {
-        return Err(NotSent::Checksum);
     }
     let word = |at: usize| {
         u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
     let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let (sequence, acknowledgment) = (word(4), word(8));
-    let octets = u32::from(ip.total_len() - ip.header_len_u16());
+    // Inside one packet.
+    let octets = u32::try_from(segment.len()).unwrap_or(0);
     let data = octets.wrapping_sub(u32::from(header[12] >> 4) * 4);
     let control =
         u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN));
@@ -117,17 +126,13 @@ pub fn reset_of(original: &[u8]) -> Result<Reset, NotSent> {
         let next = sequence.wrapping_add(control).wrapping_add(data);
         (0, next, TcpFlags::RST | TcpFlags::ACK)
     };
-    Ok(Reset {
-        source: ip.destination(),
-        destination: ip.source(),
-        header: TcpHeader {
-            source_port: port(2),
-            destination_port: port(0),
-            sequence,
-            acknowledgment,
-            flags,
-            window: 0,
-        },
+    Ok(TcpHeader {
+        source_port: port(2),
+        destination_port: port(0),
+        sequence,
+        acknowledgment,
+        flags,
+        window: 0,
     })
 }
 

@@ -1,11 +1,12 @@
 //! A [`Forwarding`] made by hand.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::forwarding::{Forwarding, RouteSpec, RouteTable, Target};
+use super::forwarding::{Forwarding, Forwarding6, RouteSpec, RouteTable, Target};
 use super::link::{PORTS_MAX, PortIndex, PortLink};
 use super::neighbour::{Neighbour, NeighbourTable};
+use super::source6::{Source6, Sources6};
 use super::table::Prefix;
 
 /// Fills a [`Forwarding`] by hand: for tests, for replaying captures, for machines without a kernel to mirror.
@@ -15,6 +16,8 @@ pub struct ForwardingBuilder {
     host: Option<PortIndex>,
     main: Vec<RouteSpec>,
     routes: Vec<RouteSpec>,
+    /// Of IPv6, where that is forwarded.
+    six: Option<(Vec<RouteSpec<Ipv6Addr>>, Vec<Source6>)>,
     neighbours: NeighbourTable,
 }
 
@@ -25,6 +28,7 @@ impl ForwardingBuilder {
             host: None,
             main: Vec::new(),
             routes: Vec::new(),
+            six: None,
             neighbours: NeighbourTable::new(0),
         }
     }
@@ -77,16 +81,57 @@ impl ForwardingBuilder {
         self
     }
 
+    /// Forwards IPv6, too.
+    #[must_use]
+    pub fn ipv6(mut self) -> Self {
+        self.six.get_or_insert_default();
+        self
+    }
+
+    /// Adds an IPv6 route, as [`route`](Self::route); IPv6 is forwarded then.
+    #[must_use]
+    pub fn route6(mut self, network: Ipv6Addr, prefix_len: u8, target: Target<Ipv6Addr>) -> Self {
+        let network = network.to_bits();
+        let (routes, _) = self.six.get_or_insert_default();
+        routes.push(Prefix { network, len: prefix_len, value: Some(target) });
+        self
+    }
+
+    /// Gives a port an IPv6 address: it becomes local, its subnet on-link, as when the kernel configures it.
+    ///
+    /// # Panics
+    /// When there is no such port yet.
+    #[must_use]
+    pub fn address6(self, port: PortIndex, address: Ipv6Addr, prefix_len: u8) -> Self {
+        let ifindex = self.ports[port.as_usize()].ifindex.unwrap_or_default();
+        let local = Target::Local { source: None, port: Some(port) };
+        let on_link = Target::Forward { port, gateway: None, mtu: None, source: None };
+        let mut next = self.route6(address, 128, local).route6(address, prefix_len, on_link);
+        let source = Source6 { address, prefix_len, ifindex, avoided: false, temporary: false };
+        let (_, sources) = next.six.get_or_insert_default();
+        sources.push(source);
+        next
+    }
+
     /// Adds a neighbour, or replaces it.
     #[must_use]
-    pub fn neighbour(mut self, port: PortIndex, address: Ipv4Addr, neighbour: Neighbour) -> Self {
-        self.neighbours.insert(port, address, neighbour);
+    pub fn neighbour(
+        mut self,
+        port: PortIndex,
+        address: impl Into<IpAddr>,
+        neighbour: Neighbour,
+    ) -> Self {
+        self.neighbours.insert(port, address.into(), neighbour);
         self
     }
 
     /// The snapshot.
     pub fn build(self) -> Forwarding {
         let routes = Arc::new(RouteTable::new(&[self.routes]).with_main(self.main));
-        Forwarding::from_parts((self.ports, self.host), routes, self.neighbours)
+        let six = self.six.map(|(routes, sources)| Forwarding6 {
+            routes: Arc::new(RouteTable::new(&[routes])),
+            sources: Arc::new(Sources6(sources.into())),
+        });
+        Forwarding::from_parts((self.ports, self.host), (routes, six), self.neighbours)
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel's IPv4 routes, kept in the order in which the kernel would try them.
+//! The kernel's routes of one family, kept in the order in which the kernel would try them.
 //!
 //! Its lookup (`fib_table_lookup` in `net/ipv4/fib_trie.c`) goes from the longest prefix around an address to the
 //! shortest. For one prefix there may be several routes, tried by ascending metric and, where that is equal, in the
@@ -15,14 +15,20 @@
 //! splits them, for good, even if it is deleted again. Which of the two it is shows when the kernel is asked for the
 //! route to one of its own addresses: together, both tables call themselves `main`.
 //!
-//! Left out, and reported: routes for one type of service, routes through tunnels or IPv6 gateways. Of several next
-//! hops the first living one that leaves by a Weir port is used; the kernel would spread flows over them.
+//! IPv6 (`fib6_table_lookup`, `net/ipv6/ip6_fib.c`) is like it, but for these: `local` is always asked before `main`,
+//! there is no `default`, and of routes with equal prefix and metric the kernel prefers one by the interface that the
+//! packet came in by, where this mirror takes the first.
+//!
+//! Left out, and reported: routes for one type of service or (IPv6) for some sources, routes through tunnels or
+//! gateways of the other family. Of several next hops the first living one that leaves by a Weir port is used; the
+//! kernel would spread flows over them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use super::address::Address;
 use super::forwarding::{RouteSpec, Target, Unreachable};
-use super::table::Prefix;
+use super::table::{Bits, Prefix};
 
 /// `RT_TABLE_DEFAULT`.
 pub(crate) const TABLE_DEFAULT: u32 = 253;
@@ -33,24 +39,25 @@ pub(crate) const TABLE_LOCAL: u32 = 255;
 
 /// What tells routes apart, in the order in which they are tried. Not unique: `ip route append` adds a second one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RouteKey {
+pub(crate) struct RouteKey<A = Ipv4Addr> {
     pub(crate) table: u32,
-    pub(crate) network: u32,
+    pub(crate) network: A,
     pub(crate) len: u8,
-    pub(crate) tos: u8,
+    /// Type of service; of IPv6 the length of the source's prefix. 0: for all packets.
+    pub(crate) narrowed: u8,
     /// The metric; the lowest is tried first.
     pub(crate) priority: u32,
 }
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RouteBody {
+pub(crate) struct RouteBody<A = Ipv4Addr> {
     pub(crate) kind: RouteKind,
     pub(crate) scope: u8,
     /// Preferred source address.
-    pub(crate) source: Option<Ipv4Addr>,
+    pub(crate) source: Option<A>,
     pub(crate) mtu: Option<u32>,
-    pub(crate) hops: Vec<Hop>,
+    pub(crate) hops: Vec<Hop<A>>,
 }
 
 /// The kinds of routes (`RTN_*` in `linux/rtnetlink.h`).
@@ -67,13 +74,13 @@ pub(crate) enum RouteKind {
 
 /// One way out of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub(crate) struct Hop<A = Ipv4Addr> {
     /// 0 when only a nexthop object is named, whose interface is not known here.
     pub(crate) ifindex: u32,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) gateway: Option<A>,
     /// `RTNH_F_DEAD`: its interface is down, or has no carrier and `ignore_routes_with_linkdown` is set.
     pub(crate) dead: bool,
-    /// Through a tunnel or an IPv6 gateway.
+    /// Through a tunnel or a gateway of the other family.
     pub(crate) foreign: bool,
 }
 
@@ -91,15 +98,21 @@ pub(crate) enum Placement {
 pub(crate) struct Full;
 
 /// All routes of the three tables.
-#[derive(Debug, Default)]
-pub(crate) struct Fib {
+#[derive(Debug)]
+pub(crate) struct Fib<A> {
     /// The number orders the routes of one key.
-    routes: BTreeMap<(RouteKey, i32), RouteBody>,
+    routes: BTreeMap<(RouteKey<A>, i32), RouteBody<A>>,
 }
 
-impl RouteBody {
+impl<A> Default for Fib<A> {
+    fn default() -> Self {
+        Self { routes: BTreeMap::new() }
+    }
+}
+
+impl<A: Address> RouteBody<A> {
     /// Whether this is the same route as `other`, though the state of its next hops may differ.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let ways = |body: &Self| -> Vec<_> {
             body.hops.iter().map(|hop| (hop.ifindex, hop.gateway, hop.foreign)).collect()
         };
@@ -114,7 +127,7 @@ impl RouteBody {
     }
 }
 
-impl Fib {
+impl<A: Address> Fib<A> {
     /// How many routes are held.
     pub(crate) fn len(&self) -> usize {
         self.routes.len()
@@ -126,8 +139,8 @@ impl Fib {
     /// When there are `routes_max` routes already and this would be one more.
     pub(crate) fn insert(
         &mut self,
-        key: RouteKey,
-        body: RouteBody,
+        key: RouteKey<A>,
+        body: RouteBody<A>,
         placement: Placement,
         routes_max: usize,
     ) -> Result<(), Full> {
@@ -154,7 +167,7 @@ impl Fib {
     }
 
     /// Removes a route; one that is not there is no error.
-    pub(crate) fn remove(&mut self, key: RouteKey, body: &RouteBody) {
+    pub(crate) fn remove(&mut self, key: RouteKey<A>, body: &RouteBody<A>) {
         let mut same_key = self.routes.range((key, i32::MIN)..=(key, i32::MAX));
         let found = same_key.find(|(_, held)| held.is_same(body)).map(|(held_key, _)| *held_key);
         if let Some(held_key) = found {
@@ -162,29 +175,41 @@ impl Fib {
         }
     }
 
+    /// The routes of one key, in their order.
+    pub(crate) fn of_key(&self, key: RouteKey<A>) -> impl Iterator<Item = &RouteBody<A>> {
+        self.routes.range((key, i32::MIN)..=(key, i32::MAX)).map(|(_, body)| body)
+    }
+
     /// The first route that this mirror cannot follow, in words.
     pub(crate) fn unsupported(&self) -> Option<String> {
         self.routes.iter().find_map(|((key, _), body)| {
-            let why = if key.tos != 0 {
+            let v4 = key.network.into().is_ipv4();
+            let why = if key.narrowed != 0 && v4 {
                 "is for one type of service only"
+            } else if key.narrowed != 0 {
+                "is for some sources only"
             } else if body.hops.iter().any(|hop| hop.foreign) {
-                "goes through a tunnel or an IPv6 gateway"
+                if v4 {
+                    "goes through a tunnel or an IPv6 gateway"
+                } else {
+                    "goes through a tunnel"
+                }
             } else if body.hops.iter().any(|hop| hop.ifindex == 0) {
                 "names a nexthop object that the kernel does not spell out"
             } else {
                 return None;
             };
-            Some(format!("route {}/{} {why}", Ipv4Addr::from(key.network), key.len))
+            Some(format!("route {}/{} {why}", key.network, key.len))
         })
     }
 
     /// One of the machine's own addresses, of the table `local`.
-    pub(crate) fn local_address(&self) -> Option<Ipv4Addr> {
-        let first = RouteKey { table: TABLE_LOCAL, network: 0, len: 0, tos: 0, priority: 0 };
+    pub(crate) fn local_address(&self) -> Option<A> {
+        let first = first_of(TABLE_LOCAL);
         self.routes
             .range((first, i32::MIN)..)
-            .find(|((key, _), body)| key.len == 32 && body.kind == RouteKind::Local)
-            .map(|((key, _), _)| Ipv4Addr::from(key.network))
+            .find(|((key, _), body)| key.len == A::Bits::LEN && body.kind == RouteKind::Local)
+            .map(|((key, _), _)| key.network)
     }
 
     /// The routes that count, as lists for [`RouteTable::new`](super::forwarding::RouteTable::new). `merged` says
@@ -192,8 +217,8 @@ impl Fib {
     pub(crate) fn lists(
         &self,
         merged: bool,
-        target: impl Fn(&RouteBody) -> Target,
-    ) -> Vec<Vec<RouteSpec>> {
+        target: impl Fn(&RouteBody<A>) -> Target<A>,
+    ) -> Vec<Vec<RouteSpec<A>>> {
         let mut local = self.list(TABLE_LOCAL, &target);
         let main = self.list(TABLE_MAIN, &target);
         let default = self.list(TABLE_DEFAULT, &target);
@@ -207,23 +232,29 @@ impl Fib {
     }
 
     /// The routes of table main that count.
-    pub(crate) fn main(&self, target: impl Fn(&RouteBody) -> Target) -> Vec<RouteSpec> {
+    pub(crate) fn main(&self, target: impl Fn(&RouteBody<A>) -> Target<A>) -> Vec<RouteSpec<A>> {
         self.list(TABLE_MAIN, target)
     }
 
-    fn list(&self, table: u32, target: impl Fn(&RouteBody) -> Target) -> Vec<RouteSpec> {
-        let first = RouteKey { table, network: 0, len: 0, tos: 0, priority: 0 };
-        let after = RouteKey { table: table + 1, ..first };
+    fn list(&self, table: u32, target: impl Fn(&RouteBody<A>) -> Target<A>) -> Vec<RouteSpec<A>> {
+        let (first, after) = (first_of(table), first_of(table + 1));
         let routes = self.routes.range((first, i32::MIN)..(after, i32::MIN));
-        let mut list: Vec<RouteSpec> = Vec::new();
-        for ((key, _), body) in routes.filter(|((key, _), body)| key.tos == 0 && body.counts()) {
+        let mut list: Vec<RouteSpec<A>> = Vec::new();
+        for ((key, _), body) in routes.filter(|((key, _), body)| key.narrowed == 0 && body.counts())
+        {
+            let network = key.network.bits();
             let again =
-                list.last().is_some_and(|last| (last.network, last.len) == (key.network, key.len));
+                list.last().is_some_and(|last| (last.network, last.len) == (network, key.len));
             if !again {
                 let value = (body.kind != RouteKind::Throw).then(|| target(body));
-                list.push(Prefix { network: key.network, len: key.len, value });
+                list.push(Prefix { network, len: key.len, value });
             }
         }
         list
     }
+}
+
+/// The least key of a table.
+fn first_of<A: Address>(table: u32) -> RouteKey<A> {
+    RouteKey { table, network: A::ZERO, len: 0, narrowed: 0, priority: 0 }
 }

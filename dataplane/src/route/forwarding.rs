@@ -13,33 +13,35 @@
 //! ```
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::address::Address;
 use super::builder::ForwardingBuilder;
 use super::link::{PortIndex, PortLink};
 use super::neighbour::{Neighbour, NeighbourTable};
-use super::table::{Prefix, PrefixTable};
+use super::source6::Sources6;
+use super::table::{Bits, Prefix, PrefixTable};
 
 /// Where a destination leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
+pub enum Route<A = Ipv4Addr> {
     /// Out of one of our ports.
     Forward {
         /// The port.
         port: PortIndex,
         /// Whose MAC address to send to: the gateway, or the destination itself.
-        next_hop: Ipv4Addr,
+        next_hop: A,
         /// The route's own limit in bytes, where it has one (`ip route add .. mtu`); the port's MTU counts besides.
         mtu: Option<u32>,
         /// The address that packets of the machine itself would bear on this way.
-        source: Option<Ipv4Addr>,
+        source: Option<A>,
     },
     /// To this machine.
     Local,
-    /// A broadcast address of one of this machine's subnets, or 255.255.255.255.
+    /// A broadcast address of one of this machine's subnets, or 255.255.255.255; an anycast address of this machine.
     Broadcast,
-    /// 224.0.0.0/4 (RFC 1112 section 4).
+    /// 224.0.0.0/4 (RFC 1112 section 4), ff00::/8 (RFC 4291 section 2.7).
     Multicast,
     /// A route forbids it.
     Unreachable(Unreachable),
@@ -52,32 +54,33 @@ pub enum Route {
 /// How a route forbids a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unreachable {
-    /// `unreachable`: ICMP host unreachable.
+    /// `unreachable`: ICMP host unreachable, of IPv6 no route.
     Unreachable,
     /// `prohibit`: ICMP communication administratively prohibited.
     Prohibit,
-    /// `blackhole`: silence. Also for 0.0.0.0/8, which is never a destination (RFC 1122 section 3.2.1.3).
+    /// `blackhole`: silence. Also for 0.0.0.0/8 and ::, which are never a destination (RFC 1122 section 3.2.1.3, RFC
+    /// 4291 section 2.5.2).
     Blackhole,
 }
 
 /// What a prefix leads to, before the destination is filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum Target<A = Ipv4Addr> {
     /// Out of one of our ports.
     Forward {
         /// The port.
         port: PortIndex,
         /// The gateway; `None` when the destination is on the link.
-        gateway: Option<Ipv4Addr>,
+        gateway: Option<A>,
         /// The route's own MTU in bytes.
         mtu: Option<u32>,
-        /// Source address of the machine's own packets.
-        source: Option<Ipv4Addr>,
+        /// Source address of the machine's own packets; of IPv6 only one that the route itself names.
+        source: Option<A>,
     },
     /// To this machine; `source` where its answers are to bear another address than the one asked.
     Local {
         /// Source address of the machine's own packets to it.
-        source: Option<Ipv4Addr>,
+        source: Option<A>,
         /// The port whose address it is, if it is one's.
         port: Option<PortIndex>,
     },
@@ -101,35 +104,41 @@ pub enum Target {
     /// Out of an interface that is no port of Weir.
     NotOurs {
         /// Source address of the machine's own packets.
-        source: Option<Ipv4Addr>,
+        source: Option<A>,
     },
 }
 
 /// Routes by destination, each leading to one of a few targets. Shared by snapshots between which no route changed.
-#[derive(Debug, Default)]
-pub(crate) struct RouteTable {
-    table: PrefixTable<u32>,
+#[derive(Debug)]
+pub(crate) struct RouteTable<A: Address = Ipv4Addr> {
+    table: PrefixTable<u32, A::Bits>,
     /// Where routes lead, and whether they are of the first list.
-    targets: Vec<(Target, bool)>,
+    targets: Vec<(Target<A>, bool)>,
     /// The machine's own addresses, sorted.
-    local: Vec<Ipv4Addr>,
-    /// Prefixes shorter than 32 bits that are its own, sorted.
-    local_prefixes: Vec<(Ipv4Addr, u8)>,
-    broadcast: Vec<Ipv4Addr>,
+    local: Vec<A>,
+    /// Prefixes shorter than an address that are its own, sorted.
+    local_prefixes: Vec<(A, u8)>,
+    broadcast: Vec<A>,
     /// The routes of table main by themselves, sorted by prefix, where somebody wants them.
-    main: Vec<RouteSpec>,
+    main: Vec<RouteSpec<A>>,
 }
 
 /// A route as given to a table: `None` lets the tables below answer (`throw`).
-pub(crate) type RouteSpec = Prefix<Target>;
+pub(crate) type RouteSpec<A = Ipv4Addr> = Prefix<Target<A>, <A as Address>::Bits>;
 
-impl RouteTable {
+impl<A: Address> Default for RouteTable<A> {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl<A: Address> RouteTable<A> {
     /// Builds the table from lists of routes: an earlier list's answer comes before a later list's, whatever the
     /// prefix lengths; inside a list the longest prefix counts, and of equal ones the first.
-    pub(crate) fn new(lists: &[Vec<RouteSpec>]) -> Self {
+    pub(crate) fn new(lists: &[Vec<RouteSpec<A>>]) -> Self {
         let mut targets = Vec::new();
         let mut numbers = HashMap::new();
-        let mut number = |target: (Target, bool)| {
+        let mut number = |target: (Target<A>, bool)| {
             *numbers.entry(target).or_insert_with(|| {
                 targets.push(target);
                 // Not more targets than routes, which are far fewer than 2^32.
@@ -145,21 +154,25 @@ impl RouteTable {
             });
             table = table.over(&PrefixTable::new(numbered.collect()));
         }
-        let single = |wanted: fn(Target) -> bool| {
-            prefixes_of(lists, wanted).filter(|&(_, len)| len == 32).map(|(address, _)| address)
+        let single = |wanted: fn(Target<A>) -> bool| {
+            prefixes_of(lists, wanted)
+                .filter(|&(_, len)| len == A::Bits::LEN)
+                .map(|(address, _)| address)
         };
         Self {
             table: table.indexed(),
             targets,
             local: sorted(single(is_local)),
-            local_prefixes: sorted(prefixes_of(lists, is_local).filter(|&(_, len)| len < 32)),
+            local_prefixes: sorted(
+                prefixes_of(lists, is_local).filter(|&(_, len)| len < A::Bits::LEN),
+            ),
             broadcast: sorted(single(is_broadcast)),
             main: Vec::new(),
         }
     }
 
     /// With the routes of table main beside those of all tables.
-    pub(crate) fn with_main(mut self, main: Vec<RouteSpec>) -> Self {
+    pub(crate) fn with_main(mut self, main: Vec<RouteSpec<A>>) -> Self {
         self.main = main;
         self
     }
@@ -171,37 +184,53 @@ impl RouteTable {
     }
 
     #[inline]
-    fn lookup(&self, destination: Ipv4Addr) -> Option<Target> {
+    fn lookup(&self, destination: A) -> Option<Target<A>> {
         self.lookup_with_list(destination).map(|(target, _)| target)
     }
 
     /// Where a destination leads, and whether the first list says so.
     #[inline]
-    pub(super) fn lookup_with_list(&self, destination: Ipv4Addr) -> Option<(Target, bool)> {
-        let number = self.table.lookup(u32::from(destination))?;
+    pub(super) fn lookup_with_list(&self, destination: A) -> Option<(Target<A>, bool)> {
+        let number = self.table.lookup(destination.bits())?;
         self.targets.get(number as usize).copied()
+    }
+
+    /// What the routes say of a destination.
+    #[inline]
+    fn route(&self, destination: A) -> Route<A> {
+        match self.lookup(destination) {
+            Some(Target::Forward { port, gateway, mtu, source }) => {
+                Route::Forward { port, next_hop: gateway.unwrap_or(destination), mtu, source }
+            }
+            Some(Target::Local { .. }) => Route::Local,
+            Some(Target::Broadcast { .. } | Target::Anycast { .. }) => Route::Broadcast,
+            Some(Target::Multicast { .. }) => Route::Multicast,
+            Some(Target::Unreachable(how)) => Route::Unreachable(how),
+            Some(Target::NotOurs { .. }) => Route::NotOurs,
+            None => Route::None,
+        }
     }
 }
 
 /// As broadcast addresses are treated: what is for them goes up to the kernel.
-fn is_broadcast(target: Target) -> bool {
+fn is_broadcast<A>(target: Target<A>) -> bool {
     matches!(target, Target::Broadcast { .. } | Target::Anycast { .. })
 }
 
-fn is_local(target: Target) -> bool {
+fn is_local<A>(target: Target<A>) -> bool {
     matches!(target, Target::Local { .. })
 }
 
 /// The prefixes that lead to a wanted target.
-fn prefixes_of(
-    lists: &[Vec<RouteSpec>],
-    wanted: fn(Target) -> bool,
-) -> impl Iterator<Item = (Ipv4Addr, u8)> {
+fn prefixes_of<A: Address>(
+    lists: &[Vec<RouteSpec<A>>],
+    wanted: fn(Target<A>) -> bool,
+) -> impl Iterator<Item = (A, u8)> {
     lists
         .iter()
         .flatten()
         .filter(move |route| route.value.is_some_and(wanted))
-        .map(|route| (Ipv4Addr::from(route.network), route.len))
+        .map(|route| (A::of_bits(route.network), route.len))
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
@@ -218,7 +247,16 @@ pub struct Forwarding {
     /// The port of the machine itself.
     host: Option<PortIndex>,
     pub(super) routes: Arc<RouteTable>,
+    /// Of IPv6, where that is forwarded.
+    six: Option<Forwarding6>,
     neighbours: NeighbourTable,
+}
+
+/// What forwarding needs to know of IPv6 besides.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Forwarding6 {
+    pub(crate) routes: Arc<RouteTable<Ipv6Addr>>,
+    pub(crate) sources: Arc<Sources6>,
 }
 
 impl Forwarding {
@@ -229,10 +267,16 @@ impl Forwarding {
 
     pub(crate) fn from_parts(
         (ports, host): (Vec<PortLink>, Option<PortIndex>),
-        routes: Arc<RouteTable>,
+        (routes, six): (Arc<RouteTable>, Option<Forwarding6>),
         neighbours: NeighbourTable,
     ) -> Self {
-        Self { ports, host, routes, neighbours }
+        Self { ports, host, routes, six, neighbours }
+    }
+
+    /// Whether IPv6 is forwarded.
+    #[inline]
+    pub fn forwards_ipv6(&self) -> bool {
+        self.six.is_some()
     }
 
     /// All ports; a [`PortIndex`] is a position in it.
@@ -273,23 +317,37 @@ impl Forwarding {
             255 if destination == Ipv4Addr::BROADCAST => return Route::Broadcast,
             _ => {}
         }
-        match self.routes.lookup(destination) {
-            Some(Target::Forward { port, gateway, mtu, source }) => {
-                Route::Forward { port, next_hop: gateway.unwrap_or(destination), mtu, source }
-            }
-            Some(Target::Local { .. }) => Route::Local,
-            Some(Target::Broadcast { .. } | Target::Anycast { .. }) => Route::Broadcast,
-            Some(Target::Multicast { .. }) => Route::Multicast,
-            Some(Target::Unreachable(how)) => Route::Unreachable(how),
-            Some(Target::NotOurs { .. }) => Route::NotOurs,
-            None => Route::None,
+        self.routes.route(destination)
+    }
+
+    /// Where a received IPv6 packet for `destination` leads (`ip6_route_input`, `net/ipv6/route.c`). What is for a
+    /// link-local address (fe80::/10) never leaves its link: it is taken for the machine's own, as the XDP program
+    /// does.
+    #[inline]
+    pub fn route6(&self, destination: Ipv6Addr) -> Route<Ipv6Addr> {
+        let Some(six) = &self.six else { return Route::None };
+        if destination.is_multicast() {
+            return Route::Multicast;
         }
+        if destination.is_unicast_link_local() {
+            return Route::Local;
+        }
+        if destination.is_unspecified() {
+            return Route::Unreachable(Unreachable::Blackhole);
+        }
+        six.routes.route(destination)
+    }
+
+    /// What the routes themselves say of an IPv6 address: other than [`route6`](Self::route6) also of those that are
+    /// never looked up for a packet.
+    pub fn route_type6(&self, address: Ipv6Addr) -> Route<Ipv6Addr> {
+        self.six.as_ref().map_or(Route::None, |six| six.routes.route(address))
     }
 
     /// The neighbour with this address on a port, or `None` when nobody has asked for it yet.
     #[inline]
-    pub fn neighbour(&self, port: PortIndex, address: Ipv4Addr) -> Option<&Neighbour> {
-        self.neighbours.get(port, address)
+    pub fn neighbour(&self, port: PortIndex, address: impl Into<IpAddr>) -> Option<&Neighbour> {
+        self.neighbours.get(port, address.into())
     }
 
     /// How many neighbours are known.
@@ -311,6 +369,30 @@ impl Forwarding {
         }
     }
 
+    /// The source address that the kernel would give an IPv6 packet of the machine itself to `destination` out of
+    /// `port`: the route's preferred source, else the one that RFC 6724 section 5 chooses. `None` when the machine has
+    /// no address to choose.
+    pub fn source6_for(&self, destination: Ipv6Addr, port: PortIndex) -> Option<Ipv6Addr> {
+        let six = self.six.as_ref()?;
+        if let Some(Target::Forward { source: Some(source), .. }) = six.routes.lookup(destination) {
+            return Some(source);
+        }
+        six.sources.choose(destination, self.port(port)?.ifindex?)
+    }
+
+    /// Whether an IPv6 address is the machine's own.
+    pub fn is_own6(&self, address: Ipv6Addr) -> bool {
+        self.six
+            .as_ref()
+            .is_some_and(|six| matches!(six.routes.lookup(address), Some(Target::Local { .. })))
+    }
+
+    /// The machine's own IPv6 addresses, anycast ones included; none where IPv6 is not forwarded.
+    pub fn local_addresses6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let tables = self.six.iter().map(|six| &six.routes);
+        tables.flat_map(|routes| routes.local.iter().chain(&routes.broadcast).copied())
+    }
+
     /// The machine's own addresses on all its interfaces, sorted. Packets for them go up to the kernel.
     pub fn local_addresses(&self) -> &[Ipv4Addr] {
         &self.routes.local
@@ -329,136 +411,4 @@ impl Forwarding {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::link::InterfaceAddress;
-    use super::super::neighbour::NeighbourState;
-    use super::*;
-
-    const EAST: PortIndex = PortIndex(0);
-    const WEST: PortIndex = PortIndex(1);
-
-    fn ip(octets: [u8; 4]) -> Ipv4Addr {
-        octets.into()
-    }
-
-    /// A port with one address.
-    fn link(name: &str, address: [u8; 4], prefix_len: u8) -> PortLink {
-        PortLink {
-            name: name.into(),
-            ifindex: Some(2),
-            mac: [2, 0, 0, 0, 0, 1],
-            mtu: 1500,
-            up: true,
-            addresses: vec![InterfaceAddress::new(ip(address), prefix_len)],
-        }
-    }
-
-    fn lab() -> ForwardingBuilder {
-        Forwarding::builder().port(link("east", [10, 0, 0, 1], 24)).port(link(
-            "west",
-            [192, 168, 0, 1],
-            24,
-        ))
-    }
-
-    #[test]
-    fn each_kind_of_destination_is_told_apart() {
-        let gateway = ip([192, 168, 0, 254]);
-        let default =
-            Target::Forward { port: WEST, gateway: Some(gateway), mtu: Some(1400), source: None };
-        let forwarding = lab()
-            .route(ip([0, 0, 0, 0]), 0, default)
-            .route(ip([10, 9, 0, 0]), 16, Target::Unreachable(Unreachable::Prohibit))
-            .route(ip([10, 8, 0, 0]), 16, Target::NotOurs { source: None })
-            .route(ip([127, 0, 0, 0]), 8, Target::Local { source: None, port: None })
-            .build();
-        let on_link = |port, next_hop, source: [u8; 4]| Route::Forward {
-            port,
-            next_hop: ip(next_hop),
-            mtu: None,
-            source: Some(ip(source)),
-        };
-        let expected = [
-            ([10, 0, 0, 2], on_link(EAST, [10, 0, 0, 2], [10, 0, 0, 1])),
-            ([192, 168, 0, 2], on_link(WEST, [192, 168, 0, 2], [192, 168, 0, 1])),
-            (
-                [8, 8, 8, 8],
-                Route::Forward { port: WEST, next_hop: gateway, mtu: Some(1400), source: None },
-            ),
-            ([10, 0, 0, 1], Route::Local),
-            ([127, 0, 0, 5], Route::Local),
-            ([10, 0, 0, 255], Route::Broadcast),
-            ([255, 255, 255, 255], Route::Broadcast),
-            ([224, 0, 0, 1], Route::Multicast),
-            ([239, 255, 255, 255], Route::Multicast),
-            ([10, 9, 1, 1], Route::Unreachable(Unreachable::Prohibit)),
-            ([0, 0, 0, 1], Route::Unreachable(Unreachable::Blackhole)),
-            ([10, 8, 1, 1], Route::NotOurs),
-        ];
-        for (destination, route) in expected {
-            assert_eq!(forwarding.route(ip(destination)), route, "{destination:?}");
-        }
-        assert_eq!(forwarding.local_addresses(), [ip([10, 0, 0, 1]), ip([192, 168, 0, 1])]);
-        assert_eq!(forwarding.local_prefixes(), [(ip([127, 0, 0, 0]), 8)]);
-        assert_eq!(forwarding.broadcast_addresses(), [ip([10, 0, 0, 255]), ip([192, 168, 0, 255])]);
-    }
-
-    #[test]
-    fn without_a_route_there_is_none() {
-        let forwarding = lab().build();
-        assert_eq!(forwarding.route(ip([8, 8, 8, 8])), Route::None);
-        assert_eq!(forwarding.source_for(ip([8, 8, 8, 8])), None);
-        assert_eq!(forwarding.source_for(ip([10, 0, 0, 7])), Some(ip([10, 0, 0, 1])));
-        assert_eq!(forwarding.source_for(ip([192, 168, 0, 1])), Some(ip([192, 168, 0, 1])));
-        assert_eq!(forwarding.source_for(ip([10, 0, 0, 255])), None);
-    }
-
-    #[test]
-    fn subnets_of_31_and_32_bits_have_no_broadcast_address() {
-        let forwarding = Forwarding::builder()
-            .port(link("east", [10, 0, 0, 0], 31))
-            .port(link("west", [10, 0, 0, 9], 32))
-            .build();
-        let port_of = |address| match forwarding.route(ip(address)) {
-            Route::Forward { port, .. } => Some(port),
-            _ => None,
-        };
-        assert_eq!(port_of([10, 0, 0, 1]), Some(EAST));
-        assert_eq!(forwarding.route(ip([10, 0, 0, 0])), Route::Local);
-        assert_eq!(forwarding.route(ip([10, 0, 0, 2])), Route::None);
-        assert_eq!(forwarding.route(ip([10, 0, 0, 9])), Route::Local);
-        assert!(forwarding.broadcast_addresses().is_empty());
-    }
-
-    #[test]
-    fn an_earlier_list_answers_before_a_longer_prefix_of_a_later_one() {
-        let spec = |network: [u8; 4], len, value| Prefix {
-            network: u32::from_be_bytes(network),
-            len,
-            value,
-        };
-        let broadcast = Target::Broadcast { port: None };
-        let multicast = Target::Multicast { port: None };
-        let routes = RouteTable::new(&[
-            vec![spec([10, 0, 0, 0], 8, Some(broadcast)), spec([10, 5, 0, 0], 16, None)],
-            vec![spec([10, 0, 0, 0], 8, Some(multicast))],
-        ]);
-        assert_eq!(routes.lookup_with_list(ip([10, 1, 1, 1])), Some((broadcast, true)));
-        assert_eq!(routes.lookup_with_list(ip([10, 5, 1, 1])), Some((multicast, false)));
-    }
-
-    #[test]
-    fn neighbours_share_their_note_of_use_between_snapshots() {
-        let address = ip([10, 0, 0, 2]);
-        let neighbour = Neighbour::new([2, 0, 0, 0, 0, 2], NeighbourState::Stale);
-        let first = lab().neighbour(EAST, address, neighbour.clone()).build();
-        let second = lab().neighbour(EAST, address, neighbour).build();
-        assert!(first.neighbour(WEST, address).is_none());
-        let found = first.neighbour(EAST, address).unwrap();
-        assert!(found.is_usable() && !found.is_used());
-        found.mark_used();
-        let found = second.neighbour(EAST, address).unwrap();
-        assert!(found.is_used());
-        assert!(found.take_used() && !found.take_used());
-    }
-}
+mod tests;

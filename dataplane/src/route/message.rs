@@ -1,10 +1,10 @@
 //! From netlink messages to changes: only what the mirror keeps, checked once.
 //!
 //! rtnetlink(7) describes the messages, `linux/rtnetlink.h` and `linux/neighbour.h` their attributes. Messages of other
-//! families (IPv6, the bridge's notices about its ports, which look like deleted links) come on the same groups and
-//! mean nothing here.
+//! families (the bridge's notices about its ports, which look like deleted links) come on the same groups and mean
+//! nothing here. Those of IPv6 are read whether or not it is forwarded; that is for `state.rs` to ask.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_core::NLM_F_APPEND;
 use netlink_packet_core::NLM_F_REPLACE;
@@ -20,6 +20,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::address::Address;
 use super::fib::{
     Hop, Placement, RouteBody, RouteKey, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN,
 };
@@ -27,6 +28,8 @@ use super::forwarding::Unreachable;
 use super::link::InterfaceAddress;
 use super::neighbour::NeighbourState;
 use super::rule::Rule;
+use super::source6::Source6;
+use super::table::Bits;
 
 /// One thing that the kernel says about its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +40,28 @@ pub(crate) enum Change {
     LinkGone { ifindex: u32 },
     /// An interface has an address.
     Address { ifindex: u32, address: InterfaceAddress },
+    /// An interface has an IPv6 address; `None`: one that is not to be used yet, or not to be used at all.
+    Address6(Option<Source6>),
     /// An interface lost an address.
     AddressGone,
+    /// An interface lost an IPv6 address.
+    Address6Gone,
     /// There is a route, put at this place among those of the same key.
     Route { key: RouteKey, body: RouteBody, placement: Placement },
     /// A route is gone.
     RouteGone { key: RouteKey, body: RouteBody },
+    /// There is an IPv6 route; `alone` unless it has several next hops or takes another's place.
+    Route6 { key: RouteKey<Ipv6Addr>, body: RouteBody<Ipv6Addr>, alone: bool },
+    /// An IPv6 route is gone.
+    Route6Gone { key: RouteKey<Ipv6Addr>, body: RouteBody<Ipv6Addr> },
     /// A neighbour is in this state.
-    Neighbour { ifindex: u32, address: Ipv4Addr, mac: Option<[u8; 6]>, state: NeighbourState },
+    Neighbour { ifindex: u32, address: IpAddr, mac: Option<[u8; 6]>, state: NeighbourState },
     /// A neighbour is gone.
-    NeighbourGone { ifindex: u32, address: Ipv4Addr },
+    NeighbourGone { ifindex: u32, address: IpAddr },
     /// There is a routing rule.
     Rule(Rule),
+    /// There is a routing rule of IPv6.
+    Rule6(Rule),
     /// A routing rule is gone.
     RuleGone,
     /// A nexthop object was made, changed or deleted.
@@ -78,8 +91,23 @@ impl Change {
                 concerns.then_some(Self::LinkGone { ifindex: message.header.index })
             }
             RouteNetlinkMessage::NewAddress(message) => address(&message),
-            RouteNetlinkMessage::DelAddress(message) => {
-                (message.header.family == AddressFamily::Inet).then_some(Self::AddressGone)
+            RouteNetlinkMessage::DelAddress(message) => match message.header.family {
+                AddressFamily::Inet => Some(Self::AddressGone),
+                AddressFamily::Inet6 => Some(Self::Address6Gone),
+                _ => None,
+            },
+            RouteNetlinkMessage::NewRoute(message)
+                if message.header.address_family == AddressFamily::Inet6 =>
+            {
+                let (key, body) = route(message)?;
+                let alone = body.hops.len() <= 1 && flags & NLM_F_REPLACE == 0;
+                Some(Self::Route6 { key, body, alone })
+            }
+            RouteNetlinkMessage::DelRoute(message)
+                if message.header.address_family == AddressFamily::Inet6 =>
+            {
+                let (key, body) = route(message)?;
+                Some(Self::Route6Gone { key, body })
             }
             RouteNetlinkMessage::NewRoute(message) => {
                 let (key, body) = route(message)?;
@@ -96,9 +124,14 @@ impl Change {
                 }
                 _ => None,
             },
-            RouteNetlinkMessage::NewRule(message) => rule(&message).map(Self::Rule),
+            RouteNetlinkMessage::NewRule(message) => match message.header.family {
+                AddressFamily::Inet => Some(Self::Rule(rule(&message))),
+                AddressFamily::Inet6 => Some(Self::Rule6(rule(&message))),
+                _ => None,
+            },
             RouteNetlinkMessage::DelRule(message) => {
-                (message.header.family == AddressFamily::Inet).then_some(Self::RuleGone)
+                let ours = [AddressFamily::Inet, AddressFamily::Inet6];
+                ours.contains(&message.header.family).then_some(Self::RuleGone)
             }
             _ => None,
         }
@@ -143,8 +176,10 @@ fn link(message: LinkMessage) -> Option<Link> {
 }
 
 fn address(message: &AddressMessage) -> Option<Change> {
-    if message.header.family != AddressFamily::Inet {
-        return None;
+    match message.header.family {
+        AddressFamily::Inet => {}
+        AddressFamily::Inet6 => return address6(message),
+        _ => return None,
     }
     let (mut local, mut peer, mut broadcast) = (None, None, None);
     let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
@@ -171,24 +206,54 @@ fn address(message: &AddressMessage) -> Option<Change> {
     })
 }
 
-fn inet(address: &RouteAddress) -> Option<Ipv4Addr> {
+fn address6(message: &AddressMessage) -> Option<Change> {
+    let (mut local, mut peer) = (None, None);
+    let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
+    for attribute in &message.attributes {
+        match *attribute {
+            AddressAttribute::Local(IpAddr::V6(address)) => local = Some(address),
+            AddressAttribute::Address(IpAddr::V6(address)) => peer = Some(address),
+            AddressAttribute::Flags(all) => flags = all,
+            _ => {}
+        }
+    }
+    // As `ipv6_dev_get_saddr`: not before it is known to be unique, unless it is optimistic.
+    let usable =
+        !flags.contains(AddressFlags::Tentative) || flags.contains(AddressFlags::Optimistic);
+    let address = local.or(peer)?;
+    Some(Change::Address6(usable.then_some(Source6 {
+        address,
+        prefix_len: message.header.prefix_len.min(128),
+        ifindex: message.header.index,
+        avoided: flags.intersects(AddressFlags::Deprecated | AddressFlags::Optimistic),
+        // Of IPv6 the flag of secondary addresses has this meaning (`IFA_F_TEMPORARY`).
+        temporary: flags.contains(AddressFlags::Secondary),
+    })))
+}
+
+fn inet<A: Address>(address: &RouteAddress) -> Option<A> {
     match address {
-        RouteAddress::Inet(address) => Some(*address),
+        RouteAddress::Inet(address) => A::of((*address).into()),
+        RouteAddress::Inet6(address) => A::of((*address).into()),
         _ => None,
     }
 }
 
 /// A route of the tables that ordinary rules look into; `None` for others, and for entries of the route cache.
-fn route(message: RouteMessage) -> Option<(RouteKey, RouteBody)> {
+fn route<A: Address>(message: RouteMessage) -> Option<(RouteKey<A>, RouteBody<A>)> {
     let header = message.header;
-    if header.address_family != AddressFamily::Inet || header.flags.contains(RouteFlags::Cloned) {
+    let (family, narrowed) = match A::ZERO.into() {
+        IpAddr::V4(_) => (AddressFamily::Inet, header.tos),
+        IpAddr::V6(_) => (AddressFamily::Inet6, header.source_prefix_length),
+    };
+    if header.address_family != family || header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
     let mut key = RouteKey {
         table: header.table.into(),
-        network: 0,
-        len: header.destination_prefix_length.min(32),
-        tos: header.tos,
+        network: A::ZERO,
+        len: header.destination_prefix_length.min(A::Bits::LEN),
+        narrowed,
         priority: 0,
     };
     let mut body = RouteBody {
@@ -202,7 +267,7 @@ fn route(message: RouteMessage) -> Option<(RouteKey, RouteBody)> {
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(table) => key.table = *table,
-            RouteAttribute::Destination(to) => key.network = inet(to).map_or(0, u32::from),
+            RouteAttribute::Destination(to) => key.network = inet(to).unwrap_or(A::ZERO),
             RouteAttribute::Priority(priority) => key.priority = *priority,
             RouteAttribute::PrefSource(source) => body.source = inet(source),
             RouteAttribute::Metrics(metrics) => {
@@ -230,7 +295,7 @@ fn route(message: RouteMessage) -> Option<(RouteKey, RouteBody)> {
     Some((key, body))
 }
 
-fn hop_of_many(next_hop: &RouteNextHop) -> Hop {
+fn hop_of_many<A: Address>(next_hop: &RouteNextHop) -> Hop<A> {
     let dead = next_hop.flags.contains(RouteNextHopFlags::Dead);
     let (mut hop, _) = hop(&next_hop.attributes, dead);
     hop.ifindex = next_hop.interface_index;
@@ -238,15 +303,18 @@ fn hop_of_many(next_hop: &RouteNextHop) -> Hop {
 }
 
 /// The way described by attributes, and whether they name a nexthop object.
-fn hop(attributes: &[RouteAttribute], dead: bool) -> (Hop, bool) {
+fn hop<A: Address>(attributes: &[RouteAttribute], dead: bool) -> (Hop<A>, bool) {
     let mut hop = Hop { ifindex: 0, gateway: None, dead, foreign: false };
     let mut nexthop_id = false;
     for attribute in attributes {
         match attribute {
             RouteAttribute::Oif(ifindex) => hop.ifindex = *ifindex,
             RouteAttribute::Gateway(gateway) => hop.gateway = inet(gateway),
-            RouteAttribute::Via(RouteVia::Inet(gateway)) => hop.gateway = Some(*gateway),
-            // An IPv6 gateway, or a tunnel: not ours to build.
+            // A gateway of the other family, or a tunnel: not ours to build.
+            RouteAttribute::Via(RouteVia::Inet(gateway)) => {
+                hop.gateway = A::of((*gateway).into());
+                hop.foreign |= hop.gateway.is_none();
+            }
             RouteAttribute::Via(_) | RouteAttribute::EncapType(_) => hop.foreign = true,
             RouteAttribute::NhId(_) => nexthop_id = true,
             _ => {}
@@ -272,13 +340,19 @@ fn kind(kind: RouteType) -> Option<RouteKind> {
 
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {
     let header = &message.header;
-    if header.family != AddressFamily::Inet || header.flags.contains(NeighbourFlags::Proxy) {
+    let ours = [AddressFamily::Inet, AddressFamily::Inet6].contains(&header.family);
+    if !ours || header.flags.contains(NeighbourFlags::Proxy) {
         return None;
     }
     let (mut address, mut mac) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(to)) => address = Some(*to),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(to)) => {
+                address = Some(IpAddr::V4(*to));
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(to)) => {
+                address = Some(IpAddr::V6(*to));
+            }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
             _ => {}
         }
@@ -293,11 +367,8 @@ fn neighbour(message: &NeighbourMessage) -> Option<Change> {
     Some(Change::Neighbour { ifindex: header.ifindex, address: address?, mac, state })
 }
 
-fn rule(message: &RuleMessage) -> Option<Rule> {
+fn rule(message: &RuleMessage) -> Rule {
     let header = &message.header;
-    if header.family != AddressFamily::Inet {
-        return None;
-    }
     let mut rule = Rule { priority: 0, plain_table: None, own_traffic_only: false };
     let mut table = u32::from(header.table);
     let mut plain = header.action == RuleAction::ToTable
@@ -317,5 +388,5 @@ fn rule(message: &RuleMessage) -> Option<Rule> {
         }
     }
     rule.plain_table = plain.then_some(table);
-    Some(rule)
+    rule
 }

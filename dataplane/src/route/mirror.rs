@@ -64,15 +64,17 @@ pub struct MirrorConfig {
     /// The device by which packets of the machine itself come and go, where they pass through Weir: one more port,
     /// after the others.
     pub host: Option<String>,
+    /// Whether IPv6 is forwarded, and so followed.
+    pub ipv6: bool,
     /// Bytes of notices that may queue up before some are lost and everything has to be read again. The kernel counts
     /// its overhead in, about 1 KiB a notice; it doubles the number.
     pub notices_bytes: usize,
 }
 
 impl MirrorConfig {
-    /// Ports with these names, none for the machine itself, and 8 MiB for notices.
+    /// Ports with these names, none for the machine itself, no IPv6, and 8 MiB for notices.
     pub fn new(port_names: Vec<String>) -> Self {
-        Self { port_names, host: None, notices_bytes: 8 << 20 }
+        Self { port_names, host: None, ipv6: false, notices_bytes: 8 << 20 }
     }
 }
 
@@ -110,12 +112,12 @@ impl Mirror {
     pub fn start(config: &MirrorConfig) -> Result<Self, RouteError> {
         check(config.port_names.iter().chain(&config.host).cloned().collect())?;
         let socket = |action| move |source| RouteError::Socket { action, source };
-        let netlink =
-            Netlink::open(config.notices_bytes).map_err(socket("open netlink sockets"))?;
+        let netlink = Netlink::open(config.notices_bytes, config.ipv6)
+            .map_err(socket("open netlink sockets"))?;
         let resolver = Resolver::new().map_err(socket("make an eventfd"))?;
         // Hosts on the ports' networks choose addresses: they must not know how these are hashed.
         let seed = RandomState::new().hash_one(0_u8);
-        let state = MirrorState::new(&config.port_names, config.host.as_ref(), seed);
+        let state = MirrorState::new(&config.port_names, config.host.as_ref(), config.ipv6, seed);
         let (sender, events) = sync_channel(EVENTS_MAX);
         let stats = Arc::new(MirrorStats::default());
         let mut follower = Follower {
@@ -267,6 +269,10 @@ impl Follower {
             if !self.stale.contains(part) {
                 continue;
             }
+            if part == Part::Routes6 && !self.state.follows_ipv6() {
+                self.stale.remove(part);
+                continue;
+            }
             self.whole = false;
             let stale = &mut self.stale;
             let take = |state: &mut MirrorState, change| *stale |= state.apply(change);
@@ -340,7 +346,7 @@ impl Follower {
         self.retired.collect();
     }
 
-    fn ask(&mut self, neighbours: &[(u32, std::net::Ipv4Addr)]) {
+    fn ask(&mut self, neighbours: &[(u32, std::net::IpAddr)]) {
         let refused = self.netlink.drain_answers();
         self.stats.neighbours_refused.fetch_add(refused, Ordering::Relaxed);
         if neighbours.is_empty() {

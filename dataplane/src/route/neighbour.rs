@@ -1,11 +1,11 @@
-//! Neighbours: which MAC address answers for an IPv4 address on a port.
+//! Neighbours: which MAC address answers for an address on a port.
 //!
-//! The kernel keeps the table and does the ARP; Weir mirrors it (RFC 826 says what an entry is, `net/core/neighbour.c`
-//! how long it lives). The kernel never sees the packets that Weir forwards, so workers note which entries they use and
-//! the mirror speaks up for those.
+//! The kernel keeps the table and does the ARP, of IPv6 the neighbour discovery; Weir mirrors it (RFC 826 and RFC 4861
+//! say what an entry is, `net/core/neighbour.c` how long it lives). The kernel never sees the packets that Weir
+//! forwards, so workers note which entries they use and the mirror speaks up for those.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,10 +77,11 @@ impl Neighbour {
 /// The neighbours on all ports.
 #[derive(Debug, Clone)]
 pub(crate) struct NeighbourTable {
-    entries: HashMap<u64, Neighbour, RandomState>,
+    v4: HashMap<u64, Neighbour, RandomState>,
+    v6: HashMap<(PortIndex, Ipv6Addr), Neighbour, RandomState>,
 }
 
-/// A `u64` is hashed at once, where a tuple takes two rounds.
+/// Of IPv4. A `u64` is hashed at once, where a tuple takes two rounds.
 fn key(port: PortIndex, address: Ipv4Addr) -> u64 {
     u64::from(port.0) << 32 | u64::from(u32::from(address))
 }
@@ -95,37 +96,50 @@ impl NeighbourTable {
     /// An empty table. Hosts on a port's network choose the addresses in it, so a daemon passes a random `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = RandomState::with_seeds(seed, !seed, seed.rotate_left(17), seed ^ 0x5bd1_e995);
-        Self { entries: HashMap::with_hasher(hasher) }
+        Self { v4: HashMap::with_hasher(hasher.clone()), v6: HashMap::with_hasher(hasher) }
     }
 
     #[inline]
-    pub(crate) fn get(&self, port: PortIndex, address: Ipv4Addr) -> Option<&Neighbour> {
-        self.entries.get(&key(port, address))
+    pub(crate) fn get(&self, port: PortIndex, address: IpAddr) -> Option<&Neighbour> {
+        match address {
+            IpAddr::V4(address) => self.v4.get(&key(port, address)),
+            IpAddr::V6(address) => self.v6.get(&(port, address)),
+        }
     }
 
-    pub(crate) fn insert(&mut self, port: PortIndex, address: Ipv4Addr, neighbour: Neighbour) {
-        self.entries.insert(key(port, address), neighbour);
+    pub(crate) fn insert(&mut self, port: PortIndex, address: IpAddr, neighbour: Neighbour) {
+        match address {
+            IpAddr::V4(address) => self.v4.insert(key(port, address), neighbour),
+            IpAddr::V6(address) => self.v6.insert((port, address), neighbour),
+        };
     }
 
     /// Removes and returns a neighbour.
-    pub(crate) fn remove(&mut self, port: PortIndex, address: Ipv4Addr) -> Option<Neighbour> {
-        self.entries.remove(&key(port, address))
+    pub(crate) fn remove(&mut self, port: PortIndex, address: IpAddr) -> Option<Neighbour> {
+        match address {
+            IpAddr::V4(address) => self.v4.remove(&key(port, address)),
+            IpAddr::V6(address) => self.v6.remove(&(port, address)),
+        }
     }
 
     /// Removes all neighbours on a port.
     pub(crate) fn remove_port(&mut self, port: PortIndex) {
-        self.entries.retain(|&key, _| parts(key).0 != port);
+        self.v4.retain(|&key, _| parts(key).0 != port);
+        self.v6.retain(|key, _| key.0 != port);
     }
 
     /// All neighbours, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (PortIndex, Ipv4Addr, &Neighbour)> {
-        self.entries.iter().map(|(&key, neighbour)| {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PortIndex, IpAddr, &Neighbour)> {
+        let v4 = self.v4.iter().map(|(&key, neighbour)| {
             let (port, address) = parts(key);
-            (port, address, neighbour)
-        })
+            (port, address.into(), neighbour)
+        });
+        let v6 =
+            self.v6.iter().map(|(&(port, address), neighbour)| (port, address.into(), neighbour));
+        v4.chain(v6)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.v4.len() + self.v6.len()
     }
 }

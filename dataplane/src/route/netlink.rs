@@ -11,7 +11,7 @@
 //! * A namespace is that of the thread which opens the socket; which thread uses it later does not matter.
 
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -45,6 +45,9 @@ const DUMP_ATTEMPTS_MAX: usize = 20;
 /// `RTNLGRP_LINK`, `_NEIGH`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV4_RULE`, `_NEXTHOP` (`linux/rtnetlink.h`).
 const GROUPS: [u32; 6] = [1, 3, 5, 7, 8, 32];
 
+/// `RTNLGRP_IPV6_IFADDR`, `_IPV6_ROUTE`, `_IPV6_RULE`.
+const GROUPS6: [u32; 3] = [9, 11, 19];
+
 /// `RTM_NEWNEXTHOP` and `RTM_DELNEXTHOP`, which the parser does not know.
 const NEXTHOP_MESSAGES: [u16; 2] = [104, 105];
 
@@ -66,12 +69,14 @@ pub(crate) struct Netlink {
     requests: Socket,
     buffer: Vec<u8>,
     sequence: u32,
+    /// Whether IPv6 is followed, too.
+    ipv6: bool,
 }
 
 impl Netlink {
     /// Opens the sockets in the calling thread's network namespace and subscribes. `notices_bytes` is how much may
     /// queue up before notices are lost.
-    pub(crate) fn open(notices_bytes: usize) -> io::Result<Self> {
+    pub(crate) fn open(notices_bytes: usize, ipv6: bool) -> io::Result<Self> {
         let mut notices = Socket::new(NETLINK_ROUTE)?;
         notices.bind_auto()?;
         // Beyond the system's limit takes CAP_NET_ADMIN; without it, the limit has to do.
@@ -80,14 +85,14 @@ impl Netlink {
             let bytes = i32::try_from(notices_bytes).unwrap_or(i32::MAX);
             notices.set_rx_buf_sz(bytes)?;
         }
-        for group in GROUPS {
+        for group in GROUPS.into_iter().chain(GROUPS6.into_iter().filter(|_| ipv6)) {
             notices.add_membership(group)?;
         }
         notices.set_non_blocking(true)?;
         let mut requests = Socket::new(NETLINK_ROUTE)?;
         requests.bind_auto()?;
         requests.set_non_blocking(true)?;
-        Ok(Self { notices, requests, buffer: vec![0; BUFFER_BYTES], sequence: 0 })
+        Ok(Self { notices, requests, buffer: vec![0; BUFFER_BYTES], sequence: 0, ipv6 })
     }
 
     /// Waits until something happens: a notice, an answer, or `bell` becomes readable. `None` waits for ever.
@@ -146,7 +151,7 @@ impl Netlink {
         begin: impl Fn(&mut T),
         mut take: impl FnMut(&mut T, Change),
     ) -> io::Result<()> {
-        if part == Part::Routes {
+        if matches!(part, Part::Routes | Part::Routes6) {
             // The kernel says first that an interface is down, and drops its routes then.
             self.wait_for_change()?;
         }
@@ -154,7 +159,8 @@ impl Netlink {
             begin(target);
             self.drain_answers();
             self.sequence = self.sequence.wrapping_add(1);
-            let request = encode(dump_request(part), NLM_F_REQUEST | NLM_F_DUMP, self.sequence);
+            let request = dump_request(part, self.ipv6);
+            let request = encode(request, NLM_F_REQUEST | NLM_F_DUMP, self.sequence);
             self.requests.send_to(&request, &SocketAddr::new(0, 0), 0)?;
             if self.take_dump(|change| take(target, change))? {
                 return Ok(());
@@ -256,7 +262,7 @@ impl Netlink {
 
     /// Tells the kernel that these neighbours, given as (interface, address), are in use: it resolves those it does
     /// not know and confirms those it has not heard of for a while. Failures come later, as answers.
-    pub(crate) fn use_neighbours(&mut self, neighbours: &[(u32, Ipv4Addr)]) -> io::Result<()> {
+    pub(crate) fn use_neighbours(&mut self, neighbours: &[(u32, IpAddr)]) -> io::Result<()> {
         // Half a buffer's worth of messages of less than 64 bytes each.
         for chunk in neighbours.chunks(BUFFER_BYTES / 128) {
             let mut datagram = Vec::with_capacity(chunk.len() * 64);
@@ -347,27 +353,31 @@ fn first_message(datagram: &[u8]) -> Option<&[u8]> {
     datagram.get(..usize::try_from(length).ok()?)
 }
 
-fn dump_request(part: Part) -> RouteNetlinkMessage {
+/// Of both families, where the kernel lists them at one time and `ipv6` says so.
+fn dump_request(part: Part, ipv6: bool) -> RouteNetlinkMessage {
+    let family = if ipv6 { AddressFamily::Unspec } else { AddressFamily::Inet };
     match part {
         Part::Links => RouteNetlinkMessage::GetLink(LinkMessage::default()),
         Part::Addresses => {
             let mut message = AddressMessage::default();
-            message.header.family = AddressFamily::Inet;
+            message.header.family = family;
             RouteNetlinkMessage::GetAddress(message)
         }
         Part::Rules => {
             let mut message = RuleMessage::default();
-            message.header.family = AddressFamily::Inet;
+            message.header.family = family;
             RouteNetlinkMessage::GetRule(message)
         }
-        Part::Routes => {
+        Part::Routes | Part::Routes6 => {
+            let six = part == Part::Routes6;
             let mut message = RouteMessage::default();
-            message.header.address_family = AddressFamily::Inet;
+            message.header.address_family =
+                if six { AddressFamily::Inet6 } else { AddressFamily::Inet };
             RouteNetlinkMessage::GetRoute(message)
         }
         Part::Neighbours => {
             let mut message = NeighbourMessage::default();
-            message.header.family = AddressFamily::Inet;
+            message.header.family = family;
             RouteNetlinkMessage::GetNeighbour(message)
         }
     }
@@ -375,12 +385,16 @@ fn dump_request(part: Part) -> RouteNetlinkMessage {
 
 /// `NTF_USE` has the kernel treat the neighbour as if it were sending to it (`neigh_add` in `net/core/neighbour.c`);
 /// `NLM_F_CREATE` lets it be a new one. No acknowledgement is asked for.
-fn use_neighbour(ifindex: u32, address: Ipv4Addr) -> Vec<u8> {
+fn use_neighbour(ifindex: u32, address: IpAddr) -> Vec<u8> {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header.family = family;
     message.header.ifindex = ifindex;
     message.header.flags = NeighbourFlags::Use;
-    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    message.attributes.push(NeighbourAttribute::Destination(address));
     encode(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REQUEST | NLM_F_CREATE, 0)
 }
 

@@ -17,7 +17,7 @@
 //! that do not exist: what exceeds the queue or [`OUTSTANDING_MAX`] is refused, and asked again by a later packet.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,7 +42,7 @@ pub struct ResolveRequest {
     /// The port it is on.
     pub port: PortIndex,
     /// Its address: the next hop of a route.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// A worker's way to ask for neighbours. Clones share one queue.
@@ -84,7 +84,8 @@ impl Resolver {
     /// Asks for a neighbour that is not usable, be it unknown or `Failed`. Follow up with [`Resolver::wake`] once per
     /// batch. Returns false when the queue is full; a later packet then asks again.
     #[inline]
-    pub fn request(&self, port: PortIndex, address: Ipv4Addr) -> bool {
+    pub fn request(&self, port: PortIndex, address: impl Into<IpAddr>) -> bool {
+        let address = address.into();
         let taken = self.shared.queue.push(ResolveRequest { port, address }).is_ok();
         if !taken {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
@@ -171,10 +172,12 @@ impl Outstanding {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn request(number: usize) -> ResolveRequest {
-        let address = Ipv4Addr::from(u32::try_from(number).unwrap());
+        let address = Ipv4Addr::from(u32::try_from(number).unwrap()).into();
         ResolveRequest { port: PortIndex(0), address }
     }
 

@@ -1,10 +1,10 @@
 //! Routing rules: whether Weir forwards as they say.
 //!
-//! Weir follows the three that every namespace starts with, `0: local`, `32766: main` and `32767: default`. Rules for
-//! `iif lo` do not matter: they hold for what the machine itself sends. That does not pass through Weir, or does so by
-//! a rule of this kind (`crate::host`).
+//! Weir follows those that every namespace starts with, `0: local`, `32766: main` and (IPv4) `32767: default`. Rules
+//! for `iif lo` do not matter: they hold for what the machine itself sends. That does not pass through Weir, or does
+//! so by a rule of this kind (`crate::host`).
 
-use super::fib::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
+use super::fib::TABLE_DEFAULT;
 
 /// A routing rule, as far as needed to tell whether Weir follows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +17,9 @@ pub(crate) struct Rule {
 }
 
 /// The first deviation of `rules`, sorted, from what Weir follows, in words.
-pub(crate) fn unsupported(rules: &[Rule]) -> Option<String> {
-    let mut tables = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].into_iter();
+/// `tables` are those that the defaults look into.
+pub(crate) fn unsupported(rules: &[Rule], tables: &[u32]) -> Option<String> {
+    let mut tables = tables.iter().copied();
     for rule in rules.iter().filter(|rule| !rule.own_traffic_only) {
         if rule.plain_table.is_none() || rule.plain_table != tables.next() {
             return Some(format!("rule {} is not one of the defaults", rule.priority));
@@ -31,6 +32,7 @@ pub(crate) fn unsupported(rules: &[Rule]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fib::{TABLE_LOCAL, TABLE_MAIN};
     use super::*;
 
     fn rule(priority: u32, plain_table: Option<u32>, own_traffic_only: bool) -> Rule {
@@ -60,7 +62,11 @@ mod tests {
         ];
         for (rules, expected) in cases {
             let rules: Vec<_> = rules.iter().map(|&rule| rule.clone()).collect();
-            assert_eq!(unsupported(&rules), expected, "{rules:?}");
+            let tables = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT];
+            assert_eq!(unsupported(&rules, &tables), expected, "{rules:?}");
         }
+        let rules = [local, main, default];
+        assert_eq!(unsupported(&rules[..2], &[TABLE_LOCAL, TABLE_MAIN]), None, "IPv6");
+        assert_eq!(unsupported(&rules, &[TABLE_LOCAL, TABLE_MAIN]), not_default(32_767));
     }
 }

@@ -9,13 +9,15 @@ pub(crate) enum Part {
     Addresses,
     Rules,
     Routes,
+    /// Of IPv6.
+    Routes6,
     Neighbours,
 }
 
 impl Part {
     /// All parts, in the order in which to read them: routes need links, neighbours need ports.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Links, Self::Addresses, Self::Rules, Self::Routes, Self::Neighbours];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Links, Self::Addresses, Self::Rules, Self::Routes, Self::Routes6, Self::Neighbours];
 
     /// What an operator calls it.
     pub(crate) fn name(self) -> &'static str {
@@ -24,6 +26,7 @@ impl Part {
             Self::Addresses => "addresses",
             Self::Rules => "routing rules",
             Self::Routes => "routes",
+            Self::Routes6 => "IPv6 routes",
             Self::Neighbours => "neighbours",
         }
     }

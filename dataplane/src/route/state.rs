@@ -11,6 +11,8 @@
 //!   link               yes                     routes, if it went up or down or away
 //!   address            no                      addresses; routes, if one was removed
 //!   route              yes                     -
+//!   IPv6 route         if it is the only one   else routes
+//!                      of prefix and metric
 //!   neighbour          yes                     neighbours, if a port appeared
 //!   rule               no                      rules
 //!   nexthop object     no                      routes
@@ -22,17 +24,21 @@
 //! dump has told does no harm.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::address::Address;
 use super::event::MirrorEvent;
-use super::fib::{Fib, RouteBody, RouteKind, TABLE_MAIN};
-use super::forwarding::{Forwarding, RouteTable, Target};
+use super::family::Family;
+use super::fib::{
+    Hop, Placement, RouteBody, RouteKey, RouteKind, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN,
+};
+use super::forwarding::{Forwarding, Forwarding6, Target};
 use super::link::{InterfaceAddress, PortIndex, PortLink};
 use super::message::{Change, Link};
 use super::neighbour::{Neighbour, NeighbourState, NeighbourTable};
-use super::rule::{Rule, unsupported};
 use super::source::select_source;
+use super::source6::{Source6, Sources6};
 use super::stale::{Part, Stale};
 use super::{NEIGHBOURS_MAX, ROUTES_MAX};
 
@@ -44,40 +50,44 @@ pub(crate) struct MirrorState {
     host: Option<PortIndex>,
     links: BTreeMap<u32, Link>,
     addresses: BTreeMap<u32, Vec<InterfaceAddress>>,
-    rules: Vec<Rule>,
     /// Whether the kernel keeps `local` and `main` in separate tries (see `fib.rs`); `None` until it has been asked.
     split: Option<bool>,
-    fib: Fib,
+    four: Family<Ipv4Addr>,
+    /// Of IPv6, if that is followed.
+    six: Option<Six>,
     neighbours: NeighbourTable,
     /// Seed of the neighbour table's hash.
     seed: u64,
     /// What a dump under way replaces: the interfaces not seen in it yet, or the neighbours as they were.
     links_unseen: Vec<u32>,
     neighbours_before: Option<NeighbourTable>,
-    /// The routes as workers see them; `None` when something they depend on changed.
-    table: Option<Arc<RouteTable>>,
-    /// The routes of the last snapshot.
-    table_published: Arc<RouteTable>,
     /// Something has changed since the last snapshot.
     dirty: bool,
     /// Neighbours that vanished while in use, to be asked for again.
-    lost: Vec<(PortIndex, Ipv4Addr)>,
+    lost: Vec<(PortIndex, IpAddr)>,
     /// Neighbours that have become usable, since the last call of [`MirrorState::take_answered`].
-    answered: Vec<(PortIndex, Ipv4Addr)>,
+    answered: Vec<(PortIndex, IpAddr)>,
     events: Vec<MirrorEvent>,
     /// [`ROUTES_MAX`] and [`NEIGHBOURS_MAX`], smaller in tests.
     routes_max: usize,
     neighbours_max: usize,
     /// Reported already, not to be repeated for every further refusal.
-    routes_full: bool,
     neighbours_full: bool,
     rules_unsupported: Option<String>,
-    route_unsupported: Option<String>,
+}
+
+/// What is known of IPv6.
+#[derive(Debug, Default)]
+struct Six {
+    family: Family<Ipv6Addr>,
+    addresses: Vec<Source6>,
+    /// All routes are being listed.
+    listing: bool,
 }
 
 impl MirrorState {
     /// Knows the ports' names and nothing else. `seed` goes into the neighbour table's hash.
-    pub(crate) fn new(port_names: &[String], host: Option<&String>, seed: u64) -> Self {
+    pub(crate) fn new(port_names: &[String], host: Option<&String>, ipv6: bool, seed: u64) -> Self {
         let ports = port_names
             .iter()
             .chain(host)
@@ -87,37 +97,62 @@ impl MirrorState {
             host: host.and_then(|_| PortIndex::new(port_names.len())),
             links: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            rules: Vec::new(),
             split: None,
-            fib: Fib::default(),
+            four: Family::default(),
+            six: ipv6.then(Six::default),
             neighbours: NeighbourTable::new(seed),
             seed,
             links_unseen: Vec::new(),
             neighbours_before: None,
-            table: None,
-            table_published: Arc::default(),
             dirty: true,
             lost: Vec::new(),
             answered: Vec::new(),
             events: Vec::new(),
             routes_max: ROUTES_MAX,
             neighbours_max: NEIGHBOURS_MAX,
-            routes_full: false,
             neighbours_full: false,
             rules_unsupported: None,
-            route_unsupported: None,
         }
+    }
+
+    /// Whether IPv6 is followed.
+    pub(crate) fn follows_ipv6(&self) -> bool {
+        self.six.is_some()
+    }
+
+    /// The routes of all families that are followed, to be read again.
+    fn all_routes(&self) -> Stale {
+        let mut stale = Stale::from(Part::Routes);
+        if self.follows_ipv6() {
+            stale |= Part::Routes6.into();
+        }
+        stale
+    }
+
+    /// Something that all routes depend on has changed.
+    fn outdate(&mut self) {
+        self.four.outdate();
+        self.six.iter_mut().for_each(|six| six.family.outdate());
     }
 
     /// Starts to take in a dump of `part` (or starts again, when the dump was interrupted).
     pub(crate) fn begin(&mut self, part: Part) {
         match part {
             Part::Links => self.links_unseen = self.links.keys().copied().collect(),
-            Part::Addresses => self.addresses.clear(),
-            Part::Rules => self.rules.clear(),
-            Part::Routes => {
-                self.fib = Fib::default();
-                self.routes_full = false;
+            Part::Addresses => {
+                self.addresses.clear();
+                self.six.iter_mut().for_each(|six| six.addresses.clear());
+            }
+            Part::Rules => {
+                self.four.begin_rules();
+                self.six.iter_mut().for_each(|six| six.family.begin_rules());
+            }
+            Part::Routes => self.four.begin_routes(),
+            Part::Routes6 => {
+                if let Some(six) = &mut self.six {
+                    six.family.begin_routes();
+                    six.listing = true;
+                }
             }
             Part::Neighbours => {
                 self.neighbours_full = false;
@@ -144,10 +179,16 @@ impl MirrorState {
                     let addresses = port.ifindex.and_then(|index| self.addresses.get(&index));
                     port.addresses = addresses.cloned().unwrap_or_default();
                 }
-                self.table = None;
+                self.outdate();
             }
             Part::Rules => self.check_rules(),
-            Part::Routes => self.table = None,
+            Part::Routes => self.four.outdate(),
+            Part::Routes6 => {
+                if let Some(six) = &mut self.six {
+                    six.family.outdate();
+                    six.listing = false;
+                }
+            }
             Part::Neighbours => self.neighbours_before = None,
         }
         stale
@@ -165,61 +206,93 @@ impl MirrorState {
                     return Part::Addresses.into();
                 }
             }
+            Change::Address6(address) => return self.address6(address),
+            Change::Address6Gone => {
+                let mut stale = Stale::from(Part::Addresses);
+                stale |= Part::Routes6.into();
+                return stale;
+            }
             Change::AddressGone => {
                 let mut stale = Stale::from(Part::Addresses);
                 stale |= Part::Routes.into();
                 return stale;
             }
             Change::Route { key, body, placement } => {
-                self.table = None;
                 self.dirty = true;
-                if self.fib.insert(key, body, placement, self.routes_max).is_err()
-                    && !self.routes_full
-                {
-                    self.routes_full = true;
-                    self.events.push(MirrorEvent::RoutesFull { routes_max: self.routes_max });
-                }
+                self.four.insert((key, body, placement), self.routes_max, &mut self.events);
             }
-            Change::RouteGone { key, body } => {
-                let before = self.fib.len();
-                self.fib.remove(key, &body);
-                if self.fib.len() != before {
-                    self.table = None;
-                    self.dirty = true;
-                }
-            }
+            Change::RouteGone { key, body } => self.dirty |= self.four.remove(key, &body),
+            Change::Route6 { key, body, alone } => return self.route6(key, body, alone),
+            Change::Route6Gone { key, body } => return self.route6_gone(key, &body),
             Change::Neighbour { ifindex, address, mac, state } => {
                 self.neighbour(ifindex, address, mac, state);
             }
             Change::NeighbourGone { ifindex, address } => self.neighbour_gone(ifindex, address),
             Change::Rule(rule) => {
-                if !self.rules.contains(&rule) {
-                    self.rules.push(rule);
+                if self.four.add_rule(rule) {
+                    return Part::Rules.into();
+                }
+            }
+            Change::Rule6(rule) => {
+                if self.six.as_mut().is_some_and(|six| six.family.add_rule(rule)) {
                     return Part::Rules.into();
                 }
             }
             Change::RuleGone => return Part::Rules.into(),
-            Change::Nexthop => return Part::Routes.into(),
+            Change::Nexthop => return self.all_routes(),
         }
         Stale::NONE
+    }
+
+    /// An IPv6 address; one that packets may not bear yet matters only when it goes.
+    fn address6(&mut self, address: Option<Source6>) -> Stale {
+        let (Some(six), Some(address)) = (&mut self.six, address) else { return Stale::NONE };
+        if six.addresses.contains(&address) {
+            return Stale::NONE;
+        }
+        six.addresses.push(address);
+        Part::Addresses.into()
+    }
+
+    /// An IPv6 route. What a notice says of several of one prefix and metric depends on which of them the kernel has
+    /// made one route with several next hops (`fib6_add_rt2node`, `net/ipv6/ip6_fib.c`); a list of all says it plainly.
+    fn route6(&mut self, key: RouteKey<Ipv6Addr>, body: RouteBody<Ipv6Addr>, alone: bool) -> Stale {
+        let Some(six) = &mut self.six else { return Stale::NONE };
+        let plain = |held: &RouteBody<Ipv6Addr>| held.is_same(&body);
+        let only = alone && six.family.fib.of_key(key).all(plain);
+        if !six.listing && !only {
+            return Part::Routes6.into();
+        }
+        self.dirty = true;
+        let route = (key, body, Placement::Last);
+        six.family.insert(route, self.routes_max, &mut self.events);
+        Stale::NONE
+    }
+
+    fn route6_gone(&mut self, key: RouteKey<Ipv6Addr>, body: &RouteBody<Ipv6Addr>) -> Stale {
+        let Some(six) = &mut self.six else { return Stale::NONE };
+        if six.family.fib.of_key(key).all(|held| held.is_same(body)) {
+            self.dirty |= six.family.remove(key, body);
+            return Stale::NONE;
+        }
+        Part::Routes6.into()
     }
 
     /// The address to ask the kernel for, to learn whether it has split its tables; `None` when that is known, or there
     /// is no address yet.
     pub(crate) fn split_probe(&self) -> Option<Ipv4Addr> {
-        if self.split.is_some() { None } else { self.fib.local_address() }
+        if self.split.is_some() { None } else { self.four.fib.local_address() }
     }
 
     /// Notes the table in which the kernel found the probe.
     pub(crate) fn probed(&mut self, table: u32) {
         self.split = Some(table != TABLE_MAIN);
-        self.table = None;
+        self.four.outdate();
         self.dirty = true;
     }
 
     fn port_of(&self, ifindex: u32) -> Option<PortIndex> {
-        let position = self.ports.iter().position(|port| port.ifindex == Some(ifindex))?;
-        u8::try_from(position).ok().map(PortIndex)
+        port_of(&self.ports, ifindex)
     }
 
     fn link(&mut self, link: Link) -> Stale {
@@ -232,7 +305,7 @@ impl MirrorState {
         self.dirty = true;
         if before.as_ref().is_none_or(|old| (old.up, old.admin_up) != (link.up, link.admin_up)) {
             // Routes go with an interface without a notice, and their next hops die and revive.
-            stale |= Part::Routes.into();
+            stale |= self.all_routes();
         }
         // A renamed interface stops being one port and may become another.
         if let Some(port) = self.port_of(link.ifindex)
@@ -266,7 +339,7 @@ impl MirrorState {
         if link.up {
             self.events.push(MirrorEvent::PortUp { port });
         }
-        self.table = None;
+        self.outdate();
     }
 
     /// A port's interface is the same, and something about it changed.
@@ -295,7 +368,7 @@ impl MirrorState {
         *held = PortLink { name: std::mem::take(&mut held.name), ..PortLink::default() };
         self.neighbours.remove_port(port);
         self.events.push(MirrorEvent::PortVanished { port, ifindex });
-        self.table = None;
+        self.outdate();
         self.dirty = true;
     }
 
@@ -307,18 +380,25 @@ impl MirrorState {
             return Stale::NONE;
         }
         self.addresses.remove(&ifindex);
-        self.table = None;
+        if let Some(six) = &mut self.six {
+            six.addresses.retain(|source| source.ifindex != ifindex);
+        }
+        self.outdate();
         self.dirty = true;
-        Part::Routes.into()
+        self.all_routes()
     }
 
     fn neighbour(
         &mut self,
         ifindex: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         mac: Option<[u8; 6]>,
         state: NeighbourState,
     ) {
+        // Notices of both families come on one group.
+        if address.is_ipv6() && self.six.is_none() {
+            return;
+        }
         let Some(port) = self.port_of(ifindex) else { return };
         let before = self.neighbours_before.as_ref().and_then(|table| table.get(port, address));
         let held = self.neighbours.get(port, address).or(before);
@@ -349,7 +429,7 @@ impl MirrorState {
         self.dirty |= !same;
     }
 
-    fn neighbour_gone(&mut self, ifindex: u32, address: Ipv4Addr) {
+    fn neighbour_gone(&mut self, ifindex: u32, address: IpAddr) {
         let Some(port) = self.port_of(ifindex) else { return };
         let Some(gone) = self.neighbours.remove(port, address) else { return };
         self.dirty = true;
@@ -360,7 +440,7 @@ impl MirrorState {
     }
 
     /// Notes that a neighbour is being asked for again, when it had failed: packets may wait for it again.
-    pub(crate) fn asked(&mut self, port: PortIndex, address: Ipv4Addr) {
+    pub(crate) fn asked(&mut self, port: PortIndex, address: IpAddr) {
         if let Some(held) = self.neighbours.get(port, address)
             && held.state == NeighbourState::Failed
         {
@@ -372,7 +452,7 @@ impl MirrorState {
     }
 
     /// Whether there is anything to ask: a port with an interface, and a neighbour not usable yet.
-    pub(crate) fn wants(&self, port: PortIndex, address: Ipv4Addr) -> Option<u32> {
+    pub(crate) fn wants(&self, port: PortIndex, address: IpAddr) -> Option<u32> {
         let ifindex = self.ports.get(port.as_usize())?.ifindex?;
         let known = self.neighbours.get(port, address).is_some_and(Neighbour::is_usable);
         (!known).then_some(ifindex)
@@ -380,7 +460,7 @@ impl MirrorState {
 
     /// Neighbours to be kept alive now, at most `max`: those in use whose confirmation has run out. Their notes of use
     /// are cleared; a `Reachable` one's stays, so that it counts when the confirmation runs out.
-    pub(crate) fn keep_alive(&self, max: usize) -> Vec<(u32, Ipv4Addr)> {
+    pub(crate) fn keep_alive(&self, max: usize) -> Vec<(u32, IpAddr)> {
         let stale = self.neighbours.iter().filter_map(|(port, address, neighbour)| {
             if neighbour.state != NeighbourState::Stale || !neighbour.is_used() {
                 return None;
@@ -401,8 +481,11 @@ impl MirrorState {
     pub(crate) fn refused_may_fit(&self) -> Stale {
         let roomy = |held: usize, max: usize| held < max && held <= max - max / 16;
         let mut stale = Stale::NONE;
-        if self.routes_full && roomy(self.fib.len(), self.routes_max) {
+        if self.four.refused_may_fit(self.routes_max) {
             stale |= Part::Routes.into();
+        }
+        if self.six.as_ref().is_some_and(|six| six.family.refused_may_fit(self.routes_max)) {
+            stale |= Part::Routes6.into();
         }
         if self.neighbours_full && roomy(self.neighbours.len(), self.neighbours_max) {
             stale |= Part::Neighbours.into();
@@ -411,12 +494,12 @@ impl MirrorState {
     }
 
     /// Neighbours that vanished while in use, since the last call.
-    pub(crate) fn take_lost(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
+    pub(crate) fn take_lost(&mut self) -> Vec<(PortIndex, IpAddr)> {
         std::mem::take(&mut self.lost)
     }
 
     /// Neighbours that have become usable since the last call: once they are lost again, they may be asked for anew.
-    pub(crate) fn take_answered(&mut self) -> Vec<(PortIndex, Ipv4Addr)> {
+    pub(crate) fn take_answered(&mut self) -> Vec<(PortIndex, IpAddr)> {
         std::mem::take(&mut self.answered)
     }
 
@@ -435,13 +518,14 @@ impl MirrorState {
         self.dirty
     }
 
-    /// Compares the rules with the kernel's three defaults.
+    /// Compares the rules with the kernel's defaults.
     fn check_rules(&mut self) {
         // A new rule may just have split them; once split, they stay so.
         self.split = self.split.filter(|&split| split);
-        self.table = None;
-        self.rules.sort();
-        let unsupported = unsupported(&self.rules);
+        let four = self.four.check_rules(&[TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT]);
+        let of_six = |six: &mut Six| six.family.check_rules(&[TABLE_LOCAL, TABLE_MAIN]);
+        let six = self.six.as_mut().and_then(of_six).map(|what| format!("IPv6: {what}"));
+        let unsupported = four.or(six);
         if unsupported != self.rules_unsupported {
             self.rules_unsupported.clone_from(&unsupported);
             self.events.push(match unsupported {
@@ -451,68 +535,61 @@ impl MirrorState {
         }
     }
 
-    /// Where a route leads, in terms of Weir's ports.
-    fn target(&self, body: &RouteBody) -> Target {
-        let port = body.hops.first().and_then(|hop| self.port_of(hop.ifindex));
-        match body.kind {
-            RouteKind::Local => Target::Local { source: body.source, port },
-            RouteKind::Broadcast => Target::Broadcast { port },
-            RouteKind::Anycast => Target::Anycast { port },
-            RouteKind::Multicast => Target::Multicast { port },
-            RouteKind::Unreachable(how) => Target::Unreachable(how),
-            // A `throw` makes a hole and is never asked.
-            RouteKind::Unicast | RouteKind::Throw => self.unicast_target(body),
-        }
-    }
-
-    fn unicast_target(&self, body: &RouteBody) -> Target {
-        let living = || body.hops.iter().filter(|hop| !hop.dead);
-        let ours = living()
-            .filter(|hop| !hop.foreign)
-            .find_map(|hop| Some((hop, self.port_of(hop.ifindex)?)));
-        let hop = ours.map(|(hop, _)| hop).or_else(|| living().next());
-        let source = body.source.or_else(|| {
-            let hop = hop?;
-            select_source(&self.addresses, hop.ifindex, hop.gateway, body.scope)
-        });
-        match ours {
-            Some((hop, port)) => {
-                Target::Forward { port, gateway: hop.gateway, mtu: body.mtu, source }
-            }
-            None => Target::NotOurs { source },
-        }
-    }
-
-    fn build_table(&mut self) -> RouteTable {
-        let unsupported = self.fib.unsupported();
-        if unsupported != self.route_unsupported {
-            self.route_unsupported.clone_from(&unsupported);
-            if let Some(what) = unsupported {
-                self.events.push(MirrorEvent::RouteUnsupported { what });
-            }
-        }
-        let target = |body: &RouteBody| self.target(body);
-        let table = RouteTable::new(&self.fib.lists(!self.split.unwrap_or(false), target));
-        match self.host {
-            Some(_) => table.with_main(self.fib.main(target)),
-            None => table,
-        }
-    }
-
     /// A snapshot of everything, for workers.
     pub(crate) fn snapshot(&mut self) -> Forwarding {
         self.dirty = false;
-        let table = match self.table.take() {
-            Some(table) => table,
-            None => Arc::new(self.build_table()),
+        let Self { ports, addresses, four, six, events, .. } = self;
+        let port_of = |ifindex| port_of(ports, ifindex);
+        let source = |body: &RouteBody, hop: Option<&Hop>| {
+            let hop = hop?;
+            select_source(addresses, hop.ifindex, hop.gateway, body.scope)
         };
-        if !table.has_addresses_of(&self.table_published) {
-            self.events.push(MirrorEvent::LocalAddressesChanged);
-        }
-        self.table = Some(Arc::clone(&table));
-        self.table_published = Arc::clone(&table);
+        let four_target = |body: &RouteBody| target(body, port_of, source);
+        let merged = !self.split.unwrap_or(false);
+        let table = four.snapshot(four_target, (merged, self.host.is_some()), events);
+        let six = six.as_mut().map(|Six { family, addresses, .. }| {
+            // Which address it is depends on the destination, too.
+            let six_target = |body: &RouteBody<Ipv6Addr>| target(body, port_of, |_, _| None);
+            Forwarding6 {
+                routes: family.snapshot(six_target, (false, false), events),
+                sources: Arc::new(Sources6(addresses.clone().into())),
+            }
+        });
         let ports = (self.ports.clone(), self.host);
-        Forwarding::from_parts(ports, table, self.neighbours.clone())
+        Forwarding::from_parts(ports, (table, six), self.neighbours.clone())
+    }
+}
+
+fn port_of(ports: &[PortLink], ifindex: u32) -> Option<PortIndex> {
+    let position = ports.iter().position(|port| port.ifindex == Some(ifindex))?;
+    u8::try_from(position).ok().map(PortIndex)
+}
+
+/// Where a route leads, in terms of Weir's ports. `source` chooses the address of the machine's own packets, where the
+/// route names none.
+fn target<A: Address>(
+    body: &RouteBody<A>,
+    port_of: impl Fn(u32) -> Option<PortIndex>,
+    source: impl Fn(&RouteBody<A>, Option<&Hop<A>>) -> Option<A>,
+) -> Target<A> {
+    let port = body.hops.first().and_then(|hop| port_of(hop.ifindex));
+    match body.kind {
+        RouteKind::Local => return Target::Local { source: body.source, port },
+        RouteKind::Broadcast => return Target::Broadcast { port },
+        RouteKind::Anycast => return Target::Anycast { port },
+        RouteKind::Multicast => return Target::Multicast { port },
+        RouteKind::Unreachable(how) => return Target::Unreachable(how),
+        // A `throw` makes a hole and is never asked.
+        RouteKind::Unicast | RouteKind::Throw => {}
+    }
+    let living = || body.hops.iter().filter(|hop| !hop.dead);
+    let ours =
+        living().filter(|hop| !hop.foreign).find_map(|hop| Some((hop, port_of(hop.ifindex)?)));
+    let hop = ours.map(|(hop, _)| hop).or_else(|| living().next());
+    let source = body.source.or_else(|| source(body, hop));
+    match ours {
+        Some((hop, port)) => Target::Forward { port, gateway: hop.gateway, mtu: body.mtu, source },
+        None => Target::NotOurs { source },
     }
 }
 

@@ -4,24 +4,29 @@
 //! address that the kernel would choose: the preferred source of the route back (`icmp_route_lookup`,
 //! `net/ipv4/icmp.c`). One bucket a worker bounds how many are sent, as the kernel's
 //! `icmp_msgs_per_sec` does for the machine; fragmentation needed is exempt there and here, because path
-//! MTU discovery depends on it. TCP resets are not limited.
+//! MTU discovery depends on it. TCP resets are not limited. Of IPv6 it is the same (`icmp6_send`,
+//! `net/ipv6/icmp.c`); the source is the address asked, if that is one of the machine's own, or chosen as RFC 6724
+//! says, and who has an address of the link is answered by the port that he is on.
 //!
 //! A packet that a rule of chain FORWARD rejects is one hop further; one to or from the machine itself is not. Whole
 //! it is, if it came in fragments. The kernel sends its answers through chain OUTPUT, as RELATED to the flow of the
 //! packet; here they are Weir's own: they meet no rules, and begin or move no flow.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::batch::Batch;
+use crate::batch::{Addresses, Batch};
+use crate::frame::Frame;
 use crate::port::PortIndex;
 use crate::respond::icmp_error::{self, IcmpError, Reply};
+use crate::respond::icmpv6_error::{self, Icmpv6Error, Reply6};
 use crate::respond::reject::{self, RESET_BYTES, Reject, reset_of};
+use crate::respond::reject6;
 use crate::respond::{Answer, IcmpBudget};
 use crate::route::{Forwarding, Route};
 use crate::stage::Emitter;
 use crate::telemetry::Counter;
 use crate::wire::ethernet::HEADER_BYTES;
-use crate::wire::ipv4::Ipv4;
+use crate::wire::{Ipv4, Ipv6};
 
 /// The right to send answers: ICMP errors so many a second.
 #[derive(Debug)]
@@ -43,6 +48,42 @@ impl Answers {
         if self.build(original, kind, emitter).is_none() {
             emitter.counters.add(Counter::AnswersSuppressed, 1);
         }
+    }
+
+    /// The same about the IPv6 packet `original`, which came in by `ingress`.
+    pub fn send6(
+        &mut self,
+        original: &[u8],
+        kind: Icmpv6Error,
+        ingress: PortIndex,
+        emitter: &mut Emitter<'_>,
+    ) {
+        if self.build6(original, kind, ingress, emitter).is_none() {
+            emitter.counters.add(Counter::AnswersSuppressed, 1);
+        }
+    }
+
+    fn build6(
+        &mut self,
+        original: &[u8],
+        kind: Icmpv6Error,
+        ingress: PortIndex,
+        emitter: &mut Emitter<'_>,
+    ) -> Option<()> {
+        icmpv6_error::may_answer(original).ok()?;
+        let packet = Ipv6::new_checked(original).ok()?;
+        let (to, asked) = (packet.source(), packet.destination());
+        let forwarding = emitter.forwarding;
+        let (port, next_hop) = way_back6(forwarding, to, ingress)?;
+        let source =
+            if forwarding.is_own6(asked) { asked } else { forwarding.source6_for(to, port)? };
+        if !self.budget.admit6(kind, emitter.now_ns) {
+            return None;
+        }
+        let reply = Reply6 { error: kind, source };
+        let frame = written(emitter, |out| icmpv6_error::build(original, &reply, out).ok())?;
+        emitter.originate_by(frame, port, next_hop.into());
+        Some(())
     }
 
     fn build(&mut self, original: &[u8], kind: IcmpError, emitter: &mut Emitter<'_>) -> Option<()> {
@@ -74,13 +115,25 @@ impl Answers {
         originate(emitter, to, |out| icmp_error::build(original, &reply, out).ok())
     }
 
-    /// Answers the IPv4 packet `original`, which a rule has rejected, or counts that it was not answered.
-    pub fn reject(&mut self, original: &[u8], with: Reject, emitter: &mut Emitter<'_>) {
+    /// Answers the packet `original`, which came in by `ingress` and a rule has rejected, or counts that it was not
+    /// answered.
+    pub fn reject(
+        &mut self,
+        original: &[u8],
+        with: Reject,
+        ingress: PortIndex,
+        emitter: &mut Emitter<'_>,
+    ) {
+        let six = original.first().is_some_and(|first| first >> 4 == 6);
         let sent = match with {
             Reject::Unreachable(why) if reject::may_answer(original).is_ok() => {
                 self.build(original, IcmpError::DestinationUnreachable(why), emitter)
             }
-            Reject::Unreachable(_) => None,
+            Reject::Unreachable6(why) if reject6::may_answer(original).is_ok() => {
+                self.build6(original, Icmpv6Error::DestinationUnreachable(why), ingress, emitter)
+            }
+            Reject::Unreachable(_) | Reject::Unreachable6(_) => None,
+            Reject::Reset if six => reset6(original, ingress, emitter),
             Reject::Reset => reset(original, emitter),
         };
         if sent.is_none() {
@@ -98,6 +151,21 @@ fn way_back(forwarding: &Forwarding, to: Ipv4Addr) -> Option<PortIndex> {
     }
 }
 
+/// The port by which an answer of IPv6 leaves, and its next hop.
+fn way_back6(
+    forwarding: &Forwarding,
+    to: Ipv6Addr,
+    ingress: PortIndex,
+) -> Option<(PortIndex, Ipv6Addr)> {
+    if to.is_unicast_link_local() {
+        return Some((ingress, to));
+    }
+    match forwarding.route6(to) {
+        Route::Forward { port, next_hop, .. } => Some((port, next_hop)),
+        _ => None,
+    }
+}
+
 fn reset(original: &[u8], emitter: &mut Emitter<'_>) -> Option<()> {
     let reset = reset_of(original).ok()?;
     let link = emitter.forwarding.port(way_back(emitter.forwarding, reset.destination)?)?;
@@ -107,12 +175,31 @@ fn reset(original: &[u8], emitter: &mut Emitter<'_>) -> Option<()> {
     originate(emitter, reset.destination, |out| reset.write(out).ok())
 }
 
+/// The same of an IPv6 packet. (No MTU of IPv6 is too small for it.)
+fn reset6(original: &[u8], ingress: PortIndex, emitter: &mut Emitter<'_>) -> Option<()> {
+    let reset = reject6::reset_of(original).ok()?;
+    let (port, next_hop) = way_back6(emitter.forwarding, reset.destination, ingress)?;
+    let frame = written(emitter, |out| reset.write(out).ok())?;
+    emitter.originate_by(frame, port, next_hop.into());
+    Some(())
+}
+
 /// Sends a packet to `to` that `write` puts behind the room for an Ethernet header, returning its length.
 fn originate(
     emitter: &mut Emitter<'_>,
     to: Ipv4Addr,
     write: impl FnOnce(&mut [u8]) -> Option<usize>,
 ) -> Option<()> {
+    let frame = written(emitter, write)?;
+    emitter.originate(frame, to);
+    Some(())
+}
+
+/// A frame with a packet that `write` puts behind the room for an Ethernet header, returning its length.
+fn written(
+    emitter: &mut Emitter<'_>,
+    write: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> Option<Frame> {
     let mut frame = emitter.pool.take()?;
     let room = frame.capacity();
     let window = frame.set_window(usize::from(crate::frame::HEADROOM_BYTES), room);
@@ -122,8 +209,7 @@ fn originate(
         return None;
     };
     frame.truncate(HEADER_BYTES + len);
-    emitter.originate(frame, to);
-    Some(())
+    Some(frame)
 }
 
 /// Answers every dropped packet of the batch that a stage wants answered.
@@ -132,18 +218,31 @@ pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_
         let Some(answer) = batch.answer[i] else { continue };
         let l3 = usize::from(batch.headers[i].l3);
         let host = emitter.forwarding.host();
-        let passes = host.is_none_or(|host| {
-            let to = batch.headers[i].destination;
-            batch.ingress[i] != host && emitter.forwarding.route(to) != Route::Local
+        let ingress = batch.ingress[i];
+        let passes = host.is_none_or(|host| match batch.headers[i].addresses {
+            Addresses::V4 { destination, .. } => {
+                ingress != host && emitter.forwarding.route(destination) != Route::Local
+            }
+            Addresses::V6 { .. } => true,
         });
         if matches!(answer, Answer::Reject(_)) && passes {
-            // As `ip_forward` does before the rules. The packet itself goes nowhere.
+            // As `ip_forward` and `ip6_forward` do before the rules. The packet itself goes nowhere.
+            let addresses = batch.headers[i].addresses;
             let packet = batch.bytes_mut(i).get_mut(l3..).unwrap_or_default();
-            let _ = Ipv4::new_checked(packet).map(|mut packet| packet.decrement_ttl());
+            match addresses {
+                Addresses::V4 { .. } => {
+                    let _ = Ipv4::new_checked(packet).map(|mut packet| packet.decrement_ttl());
+                }
+                Addresses::V6 { .. } => {
+                    let packet = Ipv6::new_checked(packet);
+                    let _ = packet.map(|mut packet| packet.decrement_hop_limit());
+                }
+            }
         }
         let mut say = |original: &[u8], emitter: &mut Emitter<'_>| match answer {
             Answer::Error(kind) => answers.send(original, kind, emitter),
-            Answer::Reject(with) => answers.reject(original, with, emitter),
+            Answer::Error6(kind) => answers.send6(original, kind, ingress, emitter),
+            Answer::Reject(with) => answers.reject(original, with, ingress, emitter),
         };
         match batch.datagram(i) {
             None => say(batch.bytes(i).get(l3..).unwrap_or_default(), emitter),

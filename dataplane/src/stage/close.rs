@@ -8,12 +8,13 @@
 //! connection that are in the same turn have been tracked by then; and a reset that finds no way back has closed its
 //! connection all the same.
 
-use crate::batch::Batch;
+use crate::batch::{Addresses, Batch};
 use crate::conntrack::{Conntrack, CtState, Packet};
 use crate::reassembly::Reassembly;
 use crate::respond::reject::{RESET_BYTES, reset_of};
+use crate::respond::reject6::{self, RESET6_BYTES};
 use crate::respond::{Answer, Reject};
-use crate::wire::Ipv4;
+use crate::wire::{Ipv4, Ipv6};
 
 /// Closes the connections of packets that are answered by a reset. To be called when all flows of the turn are
 /// confirmed.
@@ -27,21 +28,33 @@ pub fn close(batch: &Batch, conntrack: &mut Conntrack, reassembly: &mut Reassemb
             None => bytes.get(batch.headers[i].l3.into()..).unwrap_or_default(),
             Some(datagram) => reassembly.whole(datagram, bytes).packet(),
         };
-        let Ok(reset) = reset_of(rejected) else { continue };
+        let mut bytes = [0; RESET6_BYTES];
+        let reset = match batch.headers[i].addresses {
+            Addresses::V4 { .. } => {
+                reset_of(rejected).and_then(|reset| reset.write(&mut bytes[..RESET_BYTES]))
+            }
+            Addresses::V6 { .. } => {
+                reject6::reset_of(rejected).and_then(|reset| reset.write(&mut bytes))
+            }
+        };
+        let Ok(len) = reset else { continue };
         let tracked = batch.tracked[i];
         if tracked.is_of_known_flow() {
             let _ =
                 with_packet(rejected, |packet| packet.tuple().map(|tuple| conntrack.close(&tuple)));
         } else if tracked.state == CtState::Invalid {
-            let mut bytes = [0; RESET_BYTES];
-            if reset.write(&mut bytes).is_ok() {
-                let _ = with_packet(&bytes, |packet| conntrack.track(packet));
-            }
+            let _ = with_packet(&bytes[..len], |packet| conntrack.track(packet));
         }
     }
 }
 
 fn with_packet<R>(bytes: &[u8], use_it: impl FnOnce(&Packet<'_>) -> R) -> Option<R> {
+    if let Ok(ip) = Ipv6::new_checked(bytes) {
+        let upper = ip.upper_layer().ok()?;
+        let (source, destination) = (ip.source().into(), ip.destination().into());
+        let payload = ip.payload().get(upper.offset..)?;
+        return Some(use_it(&Packet::new(source, destination, upper.protocol.0, payload)));
+    }
     let ip = Ipv4::new_checked(bytes).ok()?;
     let (source, destination) = (ip.source().into(), ip.destination().into());
     Some(use_it(&Packet::new(source, destination, ip.protocol().0, ip.payload())))

@@ -1,11 +1,13 @@
 //! `decide`: the rules. Chain INPUT for what goes to the machine itself, OUTPUT for what comes from it, FORWARD for the
 //! rest.
+//!
+//! Each family has rules of its own.
 
 use crate::batch::{BATCH_MAX, Batch};
 use crate::conntrack::Conntrack;
 use crate::packet_log::PacketLog;
 use crate::policy::{
-    CacheKey, Candidate, Connection, Decision, Dice, FlowCache, Hook, Policy, cache_key,
+    CacheKey, Candidate, Connection, Decision, Dice, FlowCache, Hook, Policies, cache_key,
 };
 use crate::port::PortIndex;
 use crate::reassembly::Reassembly;
@@ -17,7 +19,7 @@ use crate::verdict::{DropReason, Verdict};
 #[derive(Debug)]
 pub struct Rules<'a> {
     /// The rules.
-    pub policy: &'a Policy,
+    pub policies: &'a Policies,
     /// What is known of flows.
     pub cache: &'a mut FlowCache,
     /// The worker that counts.
@@ -31,13 +33,13 @@ pub struct Rules<'a> {
 /// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    Rules { policy, cache, worker, dice, wall_s }: Rules<'_>,
+    Rules { policies, cache, worker, dice, wall_s }: Rules<'_>,
     forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
     log: &mut PacketLog,
 ) {
-    let keys = known(batch, policy, cache, forwarding);
+    let keys = known(batch, policies, cache, forwarding);
     for i in batch.turn() {
         let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
         let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
@@ -58,6 +60,7 @@ pub fn decide(
             wall_s,
             mark: 0,
         };
+        let policy = policies.of(&headers.addresses);
         let decision = match &keys[i] {
             None => policy.decide(worker, &candidate, log),
             Some(key) => policy.decide_cached(worker, &candidate, log, (cache, key)),
@@ -89,12 +92,12 @@ fn place(batch: &Batch, i: usize, forwarding: &Forwarding) -> Option<(Hook, Port
 /// away in memory.
 fn known(
     batch: &Batch,
-    policy: &Policy,
+    policies: &Policies,
     cache: &FlowCache,
     forwarding: &Forwarding,
 ) -> [Option<CacheKey>; BATCH_MAX] {
     let mut keys = [None; BATCH_MAX];
-    if !policy.asks(cache) {
+    if !policies.v4.asks(cache) {
         return keys;
     }
     for i in batch.turn() {

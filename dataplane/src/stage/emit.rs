@@ -1,8 +1,8 @@
 //! `emit`: every packet leaves the batch, one way or another, and is counted.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::batch::{Batch, Headers};
+use crate::batch::{Addresses, Batch, Headers};
 use crate::frame::{Frame, FramePool};
 use crate::handover::{HandedOver, Inboxes};
 use crate::hold::{Held, Hold};
@@ -14,7 +14,7 @@ use crate::telemetry::{Counter, Counters};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::checksum;
 use crate::wire::ethernet::{EtherType, EthernetHeader, HEADER_BYTES, MacAddr};
-use crate::wire::ipv4::Ipv4;
+use crate::wire::{Ipv4, Ipv6};
 
 /// What a packet needs to leave: everything of the worker that is not the batch.
 #[derive(Debug)]
@@ -105,9 +105,19 @@ fn emit_datagram(
 /// stack left to hardware that a virtual link does not have: the transport checksum.
 fn finish_l3(frame: &mut Frame, headers: &Headers, passes: bool) {
     let Some(l3) = frame.bytes_mut().get_mut(usize::from(headers.l3)..) else { return };
-    checksum::complete_partial(l3);
-    if passes && let Ok(mut packet) = Ipv4::new_checked(l3) {
-        packet.decrement_ttl();
+    match headers.addresses {
+        Addresses::V4 { .. } => {
+            checksum::complete_partial(l3);
+            if passes && let Ok(mut packet) = Ipv4::new_checked(l3) {
+                packet.decrement_ttl();
+            }
+        }
+        Addresses::V6 { .. } => {
+            checksum::complete_partial_v6(l3);
+            if passes && let Ok(mut packet) = Ipv6::new_checked(l3) {
+                packet.decrement_hop_limit();
+            }
+        }
     }
 }
 
@@ -117,7 +127,7 @@ pub struct Way {
     /// The port.
     pub port: PortIndex,
     /// Whose hardware address it gets.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddr,
     /// Where it came in, if it came in.
     pub ingress: Option<PortIndex>,
 }
@@ -157,7 +167,7 @@ impl Emitter<'_> {
         let neighbour = self.forwarding.neighbour(way.port, way.next_hop);
         if let Some(neighbour) = neighbour.filter(|neighbour| neighbour.is_usable()) {
             neighbour.mark_used();
-            self.address(&mut frame, way.port, MacAddr(neighbour.mac));
+            self.address(&mut frame, way, MacAddr(neighbour.mac));
             self.ports.send(frame, way.port, self.pool, self.counters);
             return;
         }
@@ -178,13 +188,13 @@ impl Emitter<'_> {
         }
     }
 
-    /// Sends a packet of Weir's own making: counts it and finds its way. `frame` has room for an Ethernet
-    /// header in front of the IPv4 packet.
+    /// Sends an IPv4 packet of Weir's own making: counts it and finds its way. `frame` has room for an Ethernet
+    /// header in front of it.
     pub fn originate(&mut self, frame: Frame, destination: Ipv4Addr) {
         self.counters.add(Counter::Originated, 1);
         match self.forwarding.route(destination) {
             Route::Forward { port, next_hop, .. } => {
-                self.send(frame, Way { port, next_hop, ingress: None });
+                self.send(frame, Way { port, next_hop: next_hop.into(), ingress: None });
             }
             Route::NotOurs => self.drop_frame(frame, DropReason::NotAPort),
             Route::Local if let Some(host) = self.forwarding.host() => {
@@ -198,10 +208,20 @@ impl Emitter<'_> {
         }
     }
 
-    fn address(&self, frame: &mut Frame, port: PortIndex, destination: MacAddr) {
-        let Some(link) = self.forwarding.port(port) else { return };
-        let header =
-            EthernetHeader { destination, source: MacAddr(link.mac), ether_type: EtherType::IPV4 };
+    /// Sends a packet of Weir's own making by a way that is known.
+    pub fn originate_by(&mut self, frame: Frame, port: PortIndex, next_hop: IpAddr) {
+        self.counters.add(Counter::Originated, 1);
+        self.send(frame, Way { port, next_hop, ingress: None });
+    }
+
+    fn address(&self, frame: &mut Frame, way: Way, destination: MacAddr) {
+        let Some(link) = self.forwarding.port(way.port) else { return };
+        // Next hops are of the packet's family: a route through a gateway of the other one is not followed.
+        let ether_type = match way.next_hop {
+            IpAddr::V4(_) => EtherType::IPV4,
+            IpAddr::V6(_) => EtherType::IPV6,
+        };
+        let header = EthernetHeader { destination, source: MacAddr(link.mac), ether_type };
         // Every frame that comes here was parsed or built with an Ethernet header in front.
         let _ = header.emit(frame.bytes_mut());
     }

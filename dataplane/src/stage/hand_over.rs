@@ -3,7 +3,7 @@
 //! An ICMP error belongs where the packet that it quotes belongs, else connection tracking could not relate the two.
 //! What has no flow, a fragment say, goes by its addresses.
 
-use crate::batch::Batch;
+use crate::batch::{Addresses, Batch, Piece};
 use crate::conntrack::Tuple;
 use crate::handover::FlowHash;
 use crate::verdict::Verdict;
@@ -19,11 +19,15 @@ pub fn hand_over(batch: &mut Batch, hash: &FlowHash, here: usize) {
             Err(_) => {
                 let headers = &batch.headers[i];
                 hash.worker(&Tuple {
-                    source: headers.source.into(),
-                    destination: headers.destination.into(),
+                    source: headers.source(),
+                    destination: headers.destination(),
                     source_port: 0,
                     destination_port: 0,
-                    protocol: headers.protocol,
+                    protocol: match (headers.addresses, headers.piece) {
+                        // A fragment of IPv6 names what follows its header, which need not be the protocol.
+                        (Addresses::V6 { .. }, Piece::First | Piece::Later(_)) => 0,
+                        _ => headers.protocol,
+                    },
                 })
             }
         };

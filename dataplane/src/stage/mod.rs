@@ -12,6 +12,7 @@ mod emit;
 mod hand_over;
 mod name;
 mod parse;
+mod parse6;
 mod reassemble;
 mod route;
 mod track;

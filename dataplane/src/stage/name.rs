@@ -9,7 +9,7 @@ use crate::handover::FlowHash;
 pub(super) fn packet(batch: &Batch, i: usize) -> Packet<'_> {
     let headers = &batch.headers[i];
     let l4 = batch.bytes(i).get(usize::from(headers.l4)..).unwrap_or_default();
-    Packet::new(headers.source.into(), headers.destination.into(), headers.protocol, l4)
+    Packet::new(headers.source(), headers.destination(), headers.protocol, l4)
 }
 
 /// Names the flows of all packets that await their verdict. A fragment cannot tell.
@@ -17,7 +17,7 @@ pub fn name(batch: &mut Batch, hash: &FlowHash) {
     for i in batch.turn() {
         if batch.is_open(i) {
             batch.wanted[i] = match batch.headers[i].piece {
-                Piece::Whole => Wanted::new(&packet(batch, i), hash),
+                Piece::Whole | Piece::Atomic => Wanted::new(&packet(batch, i), hash),
                 Piece::First | Piece::Later(_) => Err(Untrackable::Malformed),
             };
         }

@@ -2,11 +2,12 @@
 //!
 //! The checks and their order are those of `ip_rcv_core` and `ip_route_input_slow` (`net/ipv4/ip_input.c`,
 //! `net/ipv4/route.c`): not for our MAC address, not IPv4, malformed, wrong header checksum, and addresses
-//! that never stand on a wire (RFC 1812 5.3.7).
+//! that never stand on a wire (RFC 1812 5.3.7). IPv6, where it is forwarded, is read by `parse6`.
 
 use std::net::Ipv4Addr;
 
-use crate::batch::{Batch, Headers, Piece};
+use super::parse6::{Refused, headers6};
+use crate::batch::{Addresses, Batch, Headers, Piece};
 use crate::route::Forwarding;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_BYTES, MacAddr};
@@ -23,11 +24,14 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
             batch.verdict[i] = Verdict::Drop(DropReason::PortDown);
             continue;
         };
-        match headers(batch.bytes(i), MacAddr(link.mac)) {
+        let ipv6 = forwarding.forwards_ipv6();
+        match headers(batch.bytes(i), MacAddr(link.mac), ipv6) {
             // `fib_validate_source` (`net/ipv4/fib_frontend.c`): from the wire, in the machine's own name.
             Ok(headers)
                 if forwarding.host() != Some(batch.ingress[i])
-                    && forwarding.local_addresses().binary_search(&headers.source).is_ok() =>
+                    && headers.v4().is_some_and(|(source, _)| {
+                        forwarding.local_addresses().binary_search(&source).is_ok()
+                    }) =>
             {
                 batch.verdict[i] = Verdict::Drop(DropReason::Martian);
             }
@@ -38,21 +42,32 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
                     frame.truncate(len);
                 }
             }
-            Err(reason) => batch.verdict[i] = Verdict::Drop(reason),
+            Err(Refused { reason, answer }) => {
+                batch.verdict[i] = Verdict::Drop(reason);
+                batch.answer[i] = answer;
+                batch.headers[i].l3 = narrow(HEADER_BYTES);
+            }
         }
     }
 }
 
-fn headers(bytes: &[u8], mac: MacAddr) -> Result<Headers, DropReason> {
+fn headers(bytes: &[u8], mac: MacAddr, ipv6: bool) -> Result<Headers, Refused> {
     let frame = Ethernet::new_checked(bytes).map_err(|_| DropReason::Truncated)?;
     let to = frame.destination();
     if to != mac {
-        return Err(if to.is_multicast() { DropReason::L2Group } else { DropReason::OtherHost });
+        let group = to.is_multicast();
+        return Err(if group { DropReason::L2Group } else { DropReason::OtherHost }.into());
     }
-    if frame.ether_type() != EtherType::IPV4 {
-        return Err(DropReason::EtherType);
+    match frame.ether_type() {
+        EtherType::IPV4 => Ok(headers4(frame.payload())?),
+        EtherType::IPV6 if ipv6 => headers6(frame.payload()),
+        _ => Err(DropReason::EtherType.into()),
     }
-    let packet = Ipv4::new_checked(frame.payload()).map_err(|malformed| match malformed {
+}
+
+#[inline]
+fn headers4(bytes: &[u8]) -> Result<Headers, DropReason> {
+    let packet = Ipv4::new_checked(bytes).map_err(|malformed| match malformed {
         Malformed::Truncated { .. } => DropReason::Truncated,
         Malformed::TotalLength { declared, have, .. } if declared > have => DropReason::Truncated,
         _ => DropReason::IpHeader,
@@ -84,8 +99,7 @@ fn headers(bytes: &[u8], mac: MacAddr) -> Result<Headers, DropReason> {
         l3: narrow(l3),
         l4: narrow(l3 + packet.header_len()),
         total_len: packet.total_len(),
-        source,
-        destination,
+        addresses: Addresses::V4 { source, destination },
         protocol: packet.protocol().0,
         ttl: packet.ttl(),
         piece,
@@ -126,7 +140,7 @@ fn is_martian_destination(address: Ipv4Addr) -> bool {
 }
 
 /// Offsets inside a frame are below 64 KiB.
-fn narrow(offset: usize) -> u16 {
+pub(super) fn narrow(offset: usize) -> u16 {
     u16::try_from(offset).unwrap_or(u16::MAX)
 }
 
@@ -166,9 +180,9 @@ mod tests {
         let mut segment = [0; 25];
         segment[..4].copy_from_slice(&[0x9c, 0x40, 0, 80]);
         segment[13] = 0x12;
-        let headers = headers(&frame(IpProtocol::TCP, &segment, 6), MAC).expect("a packet");
+        let headers = headers(&frame(IpProtocol::TCP, &segment, 6), MAC, false).expect("a packet");
         assert_eq!((headers.l3, headers.l4, headers.total_len), (14, 34, 45));
-        assert_eq!((headers.source, headers.destination), (ALICE, BOB));
+        assert_eq!(headers.v4(), Some((ALICE, BOB)));
         assert_eq!((headers.protocol, headers.ttl), (6, 64));
         assert_eq!((headers.source_port, headers.destination_port), (40_000, 80));
         assert_eq!((headers.tcp_flags, headers.transport), (0x12, true));
@@ -185,7 +199,8 @@ mod tests {
             (IpProtocol::ICMP, 64, false),
         ] {
             // Padding is no part of the packet, whatever it looks like.
-            let headers = headers(&frame(protocol, &vec![1; len], 20), MAC).expect("a packet");
+            let headers =
+                headers(&frame(protocol, &vec![1; len], 20), MAC, false).expect("a packet");
             assert_eq!(headers.transport, whole, "{protocol} {len}");
             assert_eq!(headers.source_port, if whole { 0x0101 } else { 0 });
         }
@@ -202,7 +217,7 @@ mod tests {
             (middle, Piece::Later(2), false),
             (last, Piece::Later(3), false),
         ] {
-            let headers = headers(&frame, MAC).expect("a packet");
+            let headers = headers(&frame, MAC, false).expect("a packet");
             assert_eq!((headers.piece, headers.transport), (piece, ports));
         }
     }
@@ -224,7 +239,7 @@ mod tests {
                     packet.fill_checksum();
                 }
             }
-            if let Ok(headers) = headers(&bytes, MAC) {
+            if let Ok(headers) = headers(&bytes, MAC, false) {
                 let end = usize::from(headers.l3) + usize::from(headers.total_len);
                 prop_assert!(usize::from(headers.l4) <= end && end <= bytes.len());
                 prop_assert!(!headers.transport || usize::from(headers.l4) + 8 <= end);

@@ -1,26 +1,29 @@
 //! `reassemble`: fragments leave the batch until their datagram is complete, and come back as one packet.
 
-use crate::batch::{Batch, Piece};
-use crate::conntrack::Packet;
+use crate::batch::{Addresses, Batch, Headers, Piece};
+use crate::conntrack::{Packet, Wanted};
 use crate::handover::FlowHash;
+use crate::policy::Tracks;
 use crate::reassembly::{Added, Fragment};
 use crate::route::Route;
 use crate::stage::Emitter;
+use crate::stage::name::packet;
 use crate::stage::parse::transport;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::IpProtocol;
+use crate::wire::ipv6::NO_NEXT_HEADER;
 
-/// Takes in every fragment whose turn it is: all of them with `all`, else those from and to the machine itself, whose
+/// Takes in every fragment whose turn it is: those that are tracked, and those from and to the machine itself, whose
 /// rules see datagrams whole also where nothing is tracked (`ip_local_deliver`, `net/ipv4/ip_input.c`). A datagram that
 /// is complete stands in the place of the fragment that completed it, or goes to the worker of its flow.
 pub fn reassemble(
     batch: &mut Batch,
     (hash, here): (&FlowHash, usize),
-    all: bool,
+    tracks: Tracks,
     emitter: &mut Emitter<'_>,
 ) {
     let forwarding = emitter.forwarding;
-    if !all && forwarding.host().is_none() {
+    if !tracks.any() && forwarding.host().is_none() {
         return;
     }
     for i in batch.turn() {
@@ -28,10 +31,14 @@ pub fn reassemble(
             continue;
         }
         let of_host = || {
-            let to = batch.headers[i].destination;
-            forwarding.host() == Some(batch.ingress[i]) || forwarding.route(to) == Route::Local
+            let local = |(_, to)| forwarding.route(to) == Route::Local;
+            forwarding.host() == Some(batch.ingress[i]) || batch.headers[i].v4().is_some_and(local)
         };
-        if !all && !of_host() {
+        if !tracks.of(&batch.headers[i].addresses) && !of_host() {
+            continue;
+        }
+        if is_cut_short(&batch.headers[i]) {
+            batch.wanted[i] = Wanted::new(&packet(batch, i), hash);
             continue;
         }
         let Some(frame) = batch.take(i) else { continue };
@@ -50,6 +57,21 @@ pub fn reassemble(
             Added::Complete(datagram) => come_back(batch, i, datagram, (hash, here), emitter),
         }
     }
+}
+
+/// Whether it is the first fragment of an IPv6 datagram and ends before the transport header does. RFC 8200 4.5 has it
+/// thrown away; the kernel does not wait for the others, and leaves it to the rules (`ipv6frag_thdr_truncated`,
+/// net/ipv6/reassembly.c; `nf_ct_frag6_gather`).
+fn is_cut_short(headers: &Headers) -> bool {
+    let first = matches!(headers.piece, Piece::First | Piece::Atomic);
+    let needed = match IpProtocol(headers.protocol) {
+        IpProtocol::TCP => 20,
+        IpProtocol::UDP | IpProtocol::ICMPV6 => 8,
+        NO_NEXT_HEADER => 0,
+        _ => 1,
+    };
+    let six = matches!(headers.addresses, Addresses::V6 { .. });
+    first && six && headers.l3 + headers.total_len < headers.l4 + needed
 }
 
 /// Drops all that has arrived of a datagram.
@@ -77,12 +99,15 @@ fn come_back(
     let reassembly = &mut *emitter.reassembly;
     let (largest, dont_fragment) = reassembly.largest(datagram);
     let Some((frame, mut headers, ingress)) = reassembly.take_first(datagram) else { return };
-    let whole = reassembly.whole(datagram, frame.bytes()).payload();
+    let whole = reassembly.whole(datagram, frame.bytes());
+    let (header_len, whole) = (whole.header_len(), whole.payload());
     // As `ip_frag_reasm`: what must not be cut is what came uncut, and it is compared with the next link.
     (headers.piece, headers.total_len) = (Piece::Whole, total_len);
+    // From here on the datagram is looked at whole: without IPv6's fragment header.
+    headers.l4 = headers.l3 + header_len;
     (headers.largest_fragment, headers.dont_fragment) = (largest, dont_fragment);
     transport(IpProtocol(headers.protocol), whole, &mut headers);
-    let (source, destination) = (headers.source.into(), headers.destination.into());
+    let (source, destination) = (headers.source(), headers.destination());
     let tuple = Packet::new(source, destination, headers.protocol, whole).tuple();
     let home = tuple.map_or(here, |tuple| hash.worker(&tuple));
     batch.bring_back(i, frame, datagram);

@@ -6,17 +6,24 @@
 
 use crate::batch::{Batch, Turn};
 use crate::conntrack::{Conntrack, Packet};
+use crate::policy::Tracks;
 use crate::reassembly::Reassembly;
 use crate::stage::name::packet;
 
-/// Tracks every packet whose turn it is.
-pub fn track(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+/// Tracks every packet whose turn it is, of the families that `tracks` names.
+pub fn track(
+    batch: &mut Batch,
+    tracks: Tracks,
+    conntrack: &mut Conntrack,
+    reassembly: &mut Reassembly,
+) {
     if batch.turn().any(|i| batch.datagram(i).is_some()) {
-        track_datagrams(batch, conntrack, reassembly);
+        track_datagrams(batch, tracks, conntrack, reassembly);
     }
     let mut looked_for = 0_u64;
     for i in batch.turn() {
-        if !batch.is_open(i) || batch.datagram(i).is_some() {
+        let tracked = tracks.of(&batch.headers[i].addresses);
+        if !tracked || !batch.is_open(i) || batch.datagram(i).is_some() {
             continue;
         }
         match &batch.wanted[i] {
@@ -44,7 +51,12 @@ pub fn track(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reas
 /// A datagram that came in fragments is put together for as long as it is looked at, in a turn of its own. What
 /// arrived after it waits, so that the packets of its flow are tracked in their order.
 #[cold]
-fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+fn track_datagrams(
+    batch: &mut Batch,
+    tracks: Tracks,
+    conntrack: &mut Conntrack,
+    reassembly: &mut Reassembly,
+) {
     let alone = batch.turn().count() == 1;
     let mut waits = false;
     for i in batch.turn() {
@@ -56,8 +68,11 @@ fn track_datagrams(batch: &mut Batch, conntrack: &mut Conntrack, reassembly: &mu
     for i in batch.turn() {
         let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
         let headers = batch.headers[i];
+        if !tracks.of(&headers.addresses) {
+            continue;
+        }
         let whole = reassembly.whole(datagram, batch.bytes(i)).payload();
-        let (source, destination) = (headers.source.into(), headers.destination.into());
+        let (source, destination) = (headers.source(), headers.destination());
         let packet = Packet::new(source, destination, headers.protocol, whole);
         batch.tracked[i] = conntrack.track(&packet);
     }

@@ -21,6 +21,9 @@ pub const HEADER_BYTES: usize = 40;
 /// The most extension headers that are followed.
 pub const EXTENSIONS_MAX: usize = 8;
 
+/// The next-header value that says that nothing follows (RFC 8200 section 4.7).
+pub const NO_NEXT_HEADER: IpProtocol = IpProtocol(59);
+
 /// Next-header values of extension headers (IANA "IPv6 Extension Header Types").
 pub mod extension {
     /// Hop-by-hop options.
@@ -33,6 +36,12 @@ pub mod extension {
     pub const AUTHENTICATION: u8 = 51;
     /// Destination options.
     pub const DESTINATION_OPTIONS: u8 = 60;
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub const fn is_one(next: u8) -> bool {
+        matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
+    }
 }
 
 mod field {
@@ -44,6 +53,20 @@ mod field {
     pub(super) const HOP_LIMIT: usize = 7;
     pub(super) const SOURCE: Range<usize> = 8..24;
     pub(super) const DESTINATION: Range<usize> = 24..40;
+}
+
+/// Whether an address is one host's, as the kernel takes it (`__ipv6_addr_type`, net/ipv6/addrconf_core.c): what is not
+/// assigned to anything yet is not, nor are multicast, `::` and IPv4-mapped addresses.
+#[must_use]
+pub fn is_unicast(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.octets();
+    match first >> 5 {
+        // ::1, and ::a.b.c.d of old.
+        0b000 => address.segments()[..6] == [0; 6] && !address.is_unspecified(),
+        // fc00::/7, fe80::/10, fec0::/10.
+        0b111 => first & 0xfe == 0xfc || first == 0xfe && address.octets()[1] & 0x80 != 0,
+        _ => true,
+    }
 }
 
 /// A packet: fixed header, payload with extension headers, and perhaps padding behind it.
@@ -129,43 +152,45 @@ impl<T: AsRef<[u8]>> Ipv6<T> {
     /// # Errors
     /// `Truncated` when one leads out of the payload, `TooManyHeaders` behind the eighth.
     pub fn upper_layer(&self) -> Result<UpperLayer, Malformed> {
-        let payload = self.payload();
-        let mut next = self.next_header();
-        let mut offset = 0;
-        let mut fragment = None;
-        for _ in 0..=EXTENSIONS_MAX {
-            let is_extension = matches!(
-                next,
-                extension::HOP_BY_HOP
-                    | extension::ROUTING
-                    | extension::FRAGMENT
-                    | extension::AUTHENTICATION
-                    | extension::DESTINATION_OPTIONS
-            );
-            let later_fragment = fragment.is_some_and(|f: Fragment| f.offset > 0);
-            if !is_extension || later_fragment {
-                return Ok(UpperLayer { protocol: IpProtocol(next), offset, fragment });
-            }
-            need(payload, offset + 8)?;
-            let header = &payload[offset..];
-            let units = usize::from(header[1]);
-            let len = match next {
-                extension::FRAGMENT => {
-                    let bits = read_u16(header, 2..4);
-                    let (offset, more) = (bits & 0xfff8, bits & 1 != 0);
-                    let identification = read_u32(header, 4..8);
-                    fragment = Some(Fragment { offset, more, identification });
-                    8
-                }
-                extension::AUTHENTICATION => (units + 2) * 4,
-                _ => (units + 1) * 8,
-            };
-            need(payload, offset + len)?;
-            next = header[0];
-            offset += len;
-        }
-        Err(Malformed::TooManyHeaders { max: EXTENSIONS_MAX })
+        upper_layer_of(self.next_header(), self.payload())
     }
+}
+
+/// The same of what a packet carries, of which the end may be missing: as an ICMPv6 error quotes it. `next` is the
+/// next header of the packet.
+///
+/// # Errors
+/// As [`Ipv6::upper_layer`].
+pub fn upper_layer_of(mut next: u8, payload: &[u8]) -> Result<UpperLayer, Malformed> {
+    let mut named_at = field::NEXT_HEADER;
+    let mut offset = 0;
+    let mut fragment = None;
+    for _ in 0..=EXTENSIONS_MAX {
+        let later_fragment = fragment.is_some_and(|f: Fragment| f.offset > 0);
+        if !extension::is_one(next) || later_fragment {
+            return Ok(UpperLayer { protocol: IpProtocol(next), offset, fragment });
+        }
+        need(payload, offset + 8)?;
+        let header = &payload[offset..];
+        let units = usize::from(header[1]);
+        let len = match next {
+            extension::FRAGMENT => {
+                let bits = read_u16(header, 2..4);
+                let place = FragmentPlace { at: offset, named_at };
+                let (offset, more) = (bits & 0xfff8, bits & 1 != 0);
+                let identification = read_u32(header, 4..8);
+                fragment = Some(Fragment { offset, more, identification, place });
+                8
+            }
+            extension::AUTHENTICATION => (units + 2) * 4,
+            _ => (units + 1) * 8,
+        };
+        need(payload, offset + len)?;
+        next = header[0];
+        named_at = HEADER_BYTES + offset;
+        offset += len;
+    }
+    Err(Malformed::TooManyHeaders { max: EXTENSIONS_MAX })
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6<T> {
@@ -175,6 +200,18 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6<T> {
         let left = self.hop_limit().checked_sub(1).filter(|left| *left > 0)?;
         self.bytes.as_mut()[field::HOP_LIMIT] = left;
         Some(left)
+    }
+
+    /// Sets how many hops are left.
+    pub fn set_hop_limit(&mut self, hops: u8) {
+        self.bytes.as_mut()[field::HOP_LIMIT] = hops;
+    }
+
+    /// Sets the traffic class.
+    pub fn set_traffic_class(&mut self, class: u8) {
+        let bytes = self.bytes.as_mut();
+        bytes[0] = bytes[0] & 0xf0 | class >> 4;
+        bytes[1] = bytes[1] & 0x0f | class << 4;
     }
 
     /// Everything behind the fixed header, to write.
@@ -194,6 +231,17 @@ pub struct Fragment {
     pub more: bool,
     /// What ties the fragments together.
     pub identification: u32,
+    /// Where it stands.
+    pub place: FragmentPlace,
+}
+
+/// Where a fragment header stands in its packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FragmentPlace {
+    /// Its first byte in [`Ipv6::payload`]. What stands before it was not fragmented.
+    pub at: usize,
+    /// The byte of the packet that names it as the next header.
+    pub named_at: usize,
 }
 
 impl Fragment {
@@ -305,7 +353,12 @@ mod tests {
         chain.extend([6, 0, 0, 1, 0, 0, 0, 9]); // first fragment
         chain.extend([0xaa; 20]);
         let bytes = packet(0, &chain);
-        let fragment = Some(Fragment { offset: 0, more: true, identification: 9 });
+        let fragment = Some(Fragment {
+            offset: 0,
+            more: true,
+            identification: 9,
+            place: FragmentPlace { at: 36, named_at: 64 },
+        });
         assert_eq!(
             Ipv6::new_checked(&bytes).unwrap().upper_layer(),
             Ok(UpperLayer { protocol: IpProtocol::TCP, offset: 44, fragment })
@@ -315,7 +368,12 @@ mod tests {
     #[test]
     fn data_of_a_later_fragment_is_not_walked() {
         let bytes = packet(44, &[60, 0, 0, 8, 0, 0, 0, 9, 6, 200, 0, 0]);
-        let fragment = Some(Fragment { offset: 8, more: false, identification: 9 });
+        let fragment = Some(Fragment {
+            offset: 8,
+            more: false,
+            identification: 9,
+            place: FragmentPlace { at: 0, named_at: 6 },
+        });
         assert_eq!(
             Ipv6::new_checked(&bytes).unwrap().upper_layer(),
             Ok(UpperLayer { protocol: IpProtocol(60), offset: 8, fragment })
@@ -364,6 +422,30 @@ mod tests {
             }
             ip.payload_mut().fill(0);
             let _ = (ip.decrement_hop_limit(), ip.traffic_class(), ip.flow_label());
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_host_are_told_apart() {
+        for (address, one) in [
+            ("2001:db8::1", true),
+            ("5f00::1", true),
+            ("fc00::1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("fec0::1", true),
+            ("::1", true),
+            ("::10.0.0.1", true),
+            ("::", false),
+            ("::ffff:10.0.0.1", false),
+            ("64:ff9b::1", false),
+            ("100::1", false),
+            ("e000::1", false),
+            ("fe00::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(is_unicast(address.parse().unwrap()), one, "{address}");
         }
     }
 }

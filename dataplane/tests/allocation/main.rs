@@ -21,7 +21,7 @@ use weir_dataplane::errand::{Errand, Task};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Compiler, Decision, FlowCache, Policy};
+use weir_dataplane::policy::{Compiler, Decision, FlowCache, Policies, Policy};
 use weir_dataplane::port::{Port, PortIndex};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -147,7 +147,7 @@ fn conntrack() -> Conntrack {
 }
 
 /// Rules of iptables, compiled.
-fn policy(workers: usize, rules: &[&str]) -> Policy {
+fn policies(workers: usize, rules: &[&str]) -> Policies {
     let mut ruleset = Ruleset::new();
     for rule in rules {
         let words: Vec<String> = rule.split(' ').map(str::to_owned).collect();
@@ -157,7 +157,8 @@ fn policy(workers: usize, rules: &[&str]) -> Policy {
         };
     }
     let names = ["east", "west"].map(str::to_owned).to_vec();
-    Compiler::new(workers, names).compile(&ruleset).expect("known words")
+    let v4 = Compiler::new(workers, names).compile(&ruleset).expect("known words");
+    Policies::new(v4, Policy::accept_all(workers))
 }
 
 /// Engines of `workers` workers under these rules; the first receives these packets.
@@ -166,7 +167,7 @@ fn engines(workers: usize, rules: &[&str], packets: Vec<Vec<u8>>) -> Vec<Engine>
     let (_memory, frames) = Memory::new(Area::new(&area).expect("memory"));
     let inboxes = Inboxes::new(workers, 256).expect("file descriptors");
     let forwarding = Arc::new(Published::new(network()));
-    let policy = Arc::new(Published::new(policy(workers, rules)));
+    let policies = Arc::new(Published::new(policies(workers, rules)));
     let resolver = Resolver::new().expect("a file descriptor");
     let pools = FramePool::split(frames, workers).into_iter().enumerate();
     let mut engines: Vec<Engine> = pools
@@ -176,7 +177,7 @@ fn engines(workers: usize, rules: &[&str], packets: Vec<Vec<u8>>) -> Vec<Engine>
                 flow_hash: FlowHash::new([1, 2, 3, 4], workers),
                 inboxes: inboxes.clone(),
                 forwarding: Arc::clone(&forwarding),
-                policy: Arc::clone(&policy),
+                policies: Arc::clone(&policies),
                 flow_cache: FlowCache::new(1 << 10),
                 conntrack: conntrack(),
                 always_track: true,

@@ -125,7 +125,7 @@ fn a_packet_comes_as_deep_as_chains_may_lead() {
         chain: "FORWARD".parse().expect("a name"),
         depth: CHAIN_DEPTH_MAX + 1,
     };
-    assert_eq!(world.ruleset.apply(&words::command(&deeper)), Err(error));
+    assert_eq!(world.ruleset().apply(&words::command(&deeper)), Err(error));
     world.shut_down();
 }
 
@@ -149,7 +149,7 @@ fn a_packet_may_take_a_million_jumps_and_no_more() {
     let one_more = format!("-A FORWARD -j {}", chain(1));
     let error =
         RuleError::TooManyJumps { chain: "FORWARD".parse().expect("a name"), jumps: taken / 6 * 7 };
-    assert_eq!(world.ruleset.apply(&words::command(&one_more)), Err(error));
+    assert_eq!(world.ruleset().apply(&words::command(&one_more)), Err(error));
     world.shut_down();
 }
 

@@ -13,6 +13,7 @@ use weir_dataplane::verdict::DropReason;
 
 use crate::chance::{Chance, Seed};
 use crate::packet::Packet;
+use crate::six;
 use crate::spec::{Spec, traffic};
 use crate::twin::commands;
 use crate::world::*;
@@ -32,6 +33,7 @@ fn sizes(chance: &mut Chance) -> Sizes {
         completion_lag: if chance.percent(50) { 0 } else { chance.below(tx + 1) },
         inbox: 1 + chance.below(12),
         flows: u32::try_from(chance.below(40)).expect("few"),
+        flows6: u32::try_from(chance.below(40)).expect("few"),
         half_open: u32::try_from(chance.below(20)).expect("few"),
         always_track: chance.percent(80),
         flow_cache: 64,
@@ -41,6 +43,10 @@ fn sizes(chance: &mut Chance) -> Sizes {
 
 /// A frame that may be anything.
 fn frame(chance: &mut Chance) -> (PortIndex, Vec<u8>) {
+    if chance.percent(25) {
+        let (port, bytes) = six::any_frame(chance);
+        return (port, broken(bytes, port, chance));
+    }
     let (ingress, mut packet) = traffic(chance);
     let port = PORTS[ingress];
     match chance.below(20) {
@@ -60,7 +66,12 @@ fn frame(chance: &mut Chance) -> (PortIndex, Vec<u8>) {
         }
         _ => {}
     }
-    let mut bytes = packet.frame(mac(port), host_mac(packet.source));
+    let bytes = packet.frame(mac(port), host_mac(packet.source));
+    (port, broken(bytes, port, chance))
+}
+
+/// The same frame, or another.
+fn broken(mut bytes: Vec<u8>, port: PortIndex, chance: &mut Chance) -> Vec<u8> {
     match chance.below(20) {
         0 => {
             let at = chance.below(bytes.len());
@@ -75,7 +86,7 @@ fn frame(chance: &mut Chance) -> (PortIndex, Vec<u8>) {
         4 => bytes = [&mac(port)[..], &chance.bytes(60)[..]].concat(),
         _ => {}
     }
-    (port, bytes)
+    bytes
 }
 
 /// The network with some of its neighbours in some state, and perhaps a port down or narrow.
@@ -95,6 +106,8 @@ fn forwarding(chance: &mut Chance) -> Forwarding {
         let mut west = link(WEST, chance.one_of(&[0, 67, 68, 100, 576, 70_000]));
         west.up = chance.percent(50);
         Forwarding::builder().port(link(EAST, 1500)).port(west).port(link(WAN, 200))
+    } else if chance.percent(50) {
+        six::any_neighbours(chance, &states)
     } else {
         network()
     };

@@ -35,7 +35,7 @@ fn they_leave_in_order_once_it_is_known_and_before_later_ones() {
         packets[..10].iter().for_each(|packet| world.inject_packet(0, EAST, packet));
         let left = world.expect(&[In(0, 10, 420), Count(Counter::Held, 10)]);
         assert_eq!(left, []);
-        let wanted = ResolveRequest { port: WEST, address: NOBODY };
+        let wanted = ResolveRequest { port: WEST, address: NOBODY.into() };
         assert_eq!(world.resolver.next(), Some(wanted));
 
         publish(&mut world, NeighbourState::Incomplete);
@@ -84,7 +84,7 @@ fn an_old_failure_is_asked_anew() {
     publish(&mut world, NeighbourState::Failed);
     world.inject_packet(0, EAST, &numbered(NOBODY, 1)[0]);
     world.expect(&[In(0, 1, 42), Count(Counter::Held, 1)]);
-    assert_eq!(world.resolver.next().map(|request| request.address), Some(NOBODY));
+    assert_eq!(world.resolver.next().map(|request| request.address), Some(NOBODY.into()));
     publish(&mut world, NeighbourState::Reachable);
     world.expect(&[Count(Counter::Held, -1), Out(1, 1, 42)]);
     world.shut_down();

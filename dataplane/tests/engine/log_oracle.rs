@@ -20,10 +20,10 @@ use crate::world::*;
 const SWITCH: &str = "/proc/sys/net/netfilter/nf_log_all_netns";
 
 /// The switch as it was, put back when dropped.
-struct Switched(String);
+pub(crate) struct Switched(String);
 
 impl Switched {
-    fn on() -> Result<Self, String> {
+    pub(crate) fn on() -> Result<Self, String> {
         let told = |error: std::io::Error| format!("{SWITCH}: {error}");
         let before = std::fs::read_to_string(SWITCH).map_err(told)?;
         std::fs::write(SWITCH, "1").map_err(told)?;
@@ -58,7 +58,7 @@ fn telling(chance: &mut Chance) -> (usize, Packet) {
 }
 
 /// The line without what only Ethernet has.
-fn without_link(line: &str) -> String {
+pub(crate) fn without_link(line: &str) -> String {
     let (before, after) = line.split_once(" MAC").expect("an Ethernet header");
     let (_, after) = after.split_once(" SRC=").expect("a source");
     format!("{before} MAC= SRC={after}")

@@ -20,6 +20,7 @@
 //! | `mark` `mark_oracle` | marks of flows: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `host` | what is for the machine itself, and what it sends |
+//! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
 //! | `hold` | packets that wait for next hops |
 //! | `chaos` | random everything |
@@ -49,6 +50,7 @@ mod reject;
 mod reject_oracle;
 mod residual;
 mod rules;
+mod six;
 mod snapshot;
 mod spec;
 mod threads;

@@ -42,11 +42,12 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// With devices of this kind, `tun` or `tap`.
+    /// With devices of this kind: `tun`, `tap`, or `tun 6` for IPv6.
     pub(crate) fn new(devices: &str) -> std::io::Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/oracle_driver.py");
         let mut child = Command::new("unshare")
-            .args(["-n", "python3", script, devices])
+            .args(["-n", "python3", script])
+            .args(devices.split(' '))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -90,7 +91,7 @@ impl Kernel {
     }
 
     /// Puts frames before the rules, wherever they go then.
-    fn judge(&mut self, frames: &[(usize, Vec<u8>)]) {
+    pub(crate) fn judge(&mut self, frames: &[(usize, Vec<u8>)]) {
         assert_eq!(self.ask(&format!("judged{}", words(frames))), "ok\n");
     }
 
@@ -259,9 +260,7 @@ fn what_the_kernel_does_not_forward_weir_does_not() {
     }
     let mut world = World::over(
         Sizes::ONE,
-        network()
-            .neighbour(EAST, "10.0.1.0".parse().expect("an address"), reachable(ALICE))
-            .build(),
+        network().neighbour(EAST, std::net::Ipv4Addr::new(10, 0, 1, 0), reachable(ALICE)).build(),
     );
     let mut kernel = Kernel::new("tun").expect("unshare runs");
     kernel.rules(&[], true);

@@ -1,7 +1,7 @@
 """The kernel's end of oracle.rs: a router with three devices in the network namespace it runs in (a
 fresh one: the caller starts it by `unshare -n`), asked line by line. Packets are IPv4 packets and the
 devices TUN; with the argument "tap" they are Ethernet frames and the devices TAP, with the MAC addresses
-and neighbours of world.rs.
+and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses of six.rs.
 
   rules HEX        an iptables-restore text -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
@@ -25,6 +25,8 @@ import sys
 NAMES = ["east", "west", "wan0"]
 TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000
 FRAMES = sys.argv[1:] == ["tap"]
+SIX = sys.argv[2:] == ["6"]
+TABLES = "ip6tables-legacy" if SIX else "iptables-legacy"
 HEADER_BYTES = 14 if FRAMES else 0
 NEIGHBOURS = {"east": ["10.0.1.2"], "west": ["10.0.2.2"], "wan0": ["10.0.3.2", "10.70.3.4"]}
 
@@ -47,7 +49,11 @@ def device(name, number):
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), kind | IFF_NO_PI))
     if FRAMES:
         run("ip", "link", "set", name, "address", f"02:00:00:00:00:{number - 1:02x}")
-    setting(f"ipv6/conf/{name}/disable_ipv6", "1")
+    setting(f"ipv6/conf/{name}/disable_ipv6", "0" if SIX else "1")
+    if SIX:
+        run("ip", "address", "add", f"2001:db8:{number}::1/64", "dev", name, "nodad")
+        run("ip", "link", "set", name, "up", "txqueuelen", "10000")
+        return tun
     setting(f"ipv4/conf/{name}/rp_filter", "0")
     setting(f"ipv4/conf/{name}/send_redirects", "0")
     run("ip", "address", "add", f"10.0.{number}.1/24", "dev", name)
@@ -63,6 +69,19 @@ def is_error(packet):
     return packet[1] & 0xC0 == 0xC0 and packet[9] == 1 and packet[20] in (3, 5, 11, 12)
 
 
+def label(packet):
+    """What packets of a test are told apart by: the identification; of IPv6 the flow label, which no packet of the
+    kernel's own has."""
+    if SIX:
+        return bytes([packet[1] & 15]) + packet[2:4]
+    return packet[4:6]
+
+
+def is_noise(packet):
+    """Whether it is one that the kernel sends unasked, to its neighbours."""
+    return SIX and (packet[8:10] == b"\xfe\x80" or packet[8:24] == bytes(16))
+
+
 def arrived(tuns):
     """What came out: pairs of device and identification."""
     found = []
@@ -76,8 +95,9 @@ def arrived(tuns):
             if FRAMES and packet[12:14] != b"\x08\x00":
                 continue
             packet = packet[HEADER_BYTES:]
-            if not is_error(packet):
-                found.append((number, packet[4:6]))
+            own = label(packet) == bytes(3) if SIX else is_error(packet)
+            if not own:
+                found.append((number, label(packet)))
     return found
 
 
@@ -90,7 +110,8 @@ def came_out(tuns):
                 packet = os.read(tun, 65536)
             except BlockingIOError:
                 break
-            found.append(f"{number}:{packet.hex()}")
+            if not is_noise(packet):
+                found.append(f"{number}:{packet.hex()}")
     return ",".join(found) or "-"
 
 
@@ -121,7 +142,7 @@ def logged(tuns, word, asked):
 
 
 def flows():
-    text = run("conntrack", "-L", "-p", "tcp")
+    text = run("conntrack", "-L", "-p", "tcp", *(["-f", "ipv6"] if SIX else []))
     found = re.findall(r"^tcp +6 (\d+) (\w+) .*?sport=(\d+)", text, re.M)
     return " ".join(f"{sport}:{state}:{timeout}" for timeout, state, sport in found)
 
@@ -143,13 +164,20 @@ def main():
     setting("ipv4/ip_forward", "1")
     # No ICMP error is one too many.
     setting("ipv4/icmp_ratemask", "0")
+    if SIX:
+        setting("ipv6/conf/all/forwarding", "1")
+        setting("ipv6/icmp/ratemask", "200")
+        setting("ipv6/auto_flowlabels", "0")
     tuns = [device(name, number) for number, name in enumerate(NAMES, 1)]
-    run("ip", "route", "add", "10.70.0.0/16", "dev", "wan0")
+    if SIX:
+        run("ip", "route", "add", "2001:db8:70::/48", "dev", "wan0")
+    else:
+        run("ip", "route", "add", "10.70.0.0/16", "dev", "wan0")
     arrived(tuns)
     for line in sys.stdin:
         word, *rest = line.split()
         if word == "rules":
-            run("iptables-legacy-restore", input=bytes.fromhex(rest[0]).decode())
+            run(f"{TABLES}-restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
         elif word == "packets":
             ways = []
@@ -159,7 +187,7 @@ def main():
                 os.write(tuns[int(number)], packet)
                 # The kernel forwards within the write: what is not there now was dropped.
                 out = arrived(tuns)
-                sent = packet[HEADER_BYTES + 4 : HEADER_BYTES + 6]
+                sent = label(packet[HEADER_BYTES:])
                 if any(found != sent for _, found in out) or len(out) > 1:
                     sys.exit(f"{asked}: strange packets came out: {out}")
                 ways.append(str(out[0][0]) if out else "-")
@@ -185,7 +213,7 @@ def main():
             run("ip", *rest)
             answer = "ok"
         else:
-            text = run("iptables-legacy-save", "-c", "-t", "filter")
+            text = run(f"{TABLES}-save", "-c", "-t", "filter")
             policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)
             rules = re.findall(r"^\[(\d+:\d+)\] -A ", text, re.M)
             answer = " ".join([policy, *rules])

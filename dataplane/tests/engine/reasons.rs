@@ -6,6 +6,7 @@ use weir_dataplane::port::{MemoryPort, Port, PortIndex};
 use weir_dataplane::verdict::{DropReason, Verdict};
 
 use crate::packet::Packet;
+use crate::six;
 use crate::world::*;
 
 /// How to have a packet dropped for a reason: sizes of the world, and what to do in it.
@@ -56,6 +57,11 @@ fn way(reason: DropReason) -> Way {
         }),
         Reason::LocalAddress => By(ONE, |w| to(w, "10.0.2.1")),
         Reason::TtlExceeded => By(ONE, |w| send(w, &Packet { ttl: 1, ..ping() })),
+        Reason::BeyondScope => By(ONE, |w| {
+            w.forwarding.publish(six::network6());
+            let packet = six::Packet6::udp((six::ip6("fe80::2"), 1), (six::BOB6, 2), b"");
+            w.inject(0, EAST, packet.frame(mac(EAST), [2; 6]));
+        }),
         Reason::NoRoute => By(ONE, |w| to(w, "192.0.2.1")),
         Reason::RouteUnreachable => By(ONE, |w| to(w, "10.68.0.1")),
         Reason::NotAPort => By(ONE, |w| to(w, "10.69.0.1")),

@@ -348,9 +348,9 @@ fn a_datagram_in_pieces_is_answered_as_the_whole() {
 }
 
 /// A tracked connection: its client's port, its state, the seconds that it has left.
-type Connection = (u16, String, u64);
+pub(crate) type Connection = (u16, String, u64);
 
-fn our_flows(world: &mut World) -> Vec<Connection> {
+pub(crate) fn our_flows(world: &mut World) -> Vec<Connection> {
     assert!(world.now_ns < 2_000_000_000, "the engine's clock has hardly moved");
     let mut flows = Vec::new();
     world.engine(0).conntrack().scan(0, u32::MAX, &mut |_, flow| {
@@ -362,7 +362,7 @@ fn our_flows(world: &mut World) -> Vec<Connection> {
     flows
 }
 
-fn their_flows(kernel: &mut Kernel) -> Vec<Connection> {
+pub(crate) fn their_flows(kernel: &mut Kernel) -> Vec<Connection> {
     let connection = |word: &str| {
         let [port, state, timeout] = word.split(':').collect::<Vec<_>>()[..] else {
             panic!("{word}")

@@ -15,12 +15,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
-use weir_control::ruleset::{Counters as RuleCount, RuleId, Ruleset};
+use weir_control::rule::Family;
+use weir_control::ruleset::{Counters as RuleCount, Ruleset};
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, FlowCache, Policy};
+use weir_dataplane::policy::{Compiler, FlowCache, Policies, Policy};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -126,6 +127,8 @@ pub(crate) struct Sizes {
     pub(crate) inbox: usize,
     /// Flows that each worker can keep.
     pub(crate) flows: u32,
+    /// Flows of IPv6.
+    pub(crate) flows6: u32,
     /// Of them, half-open ones.
     pub(crate) half_open: u32,
     /// Whether packets are tracked although no rule asks for it.
@@ -145,6 +148,7 @@ impl Sizes {
         completion_lag: 0,
         inbox: 64,
         flows: 512,
+        flows6: 0,
         half_open: 512,
         always_track: false,
         flow_cache: 64,
@@ -160,6 +164,7 @@ impl Sizes {
     pub(crate) fn tables(self, settings: Settings) -> Vec<Conntrack> {
         let config = ConntrackConfig {
             flows_max: self.flows,
+            flows6_max: self.flows6,
             half_open_max: self.half_open,
             settings,
             flow_hash: self.flow_hash(),
@@ -177,6 +182,24 @@ pub(crate) struct Sent {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// The rules of a family.
+struct Side {
+    ruleset: Ruleset,
+    compiler: Compiler,
+    policy: Arc<Policy>,
+}
+
+impl Side {
+    fn count(&self, number: usize) -> (u64, u64) {
+        let (counters, chain) = (self.compiler.counters(), &self.ruleset.chains()[0]);
+        let RuleCount { packets, bytes } = match number.checked_sub(1) {
+            Some(place) => counters.rule(chain.rules[place].id),
+            None => counters.policy(&chain.name),
+        };
+        (packets, bytes)
+    }
+}
+
 pub(crate) struct World {
     pub(crate) sizes: Sizes,
     pub(crate) memory: Arc<Memory>,
@@ -186,9 +209,9 @@ pub(crate) struct World {
     pub(crate) inboxes: Inboxes,
     pub(crate) flow_hash: FlowHash,
     pub(crate) forwarding: Arc<Published<Forwarding>>,
-    policy: Arc<Published<Policy>>,
-    pub(crate) ruleset: Ruleset,
-    compiler: Compiler,
+    policies: Arc<Published<Policies>>,
+    /// Of IPv4, of IPv6.
+    sides: [Side; 2],
     pub(crate) resolver: Resolver,
     /// `wires[worker][port]`
     wires: Vec<Vec<Wire>>,
@@ -217,7 +240,7 @@ impl World {
         let inboxes = Inboxes::new(sizes.workers, sizes.inbox).expect("file descriptors");
         let host = forwarding.host();
         let forwarding = Arc::new(Published::new(forwarding));
-        let policy = Arc::new(Published::new(Policy::accept_all(sizes.workers)));
+        let policies = Arc::new(Published::new(Policies::accept_all(sizes.workers)));
         let resolver = Resolver::new().expect("a file descriptor");
         let flow_hash = sizes.flow_hash();
         let wires: Vec<Vec<Wire>> =
@@ -232,7 +255,7 @@ impl World {
                     flow_hash: flow_hash.clone(),
                     inboxes: inboxes.clone(),
                     forwarding: Arc::clone(&forwarding),
-                    policy: Arc::clone(&policy),
+                    policies: Arc::clone(&policies),
                     flow_cache: FlowCache::eager(sizes.flow_cache),
                     conntrack,
                     always_track: sizes.always_track,
@@ -246,6 +269,10 @@ impl World {
         let of_host = |port: PortIndex| host == Some(port);
         let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
         let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
+        let side = |ruleset| {
+            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into());
+            Side { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
+        };
         let mut world = Self {
             sizes,
             memory,
@@ -254,9 +281,8 @@ impl World {
             inboxes,
             flow_hash,
             forwarding,
-            policy,
-            ruleset: ruleset(),
-            compiler: Compiler::new(sizes.workers, names.map(str::to_owned).into()),
+            policies,
+            sides: [side(ruleset()), side(Ruleset::of(Family::V6))],
             resolver,
             wires,
             host,
@@ -300,35 +326,50 @@ impl World {
     /// Changes the rules by command lines, as the daemon does, and publishes them. Returns their
     /// epoch.
     pub(crate) fn rules(&mut self, lines: &[&str]) -> u64 {
+        self.change(Family::V4, lines)
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn rules6(&mut self, lines: &[&str]) -> u64 {
+        self.change(Family::V6, lines)
+    }
+
+    fn change(&mut self, family: Family, lines: &[&str]) -> u64 {
+        let side = &mut self.sides[family as usize];
         for line in lines {
-            let outcome = self.ruleset.apply(&words::command(line)).expect(line);
-            self.compiler.settle(&outcome);
+            let outcome = side.ruleset.apply(&words::command_of(family, line)).expect(line);
+            side.compiler.settle(&outcome);
         }
-        let policy = self.compiler.compile(&self.ruleset).expect("rules of this version");
-        self.policy.publish(policy).0
+        side.policy =
+            Arc::new(side.compiler.compile(&side.ruleset).expect("rules of this version"));
+        let [v4, v6] = self.sides.each_ref().map(|side| Arc::clone(&side.policy));
+        self.policies.publish(Policies { v4, v6 }).0
+    }
+
+    /// The rule set of IPv4.
+    pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
+        &mut self.sides[0].ruleset
     }
 
     /// The counters of rule `number` (from 1), and of the policy for 0.
     pub(crate) fn count(&self, number: usize) -> (u64, u64) {
-        let RuleCount { packets, bytes } = match number.checked_sub(1) {
-            Some(place) => self.compiler.counters().rule(self.rule_id(place)),
-            None => self.compiler.counters().policy(&self.ruleset.chains()[0].name),
-        };
-        (packets, bytes)
+        self.sides[0].count(number)
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn count6(&self, number: usize) -> (u64, u64) {
+        self.sides[1].count(number)
     }
 
     /// The counters of all rules, chain after chain in the order of listings.
     pub(crate) fn counts(&self) -> Vec<(u64, u64)> {
-        let counters = self.compiler.counters();
-        let rules = self.ruleset.chains().iter().flat_map(|chain| &chain.rules);
+        let Side { ruleset, compiler, .. } = &self.sides[0];
+        let counters = compiler.counters();
+        let rules = ruleset.chains().iter().flat_map(|chain| &chain.rules);
         rules
             .map(|entry| counters.rule(entry.id))
             .map(|RuleCount { packets, bytes }| (packets, bytes))
             .collect()
-    }
-
-    fn rule_id(&self, place: usize) -> RuleId {
-        self.ruleset.chains()[0].rules[place].id
     }
 
     /// Puts a frame on a wire towards a worker.

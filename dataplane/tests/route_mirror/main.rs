@@ -4,6 +4,7 @@
 mod namespace;
 mod neighbours;
 mod oracle;
+mod oracle6;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;

@@ -133,3 +133,63 @@ fn neighbours_in_use_are_kept_and_followed() {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(asked(), before);
 }
+
+/// With 2001:db8::1/64 and 2001:db8::2/64 besides.
+fn with_host6(test: &str) -> Option<(Namespace, Namespace)> {
+    let (firewall, host) = with_host(test)?;
+    firewall.ip("address add 2001:db8::1/64 dev east nodad");
+    host.ip("address add 2001:db8::2/64 dev eth nodad");
+    // The first packets of a link wait until its own addresses are known to be unique.
+    for (namespace, link) in [(&firewall, "east"), (&host, "eth")] {
+        let start = Instant::now();
+        while namespace.ip(&format!("-6 address show dev {link} tentative")).contains("inet6") {
+            assert!(start.elapsed() < PATIENCE, "{link} stays tentative");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Some((firewall, host))
+}
+
+#[test]
+fn neighbours_of_ipv6_are_resolved_or_fail_and_kept_while_in_use() {
+    let Some((firewall, _host)) = with_host6("IPv6 neighbours") else { return };
+    for (key, value) in [
+        ("base_reachable_time_ms", "150"),
+        ("retrans_time_ms", "100"),
+        ("gc_stale_time", "1"),
+        ("delay_first_probe_time", "0"),
+    ] {
+        firewall.sysctl(&format!("net/ipv6/neigh/east/{key}"), value);
+    }
+    let mirror = firewall.mirror_with(|config| config.ipv6 = true);
+    let resolver = mirror.resolver();
+    let six = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap();
+    let (host, nobody) = (six("2001:db8::2"), six("2001:db8::99"));
+    for address in [host, nobody] {
+        assert!(mirror.forwarding().current().neighbour(EAST, address).is_none());
+        assert!(resolver.request(EAST, address));
+    }
+    resolver.wake();
+    let usable = |now: &Forwarding| {
+        now.neighbour(EAST, host).is_some_and(|n| n.is_usable() && n.mac == [2, 0, 0, 0, 0, 2])
+    };
+    eventually(&mirror, "the host's MAC address", usable);
+    eventually(&mirror, "failure", |now| {
+        now.neighbour(EAST, nobody).map(|n| n.state) == Some(NeighbourState::Failed)
+    });
+    // As a worker does: every packet marks the neighbour. It never ceases to be usable.
+    let start = Instant::now();
+    let mut reader = mirror.forwarding().reader();
+    while start.elapsed() < Duration::from_secs(4) {
+        reader.refresh();
+        match reader.get().neighbour(EAST, host) {
+            Some(neighbour) if neighbour.is_usable() => neighbour.mark_used(),
+            other => panic!("not usable: {other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let asked = mirror.stats().neighbours_asked.load(Ordering::Relaxed);
+    assert!(asked >= 5, "asked for twice and kept alive {} times", asked - 2);
+    // A mirror of IPv4 alone hears of it on the same group, and does not care.
+    assert_eq!(firewall.mirror().forwarding().current().neighbours_len(), 0);
+}

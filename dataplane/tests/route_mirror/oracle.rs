@@ -39,7 +39,7 @@ fn judge(namespace: &Namespace, addresses: &[Ipv4Addr]) -> HashMap<Ipv4Addr, Jud
     judgements
 }
 
-fn word_after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn word_after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_whitespace().skip_while(|word| *word != key).nth(1)
 }
 
@@ -98,17 +98,22 @@ fn differences(
 }
 
 /// xorshift64*: the tests need a seed that can be repeated, nothing more.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u32 {
+    /// With the seed that the environment gives.
+    pub(crate) fn seeded() -> Self {
+        Self(seed())
+    }
+
+    pub(crate) fn next(&mut self) -> u32 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         u32::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).unwrap()
     }
 
-    fn below(&mut self, end: u32) -> u32 {
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
         self.next() % end
     }
 
@@ -164,7 +169,7 @@ fn random_routes_agree_with_the_kernel() {
     namespace.ip("address add 10.2.0.1/31 dev west");
     namespace.ip("address add 10.2.0.9/32 dev west");
     namespace.ip("address add 10.2.1.1 peer 10.2.2.2/24 dev west");
-    let mut random = Random(seed());
+    let mut random = Random::seeded();
     let mirror = namespace.mirror();
     let mut kinds = HashMap::new();
     for round in 0..10 {

@@ -24,6 +24,7 @@ mod restart;
 mod restore;
 mod router;
 mod rules;
+mod six;
 mod targets;
 mod town;
 mod traffic;

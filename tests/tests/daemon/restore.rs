@@ -212,7 +212,7 @@ fn links_of_the_usual_names_save_and_restore() {
     let restored = run("iptables-restore", &[&file.display().to_string()]);
     assert!(restored.status.success(), "{}", errors(&restored));
     assert!(!town.pings(BOB));
-    // What is of IPv6 can be looked at, and not be changed.
+    // Where IPv6 is not forwarded its rules can be looked at, and not be changed.
     let listed = run("ip6tables", &["-S"]);
     assert_eq!(
         String::from_utf8_lossy(&listed.stdout),
@@ -227,7 +227,7 @@ fn links_of_the_usual_names_save_and_restore() {
     for (name, arguments) in [("ip6tables", &["-F"][..]), ("ip6tables-restore", restore)] {
         let refused = run(name, arguments);
         assert_eq!(refused.status.code(), Some(2), "{}", errors(&refused));
-        let reason = "IPv6 is not filtered by this version of Weir";
+        let reason = "IPv6 is not forwarded here";
         assert!(errors(&refused).contains(reason), "{}", errors(&refused));
     }
     assert_conserved(&mut daemon);

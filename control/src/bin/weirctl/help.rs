@@ -19,7 +19,7 @@ Usage: PROGRAM -[ACD] CHAIN rule-specification [options]
 Weir filters what passes through this machine, and with host = \"firewalled\" also what
 is sent to it and by it: the table filter, its chains FORWARD (INPUT, OUTPUT), and the
 chains that you make and lead to from there.
-6> IPv6 is not filtered by this version: rules can be listed, and changes are refused.
+6> Unless the configuration forwards IPv6 (key ipv6), its rules can only be listed.
 A command is in force on every worker when it returns. Anything that Weir does not
 enforce is refused by name, never ignored.
 

@@ -51,7 +51,8 @@
 //! * Time of a lookup is not bounded by much when the rules are bad: address masks with holes are only divided by bits
 //!   that many have in common, and thousands of overlapping port ranges are looked at 1,024 at a time (1 to 4 us for
 //!   100 k of them). At worst it is the kernel's time, rule by rule.
-//! * IPv4 alone; a key has 32 bits for an address.
+//! * A key has 32 bits for an address. Of IPv6 the rules of a chain show a window of theirs (`super::address`); what
+//!   they differ in beyond it is tested rule by rule.
 
 mod batch;
 mod build;

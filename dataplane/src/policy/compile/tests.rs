@@ -5,7 +5,7 @@ use weir_control::command::Command;
 use weir_control::rule::Protocol;
 
 use super::*;
-use crate::batch::Headers;
+use crate::batch::{Addresses, Headers};
 use crate::packet_log::PacketLog;
 use crate::policy::{Candidate, Connection, Decision, Dice};
 use crate::port::PortIndex;
@@ -16,8 +16,10 @@ const EMPTY: Headers = Headers {
     l3: 14,
     l4: 34,
     total_len: 20,
-    source: std::net::Ipv4Addr::LOCALHOST,
-    destination: std::net::Ipv4Addr::LOCALHOST,
+    addresses: Addresses::V4 {
+        source: std::net::Ipv4Addr::LOCALHOST,
+        destination: std::net::Ipv4Addr::LOCALHOST,
+    },
     protocol: 0,
     ttl: 64,
     source_port: 0,

@@ -1,11 +1,24 @@
 //! `-m addrtype` (`net/netfilter/xt_addrtype.c`).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use weir_control::rule::{AddressTypes, AddrtypeMatch, IfaceLimit, Negatable};
+use weir_control::rule::{AddressTypes, AddrtypeMatch, Family, IfaceLimit, Negatable};
 
+use crate::batch::Addresses;
 use crate::policy::Candidate;
-use crate::route::AddressType;
+use crate::route::{AddressType, Forwarding, Route};
+use crate::wire::ipv6;
+
+/// The match, if it can be enforced: of IPv6, the routes out of one interface alone are not known.
+pub(super) fn enforced(
+    asked: &AddrtypeMatch,
+    family: Family,
+) -> Result<AddrtypeMatch, &'static str> {
+    match (family, asked.limit) {
+        (Family::V6, Some(_)) => Err("addrtype --limit-iface-in, --limit-iface-out"),
+        _ => Ok(*asked),
+    }
+}
 
 pub(super) fn holds(test: &AddrtypeMatch, candidate: &Candidate<'_>) -> bool {
     let port = test.limit.map(|limit| match limit {
@@ -18,8 +31,40 @@ pub(super) fn holds(test: &AddrtypeMatch, candidate: &Candidate<'_>) -> bool {
             types.value.intersects(found) != types.negated
         })
     };
-    let headers = candidate.headers;
-    is(test.source, headers.source) && is(test.destination, headers.destination)
+    match candidate.headers.addresses {
+        Addresses::V4 { source, destination } => {
+            is(test.source, source) && is(test.destination, destination)
+        }
+        Addresses::V6 { source, destination } => {
+            let is = |types: Option<Negatable<AddressTypes>>, address: Ipv6Addr| {
+                types.is_none_or(|types| {
+                    of_these(types.value, address, candidate.forwarding) != types.negated
+                })
+            };
+            is(test.source, source) && is(test.destination, destination)
+        }
+    }
+}
+
+/// `match_type6`: what the address says itself must all hold; of what the routes say, one thing must.
+fn of_these(types: AddressTypes, address: Ipv6Addr, forwarding: &Forwarding) -> bool {
+    let asked = |kind: AddressTypes| types.intersects(kind);
+    let excluded = asked(AddressTypes::MULTICAST) && !address.is_multicast()
+        || asked(AddressTypes::UNICAST) && !ipv6::is_unicast(address)
+        || asked(AddressTypes::UNSPEC) && !address.is_unspecified();
+    if excluded {
+        return false;
+    }
+    let by_route = [AddressTypes::ANYCAST, AddressTypes::LOCAL, AddressTypes::UNREACHABLE];
+    if !by_route.into_iter().any(asked) {
+        return true;
+    }
+    asked(match forwarding.route_type6(address) {
+        Route::Local => AddressTypes::LOCAL,
+        Route::Broadcast => AddressTypes::ANYCAST,
+        Route::Unreachable(_) | Route::None => AddressTypes::UNREACHABLE,
+        Route::Forward { .. } | Route::NotOurs | Route::Multicast => return false,
+    })
 }
 
 /// The kernel knows more kinds of routes, but the look-up that it makes here finds no others.

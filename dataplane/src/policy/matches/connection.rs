@@ -1,8 +1,6 @@
 //! `-m state`, `-m conntrack` and `-m connmark`: what a rule may ask of the flow that a packet belongs to
 //! (`net/netfilter/xt_conntrack.c`, `xt_state.c`, `xt_connmark.c`).
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use weir_control::rule::{
     ConnmarkMatch, ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Negatable,
     StateMatch,
@@ -10,7 +8,7 @@ use weir_control::rule::{
 
 use super::transport::Ports;
 use crate::conntrack::{Conntrack, CtState, Direction, FlowView, Tracked, Tuple};
-use crate::policy::rule::AddressTest;
+use crate::policy::address::IpTest;
 
 /// A packet's flow, as far as rules may ask for it.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +70,7 @@ pub(in crate::policy) struct ConnectionTest {
 pub(super) struct FlowTest {
     pub(super) direction: Option<Direction>,
     /// Source and destination of the original tuple, then of the reply.
-    pub(super) addresses: [Option<AddressTest>; 4],
+    pub(super) addresses: [Option<IpTest>; 4],
     pub(super) protocol: Option<Negatable<u8>>,
     /// Ports likewise.
     pub(super) ports: [Option<Ports>; 4],
@@ -99,17 +97,13 @@ impl From<StateMatch> for ConnectionTest {
     }
 }
 
-impl TryFrom<ConntrackMatch> for ConnectionTest {
-    /// What cannot be enforced.
-    type Error = &'static str;
-
-    fn try_from(asked: ConntrackMatch) -> Result<Self, Self::Error> {
+impl From<ConntrackMatch> for ConnectionTest {
+    fn from(asked: ConntrackMatch) -> Self {
         let ConntrackMatch { original, reply, .. } = asked;
         let address = |test: Option<Negatable<CtAddress>>| {
-            let net = |Negatable { value, negated }: Negatable<CtAddress>| {
-                AddressTest::new(Negatable { value: value.net(), negated })
-            };
-            test.map(net).transpose()
+            test.map(|Negatable { value, negated }| {
+                IpTest::new(Negatable { value: value.net(), negated })
+            })
         };
         let flow = FlowTest {
             direction: asked.direction.map(|direction| match direction {
@@ -117,10 +111,10 @@ impl TryFrom<ConntrackMatch> for ConnectionTest {
                 CtDirection::Reply => Direction::Reply,
             }),
             addresses: [
-                address(original.source)?,
-                address(original.destination)?,
-                address(reply.source)?,
-                address(reply.destination)?,
+                address(original.source),
+                address(original.destination),
+                address(reply.source),
+                address(reply.destination),
             ],
             protocol: asked
                 .protocol
@@ -139,7 +133,7 @@ impl TryFrom<ConntrackMatch> for ConnectionTest {
             }),
         };
         let states_alone = ConntrackMatch { states: asked.states, ..ConntrackMatch::default() };
-        Ok(Self { states: asked.states, flow: (asked != states_alone).then_some(flow) })
+        Self { states: asked.states, flow: (asked != states_alone).then_some(flow) }
     }
 }
 
@@ -169,14 +163,14 @@ impl FlowTest {
     fn holds(&self, view: &FlowView, direction: Direction) -> bool {
         let Tuple { source, destination, source_port, destination_port, protocol } = view.original;
         let reply = &view.reply;
-        let addresses = [source, destination, reply.source, reply.destination].map(ipv4);
+        let addresses = [source, destination, reply.source, reply.destination];
         let ports = [source_port, destination_port, reply.source_port, reply.destination_port];
         self.direction.is_none_or(|wanted| wanted == direction)
             && self
                 .addresses
                 .iter()
                 .zip(addresses)
-                .all(|(test, address)| test.is_none_or(|test| test.holds(address.to_bits())))
+                .all(|(test, address)| test.is_none_or(|test| test.holds(address)))
             && holds(self.protocol, |wanted| wanted == protocol)
             && self
                 .ports
@@ -188,13 +182,5 @@ impl FlowTest {
                 let left_s = view.expires_ms / 1000;
                 (u64::from(min)..=u64::from(max)).contains(&left_s)
             })
-    }
-}
-
-/// Rules are about IPv4.
-fn ipv4(address: IpAddr) -> Ipv4Addr {
-    match address {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
     }
 }

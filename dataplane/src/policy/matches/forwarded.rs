@@ -1,20 +1,26 @@
 //! A packet's bytes as the rules see them.
 //!
 //! The kernel takes one hop off the time to live before it asks chain FORWARD (`ip_forward`,
-//! `net/ipv4/ip_forward.c`), and mends the checksum; Weir does it when the packet leaves. Matches that read raw bytes
+//! `net/ipv4/ip_forward.c`; `ip6_forward`, `net/ipv6/ip6_output.c`), and mends IPv4's checksum; Weir does it when the
+//! packet leaves. Matches that read raw bytes
 //! must read what the kernel's would, so the two fields are corrected here, in a copy of a few bytes.
 
 use crate::policy::Hook;
 use crate::wire::checksum;
 
-/// Bytes of an IPv4 header up to the last that differs: time to live (8) and checksum (10, 11).
+/// Bytes of an IPv4 header up to the last that differs: time to live (8) and checksum (10, 11). Of IPv6 it is the hop
+/// limit (7).
 pub(super) const HEAD_BYTES: usize = 12;
 
-/// The first bytes of a packet that came in as `packet`; zeros if it is no IPv4 packet. Only in chain FORWARD they
+/// The first bytes of a packet that came in as `packet`; zeros if it is no packet. Only in chain FORWARD they
 /// are others.
 pub(super) fn head(packet: &[u8], hook: Hook) -> [u8; HEAD_BYTES] {
     let Some(mut head) = packet.first_chunk().copied() else { return [0; HEAD_BYTES] };
     if hook != Hook::Forward {
+        return head;
+    }
+    if head[0] >> 4 == 6 {
+        head[7] = head[7].saturating_sub(1);
         return head;
     }
     let hop = u16::from_be_bytes([head[8], head[9]]);
@@ -44,5 +50,8 @@ mod tests {
             assert_eq!(head(&packet, Hook::Output), packet);
         }
         assert_eq!(head(&[0; 11], Hook::Forward), [0; HEAD_BYTES]);
+        let six = [0x60, 0, 0, 0, 0, 20, 6, 64, 0x20, 1, 0xd, 0xb8];
+        assert_eq!(head(&six, Hook::Forward)[..], [&six[..7], &[63], &six[8..]].concat());
+        assert_eq!(head(&six, Hook::Input), six);
     }
 }

@@ -1,8 +1,8 @@
-//! Matches that compare one field: `-m dscp`, `-m iprange`, `-m length`, `-m mac`, `-m mark`, `-m pkttype`, `-m tos`,
-//! `-m ttl` (`net/netfilter/xt_dscp.c`, `xt_iprange.c`, `xt_length.c`, `xt_mac.c`, `xt_mark.c`, `xt_pkttype.c`,
-//! `xt_hl.c`).
+//! Matches that compare one field: `-m dscp`, `-m hl`, `-m iprange`, `-m length`, `-m mac`, `-m mark`, `-m pkttype`,
+//! `-m tos`, `-m ttl` (`net/netfilter/xt_dscp.c`, `xt_iprange.c`, `xt_length.c`, `xt_mac.c`, `xt_mark.c`,
+//! `xt_pkttype.c`, `xt_hl.c`).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use weir_control::rule::{
     AddressRange, DscpMatch, IprangeMatch, LengthMatch, MacMatch, MarkMatch, Negatable, PacketType,
@@ -16,11 +16,11 @@ pub(super) fn dscp(test: &DscpMatch, candidate: &Candidate<'_>) -> bool {
 }
 
 pub(super) fn iprange(test: &IprangeMatch, candidate: &Candidate<'_>) -> bool {
-    let holds = |range: Option<Negatable<AddressRange>>, address: Ipv4Addr| {
-        range.is_none_or(|range| range.value.contains(address.into()) != range.negated)
+    let holds = |range: Option<Negatable<AddressRange>>, address: IpAddr| {
+        range.is_none_or(|range| range.value.contains(address) != range.negated)
     };
     let headers = candidate.headers;
-    holds(test.source, headers.source) && holds(test.destination, headers.destination)
+    holds(test.source, headers.source()) && holds(test.destination, headers.destination())
 }
 
 pub(super) fn length(test: &LengthMatch, candidate: &Candidate<'_>) -> bool {
@@ -47,7 +47,8 @@ pub(super) fn tos(test: &TosMatch, candidate: &Candidate<'_>) -> bool {
     test.tos.value.matches(candidate.tos()) != test.tos.negated
 }
 
-/// `ip_forward` (`net/ipv4/ip_forward.c`) counts this hop before it asks the rules; Weir does when the packet leaves.
+/// `ip_forward` (`net/ipv4/ip_forward.c`) and `ip6_forward` (`net/ipv6/ip6_output.c`) count this hop before they ask
+/// the rules; Weir does when the packet leaves.
 pub(super) fn ttl(test: TtlMatch, candidate: &Candidate<'_>) -> bool {
     let hops = u8::from(candidate.hook == Hook::Forward);
     test.matches(candidate.headers.ttl.saturating_sub(hops))

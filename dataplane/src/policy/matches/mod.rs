@@ -10,6 +10,7 @@ mod ecn;
 mod forwarded;
 mod header;
 mod icmp;
+mod icmp6;
 mod multiport;
 mod statistic;
 mod string;
@@ -23,8 +24,9 @@ pub use connection::Connection;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
-    AddrtypeMatch, ConnmarkMatch, DscpMatch, EcnMatch, IcmpMatch, IprangeMatch, LengthMatch,
-    MacMatch, MarkMatch, Match, MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch, TtlMatch,
+    AddrtypeMatch, ConnmarkMatch, DscpMatch, EcnMatch, Family, Icmp6Match, IcmpMatch, IprangeMatch,
+    LengthMatch, MacMatch, MarkMatch, Match, MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch,
+    TtlMatch,
 };
 
 use connection::ConnectionTest;
@@ -56,6 +58,8 @@ pub(super) enum MatchTest {
     Ecn(EcnMatch),
     /// `-m icmp`.
     Icmp(IcmpMatch),
+    /// `-m icmp6`.
+    Icmp6(Icmp6Match),
     /// `-m iprange`.
     Iprange(Box<IprangeMatch>),
     /// `-m length`.
@@ -74,7 +78,7 @@ pub(super) enum MatchTest {
     Tos(TosMatch),
     /// `-m tcp`, `-m udp`.
     Transport(TransportTest),
-    /// `-m ttl`.
+    /// `-m ttl`, `-m hl`.
     Ttl(TtlMatch),
     /// `-m statistic`.
     Statistic(StatisticTest),
@@ -87,16 +91,18 @@ pub(super) enum MatchTest {
 }
 
 impl MatchTest {
-    /// Compiles a match; its name, if this engine cannot enforce it.
-    pub(super) fn compile(asked: &Match) -> Result<Self, &'static str> {
+    /// Compiles a match of a rule of that family; its name, if this engine cannot enforce it.
+    pub(super) fn compile(asked: &Match, family: Family) -> Result<Self, &'static str> {
         Ok(match asked {
-            Match::Addrtype(addrtype) => Self::Addrtype(*addrtype),
+            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
             Match::Comment(_) => Self::Comment,
             Match::Connmark(connmark) => Self::Connmark(*connmark),
-            Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).try_into()?)),
+            Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
+            Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
+            Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
             Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
             Match::Length(length) => Self::Length(*length),
             Match::Mac(mac) => Self::Mac(*mac),
@@ -127,6 +133,7 @@ impl MatchTest {
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
+            Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
             Self::Length(test) => header::length(test, candidate).into(),
             Self::Mac(test) => header::mac(test, candidate).into(),
@@ -186,6 +193,7 @@ impl MatchTest {
             // They look into headers that may be broken, or count.
             Self::Ecn(_)
             | Self::Icmp(_)
+            | Self::Icmp6(_)
             | Self::Multiport(_)
             | Self::Statistic(_)
             | Self::TcpMss(_) => false,

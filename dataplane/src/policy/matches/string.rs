@@ -48,7 +48,7 @@ impl From<&StringMatch> for StringTest {
 }
 
 impl StringTest {
-    /// Asks it of a packet, from its IPv4 header to its end.
+    /// Asks it of a packet, from its IP header to its end.
     pub(super) fn holds(&self, packet: &[u8], hook: Hook) -> bool {
         self.finds(packet, hook) != self.negated
     }

@@ -71,9 +71,11 @@ impl FlagsTest {
 impl TransportTest {
     pub(super) fn evaluate(self, candidate: &Candidate<'_>) -> Evaluation {
         let headers = candidate.headers;
-        // xt_tcpudp.c tcp_mt/udp_mt: later fragments have no ports; offset 1 of TCP would overwrite the flags.
+        // xt_tcpudp.c tcp_mt/udp_mt: later fragments have no ports; offset 1 of TCP would overwrite the flags. (Of IPv6
+        // the kernel counts offsets in bytes here, and 1 never is one.)
         if let Piece::Later(offset) = headers.piece {
-            return if self.tcp && offset == 1 { Evaluation::Hotdrop } else { Evaluation::Differs };
+            let overwrites = self.tcp && offset == 1 && headers.v4().is_some();
+            return if overwrites { Evaluation::Hotdrop } else { Evaluation::Differs };
         }
         if !headers.transport {
             return Evaluation::Hotdrop;

@@ -41,7 +41,7 @@ impl Bytes<'_> {
 }
 
 impl WordTest {
-    /// Asks it of a packet, from its IPv4 header to its end.
+    /// Asks it of a packet, from its IP header to its end.
     pub(super) fn holds(&self, packet: &[u8], hook: Hook) -> bool {
         let bytes = Bytes { head: head(packet, hook), packet };
         self.tests.iter().all(|test| one_holds(test, &bytes)) != self.negated

@@ -18,7 +18,8 @@ use super::*;
 
 const EAST: PortIndex = PortIndex(0);
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const HOST4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const HOST: IpAddr = IpAddr::V4(HOST4);
 const MAIN: u8 = 254;
 const LOCAL: u8 = 255;
 
@@ -76,7 +77,7 @@ fn neighbour(ifindex: u32, state: Nud, mac: Option<[u8; 6]>) -> NeighbourMessage
     message.header.family = AddressFamily::Inet;
     message.header.ifindex = ifindex;
     message.header.state = state;
-    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(HOST)));
+    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(HOST4)));
     if let Some(mac) = mac {
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
     }
@@ -104,7 +105,7 @@ impl MirrorState {
 
 /// `east` is interface 2 and up; nothing else is known.
 fn with_east() -> MirrorState {
-    let mut state = MirrorState::new(&["east".into(), "west".into()], None, 1);
+    let mut state = MirrorState::new(&["east".into(), "west".into()], None, false, 1);
     state.hear(link(2, "east", true, 1500), 0);
     state.take_events();
     state
@@ -120,7 +121,7 @@ fn stale(parts: &[Part]) -> Stale {
 
 #[test]
 fn a_port_appears_changes_and_vanishes() {
-    let mut state = MirrorState::new(&["east".into()], None, 1);
+    let mut state = MirrorState::new(&["east".into()], None, false, 1);
     let asked = state.hear(link(2, "east", false, 1500), 0);
     assert_eq!(asked, stale(&[Part::Routes, Part::Neighbours, Part::Addresses]));
     assert_eq!(state.take_events(), [MirrorEvent::PortAppeared { port: EAST, ifindex: 2 }]);
@@ -236,7 +237,7 @@ fn dead_hops_do_not_count_and_cached_routes_are_ignored() {
     dead.header.flags = RouteFlags::default();
     state.hear_route(dead, 0);
     assert_eq!(state.gateway([20, 1, 0, 1]), Some([10, 0, 0, 2]));
-    assert_eq!(state.fib.len(), 2);
+    assert_eq!(state.four.fib.len(), 2);
 }
 
 #[test]
@@ -318,7 +319,7 @@ fn full_tables_refuse_once_aloud_and_keep_what_they_have() {
     let mut state = with_east();
     (state.neighbours_max, state.routes_max) = (3, 3);
     for number in 0..=3 {
-        let address = Ipv4Addr::new(10, 0, 0, number);
+        let address = Ipv4Addr::new(10, 0, 0, number).into();
         let change =
             Change::Neighbour { ifindex: 2, address, mac: None, state: NeighbourState::Stale };
         state.apply(change.clone());
@@ -326,7 +327,7 @@ fn full_tables_refuse_once_aloud_and_keep_what_they_have() {
     }
     state.apply(Change::Neighbour {
         ifindex: 2,
-        address: Ipv4Addr::new(10, 0, 0, 9),
+        address: Ipv4Addr::new(10, 0, 0, 9).into(),
         mac: None,
         state: NeighbourState::Stale,
     });
@@ -341,7 +342,7 @@ fn full_tables_refuse_once_aloud_and_keep_what_they_have() {
         state.hear_route(of(number), 0);
     }
     assert_eq!(state.take_events(), [MirrorEvent::RoutesFull { routes_max: 3 }]);
-    assert_eq!(state.fib.len(), 3);
+    assert_eq!(state.four.fib.len(), 3);
     let prohibited = Route::Unreachable(Unreachable::Prohibit);
     let snapshot = state.snapshot();
     assert_eq!(snapshot.route(Ipv4Addr::new(50, 2, 0, 1)), prohibited);
@@ -354,7 +355,7 @@ fn full_tables_refuse_once_aloud_and_keep_what_they_have() {
     assert_eq!(state.refused_may_fit(), Stale::NONE);
     state.hear(RouteNetlinkMessage::DelRoute(of(1)), 0);
     assert_eq!(state.refused_may_fit(), stale(&[Part::Routes]));
-    state.apply(Change::NeighbourGone { ifindex: 2, address: Ipv4Addr::new(10, 0, 0, 1) });
+    state.apply(Change::NeighbourGone { ifindex: 2, address: Ipv4Addr::new(10, 0, 0, 1).into() });
     assert_eq!(state.refused_may_fit(), stale(&[Part::Routes, Part::Neighbours]));
     for part in [Part::Routes, Part::Neighbours] {
         state.begin(part);
