@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use weir_control::protocol::{FlowEntry, FlowFilter, FlowPart, FlowTuple};
+use weir_control::protocol::{self, FlowCounts, FlowEntry, FlowFilter, FlowPart, FlowTuple};
 
-use crate::conntrack::{Conntrack, FlowId, FlowView, Stats, Tuple};
+use crate::conntrack::{Conntrack, FlowCount, FlowId, FlowView, Stats, Tuple};
 use crate::wire::IpProtocol;
 
 /// Places of the flow table that an errand looks at: some 10 us if no flow is meant, 20 us if all are.
@@ -159,7 +159,14 @@ pub fn entry(worker: u32, id: FlowId, view: &FlowView) -> FlowEntry {
         seen_reply: view.seen_reply,
         assured: view.assured,
         mark: view.mark,
+        counts: view
+            .counts
+            .map(|[original, reply]| FlowCounts { original: count(original), reply: count(reply) }),
     }
+}
+
+fn count(FlowCount { packets, bytes }: FlowCount) -> protocol::FlowCount {
+    protocol::FlowCount { packets, bytes }
 }
 
 fn tuple(tuple: &Tuple) -> FlowTuple {

@@ -176,9 +176,15 @@ pub enum ParseErrorKind {
     #[error("{name}: Too many components for option \"--{option}\" (max: 2)")]
     OptionComponents { name: &'static str, option: &'static str },
     #[error(
-        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({least}-{most})."
+        "{name}: bad value for option \"--{option}\" near \"{near}\", or out of range ({}-{}).",
+        range.0, range.1
     )]
-    OptionNumber { name: &'static str, option: &'static str, near: Box<str>, least: u32, most: u32 },
+    OptionNumber {
+        name: &'static str,
+        option: &'static str,
+        near: Box<str>,
+        range: Box<(u64, u64)>,
+    },
     #[error("{name}: option \"--{option}\" must be specified")]
     OptionMissing { name: &'static str, option: &'static str },
     #[error("{name}: option \"--{option}\" cannot be used together with \"--{other}\".")]

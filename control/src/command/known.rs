@@ -7,6 +7,7 @@ use crate::rule::Family;
 const MATCHES_ENFORCED: &[&str] = &[
     "addrtype",
     "comment",
+    "connbytes",
     "connmark",
     "conntrack",
     "dscp",
@@ -43,7 +44,6 @@ const MATCHES: &[&str] = &[
     "cgroup",
     "cluster",
     "condition",
-    "connbytes",
     "connlabel",
     "connlimit",
     "cpu",

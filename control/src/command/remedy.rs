@@ -36,11 +36,6 @@ impl ParseErrorKind {
             Self::NotEnforced { name, .. } if ["--kerneltz", "--localtz"].contains(&&**name) => {
                 "the kernel tells no program its time zone: write the times in UTC".to_owned()
             }
-            Self::NotEnforced { what: "match", name } if name == "connbytes" => {
-                "Weir's flows keep no count of their packets and bytes, so the command is refused \
-                 instead of letting you believe it works"
-                    .to_owned()
-            }
             Self::NotEnforced { .. } => format!(
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
@@ -129,6 +124,12 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConntrackMissing) => {
                 "say what to look at: `-m conntrack --ctstate NEW,ESTABLISHED'"
             }
+            Self::Incomplete(InvalidRule::ConnbytesMissing(_)) => {
+                "say all three: `-m connbytes --connbytes 1000: --connbytes-dir both --connbytes-mode bytes'"
+            }
+            Self::Incomplete(InvalidRule::ConnbytesNegatedOne { .. }) => {
+                "write two rules, one for less and one for more: `--connbytes 0:4', `--connbytes 6:'"
+            }
             Self::Value(error) => error.remedy(family)?,
             Self::Incomplete(InvalidRule::StringMissing) => {
                 "say what to look for: `-m string --string TEXT --algo bm'"
@@ -174,6 +175,9 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--state" => Some("states belong to a match: write `-m state' before it"),
         "--ctstate" | "--ctstatus" => {
             Some("connections belong to a match: write `-m conntrack' before it")
+        }
+        "--connbytes" | "--connbytes-dir" | "--connbytes-mode" => {
+            Some("counts of connections belong to a match: write `-m connbytes' before it")
         }
         "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
         "--log-prefix" | "--log-level" => {

@@ -11,6 +11,10 @@ pub enum ValueError {
     AddressType { text: String },
     #[error("addrtype: bad type `{list}'")]
     AddressTypes { list: String },
+    #[error("Unknown --connbytes-dir `{text}'")]
+    ConnbytesDirection { text: String },
+    #[error("Unknown --connbytes-mode `{text}'")]
+    ConnbytesMode { text: String },
     #[error("Invalid DSCP value `{text}'")]
     DscpClass { text: String },
     #[error("Ambiguous {} type `{text}': `{first}' or `{second}'?", icmp(*family))]
@@ -68,6 +72,8 @@ impl ValueError {
                 "types are UNICAST LOCAL BROADCAST MULTICAST ANYCAST, joined by commas; no address \
                  is of the types UNSPEC BLACKHOLE UNREACHABLE PROHIBIT THROW NAT XRESOLVE"
             }
+            Self::ConnbytesDirection { .. } => "directions are original, reply and both",
+            Self::ConnbytesMode { .. } => "modes are packets, bytes and avgpkt",
             Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
             Self::IcmpCharacter { .. }
             | Self::IcmpCode { .. }

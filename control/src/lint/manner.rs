@@ -30,8 +30,9 @@ impl Manner {
             ("tcpmss", _) => drops(Headers::ALL),
             ("icmp" | "icmp6" | "multiport" | "tcp" | "udp", _) => drops(Headers::BROKEN),
             (
-                "addrtype" | "comment" | "conntrack" | "dscp" | "ecn" | "hl" | "iprange" | "length"
-                | "mac" | "pkttype" | "state" | "string" | "time" | "tos" | "ttl" | "u32",
+                "addrtype" | "comment" | "connbytes" | "conntrack" | "dscp" | "ecn" | "hl"
+                | "iprange" | "length" | "mac" | "pkttype" | "state" | "string" | "time" | "tos"
+                | "ttl" | "u32",
                 _,
             ) => Self::QUIET,
             // A rule between may have changed the number.

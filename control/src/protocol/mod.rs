@@ -24,8 +24,8 @@ mod status;
 pub use conntrack::{
     CONNTRACK_PAGE_MAX, CONNTRACK_WAIT_MS_MAX, ConntrackCount, ConntrackCounters, ConntrackCursor,
     ConntrackDeleted, ConntrackEvents, ConntrackPage, ConntrackStats, EvictedCount, FilterError,
-    FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple, TcpState, TupleFilter,
-    WorkerFlows,
+    FlowCount, FlowCounts, FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple,
+    TcpState, TupleFilter, WorkerFlows,
 };
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use stats::{

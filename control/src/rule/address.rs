@@ -123,6 +123,12 @@ pub(crate) fn parse_number(text: &str, max: u32) -> Option<u32> {
 /// The number that `text` begins with, read in the same way, and what follows it. The number is
 /// `None` above 4294967295.
 pub(crate) fn number_prefix(text: &str) -> Option<(Option<u32>, &str)> {
+    let (number, rest) = number_prefix64(text)?;
+    Some((number.and_then(|number| u32::try_from(number).ok()), rest))
+}
+
+/// The same of 64 bits.
+pub(crate) fn number_prefix64(text: &str) -> Option<(Option<u64>, &str)> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let text = text.strip_prefix('+').unwrap_or(text);
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
@@ -135,7 +141,7 @@ pub(crate) fn number_prefix(text: &str) -> Option<(Option<u32>, &str)> {
     let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
     // Only too large a number fails here.
-    (!digits.is_empty()).then(|| (u32::from_str_radix(digits, radix).ok(), rest))
+    (!digits.is_empty()).then(|| (u64::from_str_radix(digits, radix).ok(), rest))
 }
 
 /// An address and a mask as libxtables' table-driven options read them; each is `None` if it is

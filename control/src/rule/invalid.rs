@@ -74,6 +74,17 @@ pub enum InvalidRule {
     /// `-m state --state SNAT`, which no command line can say.
     #[error("state: SNAT and DNAT are states of `-m conntrack --ctstate' only")]
     StateOfNat,
+    /// `-m connbytes` without one of its options.
+    #[error("connbytes: option \"--{0}\" must be specified")]
+    ConnbytesMissing(&'static str),
+    /// `! --connbytes 5:5`.
+    #[error(
+        "connbytes: `! --connbytes {count}:{count}' asks for the opposite of what it says, as iptables and the kernel forget the `!' before one number"
+    )]
+    ConnbytesNegatedOne {
+        /// The number.
+        count: u64,
+    },
     /// `-m conntrack` alone.
     #[error("conntrack: At least one option is required")]
     ConntrackMissing,

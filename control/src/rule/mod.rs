@@ -9,6 +9,7 @@ mod address;
 mod addrtype;
 mod calendar;
 mod comment;
+mod connbytes;
 mod connmark;
 mod conntrack;
 mod ctset;
@@ -47,10 +48,15 @@ mod ttl;
 mod u32;
 
 pub use address::Ipv4Net;
-pub(crate) use address::{number_prefix, parse_dotted, parse_host_and_mask, parse_number};
+pub(crate) use address::{
+    number_prefix, number_prefix64, parse_dotted, parse_host_and_mask, parse_number,
+};
 pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
 pub use calendar::CalendarDate;
 pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
+pub use connbytes::{
+    ConnbytesDirection, ConnbytesMatch, ConnbytesMode, CountRange, CountRangeError,
+};
 pub use connmark::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, MarkShift};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
@@ -171,6 +177,8 @@ pub enum Match {
     Addrtype(AddrtypeMatch),
     /// `-m comment`
     Comment(CommentMatch),
+    /// `-m connbytes`
+    Connbytes(ConnbytesMatch),
     /// `-m connmark`
     Connmark(ConnmarkMatch),
     /// `-m conntrack`
@@ -225,6 +233,7 @@ impl Match {
         match self {
             Self::Addrtype(addrtype) => addrtype,
             Self::Comment(comment) => comment,
+            Self::Connbytes(connbytes) => connbytes,
             Self::Connmark(connmark) => connmark,
             Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,

@@ -231,16 +231,6 @@ const WRONG: [&str; 63] = [
     "-A FORWARD -m statistic --mode nth --every 3 ! --packet 1",
 ];
 
-#[test]
-fn why_flows_are_not_asked_for_their_bytes_is_said() {
-    let line =
-        "-A FORWARD -m connbytes --connbytes 1000: --connbytes-dir both --connbytes-mode bytes";
-    let (status, report) = crate::messages::refused(&crate::messages::words(line));
-    assert_eq!(status, 2);
-    assert!(report.contains("match `connbytes' is known to iptables"), "{report}");
-    assert!(report.contains("flows keep no count of their packets and bytes"), "{report}");
-}
-
 /// Tests of `-m u32`, without blanks.
 const WRONG_U32: [&str; 38] = [
     "6",

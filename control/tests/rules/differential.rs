@@ -13,11 +13,12 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{content, generate, mark, oracle, vocabulary};
+use crate::{connbytes, content, generate, mark, oracle, vocabulary};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
-    [&vocabulary::COMMON[..], &vocabulary::PACKET, &content::WORDS, &mark::WORDS].concat()
+    [&vocabulary::COMMON[..], &vocabulary::PACKET, &content::WORDS, &mark::WORDS, &connbytes::WORDS]
+        .concat()
 }
 
 /// Weir, without a daemon: what a command line does to a rule set.
@@ -78,9 +79,12 @@ impl Weir {
 
 /// Where Weir refuses what iptables 1.8.9 takes.
 fn is_on_purpose(kind: &ParseErrorKind) -> bool {
-    matches!(
-        kind,
-        ParseErrorKind::NotEnforced { .. }
+    // A range that is turned round: see below.
+    let turned = matches!(kind, ParseErrorKind::OptionNumber { range, .. } if range.0 > 0);
+    turned
+        || matches!(
+            kind,
+            ParseErrorKind::NotEnforced { .. }
             | ParseErrorKind::HostChain { .. }
             // iptables ignores a match that stands with -L or -F.
             | ParseErrorKind::MatchWithoutRule { .. }
@@ -88,11 +92,12 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::UdpPort { .. }
             | ParseErrorKind::PortRange(_)
             | ParseErrorKind::PortRangeNegative { .. }
-            // The same with seconds and sizes, and with a protocol that no connection has.
-            | ParseErrorKind::OptionNumber { least: 1.., .. }
+            // The same with seconds, sizes and counts, and with a protocol that no connection has.
             | ParseErrorKind::NeverMatches(
                 InvalidRule::NeverMatchesConnection | InvalidRule::AlwaysMatchesConnection
             )
+            // iptables forgets the `!` of one number.
+            | ParseErrorKind::Incomplete(InvalidRule::ConnbytesNegatedOne { .. })
             // A rule that never matches, which iptables cannot print; and days above 7, of which it makes such.
             | ParseErrorKind::Time(TimeError::NoDay | TimeError::Weekday(_))
             // The kernel refuses it, after all that iptables may refuse.
@@ -106,7 +111,7 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             // iptables would ask a name server.
             | ParseErrorKind::Address(_)
             | ParseErrorKind::HostName { .. }
-    )
+        )
 }
 
 pub(crate) fn runner() -> TestRunner {

@@ -12,7 +12,7 @@ use weir_control::rule::{
     StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
-use crate::{connmark, content, mark};
+use crate::{connbytes, connmark, content, mark};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -166,6 +166,7 @@ fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
         1 => content::statistic(),
         2 => content::string(),
         2 => mark::asked(),
+        2 => connbytes::asked(),
         2 => connmark::asked(),
         2 => content::time(),
         1 => content::u32(),
@@ -306,6 +307,8 @@ pub(crate) fn survives_old_iptables(rule: &Rule) -> bool {
         Match::Udp(udp) => udp.source_ports != whole && udp.destination_ports != whole,
         Match::Conntrack(conntrack) => connection_addresses(&mut conntrack.clone())
             .all(|address| address.net().prefix_len().is_some()),
+        // A range of 0 to 0 is printed as one from 0 on.
+        Match::Connbytes(connbytes) => !connbytes.is_none_at_all(),
         // A --datestop of 0 is not printed.
         Match::Time(time) => time.date_stop != 0,
         _ => true,
@@ -360,6 +363,7 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--ctorigsrcport" if liberty(14) => "--ctorigsrcp",
             "--ctexpire" if liberty(15) => "--cte",
             "--probability" if liberty(19) => "--prob",
+            "--connbytes-mode" if liberty(19) => "--connbytes-m",
             "--string" if liberty(18) => "--str",
             "NEW" if liberty(16) => "n",
             "NEW,ESTABLISHED" if liberty(16) => "Est,NEW",

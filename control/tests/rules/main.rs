@@ -1,6 +1,7 @@
 //! The rule language from outside: against the real iptables, and against itself.
 
 mod chains;
+mod connbytes;
 mod connmark;
 mod conntrack;
 mod content;

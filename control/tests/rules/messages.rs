@@ -31,8 +31,8 @@ pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
 }
 
 /// The matches that messages list.
-const ENFORCED: &str = "addrtype, comment, connmark, conntrack, dscp, ecn, icmp, iprange, length, mac, \
-    mark, multiport, pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
+const ENFORCED: &str = "addrtype, comment, connbytes, connmark, conntrack, dscp, ecn, icmp, iprange, length, \
+    mac, mark, multiport, pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
 
 pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
 

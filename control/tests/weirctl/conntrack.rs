@@ -46,6 +46,7 @@ fn flow(slot: u32) -> FlowEntry {
         seen_reply: protocol != 17,
         assured: protocol == 6,
         mark: if slot == 1 { 0x12 } else { 0 },
+        counts: None,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct ConntrackSettings {
     pub flows_max: u32,
     /// Connections whose handshake is not over, at most, likewise.
     pub half_open_max: u32,
+    /// Whether the packets and bytes of each flow are counted.
+    pub acct: bool,
     /// Netfilter's knobs.
     pub settings: Settings,
     /// Where flows stand between an orderly end and the next start; `None`: nowhere.
@@ -37,6 +39,7 @@ pub(super) struct FileConntrack {
     track: Option<String>,
     flows_max: Option<i64>,
     half_open_max: Option<i64>,
+    acct: Option<bool>,
     snapshot: Option<PathBuf>,
     checksum: Option<bool>,
     tcp_loose: Option<bool>,
@@ -94,7 +97,8 @@ impl FileConntrack {
             .map(|snapshot| path::of_file("conntrack.snapshot", snapshot, SNAPSHOT_SUFFIX_REFUSED));
         let snapshot = snapshot.transpose()?;
         let settings = self.settings()?;
-        Ok(ConntrackSettings { always_track, flows_max, half_open_max, settings, snapshot })
+        let acct = self.acct.unwrap_or(false);
+        Ok(ConntrackSettings { always_track, flows_max, half_open_max, acct, settings, snapshot })
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

@@ -11,6 +11,9 @@ const CACHED_BYTES: u64 = 68;
 /// The same of IPv6, whose flows have a table of their own.
 const FLOW6_BYTES: u64 = 127;
 
+/// Bytes more where its packets are counted.
+const COUNT_BYTES: u64 = 32;
+
 impl Config {
     /// Why this machine has no room for the tables of this configuration, and what to do; `None` if it has, or does not
     /// say.
@@ -21,8 +24,9 @@ impl Config {
     }
 
     fn trouble_with(&self, available: u64) -> Option<String> {
-        let flow_bytes = FLOW_BYTES + if self.ipv6 { FLOW6_BYTES } else { 0 };
-        let flows = u64::from(self.conntrack.flows_max) * flow_bytes;
+        let count = if self.conntrack.acct { COUNT_BYTES } else { 0 };
+        let flow = FLOW_BYTES + count + if self.ipv6 { FLOW6_BYTES + count } else { 0 };
+        let flows = u64::from(self.conntrack.flows_max) * flow;
         let frames = u64::from(self.area.chunks) * u64::from(self.area.chunk_bytes);
         let cached = (self.flow_cache.next_power_of_two() * self.cores.len()) as u64 * CACHED_BYTES;
         let needed = flows + frames + cached;
@@ -65,10 +69,14 @@ mod tests {
         assert!(trouble.contains("conntrack.flows_max = 67108864 takes 6080 MiB"), "{trouble}");
         assert!(trouble.contains("1024 MiB of memory are available"), "{trouble}");
         assert_eq!(config.trouble_with(7 << 30), None);
-        let text = format!("ipv6 = \"forward\"\n{text}");
-        let config = Config::parse(&text, Path::new("x.toml")).expect("within its range");
+        let with_ipv6 = format!("ipv6 = \"forward\"\n{text}");
+        let config = Config::parse(&with_ipv6, Path::new("x.toml")).expect("within its range");
         let trouble = config.trouble_with(7 << 30).expect("a table for each family");
         assert!(trouble.contains("takes 14208 MiB"), "{trouble}");
+        let config = Config::parse(&format!("{text}acct = true\n"), Path::new("x.toml"));
+        let trouble =
+            config.expect("right").trouble_with(7 << 30).expect("8 GB are more than 7 GiB");
+        assert!(trouble.contains("conntrack.flows_max = 67108864 takes 8128 MiB"), "{trouble}");
     }
 
     #[test]

@@ -5,10 +5,10 @@
 
 use std::cell::Cell;
 
+use super::Tracked;
 use super::event::EventKind;
-use super::pending::{Entry, Fate};
+use super::query::Place;
 use super::tracker::Conntrack;
-use super::{FlowRef, Tracked};
 
 /// The marks of a table's flows, by place. Rules change them while they look at the flows; a table has one thread.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(super) struct Marks {
 impl Marks {
     /// For so many places.
     pub(super) fn new(count: usize) -> Self {
-        // Written to, so that no page is first touched by a packet.
+        // Written to, so that no page is first touched by a packet; and not as zeros, which need not be written.
         let each = vec![Cell::new(u32::MAX); count];
-        each.iter().for_each(|mark| mark.set(0));
+        std::hint::black_box(&each).iter().for_each(|mark| mark.set(0));
         Self { each: each.into(), given: Cell::new(false) }
     }
 
@@ -48,18 +48,12 @@ impl Marks {
     }
 }
 
-/// Where the mark of a packet's flow stands.
-enum Place<'a> {
-    Table(usize, u32),
-    Entry(&'a Entry),
-}
-
 impl Conntrack {
     /// The mark of the packet's flow, which must be the packet that was tracked last; `None` if it has no flow. That of
     /// an ICMP error is the flow that it is about.
     #[must_use]
     pub fn mark(&self, tracked: &Tracked) -> Option<u32> {
-        Some(match self.mark_place(tracked)? {
+        Some(match self.place_of(tracked)? {
             Place::Table(family, flow) => self.families[family].table.marks.get(flow),
             Place::Entry(entry) => entry.mark.get(),
         })
@@ -68,7 +62,7 @@ impl Conntrack {
     /// Gives the packet's flow a mark. A flow that the packet begins keeps it when it is put into the table. Without a
     /// flow nothing happens.
     pub fn set_mark(&self, tracked: &Tracked, mark: u32) {
-        match self.mark_place(tracked) {
+        match self.place_of(tracked) {
             None => {}
             Some(Place::Entry(entry)) => entry.mark.set(mark),
             Some(Place::Table(family, flow)) => {
@@ -78,21 +72,6 @@ impl Conntrack {
                     self.note(EventKind::Update, family, flow);
                 }
             }
-        }
-    }
-
-    fn mark_place(&self, tracked: &Tracked) -> Option<Place<'_>> {
-        let entry = match tracked.flow {
-            FlowRef::None => return None,
-            FlowRef::Known(place) => {
-                let (family, flow) = self.split(place);
-                return Some(Place::Table(family, flow));
-            }
-            FlowRef::Batch(at) => self.pending.get(at)?,
-        };
-        match entry.fate {
-            Fate::New | Fate::Ended => Some(Place::Entry(entry)),
-            Fate::Confirmed(id) => self.place(id).map(|(family, flow)| Place::Table(family, flow)),
         }
     }
 }

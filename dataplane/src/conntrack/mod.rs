@@ -18,7 +18,7 @@
 //! | `room` | how flows come into the table and leave it |
 //! | `query` | what others ask |
 //! | `wanted` | a tuple, ready to be compared with flows |
-//! | `table`, `flow`, `mark`, `wheel`, `clock` | where they are kept, what is kept, how they end |
+//! | `table`, `flow`, `mark`, `count`, `wheel`, `clock` | where they are kept, what is kept, how they end |
 //! | `pending` | flows that this batch begins |
 //! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
 //! | `settings` | netfilter's knobs |
@@ -36,12 +36,15 @@
 //!   displace each other.
 //! * **SCTP and UDP-Lite** are tracked with the generic timeout (SCTP by ports, too), without their states and checks.
 //!   The kernel tracks both; DCCP it knows no more.
-//! * **No helpers, no expectations, no NAT, no zones, no accounting.** RELATED are ICMP errors only.
+//! * **No helpers, no expectations, no NAT, no zones.** RELATED are ICMP errors only.
+//! * **Accounting** (`acct`) is on from the start or off for good: the kernel turns it on by itself when a rule with
+//!   `-m connbytes` comes, and flows that began before are never counted.
 //! * A flow is kept in one place for both directions, so `found`, `search_restart` and `clash_resolve` stay 0.
 //! * Timeouts are at most [`TIMEOUT_S_MAX`] seconds.
 
 mod clock;
 mod close;
+mod count;
 mod datagram;
 mod event;
 mod flow;
@@ -64,6 +67,7 @@ mod wheel;
 #[cfg(test)]
 mod tests;
 
+pub use count::FlowCount;
 pub use event::{EventKind, EventQueue, FlowEvent};
 pub use packet::{Packet, Untrackable};
 pub use settings::{Settings, TIMEOUT_S_MAX};

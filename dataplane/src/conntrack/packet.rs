@@ -31,6 +31,8 @@ pub struct Packet<'a> {
     pub(super) protocol: u8,
     /// The transport header and all behind it.
     pub(super) l4: &'a [u8],
+    /// Bytes of the whole, IP header included.
+    pub(super) len: u32,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
 }
@@ -73,14 +75,27 @@ impl<'a> Packet<'a> {
         let header_len = ip.header_len();
         let l4 = bytes.get(header_len..usize::from(ip.total_len()));
         let l4 = l4.ok_or(Untrackable::Malformed)?;
-        Ok(Self::new(ip.source().into(), ip.destination().into(), ip.protocol().0, l4))
+        let packet = Self::new(ip.source().into(), ip.destination().into(), ip.protocol().0, l4);
+        Ok(packet.of_len(ip.total_len().into()))
     }
 
-    /// As [`Packet::ipv4`], of what a parser has found already. `l4` is everything behind the IP header.
+    /// As [`Packet::ipv4`], of what a parser has found already. `l4` is everything behind the IP header, which is taken
+    /// for one without options: see [`Packet::of_len`].
     #[must_use]
     #[inline]
     pub fn new(source: IpAddr, destination: IpAddr, protocol: u8, l4: &'a [u8]) -> Self {
-        Self { kind: Kind::of(protocol, source.is_ipv4()), protocol, l4, source, destination }
+        let kind = Kind::of(protocol, source.is_ipv4());
+        let header_len = if source.is_ipv4() { 20 } else { 40 };
+        #[expect(clippy::cast_possible_truncation, reason = "a packet is shorter than 4 GB")]
+        let len = l4.len() as u32 + header_len;
+        Self { kind, protocol, l4, len, source, destination }
+    }
+
+    /// The same, of that many bytes, IP header included.
+    #[must_use]
+    #[inline]
+    pub fn of_len(self, len: u32) -> Self {
+        Self { len, ..self }
     }
 
     /// Which flow it is about.
@@ -95,7 +110,7 @@ impl<'a> Packet<'a> {
             let quoted = quoted(self.source.is_ipv4(), self.l4).ok_or(Untrackable::Icmp)?;
             return Ok(Subject::Quoted(quoted.inverted().ok_or(Untrackable::Icmp)?));
         }
-        let Self { kind, protocol, l4, source, destination } = *self;
+        let Self { kind, protocol, l4, source, destination, .. } = *self;
         let tuple = tuple(source, destination, protocol, kind, l4);
         Ok(Subject::Own(tuple.ok_or(Untrackable::Malformed)?))
     }

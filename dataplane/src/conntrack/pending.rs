@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use super::count::Counts;
 use super::flow::{Aside, Flow};
 use super::view::FlowId;
 use crate::batch::BATCH_MAX;
@@ -22,6 +23,7 @@ pub(super) struct Entry {
     /// Source and destination of an IPv6 flow.
     pub(super) addresses6: Option<[u128; 2]>,
     pub(super) mark: Cell<u32>,
+    pub(super) counts: Counts,
     pub(super) hash: u64,
     /// How long it will live if it is confirmed.
     pub(super) timeout: Ticks,
@@ -114,6 +116,7 @@ impl Entry {
             aside: Aside::default(),
             addresses6: None,
             mark: Cell::new(0),
+            counts: Counts::default(),
             hash,
             timeout: Ticks(0),
             fate,

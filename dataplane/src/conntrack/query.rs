@@ -1,12 +1,21 @@
 //! What others ask of a worker's flows: nothing here changes any.
 
-use super::pending::Fate;
+use super::count::FlowCount;
+use super::pending::{Entry, Fate};
 use super::stats::Stats;
 use super::tracker::{Conntrack, Family};
 use super::tuple::Tuple;
 use super::view::{FlowId, FlowView};
 use super::wanted::Wanted;
 use super::{Direction, FlowRef, Tracked};
+
+/// Where a packet's flow stands.
+pub(super) enum Place<'a> {
+    /// In the table of this family, there.
+    Table(usize, u32),
+    /// Among those that this batch begins or ends.
+    Entry(&'a Entry),
+}
 
 impl Conntrack {
     /// The flow that this tuple is part of, and as which direction.
@@ -37,8 +46,8 @@ impl Conntrack {
             }
             FlowRef::Batch(at) => self.pending.get(at).map(|entry| {
                 let confirmed = entry.fate == Fate::Ended;
-                let mark = self.mark(tracked).unwrap_or(0);
-                FlowView::new(&entry.flow, entry.addresses6.as_ref(), mark, confirmed, self.now)
+                let rest = (self.mark(tracked).unwrap_or(0), self.counts_of(entry));
+                FlowView::new(&entry.flow, entry.addresses6.as_ref(), rest, confirmed, self.now)
             }),
         }
     }
@@ -103,11 +112,40 @@ impl Conntrack {
         &self.stats
     }
 
+    /// What the packets of the packet's flow have come to, which must be the packet that was tracked last; `None` if it
+    /// has no flow, or if nothing is counted.
+    #[must_use]
+    pub fn counts(&self, tracked: &Tracked) -> Option<[FlowCount; 2]> {
+        match self.place_of(tracked)? {
+            Place::Table(family, flow) => self.families[family].table.counts_of(flow),
+            Place::Entry(entry) => self.counts_of(entry),
+        }
+    }
+
+    fn counts_of(&self, entry: &Entry) -> Option<[FlowCount; 2]> {
+        self.acct.then_some(entry.counts.0)
+    }
+
+    pub(super) fn place_of(&self, tracked: &Tracked) -> Option<Place<'_>> {
+        let entry = match tracked.flow {
+            FlowRef::None => return None,
+            FlowRef::Known(place) => {
+                let (family, flow) = self.split(place);
+                return Some(Place::Table(family, flow));
+            }
+            FlowRef::Batch(at) => self.pending.get(at)?,
+        };
+        match entry.fate {
+            Fate::New | Fate::Ended => Some(Place::Entry(entry)),
+            Fate::Confirmed(id) => self.place(id).map(|(family, flow)| Place::Table(family, flow)),
+        }
+    }
+
     pub(super) fn view_place(&self, family: usize, flow: u32) -> FlowView {
         let table = &self.families[family].table;
         let addresses6 = table.addresses6.get(flow as usize);
-        let mark = table.marks.get(flow);
-        FlowView::new(&table.flows[flow as usize], addresses6, mark, true, self.now)
+        let rest = (table.marks.get(flow), table.counts_of(flow));
+        FlowView::new(&table.flows[flow as usize], addresses6, rest, true, self.now)
     }
 
     #[inline]

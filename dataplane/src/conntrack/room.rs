@@ -1,6 +1,7 @@
 //! How flows come into the table, and how they leave it: confirmed, expired, deleted, or giving way.
 
 use super::clock::{Ticks, Time};
+use super::count::Counts;
 use super::event::{EventKind, FlowEvent};
 use super::flow::{Aside, Bits, Flow};
 use super::pending::Fate;
@@ -24,6 +25,8 @@ pub(super) struct Rest {
     /// Source and destination of an IPv6 flow.
     pub(super) addresses6: Option<[u128; 2]>,
     pub(super) mark: u32,
+    /// Of no use where nothing is counted.
+    pub(super) counts: Counts,
 }
 
 impl Conntrack {
@@ -44,8 +47,12 @@ impl Conntrack {
             self.stats.insert_failed += 1;
             self.stats.drop += 1;
         })?;
-        let rest =
-            Rest { aside: entry.aside, addresses6: entry.addresses6, mark: entry.mark.get() };
+        let rest = Rest {
+            aside: entry.aside,
+            addresses6: entry.addresses6,
+            mark: entry.mark.get(),
+            counts: entry.counts,
+        };
         let id = self.put_in(entry.hash, &entry.flow, rest, entry.timeout)?;
         if let Some(entry) = self.pending.get_mut(at) {
             entry.fate = Fate::Confirmed(id);
@@ -61,7 +68,7 @@ impl Conntrack {
         rest: Rest,
         life: Ticks,
     ) -> Result<FlowId, Refused> {
-        let Rest { aside: known, addresses6, mark } = rest;
+        let Rest { aside: known, addresses6, mark, counts } = rest;
         let family = usize::from(addresses6.is_some());
         let deadline = self.now.after(life);
         let Family { table, wheel } = &mut self.families[family];
@@ -77,6 +84,9 @@ impl Conntrack {
             (known.retrans, known.last_scale, known.last_flags);
         wheel.link(&mut table.asides, place, deadline);
         table.marks.set(place, mark);
+        if let Some(own) = table.counts.get_mut(place as usize) {
+            *own = counts;
+        }
         self.stats.insert += 1;
         self.note(EventKind::New, family, place);
         Ok(self.id(family, place))

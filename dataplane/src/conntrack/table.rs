@@ -16,8 +16,9 @@
 //!
 //! Everything is allocated, and touched, when the table is made. A bucket holds 6 flows on average when the table is
 //! full: 10.7 bytes of bucket, 64 of flow, 16 of [`Aside`] and 4 of mark are 94.7 bytes for an IPv4 flow; 32 of
-//! addresses besides are 126.7 for IPv6.
+//! addresses besides are 126.7 for IPv6. Counting adds 32 to each.
 
+use super::count::{Counts, FlowCount};
 use super::flow::{Aside, Flow};
 use super::mark::Marks;
 use super::wheel::NIL;
@@ -64,6 +65,8 @@ pub(super) struct Table {
     /// Source and destination of IPv6 flows; empty in a table of IPv4 flows.
     pub(super) addresses6: Box<[[u128; 2]]>,
     pub(super) marks: Marks,
+    /// Empty where nothing is counted.
+    pub(super) counts: Box<[Counts]>,
     free: u32,
     len: u32,
     half_open: u32,
@@ -113,8 +116,9 @@ fn tag(hash: u64) -> u16 {
 }
 
 impl Table {
-    /// A table for `flows_max` flows; with room for their addresses if they are IPv6.
-    pub(super) fn new(flows_max: u32, ipv6: bool) -> Self {
+    /// A table for `flows_max` flows; with room for their addresses if they are IPv6, and for what their packets come
+    /// to if that is counted.
+    pub(super) fn new(flows_max: u32, ipv6: bool, acct: bool) -> Self {
         let count = flows_max as usize;
         let mut asides = vec![Aside::default(); count];
         // Free flows are a list, the first one first.
@@ -131,6 +135,7 @@ impl Table {
             asides: asides.into(),
             addresses6: vec![[1; 2]; if ipv6 { count } else { 0 }].into(),
             marks: Marks::new(count),
+            counts: Counts::table(if acct { count } else { 0 }),
             free: if flows_max == 0 { NIL } else { 0 },
             len: 0,
             half_open: 0,
@@ -156,6 +161,12 @@ impl Table {
             + size_of_val(&*self.asides)
             + size_of_val(&*self.addresses6)
             + self.marks.bytes()
+            + size_of_val(&*self.counts)
+    }
+
+    /// What the packets of a flow have come to, if that is counted.
+    pub(super) fn counts_of(&self, flow: u32) -> Option<[FlowCount; 2]> {
+        self.counts.get(flow as usize).map(|counts| counts.0)
     }
 
     #[inline]
@@ -336,9 +347,12 @@ mod tests {
     #[test]
     fn a_bucket_is_a_cache_line_and_a_flow_costs_what_is_said() {
         assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (64, 64));
-        let bytes = |ipv6| Table::new(1 << 20, ipv6).bytes() as f64 / f64::from(1 << 20);
-        assert!(bytes(false) < 94.8, "{}", bytes(false));
-        assert!(bytes(true) < 126.8, "{}", bytes(true));
+        for (ipv6, acct, limit) in
+            [(false, false, 94.8), (true, false, 126.8), (false, true, 126.8), (true, true, 158.8)]
+        {
+            let bytes = Table::new(1 << 20, ipv6, acct).bytes() as f64 / f64::from(1 << 20);
+            assert!(bytes < limit, "{bytes} of {limit}");
+        }
     }
 
     proptest! {
@@ -359,7 +373,7 @@ mod tests {
             steps in prop::collection::vec((0_u64..40, any::<bool>(), any::<bool>()), 1..400),
             poor in prop::sample::select(vec![1_u64, 3, 0xffff_ffff]),
         ) {
-            let mut table = Table::new(24, false);
+            let mut table = Table::new(24, false, false);
             let mut twin: HashMap<u64, (u32, bool)> = HashMap::new();
             for (name, insert, half_open) in steps {
                 let hash = ((name % poor) << 30) & 0xffff_ffff | ((name % 2) << 33);
@@ -402,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_search_ends_although_every_bucket_was_passed() {
-        let mut table = Table::new(16, false);
+        let mut table = Table::new(16, false, false);
         let buckets = table.buckets.len() as u64;
         let hash = |bucket: u64| (bucket << 32).div_ceil(buckets);
         let flow = Flow::default();
@@ -418,7 +432,7 @@ mod tests {
 
     #[test]
     fn who_gives_way_is_whoever_is_worth_least() {
-        let mut table = Table::new(12, false);
+        let mut table = Table::new(12, false, false);
         let stand = |assured, closing, half_open| Standing { assured, closing, half_open };
         let put = |table: &mut Table, name, standing| {
             let flow = Flow { addresses: name, ..Flow::default() };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clock::Time;
+use super::count::Counts;
 use super::event::EventQueue;
 use super::flow::{Bits, Flow};
 use super::packet::{Packet, Untrackable};
@@ -31,6 +32,8 @@ pub struct ConntrackConfig {
     pub half_open_max: u32,
     /// Netfilter's knobs.
     pub settings: Settings,
+    /// Whether packets and bytes of each flow are counted (`nf_conntrack_acct`), for 32 bytes more each.
+    pub acct: bool,
     /// Finds a flow's place.
     pub flow_hash: FlowHash,
     /// Where events go.
@@ -45,6 +48,7 @@ impl Default for ConntrackConfig {
             flows6_max: 0,
             half_open_max: 65_536,
             settings: Settings::default(),
+            acct: false,
             flow_hash: FlowHash::new([1, 2, 3, 4], 1),
             events: None,
         }
@@ -74,6 +78,7 @@ pub(super) struct Family {
 pub struct Conntrack {
     pub(super) settings: Settings,
     pub(super) timeouts: Timeouts,
+    pub(super) acct: bool,
     pub(super) hash: FlowHash,
     /// IPv4, IPv6.
     pub(super) families: [Family; 2],
@@ -102,11 +107,14 @@ impl Conntrack {
     pub fn new(config: &ConntrackConfig) -> Self {
         assert!(config.flows_max.max(config.flows6_max) <= FLOWS_MAX_LIMIT, "too many flows");
         let now = Time::default();
-        let family =
-            |flows_max, ipv6| Family { table: Table::new(flows_max, ipv6), wheel: Wheel::new(now) };
+        let family = |flows_max, ipv6| Family {
+            table: Table::new(flows_max, ipv6, config.acct),
+            wheel: Wheel::new(now),
+        };
         Self {
             settings: config.settings,
             timeouts: Timeouts::new(&config.settings),
+            acct: config.acct,
             hash: config.flow_hash.clone(),
             families: [family(config.flows_max, false), family(config.flows6_max, true)],
             half_open_max: config.half_open_max,
@@ -276,6 +284,9 @@ impl Conntrack {
             },
             _ => datagram::follow(flow, packet, &self.timeouts, self.now),
         };
+        if matches!(step, Step::Live(_) | Step::Kill) {
+            Counts::add_to(&mut table.counts, found, direction, packet.len);
+        }
         let (life, valid) = match step {
             Step::Live(life) => (Some(life), true),
             Step::Pass => (None, true),
@@ -326,6 +337,7 @@ impl Conntrack {
         let mut entry = Entry::new(flow, hash, Fate::Ended);
         entry.addresses6 = addresses6;
         entry.mark.set(table.marks.get(found));
+        entry.counts = table.counts.get(found as usize).copied().unwrap_or_default();
         self.remove_found(family, hash, found);
         let flow = self.pending.push(entry).map_or(FlowRef::None, |(at, _)| FlowRef::Batch(at));
         Tracked { state, direction, flow }
@@ -359,6 +371,7 @@ impl Conntrack {
             return self.invalid();
         };
         entry.timeout = timeout;
+        entry.counts.add(Direction::Original, packet.len);
         let flow = FlowRef::Batch(at);
         Tracked { state: CtState::New, direction: Direction::Original, flow }
     }

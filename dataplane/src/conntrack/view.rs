@@ -1,5 +1,6 @@
 //! What others may see of a flow.
 
+use super::count::FlowCount;
 use super::flow::{Bits, Flow};
 use super::tcp::TcpState;
 use super::tuple::Tuple;
@@ -32,6 +33,8 @@ pub struct FlowView {
     pub confirmed: bool,
     /// Its mark, which rules give it.
     pub mark: u32,
+    /// What the packets of each direction have come to, the original one first; `None` if nothing is counted.
+    pub counts: Option<[FlowCount; 2]>,
     /// Time left to live, in milliseconds; 0 for a flow that is not confirmed.
     pub expires_ms: u64,
 }
@@ -40,7 +43,7 @@ impl FlowView {
     pub(super) fn new(
         flow: &Flow,
         addresses6: Option<&[u128; 2]>,
-        mark: u32,
+        (mark, counts): (u32, Option<[FlowCount; 2]>),
         confirmed: bool,
         now: Time,
     ) -> Self {
@@ -55,6 +58,7 @@ impl FlowView {
             assured: flow.bits.has(Bits::ASSURED),
             confirmed,
             mark,
+            counts,
             expires_ms,
         }
     }

@@ -21,7 +21,7 @@ use crate::conntrack::{EventKind, EventQueue};
 use crate::errand::{ERRAND_PLACES, Report, Task, entry};
 use crate::worker::OrderError;
 
-/// Events that wait for a listener at most, of each worker: 1 MiB.
+/// Events that wait for a listener at most, of each worker: 1.5 MiB or so.
 const EVENTS_MAX: usize = 8_192;
 
 /// Errands of a page at most: a filter that hardly any flow meets must not let the client wait for long.

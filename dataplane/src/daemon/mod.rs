@@ -166,7 +166,8 @@ impl Daemon {
             HostMode::Firewalled => Rules::with_host_chains,
         };
         let rules = rules(config.cores.len(), config.port_names(), config.policy)
-            .forwarding_ipv6(config.ipv6);
+            .forwarding_ipv6(config.ipv6)
+            .counting_flows(config.conntrack.acct);
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -335,6 +336,7 @@ fn begin_flows(config: &Config) -> (FlowHash, Vec<Conntrack>, flows::Restored) {
         },
         half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
         settings: config.conntrack.settings,
+        acct: config.conntrack.acct,
         flow_hash: flow_hash.clone(),
         events: None,
     };

@@ -120,6 +120,14 @@ impl Rules {
         Self { v4, v6, forwards_ipv6: false, policies, retired, unconfirmed, tracked: false }
     }
 
+    /// The same where the packets and bytes of flows are counted, or are not: then rules that ask for them are refused.
+    #[must_use]
+    pub fn counting_flows(self, counts_flows: bool) -> Self {
+        let counting =
+            |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
+        Self { v4: counting(self.v4), v6: counting(self.v6), ..self }
+    }
+
     /// Where workers find the policies.
     #[must_use]
     pub fn policies(&self) -> &Arc<Published<Policies>> {

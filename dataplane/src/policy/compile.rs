@@ -29,16 +29,33 @@ const ADDED_MAX: usize = 32;
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "rule {number} of chain {chain}: `{word}' is not enforced by this version of Weir, so it is refused"
-)]
+#[error("rule {number} of chain {chain}: {why}")]
 pub struct CompileError {
     /// The chain.
     pub chain: String,
     /// The rule's number in it.
     pub number: usize,
-    /// What cannot be enforced.
-    pub word: &'static str,
+    /// Why it cannot be enforced.
+    pub why: Unenforced,
+}
+
+/// Why a rule cannot be enforced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unenforced {
+    /// Nothing does what this word says.
+    #[error("`{0}' is not enforced by this version of Weir, so it is refused")]
+    Word(&'static str),
+    /// It asks for what is not counted. The kernel begins to count then, but only what flows have from then on.
+    #[error(
+        "`-m connbytes' asks for packets and bytes of flows, and they are not counted: set acct = true in [conntrack] of the configuration and start weir again, so that all flows are counted from their first packet on"
+    )]
+    NotCounted,
+}
+
+impl From<&'static str> for Unenforced {
+    fn from(word: &'static str) -> Self {
+        Self::Word(word)
+    }
 }
 
 /// A counter and what it stood at when it was last set to zero, or would have stood at if it had been.
@@ -76,6 +93,8 @@ pub struct Zeros {
 pub struct Compiler {
     workers: usize,
     port_names: Vec<String>,
+    /// Whether the packets and bytes of flows are counted.
+    counts_flows: bool,
     rules: BTreeMap<RuleId, Tally>,
     /// Of the chains' policies, by [`Hook`].
     policies: [Tally; Hook::ALL.len()],
@@ -115,10 +134,17 @@ impl Compiler {
         Self {
             workers,
             port_names,
+            counts_flows: false,
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
         }
+    }
+
+    /// The same where the packets and bytes of flows are counted, or are not: then rules that ask for them are refused.
+    #[must_use]
+    pub fn counting_flows(self, counts_flows: bool) -> Self {
+        Self { counts_flows, ..self }
     }
 
     /// Compiles a rule set. Rules new to the compiler get counters at zero.
@@ -140,8 +166,9 @@ impl Compiler {
             let first = rules.len();
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
-                let refused = |word| CompileError { chain: chain.name.to_string(), number, word };
-                let action = action(&entry.rule, &places, &mut lists).map_err(refused)?;
+                let refused = |why| CompileError { chain: chain.name.to_string(), number, why };
+                let action = action(&entry.rule, &places, &mut lists);
+                let action = action.map_err(|word| refused(word.into()))?;
                 let rule = (ruleset.family(), &*entry.rule);
                 rules.push(self.rule(rule, counters, place, action).map_err(refused)?);
             }
@@ -283,9 +310,13 @@ impl Compiler {
         counters: Arc<RuleCounters>,
         chain: u32,
         action: Action,
-    ) -> Result<CompiledRule, &'static str> {
-        let tests: Result<Box<_>, _> =
+    ) -> Result<CompiledRule, Unenforced> {
+        let tests: Result<Box<[MatchTest]>, _> =
             rule.matches.iter().map(|asked| MatchTest::compile(asked, family)).collect();
+        let tests = tests?;
+        if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
+            return Err(Unenforced::NotCounted);
+        }
         Ok(CompiledRule {
             chain,
             addresses: AddressTests::new(family, rule.source, rule.destination)?,
@@ -294,7 +325,7 @@ impl Compiler {
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
-            tests: tests?,
+            tests,
             action,
             counters,
         })

@@ -18,7 +18,7 @@ mod residual;
 mod rule;
 mod target;
 
-pub use compile::{CompileError, Compiler, Zeros};
+pub use compile::{CompileError, Compiler, Unenforced, Zeros};
 pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};

@@ -286,6 +286,13 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_flows_are_asked_for_each_time() {
+        let asked = "-A FORWARD -m connmark --mark 1 -p tcp -m tcp --dport 80 -j DROP";
+        let never = "-A FORWARD -m connmark --mark 1 -p tcp -m tcp --dport 81 -j DROP";
+        assert_eq!(residual(&[asked, never, "-A FORWARD -j CONNMARK --save-mark"]), "0? 2");
+    }
+
+    #[test]
     fn it_ends_in_the_middle_where_it_must() {
         let asked = ["-N a", "-A FORWARD", "-A FORWARD -m ttl --ttl-gt 9 -j a", "-A FORWARD"];
         assert_eq!(residual(&asked), "0 > 1 from 0");

@@ -9,7 +9,8 @@ use crate::handover::FlowHash;
 pub(super) fn packet(batch: &Batch, i: usize) -> Packet<'_> {
     let headers = &batch.headers[i];
     let l4 = batch.bytes(i).get(usize::from(headers.l4)..).unwrap_or_default();
-    Packet::new(headers.source(), headers.destination(), headers.protocol, l4)
+    let packet = Packet::new(headers.source(), headers.destination(), headers.protocol, l4);
+    packet.of_len(headers.total_len.into())
 }
 
 /// Names the flows of all packets that await their verdict. A fragment cannot tell.

@@ -74,6 +74,6 @@ fn track_datagrams(
         let whole = reassembly.whole(datagram, batch.bytes(i)).payload();
         let (source, destination) = (headers.source(), headers.destination());
         let packet = Packet::new(source, destination, headers.protocol, whole);
-        batch.tracked[i] = conntrack.track(&packet);
+        batch.tracked[i] = conntrack.track(&packet.of_len(headers.total_len.into()));
     }
 }

@@ -37,6 +37,7 @@ fn sizes(chance: &mut Chance) -> Sizes {
         half_open: u32::try_from(chance.below(20)).expect("few"),
         always_track: chance.percent(80),
         flow_cache: 64,
+        acct: chance.percent(50),
         seed: chance.below(4) as u64,
     }
 }

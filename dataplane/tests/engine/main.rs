@@ -17,7 +17,7 @@
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
-//! | `mark` `mark_oracle` | marks of flows: directed, beside the kernel |
+//! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `six` | all of that for IPv6 |
@@ -33,7 +33,9 @@ mod chains;
 mod chance;
 mod chaos;
 mod content;
+mod count;
 mod delta;
+mod flow_oracle;
 mod forward;
 mod fragments;
 mod hold;
@@ -41,7 +43,6 @@ mod host;
 mod log;
 mod log_oracle;
 mod mark;
-mod mark_oracle;
 mod oracle;
 mod packet;
 mod reasons;

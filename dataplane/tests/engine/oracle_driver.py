@@ -8,7 +8,8 @@ and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses o
   answers N:HEX..  the same -> for each what came out, N:HEX,N:HEX.., "-" if nothing did
   log WORD N:HEX.. the same -> the lines of the kernel's log with that word in them, in HEX
   flows            -> the TCP connections that are tracked: SPORT:STATE:TIMEOUT..
-  marks            -> all flows: PROTOCOL:SRC:DST:A:B:MARK.., A and B the ports, or ID and TYPE of ICMP
+  entries          -> all flows: PROTOCOL:SRC:DST:A:B:MARK:PACKETS:BYTES:PACKETS:BYTES.., A and B the ports, or ID and
+                      TYPE of ICMP; both directions' packets
   forget           -> no flow is tracked any more; "ok"
   judged N:HEX..   each written to device N, and whatever comes out thrown away -> "ok"
   ip WORDS..       the ip command -> "ok"
@@ -147,13 +148,14 @@ def flows():
     return " ".join(f"{sport}:{state}:{timeout}" for timeout, state, sport in found)
 
 
-def marks():
+def entries():
     found = []
     for line in run("conntrack", "-L").splitlines():
         name = lambda field, default="0": (re.findall(rf"\b{field}=(\d\S*)", line) or [default])[0]
         ports = (name("id"), name("type")) if " type=" in line else (name("sport"), name("dport"))
         protocol = line.split()[1]
-        found.append(":".join([protocol, name("src"), name("dst"), *ports, name("mark")]))
+        counts = re.findall(r"(?:packets|bytes)=(\d+)", line)
+        found.append(":".join([protocol, name("src"), name("dst"), *ports, name("mark"), *counts]))
     return " ".join(sorted(found)) or "-"
 
 
@@ -162,6 +164,7 @@ def main():
         setting(f"ipv4/conf/{place}/rp_filter", "0")
         setting(f"ipv4/conf/{place}/send_redirects", "0")
     setting("ipv4/ip_forward", "1")
+    setting("netfilter/nf_conntrack_acct", "1")
     # No ICMP error is one too many.
     setting("ipv4/icmp_ratemask", "0")
     if SIX:
@@ -198,8 +201,8 @@ def main():
             answer = logged(tuns, rest[0], rest[1:])
         elif word == "flows":
             answer = flows()
-        elif word == "marks":
-            answer = marks()
+        elif word == "entries":
+            answer = entries()
         elif word == "forget":
             run("conntrack", "-F")
             answer = "ok"

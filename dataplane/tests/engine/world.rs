@@ -135,6 +135,8 @@ pub(crate) struct Sizes {
     pub(crate) always_track: bool,
     /// Entries of each worker's flow cache, which is eager: every test is also one of it.
     pub(crate) flow_cache: usize,
+    /// Whether packets and bytes of flows are counted.
+    pub(crate) acct: bool,
     /// Of the hash that finds a flow's worker.
     pub(crate) seed: u64,
 }
@@ -152,6 +154,7 @@ impl Sizes {
         half_open: 512,
         always_track: false,
         flow_cache: 64,
+        acct: false,
         seed: 1,
     };
     pub(crate) const TWO: Self = Self { workers: 2, ..Self::ONE };
@@ -166,6 +169,7 @@ impl Sizes {
             flows_max: self.flows,
             flows6_max: self.flows6,
             half_open_max: self.half_open,
+            acct: self.acct,
             settings,
             flow_hash: self.flow_hash(),
             ..ConntrackConfig::default()
@@ -270,7 +274,8 @@ impl World {
         let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
         let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
         let side = |ruleset| {
-            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into());
+            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
+                .counting_flows(sizes.acct);
             Side { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
         };
         let mut world = Self {

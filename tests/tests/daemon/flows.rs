@@ -134,7 +134,11 @@ impl Names {
         }
         // Who has deleted it.
         let line = line.split(" [USERSPACE]").next()?;
-        let words = line.split_ascii_whitespace().map(|word| {
+        // How a connection's bytes are divided into segments is for its hosts to say.
+        let counted = |word: &&str| word.starts_with("packets=") || word.starts_with("bytes=");
+        let tcp = line.contains("tcp ");
+        let words = line.split_ascii_whitespace().filter(|word| !tcp || !counted(word));
+        let words = words.map(|word| {
             let port = word.split_once("port=").and_then(|(_, port)| port.parse::<u16>().ok());
             let name = port.and_then(|port| self.0.iter().find(|(number, _)| *number == port));
             match name {
@@ -233,7 +237,10 @@ fn both<R>(settings: &str, test: impl Fn(&Side) -> R) -> [R; 2] {
 #[test]
 fn flows_are_listed_counted_and_deleted_as_by_the_kernel() {
     skip_unless!(root, command "ip", command "ping", command "iptables", command "conntrack");
-    let [kernel, weir] = both("", |side| {
+    let [kernel, weir] = both("acct = true\n", |side| {
+        if side.weir.is_none() {
+            side.town.firewall.set("net/netfilter/nf_conntrack_acct", "1").expect("a setting");
+        }
         let played = play(side);
         let mut said = vec![side.list(&played.names)];
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -274,6 +281,7 @@ fn flows_are_listed_counted_and_deleted_as_by_the_kernel() {
     });
     assert_eq!(weir[0].len(), 5, "{:#?}", weir[0]);
     assert_eq!(weir[0].iter().filter(|line| line.contains(" mark=31 ")).count(), 1);
+    assert_eq!(weir[0].iter().filter(|line| line.contains(" packets=1 bytes=")).count(), 3);
     for (kernel, weir) in kernel.iter().zip(&weir) {
         assert_eq!(weir, kernel);
     }
@@ -283,6 +291,12 @@ fn flows_are_listed_counted_and_deleted_as_by_the_kernel() {
 fn events_are_told_as_by_the_kernel() {
     skip_unless!(root, command "ip", command "ping", command "iptables", command "conntrack");
     let [kernel, weir] = both("", |side| {
+        if let Some(weir) = &side.weir {
+            let line =
+                "-A FORWARD -m connbytes --connbytes 1 --connbytes-dir both --connbytes-mode bytes";
+            let refusal = weir.iptables(line).expect_err("nothing is counted").to_string();
+            assert!(refusal.contains("acct = true in [conntrack]"), "{refusal}");
+        }
         let events = side.events();
         let played = play(side);
         assert!(side.conntrack("flush").status.success());

@@ -33,7 +33,8 @@ Rule-specification ([!] may stand before the options marked so):
 4> [!] --fragments     -f                    later fragments; none where connections are tracked
 4>     --match         -m tcp | udp | icmp   implied by -p
 6>     --match         -m tcp | udp | icmp6  implied by -p
-                    -m state | conntrack | connmark   of the connection that a packet belongs to
+                    -m state | conntrack | connbytes | connmark   of the connection that a packet
+                       belongs to
                     -m addrtype | comment | dscp | ecn | iprange | length | mac
 4>                        | mark | multiport | pkttype | tcpmss | tos | ttl
 6>                        | mark | multiport | pkttype | tcpmss | tos | hl
@@ -61,6 +62,10 @@ Rule-specification ([!] may stand before the options marked so):
 6> [!] --icmpv6-type TYPE[/CODE]             by numbers, or a name such as echo-request
   with state:
 [!] --state STATE[,..]                    of INVALID NEW RELATED ESTABLISHED UNTRACKED
+  with connbytes, all three; the configuration must say that counts are kept (acct)
+[!] --connbytes COUNT[:COUNT]             of a count alone: from there on
+    --connbytes-dir original | reply | both
+    --connbytes-mode packets | bytes | avgpkt
   with connmark:
 [!] --mark VALUE[/MASK]                   what CONNMARK made of the connection's; 0 at first
   with conntrack:

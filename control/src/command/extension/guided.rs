@@ -9,8 +9,8 @@ use super::super::getopt::Word;
 use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use crate::rule::{
-    CtAddress, ExpireRange, Family, Names, PortRange, SizeRange, number_prefix,
-    parse_host_and_mask, parse_number,
+    CountRange, CtAddress, ExpireRange, Family, Names, PortRange, SizeRange, number_prefix,
+    number_prefix64, parse_host_and_mask, parse_number,
 };
 
 /// The value of an option.
@@ -49,31 +49,42 @@ impl<'a> Argument<'a> {
 
     /// Seconds as [`Self::bounds`], in 32 bits.
     pub(super) fn numbers(self) -> Result<ExpireRange, Refusal<'a>> {
-        let (first, last) = self.bounds(u32::MAX)?;
-        // Each bound was read as not below the one before.
-        ExpireRange::new(first, last).map_err(|_| self.unordered(first, u32::MAX))
+        let (first, last) = self.bounds(32)?;
+        let narrow = |bound: u64| u32::try_from(bound).ok();
+        let seconds = narrow(first).zip(narrow(last.unwrap_or(first)));
+        let range = seconds.and_then(|(first, last)| ExpireRange::new(first, last).ok());
+        // Each bound was read as not above the most, and not below the one before.
+        range.ok_or_else(|| self.unordered(first, 32))
     }
 
     /// Sizes as [`Self::bounds`], in 16 bits.
     pub(super) fn sizes(self) -> Result<SizeRange, Refusal<'a>> {
-        let most = u16::MAX.into();
-        let (first, last) = self.bounds(most)?;
-        let narrow = |bound: u32| u16::try_from(bound).ok();
-        let sizes = narrow(first).zip(narrow(last));
+        let (first, last) = self.bounds(16)?;
+        let narrow = |bound: u64| u16::try_from(bound).ok();
+        let sizes = narrow(first).zip(narrow(last.unwrap_or(first)));
         let range = sizes.and_then(|(first, last)| SizeRange::new(first, last).ok());
         // Likewise.
-        range.ok_or_else(|| self.unordered(first, most))
+        range.ok_or_else(|| self.unordered(first, 16))
     }
 
-    /// `N`, `FIRST:LAST`, `:LAST`, `FIRST:`, not above `most`. No number at all is 0.
-    fn bounds(self, most: u32) -> Result<(u32, u32), Refusal<'a>> {
-        let (mut bounds, mut count, mut least) = ([0, most], 0, 0);
+    /// Counts as [`Self::bounds`], in 64 bits. A number alone is the first of all from there on.
+    pub(super) fn counts(self) -> Result<CountRange, Refusal<'a>> {
+        let (first, last) = self.bounds(64)?;
+        let range = CountRange::new(first, last.unwrap_or(u64::MAX));
+        // Likewise.
+        range.map_err(|_| self.unordered(first, 64))
+    }
+
+    /// `N`, `FIRST:LAST`, `:LAST`, `FIRST:`, of so many bits. No number at all is 0; there is no last where
+    /// there is no colon.
+    fn bounds(self, bits: u8) -> Result<(u64, Option<u64>), Refusal<'a>> {
+        let (mut bounds, mut count, mut least) = ([0, u64::MAX >> (64 - bits)], 0, 0);
         let mut rest = self.word.text;
         loop {
             let Some(bound) = bounds.get_mut(count) else { return Err(self.too_many()) };
             count += 1;
             if !rest.is_empty() && !rest.starts_with(':') {
-                (*bound, rest) = self.number_of(rest, least, most)?;
+                (*bound, rest) = self.number_of(rest, least, bits)?;
                 least = *bound;
             }
             match rest.strip_prefix(':') {
@@ -82,7 +93,7 @@ impl<'a> Argument<'a> {
             }
         }
         let [first, last] = bounds;
-        Ok((first, if count == 1 { first } else { last }))
+        Ok((first, (count > 1).then_some(last)))
     }
 
     /// A number not above `most`, and nothing else.
@@ -128,23 +139,19 @@ impl<'a> Argument<'a> {
         Refusal::at(self.word, ParseErrorKind::OptionRange { name, option, least, most })
     }
 
-    /// The number at the beginning of `text`, from `least` to `most`, and what follows it.
-    fn number_of(
-        self,
-        text: &'a str,
-        least: u32,
-        most: u32,
-    ) -> Result<(u32, &'a str), Refusal<'a>> {
+    /// The number at the beginning of `text`, from `least` on, of so many bits, and what follows it.
+    fn number_of(self, text: &'a str, least: u64, bits: u8) -> Result<(u64, &'a str), Refusal<'a>> {
         let place = |text: &'a str| {
             let offset = self.word.offset + self.word.text.len() - text.len();
             Word { text, offset, ..self.word }
         };
-        let read = number_prefix(text);
-        let in_range = |(number, rest): (Option<u32>, _)| {
+        let most = u64::MAX >> (64 - bits);
+        let read = number_prefix64(text);
+        let in_range = |(number, rest): (Option<u64>, _)| {
             Some((number.filter(|number| (least..=most).contains(number))?, rest))
         };
         let Some((number, rest)) = read.and_then(in_range) else {
-            return Err(Refusal::at(place(text), self.bad_number(text, least, most)));
+            return Err(Refusal::at(place(text), self.bad_number(text, least, bits)));
         };
         if !rest.is_empty() && !rest.starts_with(':') {
             let (name, option, near) = (self.name, self.option, rest.to_owned());
@@ -154,13 +161,14 @@ impl<'a> Argument<'a> {
         Ok((number, rest))
     }
 
-    fn bad_number(self, near: &str, least: u32, most: u32) -> ParseErrorKind {
+    fn bad_number(self, near: &str, least: u64, bits: u8) -> ParseErrorKind {
         let (name, option, near) = (self.name, self.option, near.into());
-        ParseErrorKind::OptionNumber { name, option, near, least, most }
+        let range = Box::new((least, u64::MAX >> (64 - bits)));
+        ParseErrorKind::OptionNumber { name, option, near, range }
     }
 
-    fn unordered(self, least: u32, most: u32) -> Refusal<'a> {
-        Refusal::at(self.word, self.bad_number(self.word.text, least, most))
+    fn unordered(self, least: u64, bits: u8) -> Refusal<'a> {
+        Refusal::at(self.word, self.bad_number(self.word.text, least, bits))
     }
 
     fn too_many(self) -> Refusal<'a> {

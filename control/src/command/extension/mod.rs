@@ -6,6 +6,7 @@
 
 mod addrtype;
 mod comment;
+mod connbytes;
 mod connmark;
 mod conntrack;
 mod dscp;
@@ -48,6 +49,7 @@ use crate::rule::{Family, Match, MultiportEnd, Names, Negatable, Protocol};
 pub(super) enum ExtensionKey {
     Addrtype(addrtype::Key),
     Comment,
+    Connbytes(connbytes::Key),
     Connmark,
     Conntrack(conntrack::Key),
     Dscp(dscp::Key),
@@ -104,6 +106,7 @@ impl<'a> Extension<'a> {
         let value = match name {
             "addrtype" => Match::Addrtype(Default::default()),
             "comment" => Match::Comment(Default::default()),
+            "connbytes" => Match::Connbytes(Default::default()),
             "connmark" => Match::Connmark(Default::default()),
             "conntrack" => Match::Conntrack(Default::default()),
             "dscp" => Match::Dscp(Default::default()),
@@ -140,6 +143,7 @@ impl<'a> Extension<'a> {
         match self.value {
             Match::Addrtype(_) => &addrtype::OPTIONS,
             Match::Comment(_) => &comment::OPTIONS,
+            Match::Connbytes(_) => &connbytes::OPTIONS,
             Match::Connmark(_) => &connmark::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Dscp(_) => &dscp::OPTIONS,
@@ -218,6 +222,9 @@ impl<'a> Extension<'a> {
                 addrtype::read(addrtype, key, given)
             }
             (Match::Comment(comment), ExtensionKey::Comment) => comment::read(comment, given),
+            (Match::Connbytes(connbytes), ExtensionKey::Connbytes(key)) => {
+                connbytes::read(connbytes, key, given)
+            }
             (Match::Connmark(connmark), ExtensionKey::Connmark) => connmark::read(connmark, given),
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)

@@ -187,6 +187,7 @@ mod tests {
             seen_reply: true,
             assured: true,
             mark: 0x12,
+            counts: None,
         }
     }
 

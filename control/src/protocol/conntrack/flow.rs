@@ -37,6 +37,27 @@ pub struct FlowEntry {
     pub assured: bool,
     /// Its mark, which rules give it; 0 at first.
     pub mark: u32,
+    /// What its packets have come to; `None` where that is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<FlowCounts>,
+}
+
+/// What the packets of a flow have come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounts {
+    /// Those of the direction of its first packet.
+    pub original: FlowCount,
+    /// Those of the answers.
+    pub reply: FlowCount,
+}
+
+/// Packets of one direction, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCount {
+    /// How many.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
 }
 
 /// One direction of a flow.

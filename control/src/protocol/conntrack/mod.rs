@@ -21,7 +21,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 pub use filter::{FilterError, FlowFilter, TupleFilter};
-pub use flow::{FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTuple};
+pub use flow::{FlowCount, FlowCounts, FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTuple};
 pub use tcp_state::TcpState;
 
 /// Flows of a page, or events of a batch, at most. A page may have fewer, or none, and not be the
@@ -207,6 +207,7 @@ mod tests {
             destination: std::net::Ipv6Addr::from_bits(u128::MAX).into(),
             part: FlowPart::Ports { source: u16::MAX, destination: u16::MAX },
         };
+        let count = FlowCount { packets: u64::MAX, bytes: u64::MAX };
         FlowEntry {
             worker: u32::MAX,
             slot: u32::MAX,
@@ -219,6 +220,7 @@ mod tests {
             seen_reply: false,
             assured: false,
             mark: u32::MAX,
+            counts: Some(FlowCounts { original: count, reply: count }),
         }
     }
 

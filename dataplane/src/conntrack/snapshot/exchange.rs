@@ -1,5 +1,6 @@
 //! Flows out of a table, and into one.
 
+use super::super::count::Counts;
 use super::super::flow::Aside;
 use super::super::room::{Rest, standing};
 use super::super::table::Standing;
@@ -35,8 +36,9 @@ impl Conntrack {
             if !aside.linked {
                 continue;
             }
-            let (addresses6, mark) = (table.addresses6.get(index), table.marks.get(flow));
-            if let Some(record) = FlowRecord::of(line, aside, addresses6, mark, self.now) {
+            let rest = (table.marks.get(flow), table.counts_of(flow).unwrap_or_default());
+            let addresses6 = table.addresses6.get(index);
+            if let Some(record) = FlowRecord::of(line, aside, addresses6, rest, self.now) {
                 each(record);
             }
         }
@@ -63,7 +65,12 @@ impl Conntrack {
             last_flags: record.last_flags,
             ..Aside::default()
         };
-        let rest = Rest { aside, addresses6: record.addresses6, mark: record.mark };
+        let rest = Rest {
+            aside,
+            addresses6: record.addresses6,
+            mark: record.mark,
+            counts: Counts(record.counts),
+        };
         self.put_in(wanted.hash, &flow, rest, left)?;
         Ok(())
     }

@@ -5,13 +5,13 @@
 //!    8  version       4  of this format
 //!   12  flows         8  how many
 //!   20  taken         8  ms since 1970
-//!   28  flows       100  each: see `record`
+//!   28  flows       132  each: see `record`
 //!    …  checksum      4  CRC-32 of all before it
 //! ```
 //!
 //! Numbers are little-endian. A snapshot is either taken whole or not at all: it is read twice, and no flow is handed
 //! out before the first time has come to a checksum that is right, and has found every flow possible. Memory is bounded
-//! by a block of 655 flows, however many there are, and whatever number the file claims.
+//! by a block of 496 flows, however many there are, and whatever number the file claims.
 //!
 //! **The checksum** is against accidents: it finds every damage of up to 32 bits in a row, every two bits anywhere in a
 //! file of up to 512 MB, and all but one in four milliards of others; what it lets through has still to be a possible
@@ -41,7 +41,7 @@ pub use record::{FlowRecord, RECORD_BYTES};
 use super::Conntrack;
 
 /// The version that is written, and the only one that is read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"WEIRFLOW";
 
@@ -50,7 +50,7 @@ const HEADER_BYTES: usize = 28;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Flows that are in memory at one time: 64 KiB or so.
-const BLOCK_RECORDS: u32 = 655;
+const BLOCK_RECORDS: u32 = 496;
 
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,7 @@
 //!   64  source      16  of IPv4 the first four bytes, then zeros
 //!   80  destination 16
 //!   96  mark         4
+//!  100  counts      32  two times: packets, bytes; 0 of a flow that was not counted, and it is from then on
 //! ```
 //!
 //! Numbers are little-endian, addresses in the order of the wire. Moments of the old process' clock stand there as
@@ -28,6 +29,7 @@
 //! what the tracker relies on, and more.
 
 use super::super::clock::{TICK_NS, Ticks, Time};
+use super::super::count::FlowCount;
 use super::super::datagram::{STREAM_AGE, is_query};
 use super::super::flow::{Aside, Bits, Field, Flow, Side, SideFlags};
 use super::super::packet::SCTP;
@@ -36,7 +38,7 @@ use super::super::tuple::{Key, Tuple};
 use super::super::{Direction, Kind, TIMEOUT_S_MAX, view};
 
 /// Bytes of a record.
-pub const RECORD_BYTES: usize = 100;
+pub const RECORD_BYTES: usize = 132;
 
 /// Longest lifetime, in milliseconds.
 const LEFT_MS_MAX: u32 = TIMEOUT_S_MAX * 1000;
@@ -71,6 +73,7 @@ pub struct FlowRecord {
     pub(super) last_scale: u8,
     pub(super) last_flags: u8,
     pub(super) mark: u32,
+    pub(super) counts: [FlowCount; 2],
     left_ms: u32,
 }
 
@@ -80,7 +83,7 @@ impl FlowRecord {
         flow: &Flow,
         aside: &Aside,
         addresses6: Option<&[u128; 2]>,
-        mark: u32,
+        (mark, counts): (u32, [FlowCount; 2]),
         now: Time,
     ) -> Option<Self> {
         let deadline = flow.bits.deadline();
@@ -106,6 +109,7 @@ impl FlowRecord {
             last_scale,
             last_flags,
             mark,
+            counts,
             left_ms,
         })
     }
@@ -181,6 +185,10 @@ impl FlowRecord {
             pen.put(address.to_be_bytes());
         }
         pen.put(self.mark.to_le_bytes());
+        for FlowCount { packets, bytes } in self.counts {
+            pen.put(packets.to_le_bytes());
+            pen.put(bytes.to_le_bytes());
+        }
         bytes
     }
 
@@ -208,6 +216,11 @@ impl FlowRecord {
         let sides = [side(), side()];
         let (tuple, addresses6) = who(family, protocol, ports, [reading.take(), reading.take()])?;
         let mark = u32::from_le_bytes(reading.take());
+        let mut count = || {
+            let [packets, bytes] = [reading.take(), reading.take()].map(u64::from_le_bytes);
+            FlowCount { packets, bytes }
+        };
+        let counts = [count(), count()];
         let kind = Kind::of(protocol, family == 4);
         let mut flow = Flow::new(Key::new(&tuple), kind, protocol);
         (flow.sides, flow.last_end, flow.last_ack) = (sides, last_end, last_ack);
@@ -237,7 +250,8 @@ impl FlowRecord {
             bits.set_flags(direction, flags);
         }
         bits.set(Bits::RETRANS, retrans != 0);
-        let record = Self { flow, addresses6, retrans, last_scale, last_flags, mark, left_ms };
+        let record =
+            Self { flow, addresses6, retrans, last_scale, last_flags, mark, counts, left_ms };
         record.is_possible().map(|()| record)
     }
 

@@ -80,12 +80,12 @@ fn a_snapshot_that_is_not_right_stands_aside_and_all_begins_anew() {
     let mut damaged = right.clone();
     damaged[5000] ^= 1;
     let mut newer = right.clone();
-    newer[8] = 2;
+    newer[8] = 99;
     let truncated = right[..5000].to_vec();
     for (bytes, word) in [
         (damaged, "checksum"),
-        (newer, "version 2, and this weir reads 1"),
-        (truncated, "after 51 of 100 flows"),
+        (newer, &*format!("version 99, and this weir reads {}", snapshot::VERSION)),
+        (truncated, &*format!("after {} of 100 flows", (5000 - 28) / snapshot::RECORD_BYTES)),
         (b"iptables-save".to_vec(), "no snapshot"),
         (Vec::new(), "no snapshot"),
     ] {

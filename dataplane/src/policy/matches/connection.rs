@@ -7,7 +7,7 @@ use weir_control::rule::{
 };
 
 use super::transport::Ports;
-use crate::conntrack::{Conntrack, CtState, Direction, FlowView, Tracked, Tuple};
+use crate::conntrack::{Conntrack, CtState, Direction, FlowCount, FlowView, Tracked, Tuple};
 use crate::policy::address::IpTest;
 
 /// A packet's flow, as far as rules may ask for it.
@@ -26,6 +26,11 @@ impl Connection<'_> {
     /// The mark of its flow; `None` if it has none.
     pub(in crate::policy) fn mark(&self) -> Option<u32> {
         self.conntrack?.mark(&self.tracked)
+    }
+
+    /// What the packets of its flow have come to; `None` if it has none, or if that is not counted.
+    pub(in crate::policy) fn counts(&self) -> Option<[FlowCount; 2]> {
+        self.conntrack?.counts(&self.tracked)
     }
 
     /// Gives its flow a mark, if it has one.

@@ -5,6 +5,7 @@
 //! rules say is evaluated as it is where there is nothing to prepare.
 
 mod addrtype;
+mod connbytes;
 mod connection;
 mod ecn;
 mod forwarded;
@@ -29,6 +30,7 @@ use weir_control::rule::{
     TtlMatch,
 };
 
+use connbytes::CountTest;
 use connection::ConnectionTest;
 use statistic::StatisticTest;
 use string::StringTest;
@@ -48,6 +50,8 @@ pub(super) enum MatchTest {
     Addrtype(AddrtypeMatch),
     /// `-m comment`, which holds for every packet.
     Comment,
+    /// `-m connbytes`.
+    Connbytes(CountTest),
     /// `-m connmark`.
     Connmark(ConnmarkMatch),
     /// `-m state`, `-m conntrack`.
@@ -96,6 +100,7 @@ impl MatchTest {
         Ok(match asked {
             Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
             Match::Comment(_) => Self::Comment,
+            Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
             Match::Connmark(connmark) => Self::Connmark(*connmark),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
@@ -128,6 +133,7 @@ impl MatchTest {
         match self {
             Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
             Self::Comment => Evaluation::Matches,
+            Self::Connbytes(test) => test.holds(&candidate.connection).into(),
             Self::Connmark(test) => connection::connmark(test, &candidate.connection).into(),
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
@@ -176,6 +182,7 @@ impl MatchTest {
         match self {
             Self::Addrtype(_)
             | Self::Comment
+            | Self::Connbytes(_)
             | Self::Connmark(_)
             | Self::Connection(_)
             | Self::Dscp(_)
@@ -202,14 +209,19 @@ impl MatchTest {
 
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Connmark(_))
+        matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
+    }
+
+    /// Whether it asks for what the packets of a flow have come to.
+    pub(super) fn counts_flows(&self) -> bool {
+        matches!(self, Self::Connbytes(_))
     }
 
     /// Whether it asks for more of a flow than the state of the packet.
     pub(super) fn inspects_flows(&self) -> bool {
         match self {
             Self::Connection(test) => test.flow.is_some(),
-            Self::Connmark(_) => true,
+            Self::Connbytes(_) | Self::Connmark(_) => true,
             _ => false,
         }
     }

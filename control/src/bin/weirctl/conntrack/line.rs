@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use weir_control::protocol::{
-    ConntrackCounters, FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTuple,
+    ConntrackCounters, FlowCount, FlowEntry, FlowEvent, FlowEventKind, FlowPart, FlowTuple,
 };
 
 /// The names that libnetfilter_conntrack has.
@@ -25,7 +25,7 @@ const NAMES: [(u8, &str); 8] = [
 
 /// Adds a line of `conntrack -L`.
 pub(crate) fn listed(text: &mut String, flow: &FlowEntry) {
-    describe(text, flow, true);
+    describe(text, flow, true, true);
     // Writing to a string cannot fail.
     let _ = writeln!(text, " mark={} use=1", flow.mark);
 }
@@ -39,14 +39,16 @@ pub(crate) fn event(text: &mut String, event: &FlowEvent) {
     });
     // What has expired has no time left, and the kernel says nothing of it.
     let expired = event.event == FlowEventKind::Destroy && event.flow.timeout_s == 0;
-    describe(text, &event.flow, !expired);
+    // Nor has it anything to say of counts before the end.
+    let counts = event.event == FlowEventKind::Destroy;
+    describe(text, &event.flow, !expired, counts);
     if event.flow.mark != 0 {
         let _ = write!(text, " mark={}", event.flow.mark);
     }
     text.push('\n');
 }
 
-fn describe(text: &mut String, flow: &FlowEntry, timeout: bool) {
+fn describe(text: &mut String, flow: &FlowEntry, timeout: bool, counts: bool) {
     let known = NAMES.iter().find(|(number, _)| *number == flow.protocol);
     let name = known.map_or("unknown", |(_, name)| name);
     // Writing to a string cannot fail.
@@ -57,14 +59,23 @@ fn describe(text: &mut String, flow: &FlowEntry, timeout: bool) {
     if let Some(state) = flow.tcp_state {
         let _ = write!(text, "{} ", state.name());
     }
+    let counts = flow.counts.filter(|_| counts);
     tuple(text, &flow.original);
+    count(text, counts.map(|counts| counts.original));
     if !flow.seen_reply {
         text.push_str(" [UNREPLIED]");
     }
     text.push(' ');
     tuple(text, &flow.reply);
+    count(text, counts.map(|counts| counts.reply));
     if flow.assured {
         text.push_str(" [ASSURED]");
+    }
+}
+
+fn count(text: &mut String, count: Option<FlowCount>) {
+    if let Some(FlowCount { packets, bytes }) = count {
+        let _ = write!(text, " packets={packets} bytes={bytes}");
     }
 }
 
@@ -126,7 +137,7 @@ pub(crate) fn counters(counters: &ConntrackCounters) -> String {
 mod tests {
     use std::net::IpAddr;
 
-    use weir_control::protocol::{EvictedCount, TcpState};
+    use weir_control::protocol::{EvictedCount, FlowCounts, TcpState};
 
     use super::*;
 
@@ -145,6 +156,7 @@ mod tests {
             seen_reply: false,
             assured: false,
             mark: 0,
+            counts: None,
         }
     }
 
@@ -167,10 +179,12 @@ mod tests {
         }
     }
 
+    // long: a line for each kind of flow
     #[test]
     fn flows_are_listed_as_by_the_kernels_tool() {
         let me = "10.0.0.1";
         let none = [FlowPart::None; 2];
+        let count = FlowCount { packets: 1, bytes: 84 };
         let cases = [
             (
                 tcp(),
@@ -214,6 +228,14 @@ mod tests {
                     ..flow(58, "fd00::1", "fd00::1", icmp(128, 129, 12_091))
                 },
                 "icmpv6   58 29 src=fd00::1 dst=fd00::1 type=128 code=0 id=12091 src=fd00::1 dst=fd00::1 type=129 code=0 id=12091 mark=0 use=1\n",
+            ),
+            (
+                FlowEntry {
+                    seen_reply: true,
+                    counts: Some(FlowCounts { original: count, reply: count }),
+                    ..flow(1, "127.0.0.1", "127.0.0.1", icmp(8, 0, 14_594))
+                },
+                "icmp     1 29 src=127.0.0.1 dst=127.0.0.1 type=8 code=0 id=14594 packets=1 bytes=84 src=127.0.0.1 dst=127.0.0.1 type=0 code=0 id=14594 packets=1 bytes=84 mark=0 use=1\n",
             ),
             (
                 FlowEntry { timeout_s: 599, mark: u32::MAX, ..flow(89, me, me, none) },

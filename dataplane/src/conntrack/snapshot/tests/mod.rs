@@ -19,7 +19,8 @@ const THEN_NS: u64 = 7_777_000_000_000_000;
 fn conntrack(seed: u64, flows_max: u32) -> Conntrack {
     let settings = Settings { checksum: false, tcp_loose: false, ..Settings::default() };
     let flow_hash = FlowHash::new([seed, 2, 3, 4], 1);
-    let sizes = ConntrackConfig { flows_max, flows6_max: 64, ..ConntrackConfig::default() };
+    let sizes =
+        ConntrackConfig { flows_max, flows6_max: 64, acct: true, ..ConntrackConfig::default() };
     Conntrack::new(&ConntrackConfig { settings, flow_hash, ..sizes })
 }
 
@@ -342,11 +343,12 @@ fn the_format_is_that_of_its_version() {
         10, 0, 0, 1,  0, 0, 0, 0,  0, 0, 0, 0,  0, 0, 0, 0,
         10, 0, 0, 2,  0, 0, 0, 0,  0, 0, 0, 0,  0, 0, 0, 0,
         0xd4, 0xc3, 0xb2, 0xa1,
+        2, 0, 0, 0, 0, 0, 0, 0,  88, 0, 0, 0, 0, 0, 0, 0,  1, 0, 0, 0, 0, 0, 0, 0,  48, 0, 0, 0, 0, 0, 0, 0,
     ];
     assert_eq!(records(&conntrack)[0].encode(), expected);
     let mut bytes = Vec::new();
     write(&mut bytes, 0x0102_0304_0506_0708, &[&conntrack]).expect("written");
     let header =
-        [b"WEIRFLOW".as_slice(), &[2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], &[8, 7, 6, 5, 4, 3, 2, 1]];
+        [b"WEIRFLOW".as_slice(), &[3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], &[8, 7, 6, 5, 4, 3, 2, 1]];
     assert_eq!(bytes[..28], header.concat());
 }

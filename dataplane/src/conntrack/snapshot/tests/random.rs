@@ -13,7 +13,7 @@ fn plausible() -> impl Strategy<Value = [u8; RECORD_BYTES]> {
         |(first, second, third, protocol, six)| {
             let mut bytes = [0; RECORD_BYTES];
             bytes[..96].copy_from_slice(&[first, second, third].concat());
-            bytes[96..].copy_from_slice(&[second, third].concat()[7..][..RECORD_BYTES - 96]);
+            bytes[96..].copy_from_slice(&[second, third, first].concat()[7..][..RECORD_BYTES - 96]);
             bytes[0] = if six { 6 } else { 4 };
             bytes[1] = protocol;
             if !six {

@@ -1,6 +1,6 @@
-//! The kernel as judge of `-m connmark` and `-j CONNMARK`: the same random rules and conversations through iptables in
-//! a network namespace and through the engine. Way and fate of every packet, the counters of all rules, and in the end
-//! the flows with their marks must be the same.
+//! The kernel as judge of `-m connmark`, `-j CONNMARK` and `-m connbytes`: the same random rules and conversations
+//! through iptables in a network namespace and through the engine. Way and fate of every packet, the counters of all
+//! rules, and in the end the flows with their marks, packets and bytes must be the same.
 //!
 //! Packets that come in by one port one after the other go through the engine as one batch; the kernel sees each alone.
 //! Every second set is judged by two workers.
@@ -9,8 +9,10 @@
 //! `conntrack`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use weir_dataplane::conntrack::FlowCount;
 use weir_dataplane::port::PortIndex;
 
 use crate::chance::{Chance, Seed};
@@ -100,7 +102,8 @@ fn mark(chance: &mut Chance) -> u32 {
 /// A condition, and what it is called in the tally.
 fn condition(chance: &mut Chance) -> (&'static str, String) {
     let not = if chance.percent(30) { " !" } else { "" };
-    match chance.below(10) {
+    match chance.below(12) {
+        10.. => ("connbytes", count(chance, not)),
         0 => ("-p", format!(" -p {}", chance.one_of(&["tcp", "udp", "icmp", "253"]))),
         1 => ("-s", format!("{not} -s {}", chance.one_of(&[ALICE, BOB, CAROL]))),
         2 => {
@@ -119,6 +122,27 @@ fn condition(chance: &mut Chance) -> (&'static str, String) {
         }
         _ => ("none", String::new()),
     }
+}
+
+/// `-m connbytes`, with bounds that are often met.
+fn count(chance: &mut Chance, not: &str) -> String {
+    let mode = chance.one_of(&["packets", "bytes", "avgpkt"]);
+    let direction = chance.one_of(&["original", "reply", "both"]);
+    let bound = |chance: &mut Chance| match mode {
+        "packets" => chance.below(12),
+        "bytes" => chance.below(900),
+        _ => 20 + chance.below(70),
+    };
+    let (a, b) = (bound(chance), bound(chance));
+    let range = match chance.below(5) {
+        0 => format!("{a}"),
+        1 => format!(":{}", a + 1),
+        2 => format!("{a}:"),
+        _ => format!("{}:{}", a.min(b), a.max(b) + 1),
+    };
+    format!(
+        " -m connbytes{not} --connbytes {range} --connbytes-dir {direction} --connbytes-mode {mode}"
+    )
 }
 
 fn target(chance: &mut Chance) -> (&'static str, String) {
@@ -176,10 +200,14 @@ fn flows(world: &mut World, workers: usize) -> String {
                 1 => tuple.destination_port >> 8,
                 _ => tuple.destination_port,
             };
-            found.push(format!(
+            let mut line = format!(
                 "{}:{}:{}:{}:{second}:{}",
                 tuple.protocol, tuple.source, tuple.destination, tuple.source_port, view.mark
-            ));
+            );
+            for FlowCount { packets, bytes } in view.counts.expect("counted") {
+                let _ = write!(line, ":{packets}:{bytes}");
+            }
+            found.push(line);
         });
     }
     found.sort_unstable();
@@ -216,7 +244,7 @@ fn forward(
 }
 
 #[test]
-fn marks_of_flows_mean_what_they_mean_to_the_kernel() {
+fn marks_and_counts_of_flows_mean_what_they_mean_to_the_kernel() {
     if let Some(reason) = unmet().or_else(no_conntrack) {
         eprintln!("SKIPPED: {reason}");
         return;
@@ -224,7 +252,8 @@ fn marks_of_flows_mean_what_they_mean_to_the_kernel() {
     let seed = number("WEIR_ORACLE_SEED", 0xf10);
     let cases = number("WEIR_ORACLE_FLOWS", 300);
     let mut kernel = Kernel::new("tap").expect("unshare runs");
-    let mut worlds = [World::new(Sizes::ONE), World::new(Sizes::TWO)];
+    let mut worlds =
+        [Sizes::ONE, Sizes::TWO].map(|sizes| World::new(Sizes { acct: true, ..sizes }));
     let (mut met, mut marked) = (BTreeMap::<&str, u64>::new(), 0);
     for case in seed..seed + cases {
         let _seed = Seed(case);
@@ -259,15 +288,16 @@ fn marks_of_flows_mean_what_they_mean_to_the_kernel() {
         let counts: Vec<_> = (0..=rules.len()).map(|n| world.count(n)).collect();
         assert_eq!(counts, kernel.counters(), "Weir, kernel; {lines:#?}");
         let ours = flows(world, workers);
-        assert_eq!(ours, kernel.ask("marks").trim_end(), "Weir, kernel; {lines:#?}");
-        marked += ours.split(' ').filter(|flow| !flow.ends_with(":0") && *flow != "-").count();
+        assert_eq!(ours, kernel.ask("entries").trim_end(), "Weir, kernel; {lines:#?}");
+        marked +=
+            ours.split(' ').filter(|flow| flow.split(':').nth(5).is_some_and(|m| m != "0")).count();
         for ((names, _), (packets, _)) in rules.iter().zip(&counts[1..]) {
             names.iter().for_each(|name| *met.entry(name).or_default() += packets);
         }
     }
     eprintln!("packets counted by rules with each: {met:?}; {marked} flows ended with a mark");
     if cases >= 300 {
-        assert!(met.len() == 17 && met.values().all(|packets| *packets > 200), "{met:?}");
+        assert!(met.len() == 18 && met.values().all(|packets| *packets > 200), "{met:?}");
         assert!(marked > 200);
     }
     worlds.into_iter().for_each(World::shut_down);
