@@ -22,6 +22,8 @@
 //! policy nobody goes through the table. What a residual does not take for granted is what may change without a new
 //! policy: routes, addresses, sets, the clock, marks (see `MatchTest::settled`).
 //!
+//! Packets of IPv6 are not in it: their keys would take a cache line of their own. They go through the rules.
+//!
 //! All memory is allocated when the cache is made.
 
 use super::classify::PacketKey;

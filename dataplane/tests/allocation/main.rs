@@ -5,14 +5,16 @@
 //! thread, so the test harness may do as it likes. The ports are written for this test: those of
 //! [`weir_dataplane::port::MemoryPort`] copy what they send into new vectors.
 
+mod six;
+
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
-use weir_control::command::{Parsed, parse};
+use weir_control::command::{Context, Parsed, parse_in};
 use weir_control::protocol::FlowFilter;
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::Batch;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, EventQueue};
@@ -21,7 +23,7 @@ use weir_dataplane::errand::{Errand, Task};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Compiler, Decision, FlowCache, Policies, Policy};
+use weir_dataplane::policy::{Compiler, Decision, FlowCache, Policies};
 use weir_dataplane::port::{Port, PortIndex};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -135,7 +137,11 @@ fn network() -> Forwarding {
         .port(link("east", 1, 1500))
         .port(link("west", 2, 600))
         .neighbour(EAST, ALICE, reachable.clone())
-        .neighbour(WEST, BOB, reachable)
+        .neighbour(WEST, BOB, reachable.clone())
+        .address6(EAST, six::address(1, 1), 64)
+        .address6(WEST, six::address(2, 1), 64)
+        .neighbour(EAST, six::ALICE, reachable.clone())
+        .neighbour(WEST, six::BOB, reachable)
         .build()
 }
 
@@ -143,22 +149,31 @@ fn network() -> Forwarding {
 fn conntrack() -> Conntrack {
     let events = Arc::new(EventQueue::new(64));
     events.listen(true);
-    Conntrack::new(&ConntrackConfig { events: Some(events), ..ConntrackConfig::default() })
+    let config = ConntrackConfig { flows6_max: 1024, ..ConntrackConfig::default() };
+    Conntrack::new(&ConntrackConfig { events: Some(events), ..config })
 }
 
-/// Rules of iptables, compiled.
+/// Rules, compiled: behind `-6` of ip6tables, the others of iptables.
 fn policies(workers: usize, rules: &[&str]) -> Policies {
-    let mut ruleset = Ruleset::new();
+    let compiled = |family| {
+        let own = |rule: &&&str| rule.starts_with("-6 ") == (family == Family::V6);
+        let own = rules.iter().filter(own).map(|rule| rule.trim_start_matches("-6 "));
+        let mut ruleset = Ruleset::of(family);
+        add(&mut ruleset, family, own);
+        let names = ["east", "west"].map(str::to_owned).to_vec();
+        Compiler::new(workers, names).compile(&ruleset).expect("known words")
+    };
+    Policies::new(compiled(Family::V4), compiled(Family::V6))
+}
+
+fn add<'a>(ruleset: &mut Ruleset, family: Family, rules: impl Iterator<Item = &'a str>) {
     for rule in rules {
         let words: Vec<String> = rule.split(' ').map(str::to_owned).collect();
-        match parse(&words, &Names::builtin()) {
+        match parse_in(&words, Context::of(family, &Names::builtin())) {
             Ok(Parsed::Command(line)) => ruleset.apply(&line.command).expect("a rule"),
             other => panic!("{rule}: {other:?}"),
         };
     }
-    let names = ["east", "west"].map(str::to_owned).to_vec();
-    let v4 = Compiler::new(workers, names).compile(&ruleset).expect("known words");
-    Policies::new(v4, Policy::accept_all(workers))
 }
 
 /// Engines of `workers` workers under these rules; the first receives these packets.

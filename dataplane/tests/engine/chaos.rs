@@ -147,6 +147,8 @@ fn step(world: &mut World, chance: &mut Chance) {
             ];
             lines.extend(others.into_iter().filter(|_| chance.percent(20)).map(str::to_owned));
             world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            let lines = six::any_rules(chance);
+            world.rules6(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         }
         96..98 => {
             let port = chance.one_of(&PORTS);
@@ -181,8 +183,8 @@ fn nothing_is_lost_whatever_happens() {
             }
             let _ = world.forwarding.publish(network().build());
             // Those that are held for nobody time out; that frees frames for those still outside,
-            // which may be held in turn; and the answers to them too.
-            for _ in 0..100 {
+            // which may be held in turn; and the answers to them too. Fragments of IPv6 keep theirs for a minute.
+            for _ in 0..300 {
                 world.settle();
                 world.now_ns += 4_000_000_000;
             }

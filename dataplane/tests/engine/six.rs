@@ -89,6 +89,21 @@ pub(crate) fn any_neighbours(chance: &mut Chance, states: &[NeighbourState]) -> 
     })
 }
 
+/// Commands that put random rules in place of all others.
+pub(crate) fn any_rules(chance: &mut Chance) -> Vec<String> {
+    let policy = chance.one_of(&["-P FORWARD ACCEPT", "-P FORWARD ACCEPT", "-P FORWARD DROP"]);
+    let mut lines = vec!["-F".to_owned(), policy.to_owned()];
+    lines.extend((0..chance.below(10)).map(|_| traffic::rule(chance)));
+    let others = [
+        "-A FORWARD -m state --state INVALID -j DROP",
+        "-A FORWARD -p tcp -j REJECT --reject-with tcp-reset",
+        "-A FORWARD -s 2001:db8::/32 -j REJECT",
+        "-I FORWARD 1 -j LOG --log-prefix chaos",
+    ];
+    lines.extend(others.into_iter().filter(|_| chance.percent(20)).map(str::to_owned));
+    lines
+}
+
 /// A frame that may be anything of IPv6.
 pub(crate) fn any_frame(chance: &mut Chance) -> (PortIndex, Vec<u8>) {
     let far = ["2001:db8:66::1", "2001:db8:67::1", "2001:db8:70::1", "2001:db8:71::1", "3000::1"];

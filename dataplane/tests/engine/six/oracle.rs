@@ -162,7 +162,12 @@ fn state_lines() -> Vec<String> {
         let protocol = if asked.contains("port") { " -p tcp" } else { "" };
         lines.push(format!("-A FORWARD{protocol} -m conntrack {asked}"));
     }
-    lines.push("-A FORWARD -p udp -m udp --dport 53 -j DROP".to_owned());
+    lines.push("-A FORWARD -m connmark --mark 1/3".to_owned());
+    lines.push(
+        "-A FORWARD -p tcp -m tcp --tcp-flags PSH PSH -j CONNMARK --set-xmark 1/3".to_owned(),
+    );
+    lines.push("-A FORWARD -m connmark --mark 1/3".to_owned());
+    lines.push("-A FORWARD -p udp -m udp --dport 82 -j DROP".to_owned());
     lines
 }
 
