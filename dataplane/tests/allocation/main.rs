@@ -14,6 +14,7 @@ use weir_control::command::{Parsed, parse};
 use weir_control::protocol::FlowFilter;
 use weir_control::rule::Names;
 use weir_control::ruleset::Ruleset;
+use weir_control::set::restore;
 use weir_dataplane::batch::Batch;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, EventQueue};
 use weir_dataplane::engine::{Engine, EngineConfig};
@@ -27,6 +28,7 @@ use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
     Forwarding, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
 };
+use weir_dataplane::set::Sets;
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason;
 use weir_dataplane::wire::{
@@ -146,6 +148,11 @@ fn conntrack() -> Conntrack {
     Conntrack::new(&ConntrackConfig { events: Some(events), ..ConntrackConfig::default() })
 }
 
+/// Sets that rules look into.
+const SETS: &str = "create a hash:ip\nadd a 10.9.0.0/18\ncreate n hash:net timeout 9\nadd n 10.0.0.0/8\n\
+    add n 10.0.1.0/24 nomatch\ncreate p hash:ip,port comment\nadd p 10.0.1.2,udp:2-900 comment x\n\
+    create all list:set\nadd all a\nadd all n\nadd all p";
+
 /// Rules of iptables, compiled.
 fn policies(workers: usize, rules: &[&str]) -> Policies {
     let mut ruleset = Ruleset::new();
@@ -157,7 +164,11 @@ fn policies(workers: usize, rules: &[&str]) -> Policies {
         };
     }
     let names = ["east", "west"].map(str::to_owned).to_vec();
-    let v4 = Compiler::new(workers, names).compile(&ruleset).expect("known words");
+    let mut compiler = Compiler::new(workers, names);
+    let sets = restore::read(SETS.as_bytes(), false, &Names::builtin(), &|_| None).expect("sets");
+    let sets = Sets::new(1).after(&sets.changes, 0, &|_| 0).expect("sets");
+    compiler.set_sets(Arc::new(sets));
+    let v4 = compiler.compile(&ruleset).expect("known words");
     Policies::new(v4, Policy::accept_all(workers))
 }
 
@@ -291,6 +302,22 @@ fn packets_that_are_rejected() {
     let mut packets = vec![packet(BOB, 1, 64, 100), segment(1)];
     packets.extend(pieces(7));
     let reached = |engine: &Engine| dropped(engine, DropReason::RuleReject);
+    assert_eq!(allocations_under(&rules, 1, packets, reached), 0);
+}
+
+#[test]
+fn packets_that_are_looked_for_in_sets() {
+    let rules = [
+        "-A FORWARD -m set --match-set a src -j ACCEPT",
+        "-A FORWARD -m set --match-set n src -j ACCEPT",
+        "-A FORWARD -m set --match-set p src,src -j ACCEPT",
+        "-A FORWARD -m set --match-set all src,dst -j ACCEPT",
+        "-A FORWARD -m set --match-set all src,src -j ACCEPT",
+        "-A FORWARD -m set ! --match-set p src,src -j DROP",
+    ];
+    let mut packets = vec![packet(BOB, 1, 64, 100), segment(1)];
+    packets.extend(pieces(7));
+    let reached = |engine: &Engine| dropped(engine, DropReason::Rule);
     assert_eq!(allocations_under(&rules, 1, packets, reached), 0);
 }
 

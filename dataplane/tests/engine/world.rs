@@ -15,8 +15,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
-use weir_control::rule::Family;
+use weir_control::rule::{Family, Names};
 use weir_control::ruleset::{Counters as RuleCount, Ruleset};
+use weir_control::set::restore;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
@@ -28,6 +29,7 @@ use weir_dataplane::route::{
     Forwarding, ForwardingBuilder, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
     Target, Unreachable,
 };
+use weir_dataplane::set::Sets;
 use weir_dataplane::telemetry::{Counter, Counters, PublishedCounters};
 
 use crate::delta::{self, Moved};
@@ -354,6 +356,19 @@ impl World {
     /// The rule set of IPv4.
     pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
         &mut self.sides[0].ruleset
+    }
+
+    /// Puts sets, as `ipset save` writes them, in the place of all sets.
+    pub(crate) fn sets(&mut self, text: &str) {
+        let names = Names::builtin();
+        let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
+        let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
+        let sets = Arc::new(sets);
+        let side = &mut self.sides[0];
+        side.compiler.set_sets(Arc::clone(&sets));
+        side.policy = Arc::new(side.policy.with_sets(sets));
+        let [v4, v6] = self.sides.each_ref().map(|side| Arc::clone(&side.policy));
+        self.policies.publish(Policies { v4, v6 });
     }
 
     /// The counters of rule `number` (from 1), and of the policy for 0.
