@@ -22,3 +22,4 @@ pub mod protocol;
 pub mod restore;
 pub mod rule;
 pub mod ruleset;
+pub mod set;

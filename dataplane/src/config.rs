@@ -91,6 +91,7 @@ struct File {
     policy: String,
     #[serde(default = "default_ipv6")]
     ipv6: String,
+    sets: Option<PathBuf>,
     #[serde(default)]
     ports: Vec<FilePort>,
     #[serde(default)]
@@ -206,6 +207,8 @@ pub struct Config {
     pub policy: Policy,
     /// Whether IPv6 is forwarded.
     pub ipv6: bool,
+    /// What `ipset save` has written: the sets that there are from the first packet on.
+    pub sets: Option<PathBuf>,
     /// The interfaces that packets are forwarded between, by port index.
     pub interfaces: Vec<String>,
     /// One core a worker; `None`: not pinned.
@@ -307,6 +310,8 @@ impl Config {
         if file.control.socket.as_os_str().is_empty() {
             return refuse("control.socket", "\"\"", "a path");
         }
+        let sets = file.sets.as_deref().map(|sets| path::of_file("sets", sets, ""));
+        let sets = sets.transpose()?;
         let interfaces = interfaces(&file.ports, host)?;
         let cores = workers::cores(&file.workers)?;
         let area = area(&file.umem)?;
@@ -337,6 +342,7 @@ impl Config {
             on_exit,
             policy,
             ipv6,
+            sets,
             interfaces,
             cores,
             idle: workers::idle(&file.workers)?,

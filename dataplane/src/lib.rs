@@ -60,6 +60,7 @@ pub mod publish;
 pub mod reassembly;
 pub mod respond;
 pub mod route;
+pub mod set;
 pub mod stage;
 pub mod telemetry;
 pub mod verdict;

@@ -4,10 +4,11 @@ use crate::rule::{
     Family, InterfaceError, InvalidRule, IpNetError, PatternError, PortRangeError, TimeError,
     U32Error,
 };
+use crate::ruleset::RuleError;
 
 use super::refusal::visible;
 use super::value_error::ValueError;
-use super::{CHAIN_CHARS_MAX, RULES_PER_COMMAND_MAX};
+use super::{CHAIN_CHARS_MAX, CommandLine, RULES_PER_COMMAND_MAX};
 
 /// What `iptables -V` prints, and what begins most error messages: the release whose language
 /// this is, then ours. Scripts look for the former. [`version_line`] has it of the other programs.
@@ -356,5 +357,28 @@ impl ParseError {
             report.push_str(&format!("\n  {hint}"));
         }
         report
+    }
+}
+
+impl CommandLine {
+    /// What to print when the daemon has not got the chain that the line is about; `None` for other
+    /// errors, which are about no word.
+    pub fn locate(&self, error: &RuleError) -> Option<String> {
+        let kind = match error {
+            RuleError::NoSuchChain { chain } => {
+                ParseErrorKind::NoSuchChain { chain: chain.clone() }
+            }
+            RuleError::NoPolicy { chain } => {
+                ParseErrorKind::NoSuchPolicyChain { chain: chain.to_string() }
+            }
+            RuleError::NoSuchSet { name } => {
+                ValueError::NoSuchSet { name: name.to_string() }.into()
+            }
+            _ => return None,
+        };
+        // The line may ask for several sets; the message says which.
+        let position = self.chain.filter(|_| !matches!(error, RuleError::NoSuchSet { .. }));
+        let line = self.line.as_str().into();
+        Some(ParseError { kind, position, line, family: self.family }.report())
     }
 }

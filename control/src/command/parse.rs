@@ -11,7 +11,7 @@ use super::refusal::{Refusal, locate};
 use super::specification::Specification;
 use super::{CHAIN_CHARS_MAX, Command, known};
 use crate::rule::{Family, Names};
-use crate::ruleset::{Counters, RuleError};
+use crate::ruleset::Counters;
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,24 +44,6 @@ pub struct CommandLine {
     pub line: String,
     /// See `line`.
     pub chain: Option<Position>,
-}
-
-impl CommandLine {
-    /// What to print when the daemon has not got the chain that the line is about; `None` for other
-    /// errors, which are about no word.
-    pub fn locate(&self, error: &RuleError) -> Option<String> {
-        let kind = match error {
-            RuleError::NoSuchChain { chain } => {
-                ParseErrorKind::NoSuchChain { chain: chain.clone() }
-            }
-            RuleError::NoPolicy { chain } => {
-                ParseErrorKind::NoSuchPolicyChain { chain: chain.to_string() }
-            }
-            _ => return None,
-        };
-        let (position, line) = (self.chain, self.line.as_str().into());
-        Some(ParseError { kind, position, line, family: self.family }.report())
-    }
 }
 
 /// What a command line is read by.

@@ -33,15 +33,7 @@ impl ParseErrorKind {
                     .to_owned()
             }
             Self::PolicyName { .. } => "a policy is ACCEPT or DROP".to_owned(),
-            Self::NotEnforced { name, .. } if ["--kerneltz", "--localtz"].contains(&&**name) => {
-                "the kernel tells no program its time zone: write the times in UTC".to_owned()
-            }
-            Self::NotEnforced { .. } => format!(
-                "not supported by this version of Weir, so the command is refused instead of \
-                 letting you believe it works; enforced are -m {} and -j {}",
-                matches_enforced(family).join(", "),
-                TARGETS_ENFORCED.join(", ")
-            ),
+            Self::NotEnforced { what, name } => not_enforced(what, name, family),
             Self::UnknownMatch { .. } => format!(
                 "unknown to iptables and to Weir; a typing error? Weir has -m {}",
                 matches_enforced(family).join(", ")
@@ -192,4 +184,29 @@ fn of_match(option: &str) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Why a word that iptables knows is refused.
+fn not_enforced(what: &str, name: &str, family: Family) -> String {
+    let reason = match (what, name) {
+        (_, "--kerneltz" | "--localtz") => {
+            "the kernel tells no program its time zone: write the times in UTC"
+        }
+        ("match", "set") => "Weir's sets are of family inet, which no IPv6 packet is in",
+        ("option", name)
+            if ["--packets-", "--bytes-", "--update-"].iter().any(|of| name.starts_with(of)) =>
+        {
+            "the entries of a set keep no count of their packets and bytes, so the command is refused \
+             instead of letting you believe it works; the rule that asks for the set keeps one"
+        }
+        _ => {
+            return format!(
+                "not supported by this version of Weir, so the command is refused instead of \
+                 letting you believe it works; enforced are -m {} and -j {}",
+                matches_enforced(family).join(", "),
+                TARGETS_ENFORCED.join(", ")
+            );
+        }
+    };
+    reason.to_owned()
 }

@@ -1,6 +1,7 @@
 //! What can be wrong with the value of a match's option, where the match has words of its own for it.
 
-use crate::rule::Family;
+use crate::rule::{Family, SetDirectionsError};
+use crate::set::SET_NAME_BYTES_MAX;
 
 /// A value that means nothing to its match. The texts are those of iptables.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,18 @@ pub enum ValueError {
     MultiportTooMany,
     #[error("Bad packet type '{text}'")]
     PacketType { text: String },
+    #[error("Set {name} doesn't exist.")]
+    NoSuchSet { name: String },
+    #[error("setname `{name}' too long, max {SET_NAME_BYTES_MAX} characters.")]
+    SetNameTooLong { name: String },
+    #[error("--match-set requires two args.")]
+    SetArguments,
+    #[error(transparent)]
+    SetDirections(SetDirectionsError),
+    #[error("--match-set can be specified only once")]
+    SetTwice,
+    #[error("--return-nomatch flag cannot be inverted")]
+    SetFlagNegated,
     #[error("Bad TCP option \"{text}\"")]
     TcpOption { text: String },
     #[error("Symbolic name \"{text}\" is unknown")]
@@ -101,7 +114,15 @@ impl ValueError {
                 "write VALUE or VALUE/MASK, from 0 to 255, or a name: Minimize-Delay, \
                  Maximize-Throughput, Maximize-Reliability, Minimize-Cost, Normal-Service"
             }
-            Self::IcmpAmbiguous { .. } | Self::MultiportProtocol => return None,
+            Self::NoSuchSet { .. } => "`weirctl set create NAME hash:ip' makes a set",
+            Self::SetArguments | Self::SetDirections(_) => {
+                "write `--match-set NAME src', or `--match-set NAME src,dst' for addresses and ports"
+            }
+            Self::SetTwice => "write `-m set --match-set …' once for each set",
+            Self::IcmpAmbiguous { .. }
+            | Self::MultiportProtocol
+            | Self::SetFlagNegated
+            | Self::SetNameTooLong { .. } => return None,
         };
         Some(remedy)
     }

@@ -18,6 +18,7 @@
 
 mod conntrack;
 mod message;
+mod set;
 mod stats;
 mod status;
 
@@ -28,6 +29,7 @@ pub use conntrack::{
     TcpState, TupleFilter, WorkerFlows,
 };
 pub use message::{MessageError, read_frame, read_message, write_message};
+pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
 pub use stats::{
     DropCount, EventCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats,
     Stats, WorkerStats, XdpProgramStats,
@@ -39,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{ChainName, Command, Transaction};
 use crate::rule::Family;
 use crate::ruleset::{CounterTable, RuleError, Ruleset};
+use crate::set::{SetChange, SetError, SetName};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
@@ -166,6 +169,28 @@ pub enum RequestBody {
         /// [`CONNTRACK_WAIT_MS_MAX`].
         wait_ms: u32,
     },
+    /// Change sets, all of these changes or none: [`Reply::Done`] once workers see them, or
+    /// [`Failure::Set`] and nothing has changed.
+    SetChange {
+        /// What to do, in order.
+        changes: Vec<SetChange>,
+    },
+    /// Whether an entry is in a set: [`Reply::SetTest`].
+    SetTest {
+        /// The set.
+        name: SetName,
+        /// The entry, as it is saved.
+        entry: String,
+    },
+    /// All sets, without their entries: [`Reply::Sets`].
+    Sets,
+    /// Entries of a set, a page of them: [`Reply::SetPage`].
+    SetList {
+        /// The set.
+        name: SetName,
+        /// Where the page begins; `None` for the first.
+        cursor: Option<SetCursor>,
+    },
 }
 
 /// What the daemon answers.
@@ -252,6 +277,12 @@ pub enum Reply {
     ConntrackStats(ConntrackStats),
     /// For [`RequestBody::ConntrackEvents`].
     ConntrackEvents(ConntrackEvents),
+    /// For [`RequestBody::SetTest`]: whether it is in the set.
+    SetTest(bool),
+    /// For [`RequestBody::Sets`], in the order of listings.
+    Sets(Vec<SetHeader>),
+    /// For [`RequestBody::SetList`].
+    SetPage(SetPage),
 }
 
 /// The whole rule set with its counters, read at one moment.
@@ -287,6 +318,16 @@ pub enum Failure {
     NotFiltered {
         /// Whose packets.
         family: Family,
+    },
+    /// A change of sets, or a question about them, was refused.
+    #[error("{error}")]
+    Set {
+        /// Which change it was, from 0.
+        change: usize,
+        /// Which of its entries, from 0.
+        entry: usize,
+        /// Why.
+        error: SetError,
     },
     /// Client and daemon are of different releases.
     #[error(

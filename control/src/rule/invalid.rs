@@ -68,6 +68,9 @@ pub enum InvalidRule {
     /// `-m multiport` in a rule about other protocols.
     #[error("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")]
     MultiportNeedsProtocol,
+    /// `-m set` without a set.
+    #[error("You must specify `--match-set' with proper arguments")]
+    SetMissing,
     /// `-m state` alone.
     #[error("state: option \"--state\" must be specified")]
     StateMissing,

@@ -37,6 +37,7 @@ mod range;
 mod reject;
 mod reject6;
 mod save;
+mod set;
 mod statistic;
 mod string;
 mod target;
@@ -91,6 +92,7 @@ pub use protocol::Protocol;
 pub use range::{SizeRange, SizeRangeError};
 pub use reject::RejectWith;
 pub use reject6::Reject6With;
+pub use set::{SetDirections, SetDirectionsError, SetMatch};
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
 pub(crate) use target::TargetExtension;
@@ -205,6 +207,8 @@ pub enum Match {
     Multiport(MultiportMatch),
     /// `-m pkttype`
     Pkttype(PkttypeMatch),
+    /// `-m set`
+    Set(SetMatch),
     /// `-m state`
     State(StateMatch),
     /// `-m statistic`
@@ -247,6 +251,7 @@ impl Match {
             Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
+            Self::Set(set) => set,
             Self::State(state) => state,
             Self::Statistic(statistic) => statistic,
             Self::String(string) => string,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::command::ChainName;
 use crate::rule::{Family, InvalidRule, Rule};
+use crate::set::SetName;
 
 /// How many chains there may be. Beyond it, `-N` fails ([`RuleError::TooManyChains`]).
 pub const CHAINS_MAX: usize = 4_096;
@@ -256,6 +257,12 @@ pub enum RuleError {
     /// `-C` or `-D` of a rule that is not there.
     #[error("Bad rule (does a matching rule exist in that chain?).")]
     NoSuchRule,
+    /// A set that is not there.
+    #[error("Set {name} doesn't exist.")]
+    NoSuchSet {
+        /// Its name.
+        name: SetName,
+    },
     /// The rule set is full.
     #[error(
         "the rule set would hold {wanted} rules, and Weir's limit is {RULES_MAX}: delete rules, or join some by ranges and masks"

@@ -196,9 +196,14 @@ impl Session {
 
     /// Repeats everything with the oracle; returns how many lines were accepted.
     pub(crate) fn compare(self) -> u32 {
+        self.compare_after("")
+    }
+
+    /// The same where the oracle did something before.
+    pub(crate) fn compare_after(self, before: &str) -> u32 {
         let family = self.weir.ruleset.family();
         let program = family.program();
-        let answers = oracle::run_of(family, &self.lines);
+        let answers = oracle::run_after(before, family, &self.lines);
         let mut accepted = 0;
         for ((line, ours), theirs) in self.lines.iter().zip(self.expected).zip(answers) {
             let line = line.join(" ");

@@ -60,6 +60,19 @@ fn rules_that_others_hide_are_found() {
 }
 
 #[test]
+fn rules_about_sets_are_hidden_by_such_that_ask_no_more() {
+    assert_finds(
+        "-A FORWARD -m set --match-set a src -j DROP\n\
+         -A FORWARD -p tcp -m set --match-set a src -m set --match-set b src,dst -j ACCEPT",
+        &[(Kind::Shadowed, Some(2), &[1], "rule 1 before it decides")],
+    );
+    assert_finds(
+        "-A FORWARD -p udp -j DROP\n-A FORWARD -p udp -m set --match-set b src,dst -j ACCEPT",
+        &[(Kind::Shadowed, Some(2), &[1], "rule 1 before it decides")],
+    );
+}
+
+#[test]
 fn what_is_right_is_left_alone() {
     for lines in [
         "",
@@ -94,6 +107,10 @@ fn what_is_right_is_left_alone() {
         // Something is written, or remembered for later rules.
         "-A FORWARD -s 10.0.0.1 -j ACCEPT\n-A FORWARD -j LOG",
         "-A FORWARD -s 10.0.0.1 -j ACCEPT\n-A FORWARD -j MARK --set-mark 1",
+        // What is in a set may change: it hides nothing but rules about the same, and contradicts nothing.
+        "-A FORWARD -m set --match-set a src -j DROP\n-A FORWARD -s 10.0.0.1 -p tcp -j LOG\n\
+         -A FORWARD -m set --match-set a dst -j DROP\n-A FORWARD -m set --match-set b src -j DROP\n\
+         -A FORWARD -m set --match-set b dst -m set ! --match-set b dst -j DROP",
         // A rule that only counts decides nothing.
         "-A FORWARD\n-A FORWARD -p tcp -j DROP",
     ] {

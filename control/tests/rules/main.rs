@@ -15,5 +15,6 @@ mod oracle;
 mod parsing;
 mod properties;
 mod rulesets;
+mod set;
 mod texts;
 mod vocabulary;

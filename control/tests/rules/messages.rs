@@ -32,7 +32,7 @@ pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
 
 /// The matches that messages list.
 const ENFORCED: &str = "addrtype, comment, connbytes, connmark, conntrack, dscp, ecn, icmp, iprange, length, \
-    mac, mark, multiport, pkttype, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
+    mac, mark, multiport, pkttype, set, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
 
 pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
 
@@ -521,9 +521,14 @@ pub(crate) fn assert_words_of_iptables(wrong: &[&str]) {
 
 /// The same of either family.
 pub(crate) fn assert_words_of(family: Family, wrong: &[&str]) {
+    assert_words_after("", family, wrong);
+}
+
+/// The same where the oracle did something before.
+pub(crate) fn assert_words_after(before: &str, family: Family, wrong: &[&str]) {
     let program = family.program();
     let lines: Vec<Vec<String>> = wrong.iter().map(|line| words(line)).collect();
-    for (line, theirs) in lines.iter().zip(oracle::run_of(family, &lines)) {
+    for (line, theirs) in lines.iter().zip(oracle::run_after(before, family, &lines)) {
         let (status, report) = refused_of(family, line);
         let line = line.join(" ");
         assert_eq!(i32::from(status), theirs.status, "{program} {line}\n{report}");

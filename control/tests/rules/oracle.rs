@@ -55,8 +55,13 @@ pub(crate) fn run(lines: &[Vec<String>]) -> Vec<Answer> {
 
 /// The same of either family.
 pub(crate) fn run_of(family: Family, lines: &[Vec<String>]) -> Vec<Answer> {
+    run_after("", family, lines)
+}
+
+/// The same where something was done before, by commands of the shell.
+pub(crate) fn run_after(before: &str, family: Family, lines: &[Vec<String>]) -> Vec<Answer> {
     let command = |line: &Vec<String>| format!("{} {}", legacy(family), shell_words(line));
-    in_namespace(&lines.iter().map(command).collect::<Vec<_>>())
+    in_namespace(before, &lines.iter().map(command).collect::<Vec<_>>())
 }
 
 /// Restores all texts, each with its options, one after the other in one fresh namespace. The
@@ -70,7 +75,7 @@ pub(crate) fn restore(family: Family, texts: &[(Vec<String>, String)]) -> Vec<An
             shell_words(options)
         )
     };
-    in_namespace(&texts.iter().map(command).collect::<Vec<_>>())
+    in_namespace("", &texts.iter().map(command).collect::<Vec<_>>())
 }
 
 fn shell_words(words: &[String]) -> String {
@@ -79,9 +84,9 @@ fn shell_words(words: &[String]) -> String {
     words.join(" ")
 }
 
-fn in_namespace(commands: &[String]) -> Vec<Answer> {
+fn in_namespace(before: &str, commands: &[String]) -> Vec<Answer> {
     let directory = tempfile::tempdir().expect("temporary directory");
-    let mut script = String::from("cd \"$1\" || exit 1\n");
+    let mut script = format!("cd \"$1\" || exit 1\n{before}\n");
     for (index, command) in commands.iter().enumerate() {
         writeln!(script, "{command} >{index}.out 2>{index}.err; echo $? >{index}.rc")
             .expect("writing to a string");

@@ -4,6 +4,7 @@ mod conntrack;
 mod daemon;
 mod ip6tables;
 mod lint;
+mod set;
 
 use std::io::Read;
 use std::os::unix::net::UnixListener;

@@ -21,12 +21,14 @@ mod log;
 mod report;
 mod rules;
 mod server;
+mod sets;
 mod shared;
 mod supervise;
 
 pub use log::LogFileError;
 pub use rules::Rules;
 pub use server::ServerError;
+pub use sets::load_sets;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +86,9 @@ pub enum DaemonError {
     /// The flows could not be kept where the configuration says.
     #[error("{0}")]
     Snapshot(String),
+    /// The sets that the configuration names cannot be loaded.
+    #[error("{0}")]
+    Sets(String),
     /// The machine's own traffic cannot be led through Weir.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -140,6 +145,7 @@ impl Daemon {
         if let Some(trouble) = config.snapshot_trouble() {
             return Err(DaemonError::Snapshot(trouble));
         }
+        let sets = config.sets.as_deref().map(load_sets).transpose().map_err(DaemonError::Sets)?;
         let server = Server::bind(&config.control)?;
         let (log, logs) =
             Log::start(config.log.file.as_deref(), config.port_names(), config.cores.len())?;
@@ -165,9 +171,13 @@ impl Daemon {
             HostMode::Kernel => Rules::new,
             HostMode::Firewalled => Rules::with_host_chains,
         };
-        let rules = rules(config.cores.len(), config.port_names(), config.policy)
+        let mut rules = rules(config.cores.len(), config.port_names(), config.policy)
             .forwarding_ipv6(config.ipv6)
             .counting_flows(config.conntrack.acct);
+        if let Some(sets) = sets {
+            let loaded = rules.change_sets(&sets);
+            loaded.map_err(|failure| DaemonError::Sets(failure.to_string()))?;
+        }
         // Before anything stands still: with many flows this takes a while.
         let (flow_hash, tables, restored) = begin_flows(&config);
         let opened = bank.open(&config.interfaces, &host)?;
@@ -267,6 +277,8 @@ impl Daemon {
             }
             self.follow_routes();
             self.undo_unconfirmed();
+            // Workers that hang are reported elsewhere; the next look takes out what is over then.
+            let _ = self.shared.rules().expire_sets();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
                 self.look();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ahash::RandomState;
 use weir_control::command::{ChainName, Command, Transaction};
 use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::Family;
@@ -10,6 +11,7 @@ use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
 use crate::policy::{Compiler, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
+use crate::set::Sets;
 
 /// How long a change may take until the last worker enforces it.
 const ADOPTION_PATIENCE: Duration = Duration::from_secs(2);
@@ -22,9 +24,9 @@ const RETIRED_MAX: usize = 16;
 
 /// A change that is undone unless it is confirmed.
 #[derive(Debug)]
-struct Unconfirmed {
+pub(super) struct Unconfirmed {
     /// The rules of before, of whichever family it was.
-    before: Ruleset,
+    pub(super) before: Ruleset,
     /// When it is undone.
     until: Instant,
     /// Rules that it took out, whose counters are kept until it is confirmed.
@@ -35,9 +37,9 @@ struct Unconfirmed {
 
 /// The rules of a family, and who compiles them.
 #[derive(Debug)]
-struct Side {
-    ruleset: Ruleset,
-    compiler: Compiler,
+pub(super) struct Side {
+    pub(super) ruleset: Ruleset,
+    pub(super) compiler: Compiler,
 }
 
 impl Side {
@@ -61,14 +63,18 @@ impl Side {
 /// The rules in force, and how to change them.
 #[derive(Debug)]
 pub struct Rules {
-    v4: Side,
+    pub(super) v4: Side,
     v6: Side,
     /// Whether IPv6 is forwarded. Where it is not its rules would decide about nothing: there are none but the policy,
     /// which can be listed and not be changed.
     forwards_ipv6: bool,
-    policies: Arc<Published<Policies>>,
+    pub(super) policies: Arc<Published<Policies>>,
     retired: Retired<Policies>,
-    unconfirmed: Option<Unconfirmed>,
+    pub(super) unconfirmed: Option<Unconfirmed>,
+    /// The sets in force.
+    pub(super) sets: Arc<Sets>,
+    /// When the clock began that timeouts of their entries go by.
+    pub(super) started: Instant,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
 }
@@ -111,13 +117,25 @@ impl Rules {
     ) -> Self {
         let mut v4 = Side::new(ruleset, policy, workers, port_names.clone());
         let mut v6 = Side::new(Ruleset::of(Family::V6), policy, workers, port_names);
+        // Who may fill a set must not know what makes its entries meet.
+        let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
+        v4.compiler.set_sets(Arc::clone(&sets));
         let compiled = |side: &mut Side| {
             side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
         };
         let policies = Policies::new(compiled(&mut v4), compiled(&mut v6));
         let policies = Arc::new(Published::new(policies));
-        let (retired, unconfirmed) = (Retired::default(), None);
-        Self { v4, v6, forwards_ipv6: false, policies, retired, unconfirmed, tracked: false }
+        Self {
+            v4,
+            v6,
+            forwards_ipv6: false,
+            policies,
+            retired: Retired::default(),
+            unconfirmed: None,
+            sets,
+            started: Instant::now(),
+            tracked: false,
+        }
     }
 
     /// The same where the packets and bytes of flows are counted, or are not: then rules that ask for them are refused.
@@ -194,6 +212,7 @@ impl Rules {
         if !command.is_listing() {
             self.check_forwarded(family)?;
         }
+        self.check_sets(command)?;
         let side = self.of(family);
         let (candidate, outcome) = side.ruleset.after(command)?;
         if command.is_listing() {
@@ -219,6 +238,9 @@ impl Rules {
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
         self.check_forwarded(family)?;
+        for (command, asks) in transaction.commands.iter().enumerate() {
+            self.check_sets(asks).map_err(|error| Failure::Transaction { command, error })?;
+        }
         let (candidate, outcome) = self
             .of(family)
             .ruleset
@@ -302,10 +324,7 @@ impl Rules {
     }
 
     fn put_in_force(&mut self, candidate: Ruleset, outcome: &Outcome) -> Result<Reply, Failure> {
-        if self.retired.collect() >= RETIRED_MAX {
-            let reason = "workers still use older rules; see `weirctl status`".to_owned();
-            return Err(Failure::Busy { reason });
-        }
+        self.check_retired()?;
         let family = candidate.family();
         let mut epoch = self.policies.epoch();
         let mut in_force = Ok(());
@@ -313,19 +332,34 @@ impl Rules {
             let policy = Arc::new(self.of_mut(family).compile(&candidate)?);
             self.tracked |= policy.tracks();
             let current = self.policies.current();
-            let (published, old) = self.policies.publish(match family {
+            (epoch, in_force) = self.publish(match family {
                 Family::V4 => Policies { v4: policy, v6: Arc::clone(&current.v6) },
                 Family::V6 => Policies { v4: Arc::clone(&current.v4), v6: policy },
             });
-            self.retired.push(old);
-            epoch = published;
-            in_force = self.wait_until_adopted(epoch);
         }
         let side = self.of_mut(family);
         side.ruleset = candidate;
         side.compiler.settle(outcome);
         self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
+    }
+
+    /// Refuses to replace more policies while a worker hangs.
+    pub(super) fn check_retired(&mut self) -> Result<(), Failure> {
+        if self.retired.collect() >= RETIRED_MAX {
+            let reason = "workers still use older rules; see `weirctl status`".to_owned();
+            return Err(Failure::Busy { reason });
+        }
+        Ok(())
+    }
+
+    /// Publishes policies: their epoch, and whether every worker has adopted them.
+    pub(super) fn publish(&mut self, policies: Policies) -> (u64, Result<(), Failure>) {
+        let (epoch, old) = self.policies.publish(policies);
+        self.retired.push(old);
+        let in_force = self.wait_until_adopted(epoch);
+        self.retired.collect();
+        (epoch, in_force)
     }
 
     fn wait_until_adopted(&self, epoch: u64) -> Result<(), Failure> {

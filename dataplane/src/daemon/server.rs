@@ -261,6 +261,10 @@ impl Client {
             RequestBody::ChainNames { family } => {
                 Ok(Reply::ChainNames(self.shared.rules().chain_names(family)))
             }
+            RequestBody::SetChange { changes } => self.shared.rules().change_sets(&changes),
+            RequestBody::SetTest { name, entry } => self.shared.rules().test_set(&name, &entry),
+            RequestBody::Sets => self.shared.rules().list_sets(),
+            RequestBody::SetList { name, cursor } => self.shared.rules().list_set(&name, cursor),
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),

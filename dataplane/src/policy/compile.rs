@@ -18,6 +18,7 @@ use super::matches::MatchTest;
 use super::rule::{Action, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
 use crate::packet_log::LogSpec;
+use crate::set::Sets;
 use crate::verdict::DropReason;
 
 /// Chains with fewer rules are walked through: that takes no longer.
@@ -95,6 +96,7 @@ pub struct Compiler {
     port_names: Vec<String>,
     /// Whether the packets and bytes of flows are counted.
     counts_flows: bool,
+    sets: Arc<Sets>,
     rules: BTreeMap<RuleId, Tally>,
     /// Of the chains' policies, by [`Hook`].
     policies: [Tally; Hook::ALL.len()],
@@ -135,6 +137,7 @@ impl Compiler {
             workers,
             port_names,
             counts_flows: false,
+            sets: Arc::new(Sets::new(0)),
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
@@ -145,6 +148,11 @@ impl Compiler {
     #[must_use]
     pub fn counting_flows(self, counts_flows: bool) -> Self {
         Self { counts_flows, ..self }
+    }
+
+    /// Sets the sets that rules look into.
+    pub fn set_sets(&mut self, sets: Arc<Sets>) {
+        self.sets = sets;
     }
 
     /// Compiles a rule set. Rules new to the compiler get counters at zero.
@@ -190,6 +198,7 @@ impl Compiler {
             chains: spans.into(),
             logs: lists.logs.into(),
             connmarks: lists.connmarks.into(),
+            sets: Arc::clone(&self.sets),
         })
     }
 
@@ -311,9 +320,8 @@ impl Compiler {
         chain: u32,
         action: Action,
     ) -> Result<CompiledRule, Unenforced> {
-        let tests: Result<Box<[MatchTest]>, _> =
-            rule.matches.iter().map(|asked| MatchTest::compile(asked, family)).collect();
-        let tests = tests?;
+        let compile = |asked| MatchTest::compile(asked, family, &self.sets);
+        let tests = rule.matches.iter().map(compile).collect::<Result<Box<[_]>, _>>()?;
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }

@@ -43,23 +43,26 @@ use crate::packet_log::{LogSpec, PacketLog};
 use crate::port::PortIndex;
 use crate::respond::Reject;
 use crate::route::Forwarding;
+use crate::set::Sets;
 use crate::verdict::DropReason;
 
 /// All chains of a family, ready to run.
 #[derive(Debug)]
 pub struct Policy {
     /// The rules of all chains, one chain after the other.
-    rules: Box<[CompiledRule]>,
+    rules: Arc<[CompiledRule]>,
     /// Where each chain's rules are.
-    chains: Box<[Span]>,
+    chains: Arc<[Span]>,
     /// The chain that each hook begins with, by [`Hook`].
     bases: [Base; Hook::ALL.len()],
     /// Whether a chain has a classifier.
     classifies: bool,
     /// What rules with `-j LOG` write.
-    logs: Box<[LogSpec]>,
+    logs: Arc<[LogSpec]>,
     /// What rules with `-j CONNMARK` do.
-    connmarks: Box<[ConnmarkTarget]>,
+    connmarks: Arc<[ConnmarkTarget]>,
+    /// What rules with `-m set` look into.
+    sets: Arc<Sets>,
     tracks: bool,
     inspects_flows: bool,
 }
@@ -94,7 +97,7 @@ impl Hook {
 const HOOK_BITS: u32 = 2;
 
 /// The chain that a hook begins with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Base {
     /// Its place among the chains.
     chain: usize,
@@ -268,14 +271,29 @@ impl Policy {
     #[must_use]
     pub fn accept_all(workers: usize) -> Self {
         Self {
-            rules: Box::default(),
+            rules: Arc::default(),
             chains: [Span::EMPTY].into(),
             bases: Hook::ALL.map(|_| Base::accept_all(0, workers)),
             classifies: false,
-            logs: Box::default(),
-            connmarks: Box::default(),
+            logs: Arc::default(),
+            connmarks: Arc::default(),
+            sets: Arc::new(Sets::new(0)),
             tracks: false,
             inspects_flows: false,
+        }
+    }
+
+    /// The same rules with other sets, in which every set that they name has the number that it had.
+    #[must_use]
+    pub fn with_sets(&self, sets: Arc<Sets>) -> Self {
+        Self {
+            rules: Arc::clone(&self.rules),
+            chains: Arc::clone(&self.chains),
+            bases: self.bases.clone(),
+            logs: Arc::clone(&self.logs),
+            connmarks: Arc::clone(&self.connmarks),
+            sets,
+            ..*self
         }
     }
 
@@ -384,7 +402,7 @@ impl Policy {
                 continue;
             }
             let rule = &self.rules[at];
-            match rule.evaluate(candidate) {
+            match rule.evaluate(candidate, &self.sets) {
                 Evaluation::Differs => {
                     at += 1;
                     continue;

@@ -161,7 +161,7 @@ impl Policy {
         for step in &residual.steps[..usize::from(residual.len)] {
             let rule = &self.rules[step.rule()];
             if step.asks() {
-                match rule.evaluate(candidate) {
+                match rule.evaluate(candidate, &self.sets) {
                     Evaluation::Differs => continue,
                     Evaluation::Hotdrop => return Decision::Drop(DropReason::RuleHotdrop),
                     Evaluation::Matches => {}

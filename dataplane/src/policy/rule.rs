@@ -14,6 +14,7 @@ use super::counters::RuleCounters;
 use super::matches::{MatchTest, Ports};
 use super::{Candidate, Decision};
 use crate::batch::Piece;
+use crate::set::Sets;
 
 /// What a rule does with a packet for which its tests hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +83,13 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
-    pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
+    pub(super) fn evaluate(&self, candidate: &Candidate<'_>, sets: &Sets) -> Evaluation {
         let fields = self.fields(candidate);
         if fields != Evaluation::Matches {
             return fields;
         }
         for test in &self.tests {
-            let evaluation = test.evaluate(candidate);
+            let evaluation = test.evaluate(candidate, sets);
             if evaluation != Evaluation::Matches {
                 return evaluation;
             }
@@ -229,7 +230,7 @@ mod tests {
     }
 
     fn evaluate(rule: &CompiledRule, headers: &Headers) -> Evaluation {
-        rule.evaluate(&Candidate {
+        let candidate = Candidate {
             hook: crate::policy::Hook::Forward,
             headers,
             ingress: PortIndex(0),
@@ -241,7 +242,8 @@ mod tests {
             dice: &crate::policy::Dice::new(0),
             wall_s: 0,
             mark: 0,
-        })
+        };
+        rule.evaluate(&candidate, &Sets::new(0))
     }
 
     #[test]

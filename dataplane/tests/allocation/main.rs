@@ -16,6 +16,7 @@ use weir_control::command::{Context, Parsed, parse_in};
 use weir_control::protocol::FlowFilter;
 use weir_control::rule::{Family, Names};
 use weir_control::ruleset::Ruleset;
+use weir_control::set::restore;
 use weir_dataplane::batch::Batch;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, EventQueue};
 use weir_dataplane::engine::{Engine, EngineConfig};
@@ -29,6 +30,7 @@ use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
     Forwarding, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
 };
+use weir_dataplane::set::Sets;
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason;
 use weir_dataplane::wire::{
@@ -153,6 +155,11 @@ fn conntrack() -> Conntrack {
     Conntrack::new(&ConntrackConfig { events: Some(events), ..config })
 }
 
+/// Sets that rules look into.
+const SETS: &str = "create a hash:ip\nadd a 10.9.0.0/18\ncreate n hash:net timeout 9\nadd n 10.0.0.0/8\n\
+    add n 10.0.1.0/24 nomatch\ncreate p hash:ip,port comment\nadd p 10.0.1.2,udp:2-900 comment x\n\
+    create all list:set\nadd all a\nadd all n\nadd all p";
+
 /// Rules, compiled: behind `-6` of ip6tables, the others of iptables.
 fn policies(workers: usize, rules: &[&str]) -> Policies {
     let compiled = |family| {
@@ -161,7 +168,11 @@ fn policies(workers: usize, rules: &[&str]) -> Policies {
         let mut ruleset = Ruleset::of(family);
         add(&mut ruleset, family, own);
         let names = ["east", "west"].map(str::to_owned).to_vec();
-        Compiler::new(workers, names).compile(&ruleset).expect("known words")
+        let mut compiler = Compiler::new(workers, names);
+        let sets = restore::read(SETS.as_bytes(), false, &Names::builtin(), &|_| None);
+        let sets = Sets::new(1).after(&sets.expect("sets").changes, 0, &|_| 0).expect("sets");
+        compiler.set_sets(Arc::new(sets));
+        compiler.compile(&ruleset).expect("known words")
     };
     Policies::new(compiled(Family::V4), compiled(Family::V6))
 }
@@ -306,6 +317,22 @@ fn packets_that_are_rejected() {
     let mut packets = vec![packet(BOB, 1, 64, 100), segment(1)];
     packets.extend(pieces(7));
     let reached = |engine: &Engine| dropped(engine, DropReason::RuleReject);
+    assert_eq!(allocations_under(&rules, 1, packets, reached), 0);
+}
+
+#[test]
+fn packets_that_are_looked_for_in_sets() {
+    let rules = [
+        "-A FORWARD -m set --match-set a src -j ACCEPT",
+        "-A FORWARD -m set --match-set n src -j ACCEPT",
+        "-A FORWARD -m set --match-set p src,src -j ACCEPT",
+        "-A FORWARD -m set --match-set all src,dst -j ACCEPT",
+        "-A FORWARD -m set --match-set all src,src -j ACCEPT",
+        "-A FORWARD -m set ! --match-set p src,src -j DROP",
+    ];
+    let mut packets = vec![packet(BOB, 1, 64, 100), segment(1)];
+    packets.extend(pieces(7));
+    let reached = |engine: &Engine| dropped(engine, DropReason::Rule);
     assert_eq!(allocations_under(&rules, 1, packets, reached), 0);
 }
 

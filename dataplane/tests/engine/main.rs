@@ -6,7 +6,7 @@
 //!
 //! | file | what it tells |
 //! |---|---|
-//! | `world` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
+//! | `world` `sizes` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
 //! | `words` `spec` `asked` `content` | iptables words to rules; a naive evaluator beside them |
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
@@ -16,6 +16,7 @@
 //! | `residual` | the flow cache, beside the rules themselves |
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
+//! | `set_oracle` | sets that rules look into, beside the kernel's |
 //! | `track` | connection tracking in the pipeline |
 //! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
@@ -51,7 +52,9 @@ mod reject;
 mod reject_oracle;
 mod residual;
 mod rules;
+mod set_oracle;
 mod six;
+mod sizes;
 mod snapshot;
 mod spec;
 mod threads;

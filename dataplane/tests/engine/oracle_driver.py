@@ -4,6 +4,7 @@ devices TUN; with the argument "tap" they are Ethernet frames and the devices TA
 and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses of six.rs.
 
   rules HEX        an iptables-restore text -> "ok"
+  sets HEX         an ipset-restore text in place of all rules and sets -> "ok"
   packets N:HEX..  each written to device N -> for each the device it came out of, "-" if none did
   answers N:HEX..  the same -> for each what came out, N:HEX,N:HEX.., "-" if nothing did
   log WORD N:HEX.. the same -> the lines of the kernel's log with that word in them, in HEX
@@ -181,6 +182,12 @@ def main():
         word, *rest = line.split()
         if word == "rules":
             run(f"{TABLES}-restore", input=bytes.fromhex(rest[0]).decode())
+            answer = "ok"
+        elif word == "sets":
+            run("iptables-legacy", "-F")
+            run("ipset", "flush")
+            run("ipset", "destroy")
+            run("ipset", "restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
         elif word == "packets":
             ways = []

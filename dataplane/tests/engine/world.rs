@@ -15,9 +15,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
-use weir_control::rule::Family;
+use weir_control::rule::{Family, Names};
 use weir_control::ruleset::{Counters as RuleCount, Ruleset};
-use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Settings};
+use weir_control::set::restore;
+use weir_dataplane::conntrack::{Conntrack, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
@@ -28,11 +29,14 @@ use weir_dataplane::route::{
     Forwarding, ForwardingBuilder, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
     Target, Unreachable,
 };
+use weir_dataplane::set::Sets;
 use weir_dataplane::telemetry::{Counter, Counters, PublishedCounters};
 
 use crate::delta::{self, Moved};
 use crate::packet::Packet;
 use crate::words;
+
+pub(crate) use crate::sizes::Sizes;
 
 pub(crate) const EAST: PortIndex = PortIndex(0);
 pub(crate) const WEST: PortIndex = PortIndex(1);
@@ -114,68 +118,6 @@ pub(crate) fn hosted_network() -> Forwarding {
         .neighbour(WEST, BOB, reachable(BOB))
         .route(Ipv4Addr::new(10, 67, 0, 0), 16, Target::Unreachable(Unreachable::Prohibit))
         .build()
-}
-
-/// How large everything is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) workers: usize,
-    pub(crate) chunks: u32,
-    pub(crate) fill: usize,
-    pub(crate) tx: usize,
-    pub(crate) completion_lag: usize,
-    pub(crate) inbox: usize,
-    /// Flows that each worker can keep.
-    pub(crate) flows: u32,
-    /// Flows of IPv6.
-    pub(crate) flows6: u32,
-    /// Of them, half-open ones.
-    pub(crate) half_open: u32,
-    /// Whether packets are tracked although no rule asks for it.
-    pub(crate) always_track: bool,
-    /// Entries of each worker's flow cache, which is eager: every test is also one of it.
-    pub(crate) flow_cache: usize,
-    /// Whether packets and bytes of flows are counted.
-    pub(crate) acct: bool,
-    /// Of the hash that finds a flow's worker.
-    pub(crate) seed: u64,
-}
-
-impl Sizes {
-    pub(crate) const ONE: Self = Self {
-        workers: 1,
-        chunks: 1024,
-        fill: 128,
-        tx: 128,
-        completion_lag: 0,
-        inbox: 64,
-        flows: 512,
-        flows6: 0,
-        half_open: 512,
-        always_track: false,
-        flow_cache: 64,
-        acct: false,
-        seed: 1,
-    };
-    pub(crate) const TWO: Self = Self { workers: 2, ..Self::ONE };
-
-    pub(crate) fn flow_hash(self) -> FlowHash {
-        FlowHash::new([self.seed, 2, 3, 4], self.workers)
-    }
-
-    /// A table for each worker.
-    pub(crate) fn tables(self, settings: Settings) -> Vec<Conntrack> {
-        let config = ConntrackConfig {
-            flows_max: self.flows,
-            flows6_max: self.flows6,
-            half_open_max: self.half_open,
-            acct: self.acct,
-            settings,
-            flow_hash: self.flow_hash(),
-            ..ConntrackConfig::default()
-        };
-        (0..self.workers).map(|_| Conntrack::new(&config)).collect()
-    }
 }
 
 /// A packet that left.
@@ -354,6 +296,19 @@ impl World {
     /// The rule set of IPv4.
     pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
         &mut self.sides[0].ruleset
+    }
+
+    /// Puts sets, as `ipset save` writes them, in the place of all sets.
+    pub(crate) fn sets(&mut self, text: &str) {
+        let names = Names::builtin();
+        let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
+        let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
+        let sets = Arc::new(sets);
+        let side = &mut self.sides[0];
+        side.compiler.set_sets(Arc::clone(&sets));
+        side.policy = Arc::new(side.policy.with_sets(sets));
+        let [v4, v6] = self.sides.each_ref().map(|side| Arc::clone(&side.policy));
+        self.policies.publish(Policies { v4, v6 });
     }
 
     /// The counters of rule `number` (from 1), and of the policy for 0.

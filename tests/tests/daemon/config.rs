@@ -54,6 +54,7 @@ const WRONG: &[(&str, &str, &[&str])] = &[
         "[conntrack]\nsnapshot = \"flows\"",
         &["conntrack.snapshot", "\"flows\"", "absolute path"],
     ),
+    ("mode = \"route\"\nsets = \"x\"", "", &["sets", "\"x\"", "absolute path"]),
     ("mode = \"route\"", "[log]\nfile = \"x.log\"", &["log.file", "\"x.log\"", "absolute path"]),
     ("mode = \"route\"", "[log]\npath = \"/x\"", &["path", "unknown field", "file"]),
     ("mode = \"route\"", "[control]\nsocket = 5", &["line", "string"]),

@@ -24,6 +24,7 @@ mod restart;
 mod restore;
 mod router;
 mod rules;
+mod sets;
 mod six;
 mod targets;
 mod town;

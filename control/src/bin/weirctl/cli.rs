@@ -62,6 +62,16 @@ pub(crate) enum Subcommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Change or list sets: everything after this word is an ipset command line
+    ///
+    /// A change is in force on every worker when the command returns. Exit status as ipset: 0 done,
+    /// 1 failed, 2 wrong command line; and 4 daemon not reached.
+    #[command(disable_help_flag = true)]
+    Set {
+        /// As for ipset: add blocked 192.0.2.1
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Print all rules in the form that iptables-restore reads
     #[command(name = "iptables-save")]
     IptablesSave(Save),
@@ -165,13 +175,13 @@ pub(crate) struct Restore {
     version: Option<bool>,
 }
 
-/// Cuts the line after the word `iptables` or `ip6tables` if that is the subcommand. What follows belongs to
-/// iptables to the last letter: `--json` or `--help` there must not be ours.
-pub(crate) fn split_iptables(arguments: &[OsString]) -> (&[OsString], &[OsString]) {
+/// Cuts the line after the word `iptables`, `ip6tables` or `set` if that is the subcommand. What follows belongs to
+/// iptables or ipset to the last letter: `--json` or `--help` there must not be ours.
+pub(crate) fn split_verbatim(arguments: &[OsString]) -> (&[OsString], &[OsString]) {
     let mut index = 1;
     while let Some(argument) = arguments.get(index).and_then(|argument| argument.to_str()) {
         match argument {
-            "iptables" | "ip6tables" => return arguments.split_at(index + 1),
+            "iptables" | "ip6tables" | "set" => return arguments.split_at(index + 1),
             "--socket" | "--confirm" => index += 2,
             option if option.starts_with('-') => index += 1,
             _ => break,

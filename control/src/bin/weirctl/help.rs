@@ -38,6 +38,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -m addrtype | comment | dscp | ecn | iprange | length | mac
 4>                        | mark | multiport | pkttype | tcpmss | tos | ttl
 6>                        | mark | multiport | pkttype | tcpmss | tos | hl
+4>                     -m set                what `weirctl set' keeps
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
                     -m time               the clock, UTC
@@ -100,6 +101,9 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
   with pkttype:
 [!] --pkt-type TYPE                       unicast; others are never forwarded
+4>   with set:
+4> [!] --match-set NAME src|dst[,src|dst]
+4>     --return-nomatch                      match what the set has as `nomatch'
   with statistic:
     --mode random | nth
 [!] --probability P                       from 0 to 1, with random

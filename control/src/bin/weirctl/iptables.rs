@@ -76,7 +76,11 @@ pub(crate) fn run(
         && let Some(report) = line.locate(error)
     {
         eprintln!("{report}");
-        return ExitCode::from(ExitStatus::OtherProblem.code());
+        let status = match error {
+            RuleError::NoSuchSet { .. } => ExitStatus::ParameterProblem,
+            _ => ExitStatus::OtherProblem,
+        };
+        return ExitCode::from(status.code());
     }
     finish_as(family.program(), result)
 }

@@ -1,6 +1,6 @@
 //! `weirctl`: the hand on the firewall.
 //!
-//! Also the commands `iptables`, `iptables-save` and `iptables-restore` for Weir, and those of `ip6tables`,
+//! Also the commands `iptables`, `iptables-save` and `iptables-restore` for Weir, those of `ip6tables`, and `ipset`,
 //! when called by links of those names: `ln -s /usr/bin/weirctl /usr/local/sbin/iptables`.
 
 mod cli;
@@ -13,6 +13,7 @@ mod output;
 mod pages;
 mod restore;
 mod save;
+mod set;
 mod stats;
 mod status;
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             return status;
         }
     }
-    let (own, verbatim) = cli::split_iptables(&arguments);
+    let (own, verbatim) = cli::split_verbatim(&arguments);
     let cli = match Cli::try_parse_from(own) {
         Ok(cli) => cli,
         Err(error) => return usage(error),
@@ -49,6 +50,11 @@ fn main() -> ExitCode {
             return iptables::run(Family::V4, verbatim, socket, cli.confirm, &mut output);
         }
         Subcommand::IptablesSave(save) => return save::run(Family::V4, socket, &save, &mut output),
+        Subcommand::Set { .. } if cli.confirm.is_some() => {
+            eprintln!("weirctl: --confirm is for changes of rules; `set swap' undoes a swap");
+            return ExitCode::from(2);
+        }
+        Subcommand::Set { .. } => return set::run(verbatim, socket, &mut output),
         Subcommand::IptablesRestore(mut restore) => {
             restore.confirm = restore.confirm.or(cli.confirm);
             return restore::run(Family::V4, socket, &restore, &mut output);
@@ -105,6 +111,7 @@ fn by_link(family: Family, name: &str, arguments: &[OsString]) -> Option<ExitCod
         "iptables" | "ip6tables" => {
             Some(iptables::run(family, &arguments[1..], None, None, &mut output))
         }
+        "ipset" => Some(set::run(&arguments[1..], None, &mut output)),
         "iptables-save" | "ip6tables-save" => {
             let matches = arguments_of(Save::command(), "ip6tables-save");
             let save = matches.and_then(|matches| Save::from_arg_matches(&matches));

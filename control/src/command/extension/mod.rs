@@ -24,6 +24,7 @@ mod multiport;
 mod pkttype;
 mod reject;
 mod reject6;
+mod set;
 mod state;
 mod statistic;
 mod string;
@@ -63,6 +64,7 @@ pub(super) enum ExtensionKey {
     Mark,
     Multiport(MultiportEnd),
     Pkttype,
+    Set(set::Key),
     State,
     Statistic(statistic::Key),
     String(string::Key),
@@ -120,6 +122,7 @@ impl<'a> Extension<'a> {
             "mark" => Match::Mark(Default::default()),
             "multiport" => Match::Multiport(Default::default()),
             "pkttype" => Match::Pkttype(Default::default()),
+            "set" => Match::Set(Default::default()),
             "state" => Match::State(Default::default()),
             "statistic" => Match::Statistic(Default::default()),
             "string" => Match::String(Default::default()),
@@ -132,7 +135,7 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
-        if known::program_of(name, family).is_some() {
+        if known::program_of(name, family).is_some() || !known::is_enforced(family, name) {
             return None;
         }
         Some(Self { word, value, seen: Vec::new() })
@@ -157,6 +160,7 @@ impl<'a> Extension<'a> {
             Match::Mark(_) => &mark::OPTIONS,
             Match::Multiport(_) => &multiport::OPTIONS,
             Match::Pkttype(_) => &pkttype::OPTIONS,
+            Match::Set(_) => &set::OPTIONS,
             Match::State(_) => &state::OPTIONS,
             Match::Statistic(_) => &statistic::OPTIONS,
             Match::String(_) => &string::OPTIONS,
@@ -244,6 +248,7 @@ impl<'a> Extension<'a> {
                 multiport::read(multiport, end, given, protocol)
             }
             (Match::Pkttype(pkttype), ExtensionKey::Pkttype) => pkttype::read(pkttype, given),
+            (Match::Set(set), ExtensionKey::Set(key)) => set::read(set, key, given, getopt),
             (Match::State(state), ExtensionKey::State) => state::read(state, given),
             (Match::Statistic(statistic), ExtensionKey::Statistic(key)) => {
                 statistic::read(statistic, key, given)
@@ -270,7 +275,8 @@ impl<'a> Extension<'a> {
             ExtensionKey::Tcp(key) => ExtensionKey::Tcp(key.slot()),
             other => other,
         };
-        if !self.seen.contains(&slot) {
+        // The `set` match looks for itself.
+        if !self.seen.contains(&slot) || matches!(slot, ExtensionKey::Set(_)) {
             self.seen.push(slot);
             return Ok(());
         }

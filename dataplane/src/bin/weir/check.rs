@@ -42,6 +42,8 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
             report.problems.extend(config.memory_trouble());
             report.problems.extend(config.snapshot_trouble());
             report.problems.extend(config.log.trouble());
+            let sets = config.sets.as_deref().map(weir_dataplane::daemon::load_sets);
+            report.problems.extend(sets.and_then(Result::err));
             let socket = &config.control.socket;
             if UnixStream::connect(socket).is_ok() {
                 let answers =

@@ -13,6 +13,7 @@ mod header;
 mod icmp;
 mod icmp6;
 mod multiport;
+mod set;
 mod statistic;
 mod string;
 mod tcp_options;
@@ -32,6 +33,7 @@ use weir_control::rule::{
 
 use connbytes::CountTest;
 use connection::ConnectionTest;
+use set::SetTest;
 use statistic::StatisticTest;
 use string::StringTest;
 use time::TimeTest;
@@ -39,6 +41,7 @@ use u32::WordTest;
 
 use super::Candidate;
 use super::rule::Evaluation;
+use crate::set::Sets;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -76,6 +79,8 @@ pub(super) enum MatchTest {
     Multiport(Box<MultiportMatch>),
     /// `-m pkttype`.
     Pkttype(PkttypeMatch),
+    /// `-m set`.
+    Set(SetTest),
     /// `-m tcpmss`.
     TcpMss(TcpMssMatch),
     /// `-m tos`.
@@ -95,8 +100,13 @@ pub(super) enum MatchTest {
 }
 
 impl MatchTest {
-    /// Compiles a match of a rule of that family; its name, if this engine cannot enforce it.
-    pub(super) fn compile(asked: &Match, family: Family) -> Result<Self, &'static str> {
+    /// Compiles a match of a rule of that family that looks into these sets; its name, if this engine cannot enforce
+    /// it.
+    pub(super) fn compile(
+        asked: &Match,
+        family: Family,
+        sets: &Sets,
+    ) -> Result<Self, &'static str> {
         Ok(match asked {
             Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
             Match::Comment(_) => Self::Comment,
@@ -114,6 +124,9 @@ impl MatchTest {
             Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
             Match::Pkttype(pkttype) => Self::Pkttype(*pkttype),
+            Match::Set(set) => Self::Set(
+                SetTest::compile(set, sets).ok_or("--match-set with a set that is not there")?,
+            ),
             Match::State(state) => Self::Connection(Box::new((*state).into())),
             Match::Tcp(tcp) => Self::Transport((*tcp).into()),
             Match::TcpMss(tcpmss) => Self::TcpMss(*tcpmss),
@@ -129,7 +142,7 @@ impl MatchTest {
     }
 
     /// Asks it of a packet.
-    pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
+    pub(super) fn evaluate(&self, candidate: &Candidate<'_>, sets: &Sets) -> Evaluation {
         match self {
             Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
             Self::Comment => Evaluation::Matches,
@@ -146,6 +159,7 @@ impl MatchTest {
             Self::Mark(test) => header::mark(test, candidate).into(),
             Self::Multiport(test) => multiport::evaluate(test, candidate),
             Self::Pkttype(test) => header::pkttype(test).into(),
+            Self::Set(test) => test.holds(candidate, sets).into(),
             Self::TcpMss(test) => tcpmss::evaluate(test, candidate),
             Self::Tos(test) => header::tos(test, candidate).into(),
             Self::Transport(test) => test.evaluate(candidate),
@@ -191,6 +205,7 @@ impl MatchTest {
             | Self::Mac(_)
             | Self::Mark(_)
             | Self::Pkttype(_)
+            | Self::Set(_)
             | Self::String(_)
             | Self::Time(_)
             | Self::Tos(_)
