@@ -277,7 +277,7 @@ impl HostNetwork {
 
     /// Looks whether everything is as this has made it, and puts back what somebody has removed or
     /// changed: the rule, the device's MTU, routes. Tells what; routes are only forgotten, and made by the
-    /// next [`follow`](Self::follow). Of [`HOST_ROUTES_LISTED_MAX`] routes and more, the routes are not looked
+    /// next [`follow`](Self::follow). Of 1,024 routes and more, the routes are not looked
     /// at: the kernel takes long to list them.
     ///
     /// # Errors
