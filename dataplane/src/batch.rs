@@ -90,9 +90,12 @@ impl Headers {
     #[must_use]
     #[inline]
     pub fn hides_protocol(&self) -> bool {
-        matches!(self.piece, Piece::Later(_))
-            && matches!(self.addresses, Addresses::V6 { .. })
-            && extension::is_one(self.protocol)
+        matches!(self.piece, Piece::Later(_)) && self.names_extension()
+    }
+
+    #[cold]
+    fn names_extension(&self) -> bool {
+        matches!(self.addresses, Addresses::V6 { .. }) && extension::is_one(self.protocol)
     }
 
     /// Source address.

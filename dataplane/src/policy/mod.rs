@@ -332,8 +332,8 @@ impl Policy {
         log: &mut PacketLog,
     ) -> Decision {
         let mut start = self.start(candidate.hook);
-        let windows = self.chains[start.chain].windows();
-        let key = if self.classifies { candidate.key(windows) } else { None };
+        let key =
+            if self.classifies { candidate.key(self.chains[start.chain].windows()) } else { None };
         self.walk(worker, candidate, log, (&mut start, key))
     }
 

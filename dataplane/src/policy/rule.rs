@@ -98,6 +98,7 @@ impl CompiledRule {
     }
 
     /// The tests that need no `-m`.
+    #[inline(always)]
     fn fields(&self, candidate: &Candidate<'_>) -> Evaluation {
         let Candidate { headers, ingress, egress, .. } = candidate;
         let holds = self.addresses.hold(&headers.addresses)

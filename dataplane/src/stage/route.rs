@@ -41,10 +41,7 @@ pub fn route(batch: &mut Batch, forwarding: &Forwarding) {
         batch.verdict[i] = way.verdict;
         batch.next_hop[i] = way.next_hop;
         batch.mtu[i] = way.mtu;
-        batch.answer[i] = way.trouble.map(|trouble| match headers.addresses {
-            Addresses::V4 { .. } => Answer::Error(trouble.icmp()),
-            Addresses::V6 { .. } => Answer::Error6(trouble.icmpv6()),
-        });
+        batch.answer[i] = way.trouble.map(|trouble| trouble.answer(&batch.headers[i].addresses));
     }
 }
 
@@ -68,6 +65,14 @@ enum Trouble {
 }
 
 impl Trouble {
+    #[cold]
+    fn answer(self, addresses: &Addresses) -> Answer {
+        match addresses {
+            Addresses::V4 { .. } => Answer::Error(self.icmp()),
+            Addresses::V6 { .. } => Answer::Error6(self.icmpv6()),
+        }
+    }
+
     /// The codes of `ip_error` (`net/ipv4/route.c`).
     fn icmp(self) -> IcmpError {
         IcmpError::DestinationUnreachable(match self {
