@@ -165,10 +165,13 @@ fn a_living_weir_s_program_is_not_detached() {
     }
 }
 
+/// Does not wait for a queue that another has, for that one keeps it.
+const AT_ONCE: &str = "[xdp]\nbind_retry_ms = 0\n";
+
 /// Starts a second daemon that has to fail; what it said.
-fn second(town: &Town, socket: &str, on_exit: &str) -> String {
+fn second(town: &Town, socket: &str, on_exit: &str, rest: &str) -> String {
     let file = town.folder.path().join("second.toml");
-    let text = config(on_exit, &format!("[control]\nsocket = \"{socket}\"\n"));
+    let text = config(on_exit, &format!("{rest}[control]\nsocket = \"{socket}\"\n"));
     std::fs::write(&file, text).expect("a file");
     let ended = run_weir(town, &["run", "--config", &file.to_string_lossy()]);
     assert_eq!(ended.status.code(), Some(1), "{}", errors(&ended));
@@ -183,12 +186,12 @@ fn a_second_weir_is_refused_and_the_first_undisturbed() {
         let mut daemon = town.start(on_exit);
         let program = town.program_on("left");
         let same = daemon.socket().to_string_lossy().into_owned();
-        let said = second(&town, &same, on_exit);
+        let said = second(&town, &same, on_exit, "");
         assert!(said.contains("another weir is running") && said.contains(&same), "{said}");
 
         let other = town.folder.path().join("other.sock");
         for other_exit in ["pass", "drop"] {
-            let said = second(&town, &other.to_string_lossy(), other_exit);
+            let said = second(&town, &other.to_string_lossy(), other_exit, AT_ONCE);
             assert!(said.contains("left") && said.contains("another weir"), "{said}");
             assert!(!other.exists(), "the second one's socket is gone");
         }
@@ -220,7 +223,7 @@ fn a_foreign_program_is_named_and_left_alone() {
     assert!(theirs.contains("prog/xdp"), "{theirs}");
 
     for on_exit in ["pass", "drop"] {
-        let said = second(&town, &town.folder.path().join("s").to_string_lossy(), on_exit);
+        let said = second(&town, &town.folder.path().join("s").to_string_lossy(), on_exit, "");
         assert!(said.contains("right") && said.contains("theirs"), "{said}");
         assert!(said.contains("xdp off"), "the remedy: {said}");
         assert_eq!(town.program_on("right"), theirs, "theirs stays");

@@ -121,6 +121,10 @@ impl Town {
 /// A configuration for the two ports, and what follows them.
 pub(crate) fn config(on_exit: &str, rest: &str) -> String {
     let mut text = format!("mode = \"route\"\non_exit = \"{on_exit}\"\n");
+    if !rest.contains("[xdp]") {
+        // The kernel lets go of a queue a while after its last owner is gone: how long is no matter here.
+        text.push_str("xdp.bind_retry_ms = 30000\n");
+    }
     for port in ["left", "right"] {
         let _ = write!(text, "[[ports]]\ninterface = \"{port}\"\n");
     }
