@@ -190,9 +190,13 @@ fn action(
         _ => {
             let missing = || SetError::NoSuchSet { name: first.to_string() };
             let kind = (context.kind_of)(&first).ok_or_else(missing)?;
+            let parse = |words| {
+                Entry::parse(kind, words, context.names).map_err(|error| located(rest, error))
+            };
+            // What is wrong with the element is said first.
+            parse(&rest[..1])?;
             check_options(command, rest)?;
-            let entry =
-                Entry::parse(kind, rest, context.names).map_err(|error| located(rest, error))?;
+            let entry = parse(rest)?;
             if command == "test" {
                 entry.check_test(kind).map_err(|error| located(rest, (0, error)))?;
                 return Ok((SetAction::Test { name: first, entry }, words.len()));

@@ -261,8 +261,7 @@ fn random_commands_do_what_they_do_to_the_kernel() {
     let number = |name: &str, default: u64| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seed = number("WEIR_SETS_SEED", clock.map_or(1, |since| since.as_secs())).max(1);
+    let seed = number("WEIR_SETS_SEED", 0x5eed).max(1);
     eprintln!("WEIR_SETS_SEED={seed}");
     let mut chance = Chance(seed);
     let (mut weir, mut lines, mut ours) = (Weir::new(), Vec::new(), Vec::new());

@@ -4,7 +4,7 @@
 //! errors, what `test` says, and all of `save`, but for what only the kernel's tables have (`bucketsize`,
 //! `initval`, the size that they have grown to) and for the order of entries.
 //!
-//! Environment: `WEIR_SETS_SEED` (default printed), `WEIR_SETS_COMMANDS` (default 1,500).
+//! Environment: `WEIR_SETS_SEED` (the same every time unless given), `WEIR_SETS_COMMANDS` (default 1,500).
 
 mod differential;
 mod lines;
