@@ -32,7 +32,7 @@ use crate::conntrack::CtState;
 use crate::frame::prefetch;
 
 /// By what the cache knows a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct CacheKey {
     pub(super) packet: PacketKey,
     hash: u64,

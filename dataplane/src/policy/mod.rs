@@ -45,6 +45,7 @@ use crate::respond::Reject;
 use crate::route::Forwarding;
 use crate::set::Sets;
 use crate::verdict::DropReason;
+use crate::wire::IpProtocol;
 
 /// All chains of a family, ready to run.
 #[derive(Debug)]
@@ -230,6 +231,11 @@ impl Candidate<'_> {
     }
 }
 
+/// Whether the ports of packets of this protocol are read: those of TCP and UDP.
+fn has_ports(protocol: u8) -> bool {
+    matches!(IpProtocol(protocol), IpProtocol::TCP | IpProtocol::UDP)
+}
+
 /// What the classifier looks at. A packet whose ports should be there and cannot be read has none: what a test of
 /// ports makes of it is for each rule to say.
 fn packet_key(
@@ -237,8 +243,8 @@ fn packet_key(
     (ingress, egress): (PortIndex, PortIndex),
     windows: Windows,
 ) -> Option<PacketKey> {
-    let has_ports = matches!(headers.protocol, 6 | 17);
-    if matches!(headers.piece, Piece::Later(_)) || has_ports && !headers.transport {
+    let unread = has_ports(headers.protocol) && !headers.transport;
+    if matches!(headers.piece, Piece::Later(_)) || unread {
         return None;
     }
     let (source, destination) = windows.of(&headers.addresses);
@@ -412,18 +418,11 @@ impl Policy {
             }
             match rule.action {
                 Action::Continue => at += 1,
-                Action::Log(place) => {
-                    self.log(place, candidate, log);
-                    at += 1;
-                }
-                Action::Mark { and, xor } => {
-                    marked = Candidate { mark: candidate.mark & and ^ xor, ..*candidate };
-                    candidate = &marked;
-                    at += 1;
-                }
-                Action::Connmark(place) => {
-                    marked = Candidate { mark: self.mark_flow(place, candidate), ..*candidate };
-                    candidate = &marked;
+                Action::Log(_) | Action::Mark { .. } | Action::Connmark(_) => {
+                    if let Some(mark) = self.act(rule.action, candidate, log) {
+                        marked = Candidate { mark, ..*candidate };
+                        candidate = &marked;
+                    }
                     at += 1;
                 }
                 Action::End(decision) => return decision,
@@ -447,6 +446,22 @@ impl Policy {
     fn mark_flow(&self, place: u32, candidate: &Candidate<'_>) -> u32 {
         let target = self.connmarks.get(place as usize);
         target.map_or(candidate.mark, |target| target::mark_flow(target, candidate))
+    }
+
+    /// Does what an action does besides deciding and leading on; returns the packet's mark if it changes it.
+    #[inline]
+    fn act(&self, action: Action, candidate: &Candidate<'_>, log: &mut PacketLog) -> Option<u32> {
+        match action {
+            Action::Log(place) => self.log(place, candidate, log),
+            Action::Mark { and, xor } => return Some(candidate.mark & and ^ xor),
+            Action::Connmark(place) => return Some(self.mark_flow(place, candidate)),
+            Action::Continue
+            | Action::End(_)
+            | Action::Return
+            | Action::Jump(_)
+            | Action::Goto(_) => {}
+        }
+        None
     }
 
     #[cold]

@@ -30,7 +30,7 @@ const STEPS_MAX: usize = 8;
 const WAYS_MAX: usize = 1;
 
 /// A rule, and whether it still asks something of each packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Step(u32);
 
 impl Step {
@@ -49,7 +49,7 @@ impl Step {
 }
 
 /// See the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Residual {
     steps: [Step; STEPS_MAX],
     len: u8,
@@ -168,19 +168,13 @@ impl Policy {
                 }
             }
             rule.counters.add(worker, bytes);
-            match rule.action {
-                Action::End(decision) => return decision,
-                Action::Log(place) => self.log(place, candidate, log),
-                Action::Mark { and, xor } => {
-                    marked = Candidate { mark: candidate.mark & and ^ xor, ..*candidate };
-                    candidate = &marked;
-                }
-                Action::Connmark(place) => {
-                    marked = Candidate { mark: self.mark_flow(place, candidate), ..*candidate };
-                    candidate = &marked;
-                }
-                // Where it leads, the next step knows.
-                Action::Continue | Action::Jump(_) | Action::Goto(_) | Action::Return => {}
+            if let Action::End(decision) = rule.action {
+                return decision;
+            }
+            // Where it leads, the next step knows.
+            if let Some(mark) = self.act(rule.action, candidate, log) {
+                marked = Candidate { mark, ..*candidate };
+                candidate = &marked;
             }
         }
         if residual.walks {

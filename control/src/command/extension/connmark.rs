@@ -4,17 +4,13 @@ use super::super::getopt::Value;
 use super::super::refusal::Refusal;
 use super::guided::Argument;
 use super::target::{TargetKey, TargetRow};
-use super::{ExtensionKey, Given, Row};
-use crate::rule::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, Mark, MarkShift, Negatable};
+use super::{ExtensionKey, Given, Row, mark};
+use crate::rule::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, MarkShift, MarkTarget};
 
 /// How `-j CONNMARK` is told what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Key {
-    SetXmark,
-    SetMark,
-    And,
-    Or,
-    Xor,
+    Set(mark::Key),
     Save,
     Restore,
     LeftShift,
@@ -24,6 +20,12 @@ pub(in crate::command) enum Key {
     Mask,
 }
 
+const SET_XMARK: Key = Key::Set(mark::Key::SetXmark);
+const SET_MARK: Key = Key::Set(mark::Key::SetMark);
+const AND: Key = Key::Set(mark::Key::And);
+const OR: Key = Key::Set(mark::Key::Or);
+const XOR: Key = Key::Set(mark::Key::Xor);
+
 pub(super) const OPTIONS: [Row; 1] = [("mark", Value::Required, ExtensionKey::Connmark)];
 
 const fn row(name: &'static str, value: Value, key: Key) -> TargetRow {
@@ -31,11 +33,11 @@ const fn row(name: &'static str, value: Value, key: Key) -> TargetRow {
 }
 
 pub(super) const TARGET_OPTIONS: [TargetRow; 12] = [
-    row("set-xmark", Value::Required, Key::SetXmark),
-    row("set-mark", Value::Required, Key::SetMark),
-    row("and-mark", Value::Required, Key::And),
-    row("or-mark", Value::Required, Key::Or),
-    row("xor-mark", Value::Required, Key::Xor),
+    row("set-xmark", Value::Required, SET_XMARK),
+    row("set-mark", Value::Required, SET_MARK),
+    row("and-mark", Value::Required, AND),
+    row("or-mark", Value::Required, OR),
+    row("xor-mark", Value::Required, XOR),
     row("save-mark", Value::None, Key::Save),
     row("restore-mark", Value::None, Key::Restore),
     row("left-shift-mark", Value::Required, Key::LeftShift),
@@ -46,12 +48,10 @@ pub(super) const TARGET_OPTIONS: [TargetRow; 12] = [
 ];
 
 /// Of these exactly one must be given, and iptables looks in this order for one,
-const OPERATIONS: [Key; 7] =
-    [Key::SetXmark, Key::SetMark, Key::And, Key::Or, Key::Xor, Key::Save, Key::Restore];
+const OPERATIONS: [Key; 7] = [SET_XMARK, SET_MARK, AND, OR, XOR, Key::Save, Key::Restore];
 
 /// and in this for another.
-const OTHERS: [Key; 7] =
-    [Key::SetMark, Key::Save, Key::Restore, Key::And, Key::Or, Key::Xor, Key::SetXmark];
+const OTHERS: [Key; 7] = [SET_MARK, Key::Save, Key::Restore, AND, OR, XOR, SET_XMARK];
 
 /// What iptables says where none is.
 pub(super) const MISSING: &str = "CONNMARK target: No operation specified";
@@ -63,9 +63,7 @@ pub(super) fn read<'a>(
     connmark: &mut ConnmarkMatch,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let (value, mask) =
-        Argument { name: "connmark", option: "mark", word: given.value }.masked_number()?;
-    connmark.mark = Negatable { value: Mark { value, mask }, negated: given.negated };
+    connmark.mark = mark::asked("connmark", given)?;
     Ok(())
 }
 
@@ -78,15 +76,11 @@ pub(super) fn read_target<'a>(
 ) -> Result<(), Refusal<'a>> {
     let argument = Argument { name: "CONNMARK", option, word: given.value };
     let number = || argument.in_range(0, u32::MAX);
-    let mut set = |value, mask| {
-        (connmark.mode, connmark.flow_mask) = (ConnmarkMode::Set { value }, mask);
-    };
     match key {
-        Key::SetXmark => argument.masked_number().map(|(value, mask)| set(value, mask))?,
-        Key::SetMark => argument.masked_number().map(|(value, mask)| set(value, mask | value))?,
-        Key::And => set(0, !number()?),
-        Key::Or => number().map(|bits| set(bits, bits))?,
-        Key::Xor => set(number()?, 0),
+        Key::Set(key) => {
+            let MarkTarget { value, mask } = mark::set(key, &argument)?;
+            (connmark.mode, connmark.flow_mask) = (ConnmarkMode::Set { value }, mask);
+        }
         Key::Save => connmark.mode = ConnmarkMode::Save,
         Key::Restore => connmark.mode = ConnmarkMode::Restore,
         Key::LeftShift => connmark.shift = MarkShift::Left(argument.number(SHIFT_MAX)?),

@@ -37,10 +37,17 @@ pub(super) const MISSING: &str =
     "MARK: One of the --set-xmark, --{and,or,xor,set}-mark options is required";
 
 pub(super) fn read<'a>(mark: &mut MarkMatch, given: &Given<'a, '_>) -> Result<(), Refusal<'a>> {
-    let (value, mask) =
-        Argument { name: "mark", option: "mark", word: given.value }.masked_number()?;
-    mark.mark = Negatable { value: Mark { value, mask }, negated: given.negated };
+    mark.mark = asked("mark", given)?;
     Ok(())
+}
+
+/// `--mark` of the match `name`.
+pub(super) fn asked<'a>(
+    name: &'static str,
+    given: &Given<'a, '_>,
+) -> Result<Negatable<Mark>, Refusal<'a>> {
+    let (value, mask) = Argument { name, option: "mark", word: given.value }.masked_number()?;
+    Ok(Negatable { value: Mark { value, mask }, negated: given.negated })
 }
 
 /// `option` is the key's name.
@@ -50,17 +57,21 @@ pub(super) fn read_target<'a>(
     option: &'static str,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let argument = Argument { name: "MARK", option, word: given.value };
+    *mark = set(key, &Argument { name: "MARK", option, word: given.value })?;
+    Ok(())
+}
+
+/// The bits that are cleared, and then those that are flipped.
+pub(super) fn set<'a>(key: Key, argument: &Argument<'a>) -> Result<MarkTarget, Refusal<'a>> {
     let (value, mask) = match key {
         Key::SetXmark | Key::SetMark => argument.masked_number()?,
         Key::And | Key::Or | Key::Xor => (argument.in_range(0, u32::MAX)?, 0),
     };
-    *mark = match key {
+    Ok(match key {
         Key::SetXmark => MarkTarget { value, mask },
         Key::SetMark => MarkTarget { value, mask: mask | value },
         Key::And => MarkTarget { value: 0, mask: !value },
         Key::Or => MarkTarget { value, mask: value },
         Key::Xor => MarkTarget { value, mask: 0 },
-    };
-    Ok(())
+    })
 }

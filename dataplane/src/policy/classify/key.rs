@@ -11,6 +11,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::table::hash;
 use crate::port::{PORTS_MAX, PortIndex};
 
 /// `value & mask == network`: an address with any mask, not only that of a prefix.
@@ -99,11 +100,10 @@ impl PacketKey {
     /// A hash of it, whose low bits are worth as much as the others.
     #[inline]
     #[must_use]
-    pub(in crate::policy) fn mixed(&self) -> u64 {
-        const A: u64 = 0x9e37_79b9_7f4a_7c15;
-        const B: u64 = 0xd6e8_feb8_6659_fd93;
-        let hash = (self.addresses ^ A).wrapping_mul(B) ^ self.rest.wrapping_mul(A);
-        (hash ^ hash >> 32).wrapping_mul(B) >> 16
+    pub(in crate::policy) fn mixed(self) -> u64 {
+        const ODD: u64 = 0xd6e8_feb8_6659_fd93;
+        let hash = hash(self);
+        (hash ^ hash >> 32).wrapping_mul(ODD) >> 16
     }
 
     /// Of a packet from `source` to `destination`, addresses and ports in host order.

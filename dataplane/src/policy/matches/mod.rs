@@ -40,11 +40,9 @@ use time::TimeTest;
 use u32::WordTest;
 
 use super::Candidate;
+use super::has_ports;
 use super::rule::Evaluation;
 use crate::set::Sets;
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// A match of a rule.
 #[derive(Debug)]
@@ -182,7 +180,7 @@ impl MatchTest {
             }
             Self::Iprange(test) => Some(header::iprange(test, candidate)),
             Self::Pkttype(test) => Some(header::pkttype(test)),
-            Self::Multiport(test) if matches!(candidate.headers.protocol, TCP | UDP) => {
+            Self::Multiport(test) if has_ports(candidate.headers.protocol) => {
                 Some(multiport::evaluate(test, candidate) == Evaluation::Matches)
             }
             Self::Transport(test) => test.settled(candidate),
