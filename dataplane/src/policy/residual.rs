@@ -193,7 +193,8 @@ mod tests {
     use super::*;
     use crate::batch::{Addresses, Headers};
     use crate::policy::address::Windows;
-    use crate::policy::{Compiler, Connection, Dice, Hook, packet_key};
+    use crate::policy::candidate::packet_key;
+    use crate::policy::{Compiler, Connection, Dice, Hook};
     use crate::port::PortIndex;
     use crate::route::Forwarding;
 

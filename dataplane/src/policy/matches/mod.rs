@@ -40,7 +40,7 @@ use time::TimeTest;
 use u32::WordTest;
 
 use super::Candidate;
-use super::has_ports;
+use super::candidate::has_ports;
 use super::rule::Evaluation;
 use crate::set::Sets;
 
