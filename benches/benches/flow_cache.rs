@@ -17,7 +17,7 @@ use weir_benches::classbench::generate::generate;
 use weir_benches::classbench::trace::{Locality, Packet, trace};
 use weir_benches::flows::Draw;
 use weir_benches::statistics::Summary;
-use weir_benches::world::{EGRESS, INGRESS, forwarding};
+use weir_benches::world::{EGRESS, INGRESS, candidate, forwarding};
 use weir_control::command::{ChainName, Command};
 use weir_control::rule::{
     IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target, TcpMatch, UdpMatch,
@@ -27,9 +27,7 @@ use weir_dataplane::batch::{Addresses, BATCH_MAX, Headers};
 use weir_dataplane::conntrack::CtState;
 use weir_dataplane::packet_log::PacketLog;
 use weir_dataplane::policy::classify::{AddressKey, RuleKey};
-use weir_dataplane::policy::{
-    Candidate, Compiler, Connection, Dice, FlowCache, Hook, Policy, cache_key,
-};
+use weir_dataplane::policy::{Compiler, Dice, FlowCache, Hook, Policy, cache_key};
 use weir_dataplane::route::Forwarding;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
@@ -131,26 +129,6 @@ impl<'a> Contender<'a> {
                 });
             }
         }
-    }
-}
-
-fn candidate<'a>(
-    headers: &'a Headers,
-    forwarding: &'a Forwarding,
-    dice: &'a Dice,
-) -> Candidate<'a> {
-    Candidate {
-        hook: Hook::Forward,
-        headers,
-        ingress: INGRESS,
-        egress: EGRESS,
-        packet: &[],
-        link: &[],
-        forwarding,
-        connection: Connection::UNTRACKED,
-        dice,
-        wall_s: 0,
-        mark: 0,
     }
 }
 

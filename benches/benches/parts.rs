@@ -7,12 +7,12 @@ use std::time::Duration;
 use af_xdp::{Desc, HeapRing};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weir_benches::traffic::{DESTINATION, SOURCE, partial_packet};
-use weir_benches::world::{EGRESS, INGRESS, forwarding, policy};
+use weir_benches::world::{candidate, forwarding, policy};
 use weir_dataplane::batch::{Addresses, Headers};
 use weir_dataplane::conntrack::Tuple;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Connection, Dice, Hook};
+use weir_dataplane::policy::Dice;
 use weir_dataplane::route::{Prefix, PrefixTable};
 use weir_dataplane::wire::checksum::{self, Completion, complete_partial};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
@@ -67,20 +67,7 @@ fn rules(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("rules passed by", rules), |b| {
             b.iter(|| {
                 let headers = black_box(&headers);
-                let connection = Connection::UNTRACKED;
-                let candidate = Candidate {
-                    hook: Hook::Forward,
-                    headers,
-                    ingress: INGRESS,
-                    egress: EGRESS,
-                    packet: &[],
-                    link: &[],
-                    forwarding,
-                    connection,
-                    dice,
-                    wall_s: 0,
-                    mark: 0,
-                };
+                let candidate = candidate(headers, forwarding, dice);
                 policy.decide(0, &candidate, &mut log)
             });
         });

@@ -4,13 +4,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use weir_benches::world::{EGRESS, INGRESS, forwarding};
+use weir_benches::world::{candidate, forwarding};
 use weir_control::command::{Command, CommandLine, Parsed, parse};
 use weir_control::rule::Names;
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::Headers;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Compiler, Connection, Dice, Policy};
+use weir_dataplane::policy::{Candidate, Compiler, Dice, Policy};
 
 const PATTERN: &[u8] = b"secret";
 
@@ -47,19 +47,7 @@ fn search(c: &mut Criterion) {
         let total_len = u16::try_from(bytes).expect("a packet");
         let (dice, forwarding, mut log) = (Dice::new(0), forwarding(), PacketLog::silent());
         let headers = Headers { total_len, ..Headers::default() };
-        let candidate = Candidate {
-            hook: weir_dataplane::policy::Hook::Forward,
-            headers: &headers,
-            ingress: INGRESS,
-            egress: EGRESS,
-            packet: &packet,
-            link: &[],
-            forwarding: &forwarding,
-            connection: Connection::UNTRACKED,
-            dice: &dice,
-            wall_s: 0,
-            mark: 0,
-        };
+        let candidate = Candidate { packet: &packet, ..candidate(&headers, &forwarding, &dice) };
         for (name, options) in [("rule", ""), ("rule, --icase", " --icase")] {
             let line = format!("-A FORWARD -m string --string secret --algo bm{options} -j DROP");
             let policy = policy(&line);

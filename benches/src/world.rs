@@ -9,11 +9,14 @@ use weir_control::rule::{
     IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict, UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
+use weir_dataplane::batch::Headers;
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{Frame, FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, FlowCache, Policies, Policy};
+use weir_dataplane::policy::{
+    Candidate, Compiler, Connection, Dice, FlowCache, Hook, Policies, Policy,
+};
 use weir_dataplane::port::PortIndex;
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -59,6 +62,28 @@ pub fn forwarding() -> Forwarding {
         .port(link("out", 2, [198, 19, 0, 1]))
         .neighbour(EGRESS, DESTINATION, receiver)
         .build()
+}
+
+/// A packet before the rules that only has headers, on its way from [`INGRESS`] to [`EGRESS`].
+#[must_use]
+pub fn candidate<'a>(
+    headers: &'a Headers,
+    forwarding: &'a Forwarding,
+    dice: &'a Dice,
+) -> Candidate<'a> {
+    Candidate {
+        hook: Hook::Forward,
+        headers,
+        ingress: INGRESS,
+        egress: EGRESS,
+        packet: &[],
+        link: &[],
+        forwarding,
+        connection: Connection::UNTRACKED,
+        dice,
+        wall_s: 0,
+        mark: 0,
+    }
 }
 
 /// `rules` rules that the packets pass by (the policy accepts them): every second looks at the

@@ -7,33 +7,40 @@
 //!
 //! Environment and needs are those of `oracle`, and `/dev/kmsg`.
 
-use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weir_dataplane::packet_log::{PacketLog, line};
 
 use crate::chance::{Chance, Seed};
-use crate::oracle::{Kernel, hex, number, unhex, unmet};
+use crate::oracle::{Kernel, number, unmet};
 use crate::packet::Packet;
 use crate::reject_oracle::packet;
 use crate::world::*;
 
 const SWITCH: &str = "/proc/sys/net/netfilter/nf_log_all_netns";
 
+/// Held by the test that has it switched on: another would take it for as it was, or find it switched off.
+static SWITCHED: Mutex<()> = Mutex::new(());
+
 /// The switch as it was, put back when dropped.
-pub(crate) struct Switched(String);
+pub(crate) struct Switched {
+    before: String,
+    _alone: MutexGuard<'static, ()>,
+}
 
 impl Switched {
     pub(crate) fn on() -> Result<Self, String> {
+        let _alone = SWITCHED.lock().unwrap_or_else(PoisonError::into_inner);
         let told = |error: std::io::Error| format!("{SWITCH}: {error}");
         let before = std::fs::read_to_string(SWITCH).map_err(told)?;
         std::fs::write(SWITCH, "1").map_err(told)?;
-        Ok(Self(before))
+        Ok(Self { before, _alone })
     }
 }
 
 impl Drop for Switched {
     fn drop(&mut self) {
-        let _ = std::fs::write(SWITCH, self.0.trim());
+        let _ = std::fs::write(SWITCH, self.before.trim());
     }
 }
 
@@ -57,6 +64,20 @@ fn telling(chance: &mut Chance) -> (usize, Packet) {
     (ingress, outer)
 }
 
+/// A rule that has lines with `word` written, with some of the options.
+pub(crate) fn log_rule(chance: &mut Chance, word: &str) -> String {
+    let flags = [
+        "--log-tcp-sequence",
+        "--log-tcp-options",
+        "--log-ip-options",
+        "--log-uid",
+        "--log-macdecode",
+    ];
+    let mut rule = format!("-A FORWARD -j LOG --log-level 7 --log-prefix {word}:");
+    flags.iter().filter(|_| chance.percent(50)).for_each(|flag| rule += &format!(" {flag}"));
+    rule
+}
+
 /// The line without what only Ethernet has.
 pub(crate) fn without_link(line: &str) -> String {
     let (before, after) = line.split_once(" MAC").expect("an Ethernet header");
@@ -77,13 +98,6 @@ fn a_line_says_what_the_kernels_says() {
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
     let cases = number("WEIR_ORACLE_CASES", 60) / 10;
     let word = format!("weir{}", std::process::id());
-    let flags = [
-        "--log-tcp-sequence",
-        "--log-tcp-options",
-        "--log-ip-options",
-        "--log-uid",
-        "--log-macdecode",
-    ];
     let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = World::new(Sizes::ONE);
     let (log, records) = PacketLog::new();
@@ -92,20 +106,14 @@ fn a_line_says_what_the_kernels_says() {
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
-        let mut rule = format!("-A FORWARD -j LOG --log-level 7 --log-prefix {word}:");
-        flags.iter().filter(|_| chance.percent(50)).for_each(|flag| rule += &format!(" {flag}"));
+        let rule = log_rule(&mut chance, &word);
         let packets: Vec<_> = (0..50).map(|_| telling(&mut chance)).collect();
         let marks: [u32; 4] = [0, 1, 0xff, u32::MAX];
         let mark = format!("-A FORWARD -j MARK --set-mark {}", chance.one_of(&marks));
         kernel.lines(&[&mark, &rule], true);
         world.rules(&["-F", &mark, &rule]);
-        let mut ask = format!("log {word}");
-        for (ingress, packet) in &packets {
-            let _ = write!(ask, " {ingress}:{}", hex(&packet.bytes()));
-        }
-        let answer = kernel.ask(&ask);
-        let theirs: Vec<&str> = answer.split_whitespace().collect();
-        assert_eq!(theirs.len(), packets.len(), "a line a packet; {answer}");
+        let bytes: Vec<_> = packets.iter().map(|(port, packet)| (*port, packet.bytes())).collect();
+        let theirs = kernel.logged(&word, &bytes);
         for ((ingress, packet), theirs) in packets.iter().zip(theirs) {
             world.now_ns += 1_000_000_000;
             world.inject_packet(0, PORTS[*ingress], packet);
@@ -113,7 +121,6 @@ fn a_line_says_what_the_kernels_says() {
             world.left();
             let record = records.pop().expect("a line");
             let ours = without_link(&line(&record, &names));
-            let theirs = String::from_utf8(unhex(theirs)).expect("text");
             assert_eq!(ours, theirs, "Weir left, the kernel right; {rule}\n{packet:?}");
         }
     }

@@ -90,6 +90,27 @@ impl Kernel {
         self.ask(&line).split_whitespace().map(way).collect()
     }
 
+    /// What left when it saw each packet: devices and packets.
+    pub(crate) fn answers(&mut self, packets: &[(usize, Vec<u8>)]) -> Vec<Vec<(u8, Vec<u8>)>> {
+        let one = |word: &str| {
+            let (port, digits) = word.split_once(':').expect("device:packet");
+            (port.parse().expect("a number"), unhex(digits))
+        };
+        let answer = self.ask(&format!("answers{}", words(packets)));
+        let words = answer.split_whitespace();
+        words.map(|word| word.split(',').filter(|one| *one != "-").map(one).collect()).collect()
+    }
+
+    /// The lines with `word` in them that the packets made in its log.
+    pub(crate) fn logged(&mut self, word: &str, packets: &[(usize, Vec<u8>)]) -> Vec<String> {
+        let answer = self.ask(&format!("log {word}{}", words(packets)));
+        let text = |digits: &str| String::from_utf8(unhex(digits)).expect("text");
+        let digits = answer.split_whitespace().filter(|word| *word != "-");
+        let lines: Vec<String> = digits.map(text).collect();
+        assert_eq!(lines.len(), packets.len(), "a line a packet; {lines:?}");
+        lines
+    }
+
     /// Puts frames before the rules, wherever they go then.
     pub(crate) fn judge(&mut self, frames: &[(usize, Vec<u8>)]) {
         assert_eq!(self.ask(&format!("judged{}", words(frames))), "ok\n");

@@ -7,14 +7,12 @@
 //!
 //! Environment and needs are those of `oracle`, and `conntrack` for one test.
 
-use std::fmt::Write as _;
-
 use weir_dataplane::conntrack::TcpState;
 use weir_dataplane::route::Target;
 
 use crate::chance::{Chance, Seed};
-use crate::oracle::{Kernel, hex, number, unhex, unmet};
-use crate::packet::{ACK, FIN, Packet, RST, SYN};
+use crate::oracle::{Kernel, hex, number, unmet};
+use crate::packet::{ACK, FIN, PSH, Packet, RST, SYN, URG};
 use crate::world::*;
 
 const TYPES: [&str; 8] = [
@@ -40,17 +38,10 @@ fn comparable(port: u8, mut packet: Vec<u8>) -> (u8, String) {
 }
 
 fn theirs(kernel: &mut Kernel, packets: &[(usize, Packet)]) -> Vec<Left> {
-    let mut line = "answers".to_owned();
-    for (ingress, packet) in packets {
-        let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
-    }
-    let one = |word: &str| {
-        let (port, digits) = word.split_once(':').expect("device:packet");
-        comparable(port.parse().expect("a number"), unhex(digits))
-    };
-    let answer = kernel.ask(&line);
-    let words = answer.split_whitespace();
-    words.map(|word| word.split(',').filter(|one| *one != "-").map(one).collect()).collect()
+    let bytes: Vec<_> = packets.iter().map(|(port, packet)| (*port, packet.bytes())).collect();
+    let left = kernel.answers(&bytes).into_iter();
+    left.map(|left| left.into_iter().map(|(port, packet)| comparable(port, packet)).collect())
+        .collect()
 }
 
 fn ours(world: &mut World, ingress: usize, packet: &Packet) -> Left {
@@ -348,9 +339,9 @@ fn a_datagram_in_pieces_is_answered_as_the_whole() {
 }
 
 /// A tracked connection: its client's port, its state, the seconds that it has left.
-pub(crate) type Connection = (u16, String, u64);
+type Connection = (u16, String, u64);
 
-pub(crate) fn our_flows(world: &mut World) -> Vec<Connection> {
+fn our_flows(world: &mut World) -> Vec<Connection> {
     assert!(world.now_ns < 2_000_000_000, "the engine's clock has hardly moved");
     let mut flows = Vec::new();
     world.engine(0).conntrack().scan(0, u32::MAX, &mut |_, flow| {
@@ -362,7 +353,7 @@ pub(crate) fn our_flows(world: &mut World) -> Vec<Connection> {
     flows
 }
 
-pub(crate) fn their_flows(kernel: &mut Kernel) -> Vec<Connection> {
+fn their_flows(kernel: &mut Kernel) -> Vec<Connection> {
     let connection = |word: &str| {
         let [port, state, timeout] = word.split(':').collect::<Vec<_>>()[..] else {
             panic!("{word}")
@@ -374,21 +365,41 @@ pub(crate) fn their_flows(kernel: &mut Kernel) -> Vec<Connection> {
     flows
 }
 
+/// That both know the same connections.
+#[track_caller]
+pub(crate) fn compare_flows(kernel: &mut Kernel, world: &mut World) {
+    let (ours, theirs) = (our_flows(world), their_flows(kernel));
+    assert_eq!(theirs.len(), ours.len(), "{ours:?}\n{theirs:?}");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        // The kernel's clock runs.
+        assert!(
+            ours.0 == theirs.0 && ours.1 == theirs.1 && ours.2.abs_diff(theirs.2) < 5,
+            "{ours:?} {theirs:?}"
+        );
+    }
+}
+
+/// Why the kernel's connections cannot be listed, if they cannot.
+pub(crate) fn conntrack_unmet() -> Option<String> {
+    let conntrack = std::process::Command::new("conntrack").arg("--version").output();
+    conntrack.err().map(|error| format!("conntrack: {error}"))
+}
+
+/// Rules that reject by a reset what has PSH, and by an ICMP error what has URG.
+pub(crate) const RESETS: [&str; 3] = [
+    "-A FORWARD -m state --state INVALID",
+    "-A FORWARD -p tcp --tcp-flags PSH PSH -j REJECT --reject-with tcp-reset",
+    "-A FORWARD -p tcp --tcp-flags URG URG -j REJECT",
+];
+
 #[test]
 fn a_reset_closes_the_connection() {
-    let conntrack = std::process::Command::new("conntrack").arg("--version").output();
-    let missing = conntrack.err().map(|error| format!("conntrack: {error}"));
-    if let Some(reason) = unmet().or(missing) {
+    if let Some(reason) = unmet().or_else(conntrack_unmet) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
     let mut kernel = Kernel::new("tun").expect("unshare runs");
     let mut world = world(Sizes::ONE);
-    let lines = [
-        "-A FORWARD -m state --state INVALID",
-        "-A FORWARD -p tcp --tcp-flags PSH PSH -j REJECT --reject-with tcp-reset",
-        "-A FORWARD -p tcp --tcp-flags URG URG -j REJECT",
-    ];
     let (client, server) = (|port| (ALICE, port), (BOB, 80));
     let open = |port| {
         vec![
@@ -397,8 +408,6 @@ fn a_reset_closes_the_connection() {
             (0, Packet::segment(client(port), server, ACK, (101, 501), b"")),
         ]
     };
-    const PSH: u8 = 0x08;
-    const URG: u8 = 0x20;
     let mut packets = Vec::new();
     for (port, last) in [
         // Rejected by a reset, in either direction; half-open; closed already; out of the window, so INVALID.
@@ -417,15 +426,7 @@ fn a_reset_closes_the_connection() {
     packets.push((0, Packet::segment(client(1007), server, SYN | PSH, (100, 0), b"")));
     packets.push((0, Packet::segment(client(1008), server, SYN, (100, 0), b"")));
     packets.push((1, Packet::segment(server, client(1008), SYN | ACK | PSH, (500, 101), b"")));
-    compare(&mut kernel, &mut world, &lines, &packets);
-    let (ours, theirs) = (our_flows(&mut world), their_flows(&mut kernel));
-    assert_eq!(theirs.len(), ours.len(), "{ours:?}\n{theirs:?}");
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        // The kernel's clock runs.
-        assert!(
-            ours.0 == theirs.0 && ours.1 == theirs.1 && ours.2.abs_diff(theirs.2) < 5,
-            "{ours:?} {theirs:?}"
-        );
-    }
+    compare(&mut kernel, &mut world, &RESETS, &packets);
+    compare_flows(&mut kernel, &mut world);
     world.shut_down();
 }

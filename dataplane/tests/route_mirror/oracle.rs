@@ -5,38 +5,60 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
-use weir_dataplane::route::{Forwarding, Route, Unreachable};
+use weir_dataplane::route::{Forwarding, PortIndex, Route, Unreachable};
 
 use crate::namespace::{EAST, Namespace, WEST, ip, settled};
 
 /// What `ip route get` says about an address: the words before `uid`, or the error.
 type Judgement = Result<String, String>;
 
-fn judge(namespace: &Namespace, addresses: &[Ipv4Addr]) -> HashMap<Ipv4Addr, Judgement> {
+/// What the kernel says about each address, asked with more words.
+pub(crate) fn judge<A: std::fmt::Display>(
+    namespace: &Namespace,
+    words: &str,
+    addresses: &[A],
+) -> Vec<Judgement> {
     let mut commands = String::new();
     for address in addresses {
-        writeln!(commands, "route get {address}").unwrap();
+        writeln!(commands, "route get {words} {address}").unwrap();
     }
     let output = namespace.batch(&commands);
-    let mut judgements = HashMap::new();
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let Some(&address) = words.iter().find(|word| word.parse::<Ipv4Addr>().is_ok()) else {
-            continue;
-        };
-        judgements.insert(ip(address), Ok(line.replace('\\', " ")));
-    }
-    let errors = String::from_utf8(output.stderr).unwrap();
+    let mut failures = HashMap::new();
     let mut why = String::new();
-    for line in errors.lines() {
+    for line in String::from_utf8(output.stderr).unwrap().lines() {
         if let Some(answer) = line.strip_prefix("RTNETLINK answers: ") {
             why = answer.to_owned();
         } else if let Some(number) = line.strip_prefix("Command failed -:") {
-            let number: usize = number.parse().unwrap();
-            judgements.insert(addresses[number - 1], Err(std::mem::take(&mut why)));
+            failures.insert(number.parse::<usize>().unwrap(), std::mem::take(&mut why));
         }
     }
-    judgements
+    let output = String::from_utf8(output.stdout).unwrap();
+    let mut lines = output.lines().map(|line| line.replace('\\', " "));
+    let answer = |number| match failures.remove(&number) {
+        Some(why) => Err(why),
+        None => Ok(lines.next().unwrap_or_default()),
+    };
+    (1..=addresses.len()).map(answer).collect()
+}
+
+/// The port that the kernel names.
+pub(crate) fn port(line: &str) -> Option<PortIndex> {
+    match word_after(line, "dev") {
+        Some("east") => Some(EAST),
+        Some("west") => Some(WEST),
+        _ => None,
+    }
+}
+
+/// What the kernel's error is for Weir.
+pub(crate) fn refusal<A>(why: &str) -> Route<A> {
+    match why {
+        "No route to host" => Route::Unreachable(Unreachable::Unreachable),
+        "Permission denied" => Route::Unreachable(Unreachable::Prohibit),
+        "Invalid argument" => Route::Unreachable(Unreachable::Blackhole),
+        "Network is unreachable" => Route::None,
+        other => panic!("{other}"),
+    }
 }
 
 pub(crate) fn word_after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
@@ -47,16 +69,7 @@ pub(crate) fn word_after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 fn translate(address: Ipv4Addr, judgement: &Judgement) -> (Route, Option<Ipv4Addr>) {
     let line = match judgement {
         Ok(line) => line,
-        Err(why) => {
-            let route = match why.as_str() {
-                "No route to host" => Route::Unreachable(Unreachable::Unreachable),
-                "Permission denied" => Route::Unreachable(Unreachable::Prohibit),
-                "Invalid argument" => Route::Unreachable(Unreachable::Blackhole),
-                "Network is unreachable" => Route::None,
-                other => panic!("{address}: {other}"),
-            };
-            return (route, None);
-        }
+        Err(why) => return (refusal(why), None),
     };
     let source = word_after(line, "src").map(ip);
     if line.starts_with("local") {
@@ -65,11 +78,7 @@ fn translate(address: Ipv4Addr, judgement: &Judgement) -> (Route, Option<Ipv4Add
     if line.starts_with("broadcast") {
         return (Route::Broadcast, None);
     }
-    let port = match word_after(line, "dev") {
-        Some("east") => EAST,
-        Some("west") => WEST,
-        _ => return (Route::NotOurs, source),
-    };
+    let Some(port) = port(line) else { return (Route::NotOurs, source) };
     let next_hop = word_after(line, "via").map_or(address, ip);
     let mtu = word_after(line, "mtu").map(|mtu| mtu.parse().unwrap());
     (Route::Forward { port, next_hop, mtu, source }, source)
@@ -81,14 +90,15 @@ fn differences(
     forwarding: &Forwarding,
     addresses: &[Ipv4Addr],
 ) -> Vec<String> {
-    let judgements = judge(namespace, addresses);
+    let judgements = judge(namespace, "", addresses);
     let mut differences = Vec::new();
-    for &address in addresses {
-        let Some(judgement) = judgements.get(&address) else {
-            differences.push(format!("{address}: no judgement"));
+    for (&address, judgement) in addresses.iter().zip(judgements) {
+        let is_about = |word: &str| word.parse() == Ok(address);
+        if judgement.as_ref().is_ok_and(|line| !line.split_whitespace().any(is_about)) {
+            differences.push(format!("{address}: no judgement, but {judgement:?}"));
             continue;
-        };
-        let expected = translate(address, judgement);
+        }
+        let expected = translate(address, &judgement);
         let found = (forwarding.route(address), forwarding.source_for(address));
         if expected != found {
             differences.push(format!("{address}: {judgement:?}: {expected:?}, found {found:?}"));

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
-use weir_dataplane::route::{Forwarding, MirrorEvent, PortIndex, Route, Unreachable};
+use weir_dataplane::route::{Forwarding, MirrorEvent, Route};
 
 use crate::namespace::{EAST, Namespace, WEST, events, events_up_to, settled};
-use crate::oracle::{Random, word_after};
+use crate::oracle::{Random, judge, port, refusal, word_after};
 
 fn ip6(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
@@ -32,59 +32,13 @@ fn with_three_links(test: &str) -> Option<Namespace> {
     Some(namespace)
 }
 
-/// What the kernel says about each address: the words of `ip route get`, or the error.
-fn judge(
-    namespace: &Namespace,
-    words: &str,
-    addresses: &[Ipv6Addr],
-) -> Vec<Result<String, String>> {
-    let mut commands = String::new();
-    for address in addresses {
-        writeln!(commands, "route get {words} {address}").unwrap();
-    }
-    let output = namespace.batch(&commands);
-    let mut failures = HashMap::new();
-    let mut why = String::new();
-    for line in String::from_utf8(output.stderr).unwrap().lines() {
-        if let Some(answer) = line.strip_prefix("RTNETLINK answers: ") {
-            why = answer.to_owned();
-        } else if let Some(number) = line.strip_prefix("Command failed -:") {
-            failures.insert(number.parse::<usize>().unwrap(), std::mem::take(&mut why));
-        }
-    }
-    let output = String::from_utf8(output.stdout).unwrap();
-    let mut lines = output.lines().map(|line| line.replace('\\', " "));
-    let answer = |number| match failures.remove(&number) {
-        Some(why) => Err(why),
-        None => Ok(lines.next().unwrap_or_default()),
-    };
-    (1..=addresses.len()).map(answer).collect()
-}
-
-fn port(line: &str) -> Option<PortIndex> {
-    match word_after(line, "dev") {
-        Some("east") => Some(EAST),
-        Some("west") => Some(WEST),
-        _ => None,
-    }
-}
-
 type Judged = (Route<Ipv6Addr>, Option<Ipv6Addr>);
 
 /// How the kernel's judgement reads as a `Route`, and the source address of a way that is ours.
 fn translate(address: Ipv6Addr, judgement: &Result<String, String>) -> Judged {
     let line = match judgement {
         Ok(line) => line,
-        Err(why) => {
-            let route = match why.as_str() {
-                "No route to host" => Route::Unreachable(Unreachable::Unreachable),
-                "Permission denied" => Route::Unreachable(Unreachable::Prohibit),
-                "Invalid argument" => Route::Unreachable(Unreachable::Blackhole),
-                "Network is unreachable" => Route::None,
-                other => panic!("{address}: {other}"),
-            };
-            return (route, None);
-        }
+        Err(why) => return (refusal(why), None),
     };
     if line.starts_with("local") {
         return (Route::Local, None);

@@ -3,34 +3,26 @@
 //!
 //! Environment and needs are those of [`oracle`](super::oracle), `conntrack` for one test, and `/dev/kmsg` for another.
 
-use std::fmt::Write as _;
-use std::process::Command;
-
 use weir_dataplane::packet_log::{PacketLog, line};
 
 use super::oracle::{Said, compare_counters, inject, load, unmet6, world};
 use super::*;
 use crate::chance::Seed;
-use crate::log_oracle::{Switched, without_link};
-use crate::oracle::{Kernel, hex, number, unhex};
-use crate::packet::{FIN, RST};
-use crate::reject_oracle::{our_flows, their_flows};
+use crate::log_oracle::{Switched, log_rule, without_link};
+use crate::oracle::{Kernel, hex, number};
+use crate::packet::{FIN, PSH, RST, URG};
+use crate::reject_oracle::{RESETS, compare_flows, conntrack_unmet};
 
 /// What left: devices and packets.
 type Left = Vec<(u8, String)>;
 
 fn their_answers(kernel: &mut Kernel, packets: &[(usize, Packet6)]) -> Vec<Left> {
-    let mut line = "answers".to_owned();
-    for (ingress, packet) in packets {
-        let _ = write!(line, " {ingress}:{}", hex(&packet.bytes()));
-    }
-    let one = |word: &str| {
-        let (port, digits) = word.split_once(':').expect("device:packet");
-        (port.parse().expect("a number"), digits.to_owned())
-    };
-    let answer = kernel.ask(&line);
-    let words = answer.split_whitespace();
-    words.map(|word| word.split(',').filter(|one| *one != "-").map(one).collect()).collect()
+    let left = kernel.answers(&bytes(packets)).into_iter();
+    left.map(|left| left.into_iter().map(|(port, packet)| (port, hex(&packet))).collect()).collect()
+}
+
+fn bytes(packets: &[(usize, Packet6)]) -> Vec<(usize, Vec<u8>)> {
+    packets.iter().map(|(ingress, packet)| (*ingress, packet.bytes())).collect()
 }
 
 fn our_answers(world: &mut World, ingress: usize, packet: &Packet6) -> Left {
@@ -215,22 +207,13 @@ fn a_datagram_of_ipv6_in_pieces_is_answered_as_the_whole() {
 
 #[test]
 fn a_reset_of_ipv6_closes_the_connection() {
-    let conntrack = Command::new("conntrack").arg("--version").output();
-    let missing = conntrack.err().map(|error| format!("conntrack: {error}"));
-    if let Some(reason) = unmet6().or(missing) {
+    if let Some(reason) = unmet6().or_else(conntrack_unmet) {
         eprintln!("SKIPPED: {reason}");
         return;
     }
     let mut kernel = Kernel::new("tun 6").expect("unshare runs");
     let mut world = world(Sizes::ONE);
-    let lines = [
-        "-A FORWARD -m state --state INVALID",
-        "-A FORWARD -p tcp --tcp-flags PSH PSH -j REJECT --reject-with tcp-reset",
-        "-A FORWARD -p tcp --tcp-flags URG URG -j REJECT",
-    ]
-    .map(str::to_owned);
-    const PSH: u8 = 0x08;
-    const URG: u8 = 0x20;
+    let lines = RESETS.map(str::to_owned);
     let there =
         |port, flags, numbers| (0, traffic::segment((ALICE6, port), (BOB6, 80), flags, numbers));
     let back =
@@ -255,15 +238,7 @@ fn a_reset_of_ipv6_closes_the_connection() {
     packets.push(there(1008, SYN, (100, 0)));
     packets.push(back(1008, SYN | ACK | PSH, (500, 101)));
     compare_answers(&mut kernel, &mut world, &lines, &packets);
-    let (ours, theirs) = (our_flows(&mut world), their_flows(&mut kernel));
-    assert_eq!(theirs.len(), ours.len(), "{ours:?}\n{theirs:?}");
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        // The kernel's clock runs.
-        assert!(
-            ours.0 == theirs.0 && ours.1 == theirs.1 && ours.2.abs_diff(theirs.2) < 5,
-            "{ours:?} {theirs:?}"
-        );
-    }
+    compare_flows(&mut kernel, &mut world);
     world.shut_down();
 }
 
@@ -280,13 +255,6 @@ fn a_line_about_ipv6_says_what_the_kernels_says() {
     let seed = number("WEIR_ORACLE_SEED", 0x5eed);
     let cases = number("WEIR_ORACLE_CASES", 60) / 10;
     let word = format!("six{}", std::process::id());
-    let flags = [
-        "--log-tcp-sequence",
-        "--log-tcp-options",
-        "--log-ip-options",
-        "--log-uid",
-        "--log-macdecode",
-    ];
     let mut kernel = Kernel::new("tun 6").expect("unshare runs");
     let mut world = world(Sizes::ONE);
     let (log, records) = PacketLog::new();
@@ -295,25 +263,17 @@ fn a_line_about_ipv6_says_what_the_kernels_says() {
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
-        let mut rule = format!("-A FORWARD -j LOG --log-level 7 --log-prefix {word}:");
-        flags.iter().filter(|_| chance.percent(50)).for_each(|flag| rule += &format!(" {flag}"));
+        let rule = log_rule(&mut chance, &word);
         let mark = format!("-A FORWARD -j MARK --set-mark {}", chance.below(3));
         let packets: Vec<_> = (0..50).map(|_| traffic::telling(&mut chance)).collect();
         load(&mut kernel, &mut world, &[mark, rule.clone()], true);
-        let mut ask = format!("log {word}");
-        for (ingress, packet) in &packets {
-            let _ = write!(ask, " {ingress}:{}", hex(&packet.bytes()));
-        }
-        let answer = kernel.ask(&ask);
-        let theirs: Vec<&str> = answer.split_whitespace().collect();
-        assert_eq!(theirs.len(), packets.len(), "a line a packet; {answer}");
+        let theirs = kernel.logged(&word, &bytes(&packets));
         for ((ingress, packet), theirs) in packets.iter().zip(theirs) {
             world.now_ns += 1_000_000_000;
             inject(&mut world, *ingress, packet);
             world.left();
             let record = records.pop().expect("a line");
             let ours = without_link(&line(&record, &names));
-            let theirs = String::from_utf8(unhex(theirs)).expect("text");
             assert_eq!(ours, theirs, "Weir left, the kernel right; {rule}\n{packet:?}");
         }
     }
