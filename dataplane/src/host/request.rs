@@ -46,6 +46,8 @@ impl Requests {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
+        // Then lists are only of the table that is asked for. Without it (before Linux 4.20) they are of all.
+        let _ = socket.set_netlink_get_strict_chk(true);
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_BYTES] })
     }
 
@@ -125,6 +127,7 @@ impl Requests {
     pub(super) fn routes(&mut self) -> io::Result<Vec<(Ipv4Addr, u8)>> {
         let mut all = RouteMessage::default();
         all.header.address_family = AddressFamily::Inet;
+        all.attributes.push(RouteAttribute::Table(TABLE));
         let mut prefixes = Vec::new();
         self.list(RouteNetlinkMessage::GetRoute(all), |message| {
             let RouteNetlinkMessage::NewRoute(route) = message else { return };
