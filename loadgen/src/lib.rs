@@ -35,6 +35,7 @@ mod sink;
 mod stop;
 mod template;
 mod transmitter;
+pub mod users;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
