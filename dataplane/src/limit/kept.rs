@@ -12,14 +12,14 @@
 //!   Policy ----> Arc<state>  <---- workers
 //! ```
 //!
-//! * A rule's own state goes where the rule goes: by its [`RuleId`], as its counters do. A rule that replaces one of the
-//!   same words in the same chain, as all rules of a saved set do when it is restored, takes over the state as well; of
-//!   several that are equal, the first that comes takes over from the first that goes. In this Weir is not the kernel,
-//!   whose limits begin anew with every change of a table: there a flood gets a burst for free with each.
+//! * A rule's own state goes where the rule goes: by its [`RuleId`], as its counters do. A rule that replaces one of
+//!   the same words in the same chain, as all rules of a saved set do when it is restored, takes over the state as
+//!   well; of several that are equal, the first that comes takes over from the first that goes. In this Weir is not
+//!   the kernel, whose limits begin anew with every change of a table: there a flood gets a burst for free with each.
 //! * What is shared by name lives as long as a rule refers to the name; its settings are those of the rule that made
 //!   it (`htable_find_get`, net/netfilter/xt_hashlimit.c; `recent_table_lookup`, net/netfilter/xt_recent.c).
-//! * Until a compiled policy is [kept](Draft::keep), nothing has changed: a set of rules that cannot be enforced, or that
-//!   is only checked, leaves no trace.
+//! * Until a compiled policy is [kept](Draft::keep), nothing has changed: a set of rules that cannot be enforced, or
+//!   that is only checked, leaves no trace.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -216,8 +216,8 @@ pub struct Keeper<'d, 'a> {
 }
 
 impl Keeper<'_, '_> {
-    /// What the rule's next match keeps for itself; it is made if there is none yet. Matches of one rule must ask in the
-    /// same order each time.
+    /// What the rule's next match keeps for itself; it is made if there is none yet. Matches of one rule must ask in
+    /// the same order each time.
     pub fn own<T: Any + Send + Sync>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
         let before =
             *self.before.get_or_insert_with(|| self.draft.begin(self.chain, self.rule, self.id));

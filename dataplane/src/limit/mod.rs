@@ -15,10 +15,10 @@
 //!
 //! # Jiffies
 //!
-//! The kernel's limiters count time in ticks of its clock, and their decisions show it: a window of `-m fuzzy` ends with
-//! the first packet more than a tenth of a second *in ticks* after it began, and a bucket fills by whole ticks. How
-//! long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did the
-//! firewalls on which the rules that people copy were tried. Weir counts the same ticks.
+//! The kernel's limiters count time in ticks of its clock, and their decisions show it: a window of `-m fuzzy` ends
+//! with the first packet more than a tenth of a second *in ticks* after it began, and a bucket fills by whole ticks.
+//! How long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did
+//! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
 pub mod kept;
 pub mod tokens;

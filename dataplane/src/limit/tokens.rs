@@ -1,8 +1,8 @@
 //! `Bucket`: the bucket of `-m limit` (net/netfilter/xt_limit.c), in one word.
 //!
-//! The kernel keeps two numbers: the credit that is left and when it was counted last. With each packet the credit grows
-//! by what the ticks since then are worth, up to the bucket's size; if it covers the cost of a packet, that is taken
-//! off and the packet matches. Credit grows evenly, so when the bucket would be full again says the same:
+//! The kernel keeps two numbers: the credit that is left and when it was counted last. With each packet the credit
+//! grows by what the ticks since then are worth, up to the bucket's size; if it covers the cost of a packet, that is
+//! taken off and the packet matches. Credit grows evenly, so when the bucket would be full again says the same:
 //!
 //! ```text
 //!   credit(now) = size - max(full_at - now, 0)                all of it in credits; a tick is so many of them

@@ -280,8 +280,8 @@ impl Compiler {
         counters
     }
 
-    /// The classifier of a chain with these rules, the first of which is that in the policy, if they are many: the one of the last time if most of
-    /// them are the same.
+    /// The classifier of a chain with these rules, the first of which is that in the policy, if they are many: the one
+    /// of the last time if most of them are the same.
     fn classified(
         &mut self,
         chain: &ruleset::Chain,
