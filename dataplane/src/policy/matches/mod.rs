@@ -225,6 +225,11 @@ impl MatchTest {
         matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
     }
 
+    /// Whether it keeps something of packets and forgets it at every change of the rules.
+    pub(super) fn begins_anew(&self) -> bool {
+        matches!(self, Self::Statistic(_))
+    }
+
     /// Whether it asks for what the packets of a flow have come to.
     pub(super) fn counts_flows(&self) -> bool {
         matches!(self, Self::Connbytes(_))
