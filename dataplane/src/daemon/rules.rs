@@ -51,7 +51,9 @@ impl Side {
         Self { ruleset, compiler }
     }
 
+    /// Compiles rules that came from those in force. Whether they follow them or not, no other rule gets their ids.
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
+        self.ruleset.use_up_ids_of(ruleset);
         self.compiler.compile(ruleset).map_err(not_compiled)
     }
 }
@@ -343,8 +345,13 @@ impl Rules {
         let side = self.of_mut(family);
         side.ruleset = candidate;
         side.compiler.settle(outcome);
-        self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
+    }
+
+    /// Frees the policies that were replaced and are no longer used. Who asks for a change does not wait for it: it
+    /// is done before the next one, or when there is time.
+    pub fn free_replaced(&mut self) {
+        self.retired.collect();
     }
 
     /// Refuses to replace more policies while a worker hangs.
@@ -361,7 +368,6 @@ impl Rules {
         let (epoch, old) = self.policies.publish(policies);
         self.retired.push(old);
         let in_force = self.wait_until_adopted(epoch);
-        self.retired.collect();
         (epoch, in_force)
     }
 
@@ -379,3 +385,6 @@ impl Rules {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

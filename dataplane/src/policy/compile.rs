@@ -2,7 +2,10 @@
 //!
 //! Interface names become bits: a rule about `eth+` is compiled to the set of ports that the name covers,
 //! with `!` already applied. Counters are found again by the rule's identity, so a rule that a change does
-//! not touch goes on counting where it was.
+//! not touch goes on counting where it was. Rules that were there before are taken over as they were compiled
+//! ([`last`]): a rule added to ten thousand costs a copy of them, and not to compile them.
+
+mod last;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,18 +18,19 @@ use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
-use super::rule::{Action, CompiledRule};
+use super::rule::{Action, Asks, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
 use crate::limit::kept::{Changes, Kept, Tables};
 use crate::packet_log::LogSpec;
 use crate::set::Sets;
 use crate::verdict::DropReason;
+use last::Last;
 
 /// Chains with fewer rules are walked through: that takes no longer.
 const CLASSIFIED_MIN: usize = 6;
 
 /// Rules that may stand before and behind those that a classifier was built of, together: then it is built anew. To
-/// spare that saves a third of what it takes to add a rule to ten thousand (`benches/benches/change.rs`).
+/// spare that saves most of what it takes to add a rule to ten thousand (`benches/benches/change.rs`).
 const ADDED_MAX: usize = 32;
 
 /// A rule that the language knows and this engine cannot enforce.
@@ -104,6 +108,8 @@ pub struct Compiler {
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
     kept: Kept,
+    /// What was compiled last.
+    last: Last,
 }
 
 /// The rules of a rule set, compiled, and what comes with them.
@@ -156,6 +162,7 @@ impl Compiler {
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
             kept: Kept::default(),
+            last: Last::default(),
         }
     }
 
@@ -182,7 +189,8 @@ impl Compiler {
         self.sets = sets;
     }
 
-    /// Compiles a rule set. Rules new to the compiler get counters at zero.
+    /// Compiles a rule set. Rules new to the compiler get counters at zero. An id must mean the same rule each time,
+    /// also if a rule set that was compiled has not come into force ([`Ruleset::use_up_ids_of`]).
     ///
     /// Chains that no packet can come to are compiled like the others: what cannot be enforced is refused when
     /// it is written, not when a later rule leads there.
@@ -205,13 +213,15 @@ impl Compiler {
         self.rules.extend(fresh);
         self.kept.keep(changes);
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
-        let any =
-            |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
+        let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
+        let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let rules: Arc<[CompiledRule]> = rules.into();
+        self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
-            tracks: any(MatchTest::tracks) || !lists.connmarks.is_empty(),
-            inspects_flows: any(MatchTest::inspects_flows) || !lists.connmarks.is_empty(),
+            tracks: asks.tracking,
+            inspects_flows: asks.flow,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
-            rules: rules.into(),
+            rules,
             classifies: spans.iter().any(|chain| chain.classified.is_some()),
             chains: spans.into(),
             logs: lists.logs.into(),
@@ -236,20 +246,28 @@ impl Compiler {
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
         let mut lists = Lists::default();
         let mut keeps = self.kept.draft(ruleset);
+        let mut last = self.last.search();
         for (place, chain) in (0..).zip(chains) {
             for (number, entry) in (1..).zip(&chain.rules) {
-                let counters = self.counters_of(entry.id, &mut fresh);
                 let refused = |why| CompileError { chain: chain.name.to_string(), number, why };
-                let action = action(&entry.rule, &places, &mut lists);
-                let action = action.map_err(|word| refused(word.into()))?;
+                let known = last.find(entry.id);
+                let action = match known.map(|known| known.action) {
+                    Some(action) if action.is_whole() => action,
+                    _ => action(&entry.rule, &places, &mut lists)
+                        .map_err(|word| refused(word.into()))?,
+                };
+                if let Some(known) = known {
+                    rules.push(CompiledRule { chain: place, action, ..known.clone() });
+                    continue;
+                }
+                let counters = self.counters_of(entry.id, &mut fresh);
                 let around = Around {
                     family: ruleset.family(),
                     sets: &self.sets,
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
                 };
-                rules.push(
-                    self.rule(&entry.rule, around, counters, (place, action)).map_err(refused)?,
-                );
+                let rule = self.rule(&entry.rule, around, counters, (place, action));
+                rules.push(rule.map_err(refused)?);
             }
         }
         Ok(Drafted { rules, lists, fresh, changes: keeps.finish() })
@@ -375,7 +393,7 @@ impl Compiler {
     ) -> Result<CompiledRule, Unenforced> {
         let family = around.family;
         let compile = |asked| MatchTest::compile(asked, &mut around);
-        let tests = rule.matches.iter().map(compile).collect::<Result<Box<[_]>, _>>()?;
+        let tests = rule.matches.iter().map(compile).collect::<Result<Arc<[_]>, _>>()?;
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
@@ -387,6 +405,7 @@ impl Compiler {
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
+            asks: Asks::of(&tests),
             tests,
             action,
             counters,

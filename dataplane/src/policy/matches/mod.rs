@@ -242,6 +242,11 @@ impl MatchTest {
         matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
     }
 
+    /// Whether it keeps something of packets: each change of the rules says what becomes of that.
+    pub(super) fn keeps(&self) -> bool {
+        matches!(self, Self::Limit(_) | Self::Statistic(_))
+    }
+
     /// Whether it asks for what the packets of a flow have come to.
     pub(super) fn counts_flows(&self) -> bool {
         matches!(self, Self::Connbytes(_))
