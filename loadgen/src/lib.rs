@@ -25,6 +25,7 @@
 
 mod cli;
 mod device;
+pub mod environment;
 mod error;
 mod flow;
 mod report;
@@ -32,6 +33,7 @@ pub mod result;
 mod schedule;
 mod send;
 mod sink;
+pub mod statistics;
 mod stop;
 mod template;
 mod transmitter;
