@@ -28,7 +28,7 @@ mod device;
 pub mod environment;
 mod error;
 mod flow;
-mod report;
+pub mod report;
 pub mod result;
 mod schedule;
 mod send;
