@@ -37,6 +37,7 @@ pub mod statistics;
 mod stop;
 mod template;
 mod transmitter;
+pub mod users;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -163,6 +163,9 @@ pub struct UsersResult {
     pub requested_cps: f64,
     /// Connections begun.
     pub attempted: u64,
+    /// Connections that were due and could not begin: no port of their address was free, or our own table was full.
+    /// If there are any, the run is void: this is a limit of ours and not of what is measured.
+    pub not_begun: u64,
     /// Handshakes completed, as the client sees it.
     pub connected: u64,
     /// Answers received whole and connections closed.
@@ -189,6 +192,29 @@ pub struct UsersResult {
     pub first_byte: Option<Latency>,
     /// From the moment a connection was due to the last byte of the answer.
     pub last_byte: Option<Latency>,
+    /// What the servers saw of it, of strangers' segments too.
+    pub server: ServerResult,
+}
+
+/// What reached the servers, and what they did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerResult {
+    /// SYN segments that came in, a flood's and repeated ones too.
+    pub syns: u64,
+    /// SYN segments thrown away because the queue of half-open connections was full.
+    pub backlog_dropped: u64,
+    /// SYN segments answered with a cookie and no memory.
+    pub cookies_sent: u64,
+    /// Connections accepted: handshakes completed, as the server sees it.
+    pub accepted: u64,
+    /// Most half-open connections at once.
+    pub half_open_max: u64,
+    /// Half-open connections given up, their SYN-ACK never answered.
+    pub half_open_expired: u64,
+    /// Resets sent to segments that belong to no connection.
+    pub resets_sent: u64,
+    /// Segments with a wrong checksum, a broken header, or other data than was sent.
+    pub damaged: u64,
 }
 
 /// One second of a run: what happened in it.
