@@ -1,8 +1,8 @@
 //! Results made up for tests, with figures that can be checked by hand.
 
 use crate::result::{
-    Cpu, End, Environment, Expect, FORMAT, Interface, Latency, RunResult, Second, StreamResult,
-    UsersResult,
+    Cpu, End, Environment, Expect, FORMAT, Interface, Latency, RunResult, Second, ServerResult,
+    StreamResult, UsersResult,
 };
 
 /// A flood of so many packets a second on a protected server: 1,000 users a second for 10 s, of whom 990 are served;
@@ -73,6 +73,7 @@ fn users(seed: u64) -> UsersResult {
     UsersResult {
         requested_cps: 1_000.0,
         attempted: 10_000,
+        not_begun: 0,
         connected: 9_950,
         completed: 9_900,
         failed_connect: 50,
@@ -86,6 +87,12 @@ fn users(seed: u64) -> UsersResult {
         connect: Some(latency(100_000 + seed)),
         first_byte: Some(latency(200_000 + seed)),
         last_byte: Some(latency(300_000 + seed)),
+        server: ServerResult {
+            syns: 10_120,
+            accepted: 9_950,
+            half_open_max: 12,
+            ..ServerResult::default()
+        },
     }
 }
 
