@@ -4,7 +4,7 @@ use super::*;
 use crate::limit::{JIFFY_NS, jiffies};
 
 /// The module as it is, with the sizes of its numbers: what it keeps, and one packet.
-#[expect(clippy::cast_possible_truncation, reason = "as in the module")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as in the module")]
 mod module {
     pub(super) struct Info {
         pub(super) minimum_rate: u32,
@@ -271,6 +271,11 @@ fn what_passes_lies_on_the_modules_curve() {
     }
 }
 
+/// One packet of many.
+fn flood(controller: &Controller, limits: Limits, now: u64) {
+    controller.accepts(limits, now, || 255);
+}
+
 #[test]
 fn workers_count_together() {
     let limits = Limits { lower_pps: 3, upper_pps: 10_000_000 };
@@ -280,9 +285,7 @@ fn workers_count_together() {
         for worker in 0..3 {
             let controller = &controller;
             // Clocks differ by a tick.
-            scope.spawn(move || {
-                (0..50_000).for_each(|_| drop(controller.count(limits, 999 + worker)))
-            });
+            scope.spawn(move || (0..50_000).for_each(|_| flood(controller, limits, 999 + worker)));
         }
     });
     controller.accepts(limits, 1000 + 250, || 255);
@@ -297,10 +300,10 @@ fn nothing_is_carried_over_and_silence_is_seen() {
     assert_eq!(State::of(full.word().wrapping_add(ONE_PACKET)), State { packets: 0, ..full });
     // After a flood, all pass again as soon as the window has come to little enough.
     let controller = Controller::new();
-    (0..1000).for_each(|_| drop(controller.count(limits, 100)));
+    (0..1000).for_each(|_| flood(&controller, limits, 100));
     controller.count(limits, 126);
     assert_eq!(controller.read(limits, 126), Reading { rate_pps: 9615, share_percent: 1 });
-    (0..500).for_each(|_| drop(controller.count(limits, 127)));
+    (0..500).for_each(|_| flood(&controller, limits, 127));
     assert_eq!(controller.read(limits, 126 + 26), Reading { rate_pps: 4807, share_percent: 1 });
     assert_eq!(controller.read(limits, 126 + 250), Reading { rate_pps: 500, share_percent: 55 });
     assert_eq!(controller.read(limits, 9000), Reading { rate_pps: 14, share_percent: 100 });
