@@ -60,7 +60,8 @@ pub(super) struct Asks {
     pub(super) tracking: bool,
     /// More of the packet's flow than its state, or they change it.
     pub(super) flow: bool,
-    /// What they kept of earlier packets, and begin anew at every change of the rules.
+    /// What they kept of earlier packets: what becomes of that at a change of the rules is not for who takes over
+    /// rules as they are.
     pub(super) past: bool,
 }
 
@@ -292,6 +293,7 @@ mod tests {
             forwarding: &crate::route::Forwarding::builder().build(),
             connection: crate::policy::Connection::UNTRACKED,
             dice: &crate::policy::Dice::new(0),
+            now_ns: 0,
             wall_s: 0,
             mark: 0,
         };
