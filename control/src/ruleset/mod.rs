@@ -18,7 +18,7 @@ mod chains;
 use std::sync::Arc;
 
 use crate::command::ChainName;
-use crate::rule::{Family, InvalidRule, Rule};
+use crate::rule::{Family, InvalidRule, Rule, Table};
 use crate::set::SetName;
 
 /// How many chains there may be. Beyond it, `-N` fails ([`RuleError::TooManyChains`]).
@@ -122,11 +122,13 @@ impl CounterTable {
     }
 }
 
-/// All chains of the table `filter` of one family. The order is the order of listings.
+/// All chains of a table of one family. The order is the order of listings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ruleset {
     family: Family,
+    #[serde(default)]
+    table: Table,
     chains: Vec<Chain>,
     next_id: u64,
 }
