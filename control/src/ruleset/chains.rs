@@ -117,7 +117,9 @@ impl Ruleset {
         let Some(name) = rules.first().and_then(leads_to) else { return Ok(()) };
         match self.chain(name) {
             Some(chain) if chain.policy.is_none() => Ok(()),
-            None if !name.is_reserved(self.table) => Err(RuleError::NoSuchTarget { chain: name.clone() }),
+            None if !name.is_reserved(self.table) => {
+                Err(RuleError::NoSuchTarget { chain: name.clone() })
+            }
             _ => Err(RuleError::BuiltInChain { chain: name.clone() }),
         }
     }

@@ -89,6 +89,13 @@ pub struct Chain {
     pub rules: Vec<Entry>,
 }
 
+impl Chain {
+    /// Whether it is the base chain of that name: a user-defined one may have the name of another table's.
+    pub fn is_base(&self, name: &ChainName) -> bool {
+        self.policy.is_some() && self.name == *name
+    }
+}
+
 /// Packets and bytes (IP total length) that fulfilled all conditions of a rule, or fell to a
 /// policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use weir_control::ruleset::Ruleset;
 fn filled(mut set: Ruleset, lines: &str) -> Ruleset {
     let text = format!("*filter\n{lines}\nCOMMIT\n");
     let options = Options { family: set.family(), ..Options::default() };
-    let chains = || set.chains().iter().map(|chain| chain.name.clone()).collect();
+    let chains = |_| set.chains().iter().map(|chain| chain.name.clone()).collect();
     let plan = read(text.as_bytes(), &options, &Names::builtin(), chains);
     let plan = plan.unwrap_or_else(|error| panic!("{}", error.report()));
     set.apply_all(&plan.tables[0].transaction).expect("right");

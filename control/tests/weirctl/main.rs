@@ -355,12 +355,13 @@ fn a_request_above_the_limit_is_not_sent() {
     client.set_timeout(Some(Duration::from_secs(60))).expect("a time limit");
     let flush = weir_control::command::Command::Flush { chain: None };
     let transaction = weir_control::command::Transaction {
+        table: weir_control::rule::Table::Filter,
         flush: true,
         commands: vec![flush; REQUEST_BYTES_MAX / 20],
     };
     let body = RequestBody::Restore {
         family: weir_control::rule::Family::V4,
-        transaction,
+        transactions: vec![transaction],
         dry_run: true,
         confirm_s: None,
     };

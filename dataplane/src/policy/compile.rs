@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{ConnmarkTarget, Family, InterfacePattern, Negatable, Rule, Target};
+use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Table, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::address::{AddressTests, Windows};
@@ -177,7 +177,7 @@ impl Compiler {
                 let refused = |why| CompileError { chain: chain.name.to_string(), number, why };
                 let action = action(&entry.rule, &places, &mut lists);
                 let action = action.map_err(|word| refused(word.into()))?;
-                let rule = (ruleset.family(), &*entry.rule);
+                let rule = (ruleset, &*entry.rule);
                 rules.push(self.rule(rule, counters, place, action).map_err(refused)?);
             }
             let classified = self.classified(chain, &rules, first);
@@ -205,7 +205,7 @@ impl Compiler {
     /// What a hook begins with: its chain, or the empty one after all of them.
     fn base(&self, hook: Hook, chains: &[ruleset::Chain]) -> Base {
         let name = hook.chain();
-        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.name == name) else {
+        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.is_base(&name)) else {
             return Base::accept_all(chains.len(), self.workers);
         };
         let default = match base.policy {
@@ -315,11 +315,12 @@ impl Compiler {
 
     fn rule(
         &self,
-        (family, rule): (Family, &Rule),
+        (ruleset, rule): (&Ruleset, &Rule),
         counters: Arc<RuleCounters>,
         chain: u32,
         action: Action,
     ) -> Result<CompiledRule, Unenforced> {
+        let family = ruleset.family();
         let compile = |asked| MatchTest::compile(asked, family, &self.sets);
         let tests = rule.matches.iter().map(compile).collect::<Result<Box<[_]>, _>>()?;
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
@@ -329,7 +330,7 @@ impl Compiler {
             chain,
             addresses: AddressTests::new(family, rule.source, rule.destination)?,
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
-            egress_mask: self.port_mask(rule.out_interface.as_ref()),
+            egress_mask: self.egress_mask(ruleset.table(), rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
@@ -337,6 +338,22 @@ impl Compiler {
             action,
             counters,
         })
+    }
+
+    /// The ports by which packets may leave. Where the machine's own traffic is the kernel's, those of table raw have no
+    /// way yet, and so no interface there: the mask holds for whatever stands in its place, or for nothing.
+    fn egress_mask(&self, table: Table, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
+        let without_way = table == Table::Raw && !self.port_names.iter().any(String::is_empty);
+        match pattern {
+            Some(pattern) if without_way => {
+                if pattern.value.matches("") == pattern.negated {
+                    0
+                } else {
+                    u32::MAX
+                }
+            }
+            pattern => self.port_mask(pattern),
+        }
     }
 
     fn port_mask(&self, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
@@ -374,6 +391,7 @@ fn action<'a>(
         Some(Target::Log(log)) => target::log(log, &mut lists.logs),
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
+        Some(Target::Ct(_)) => Action::Notrack,
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

@@ -58,7 +58,7 @@ pub fn decide(
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
             dice,
             wall_s,
-            mark: 0,
+            mark: batch.mark(i),
         };
         let policy = policies.of(&headers.addresses);
         let decision = match &keys[i] {

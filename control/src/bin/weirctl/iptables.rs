@@ -50,7 +50,8 @@ pub(crate) fn run(
     // A word after -j that is no target may be a chain, and INPUT and OUTPUT may be there. Should
     // the daemon not be reached, the command itself will say so.
     let is_chain = |table, name: &str| {
-        chain_names(family, table, socket).is_none_or(|names| names.iter().any(|n| n.as_str() == name))
+        chain_names(family, table, socket)
+            .is_none_or(|names| names.iter().any(|n| n.as_str() == name))
     };
     let context = Context { is_chain: &is_chain, ..Context::of(family, &names) };
     let version = version_line(family.program());

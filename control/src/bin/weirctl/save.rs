@@ -60,7 +60,8 @@ fn print(
     }
     let date = chrono::Local::now().format("%a %b %e %H:%M:%S %Y").to_string();
     let format = SaveFormat { counters: save.counters, date };
-    let text: String = listings.iter().map(|listing| list::save(listing, &format, &names)).collect();
+    let text: String =
+        listings.iter().map(|listing| list::save(listing, &format, &names)).collect();
     match &save.file {
         None => Ok(output.text(&text)?),
         Some(path) => std::fs::write(path, text)
