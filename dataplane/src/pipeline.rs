@@ -101,7 +101,8 @@ pub fn run(
         stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);
         if decisions.tracks.any() {
-            stage::close(batch, decisions.conntrack, emitter.reassembly);
+            let tracks = decisions.tracks;
+            stage::close(batch, tracks, decisions.conntrack, emitter.reassembly);
         }
         decisions.conntrack.end_batch();
         if !batch.next_turn() {

@@ -118,11 +118,20 @@ impl Kernel {
 
     /// Packets and bytes: of the policy, then of each rule.
     pub(crate) fn counters(&mut self) -> Vec<(u64, u64)> {
+        self.counted("counters")
+    }
+
+    /// The same of table raw, and chain PREROUTING.
+    pub(crate) fn raw_counters(&mut self) -> Vec<(u64, u64)> {
+        self.counted("raw")
+    }
+
+    fn counted(&mut self, table: &str) -> Vec<(u64, u64)> {
         let pair = |word: &str| {
             let (packets, bytes) = word.split_once(':').expect("packets:bytes");
             (packets.parse().expect("a number"), bytes.parse().expect("a number"))
         };
-        self.ask("counters").split_whitespace().map(pair).collect()
+        self.ask(table).split_whitespace().map(pair).collect()
     }
 }
 
@@ -359,7 +368,7 @@ fn rules_mean_what_they_mean_to_the_kernel() {
 }
 
 /// A packet of no more than one fragment, cut up; marks of congestion and times to live may differ.
-fn pieces(chance: &mut Chance, whole: &Packet) -> Vec<Packet> {
+pub(crate) fn pieces(chance: &mut Chance, whole: &Packet) -> Vec<Packet> {
     let mut pieces = Vec::new();
     let mut from = 0;
     let marks = chance.one_of(&[&[0][..], &[0, 1, 2, 3], &[1, 2, 3], &[2], &[1, 2], &[0, 2]]);
