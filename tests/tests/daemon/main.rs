@@ -20,6 +20,7 @@ mod interfaces;
 mod link;
 mod live;
 mod probe;
+mod raw;
 mod restart;
 mod restore;
 mod router;
