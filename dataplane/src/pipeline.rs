@@ -54,6 +54,8 @@ pub struct Decisions<'a> {
     pub tracks: Tracks,
     /// Random numbers for rules.
     pub dice: &'a Dice,
+    /// Now, in nanoseconds of a clock that only goes forward.
+    pub now_ns: u64,
     /// The time of day, UTC, in seconds since 1970.
     pub wall_s: u64,
     /// The right to send ICMP errors.
@@ -83,7 +85,7 @@ pub fn run(
     }
     let from = (decisions.flow_hash, decisions.worker);
     stage::reassemble(batch, from, decisions.tracks, emitter);
-    if decisions.policies.inspects_flows() {
+    if decisions.policies.go_one_by_one() {
         batch.one_by_one();
     }
     loop {
@@ -94,9 +96,9 @@ pub fn run(
             stage::track(batch, decisions.tracks, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        let Decisions { policies, worker, dice, wall_s, .. } = decisions;
+        let Decisions { policies, worker, dice, now_ns, wall_s, .. } = decisions;
         let Decisions { cache, conntrack, log, .. } = &mut decisions;
-        let rules = stage::Rules { policies, cache, worker, dice, wall_s };
+        let rules = stage::Rules { policies, cache, worker, dice, now_ns, wall_s };
         let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
         stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);
@@ -121,9 +123,9 @@ fn raw(
     decisions: &mut Decisions<'_>,
     emitter: &mut Emitter<'_>,
 ) {
-    let Decisions { policies, worker, dice, wall_s, .. } = *decisions;
+    let Decisions { policies, worker, dice, now_ns, wall_s, .. } = *decisions;
     let Decisions { cache, conntrack, log, .. } = decisions;
-    let rules = stage::Rules { policies, cache, worker, dice, wall_s };
+    let rules = stage::Rules { policies, cache, worker, dice, now_ns, wall_s };
     let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
     stage::raw(batch, phase, &rules, forwarding, conntrack, reassembly, log);
 }

@@ -9,7 +9,8 @@ use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
-use crate::policy::{Compiler, Policies, Policy, Zeros};
+use crate::limit::kept::Tables;
+use crate::policy::{CompileError, Compiler, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 use crate::set::Sets;
 
@@ -50,11 +51,6 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// For this many workers and the ports of these names.
-    fn new(ruleset: Ruleset, workers: usize, port_names: Vec<String>) -> Self {
-        Self { ruleset, compiler: Compiler::new(workers, port_names) }
-    }
-
     /// The same with this policy of chain FORWARD.
     fn with_policy(mut self, policy: ruleset::Policy) -> Self {
         let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
@@ -62,9 +58,16 @@ impl Side {
         self
     }
 
+    /// Compiles rules that came from those in force. Whether they follow them or not, no other rule gets their ids.
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
-        self.compiler.compile(ruleset).map_err(|error| Failure::Other { reason: error.to_string() })
+        self.ruleset.use_up_ids_of(ruleset);
+        self.compiler.compile(ruleset).map_err(not_compiled)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_compiled(error: CompileError) -> Failure {
+    Failure::Other { reason: error.to_string() }
 }
 
 /// The rules in force, and how to change them.
@@ -124,7 +127,10 @@ impl Rules {
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        let side = |ruleset| Side::new(ruleset, workers, port_names.clone());
+        // Some of what matches share, rules of all tables and families do.
+        let tables = Tables::default();
+        let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
+        let side = |ruleset| Side { ruleset, compiler: compiler() };
         let mut v4 = side(filter).with_policy(policy);
         let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
         let mut raw = side(raw);
@@ -264,13 +270,19 @@ impl Rules {
         if !dry_run {
             return self.change(candidates, confirm_s);
         }
-        let compiled = self.compile(&candidates);
-        self.forget(&candidates);
-        compiled.map(|_| Reply::Done { policy_epoch: self.policies.epoch() })
+        self.check(&candidates)?;
+        Ok(Reply::Done { policy_epoch: self.policies.epoch() })
     }
 
     /// The policies with these rule sets in the place of those that they change.
     fn compile(&mut self, candidates: &[(Ruleset, Outcome)]) -> Result<Policies, Failure> {
+        if candidates.len() > 1 {
+            // The last may be the one that cannot be, and then nothing is to be left of the others.
+            for (candidate, _) in candidates {
+                self.of_same(candidate).ruleset.use_up_ids_of(candidate);
+            }
+            self.check(candidates)?;
+        }
         let mut policies = Policies::clone(&self.policies.current());
         for (candidate, _) in candidates.iter().filter(|(_, outcome)| outcome.changed) {
             let policy = Arc::new(self.of_same(candidate).compile(candidate)?);
@@ -279,12 +291,13 @@ impl Rules {
         Ok(policies)
     }
 
-    /// Forgets the counters of rules that were compiled and are not to be in force.
-    fn forget(&mut self, candidates: &[(Ruleset, Outcome)]) {
-        for (candidate, outcome) in candidates {
-            let outcome = Outcome { removed: outcome.added.clone(), ..Outcome::default() };
-            self.of_same(candidate).compiler.settle(&outcome);
+    /// Finds out whether all of these rule sets could be compiled.
+    fn check(&self, candidates: &[(Ruleset, Outcome)]) -> Result<(), Failure> {
+        for (candidate, _) in candidates {
+            let side = self.of(candidate.family(), candidate.table());
+            side.compiler.check(candidate).map_err(not_compiled)?;
         }
+        Ok(())
     }
 
     /// Keeps the change that waits for it.
@@ -368,8 +381,7 @@ impl Rules {
         let mut epoch = self.policies.epoch();
         let mut in_force = Ok(());
         if candidates.iter().any(|(_, outcome)| outcome.changed) {
-            let compiled = self.compile(&candidates);
-            let policies = compiled.inspect_err(|_| self.forget(&candidates))?;
+            let policies = self.compile(&candidates)?;
             self.tracked |= policies.tracks().any();
             (epoch, in_force) = self.publish(policies);
         }
@@ -378,8 +390,13 @@ impl Rules {
             side.ruleset = candidate;
             side.compiler.settle(&outcome);
         }
-        self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
+    }
+
+    /// Frees the policies that were replaced and are no longer used. Who asks for a change does not wait for it: it
+    /// is done before the next one, or when there is time.
+    pub fn free_replaced(&mut self) {
+        self.retired.collect();
     }
 
     /// Refuses to replace more policies while a worker hangs.
@@ -396,7 +413,6 @@ impl Rules {
         let (epoch, old) = self.policies.publish(policies);
         self.retired.push(old);
         let in_force = self.wait_until_adopted(epoch);
-        self.retired.collect();
         (epoch, in_force)
     }
 
@@ -434,3 +450,5 @@ fn check_tables(transactions: &[Transaction]) -> Result<(), Failure> {
     }
     Ok(())
 }
+#[cfg(test)]
+mod tests;

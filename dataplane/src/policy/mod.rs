@@ -64,6 +64,7 @@ pub struct Policy {
     sets: Arc<Sets>,
     tracks: bool,
     inspects_flows: bool,
+    remembers: bool,
 }
 
 /// Where a packet meets the rules (`enum nf_inet_hooks`, `linux/netfilter.h`).
@@ -195,6 +196,7 @@ impl Policy {
             sets: Arc::new(Sets::new(0)),
             tracks: false,
             inspects_flows: false,
+            remembers: false,
         }
     }
 
@@ -222,6 +224,12 @@ impl Policy {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether some rule asks for what it, or another one, has kept of earlier packets.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.remembers
     }
 
     /// Whether some rule asks for connection tracking.

@@ -90,11 +90,15 @@ impl Policies {
         Tracks { v4: self.v4.tracks() || raw, v6: self.v6.tracks() || raw6 }
     }
 
-    /// Whether some rule asks for more of a flow than the state of the packet; see [`Policy::inspects_flows`]. Rules of
-    /// table raw meet no packet that has a flow.
+    /// Whether packets have to be decided about one after the other: some rule asks for more of a flow than the state of
+    /// the packet ([`Policy::inspects_flows`]; those of table raw meet no packet that has a flow), or rules of two tables
+    /// may ask for what the other's have kept of the packet before.
     #[must_use]
-    pub fn inspects_flows(&self) -> bool {
-        self.v4.inspects_flows() || self.v6.inspects_flows()
+    pub fn go_one_by_one(&self) -> bool {
+        let filter = [&self.v4, &self.v6];
+        let remember = |policy: &Arc<Policy>| policy.remembers();
+        filter.iter().any(|policy| policy.inspects_flows())
+            || filter.into_iter().any(remember) && self.raw.iter().flatten().any(remember)
     }
 }
 

@@ -38,7 +38,7 @@ pub fn raw(
     reassembly: &mut Reassembly,
     log: &mut PacketLog,
 ) {
-    let Rules { policies, worker, dice, wall_s, .. } = *rules;
+    let Rules { policies, worker, dice, now_ns, wall_s, .. } = *rules;
     for i in batch.pass_raw() {
         let headers = &batch.headers[i];
         let Some(policy) = policies.raw_of(&headers.addresses).filter(|_| batch.is_open(i)) else {
@@ -69,6 +69,7 @@ pub fn raw(
             forwarding,
             connection: Connection { tracked: Tracked::INVALID, conntrack: Some(conntrack) },
             dice,
+            now_ns,
             wall_s,
             mark: 0,
         };
