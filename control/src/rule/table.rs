@@ -35,8 +35,8 @@ impl Table {
         Self::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    /// The chains that it has in the kernel, in the order of listings. Weir has INPUT and OUTPUT where the machine's own
-    /// traffic passes through it.
+    /// The chains that it has in the kernel, in the order of listings. Weir has INPUT and OUTPUT where the machine's
+    /// own traffic passes through it.
     pub fn built_in(self) -> &'static [&'static str] {
         match self {
             Self::Filter => &["INPUT", "FORWARD", "OUTPUT"],

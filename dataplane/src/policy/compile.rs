@@ -414,8 +414,8 @@ impl Compiler {
         })
     }
 
-    /// The ports by which packets may leave. Where the machine's own traffic is the kernel's, those of table raw have no
-    /// way yet, and so no interface there: the mask holds for whatever stands in its place, or for nothing.
+    /// The ports by which packets may leave. Where the machine's own traffic is the kernel's, those of table raw have
+    /// no way yet, and so no interface there: the mask holds for whatever stands in its place, or for nothing.
     fn egress_mask(&self, table: Table, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
         let without_way = table == Table::Raw && !self.port_names.iter().any(String::is_empty);
         match pattern {

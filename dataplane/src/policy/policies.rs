@@ -90,9 +90,9 @@ impl Policies {
         Tracks { v4: self.v4.tracks() || raw, v6: self.v6.tracks() || raw6 }
     }
 
-    /// Whether packets have to be decided about one after the other: some rule asks for more of a flow than the state of
-    /// the packet ([`Policy::inspects_flows`]; those of table raw meet no packet that has a flow), or rules of two tables
-    /// may ask for what the other's have kept of the packet before.
+    /// Whether packets have to be decided about one after the other: some rule asks for more of a flow than the state
+    /// of the packet ([`Policy::inspects_flows`]; those of table raw meet no packet that has a flow), or rules of two
+    /// tables may ask for what the other's have kept of the packet before.
     #[must_use]
     pub fn go_one_by_one(&self) -> bool {
         let filter = [&self.v4, &self.v6];

@@ -1,8 +1,8 @@
 //! `close`: a connection that a rule answers by a reset is over (`nf_conntrack_tcp_set_closing`,
 //! net/netfilter/nf_conntrack_proto_tcp.c): its sender will not go on, whatever the other end does.
 //!
-//! A reset that answers an INVALID or UNTRACKED packet is not known to belong to any connection, so the kernel tracks it
-//! as a packet of its own (chain OUTPUT): it ends the connection that it fits. A SYN that is rejected began nothing.
+//! A reset that answers an INVALID or UNTRACKED packet is not known to belong to any connection, so the kernel tracks
+//! it as a packet of its own (chain OUTPUT): it ends the connection that it fits. A SYN that is rejected began nothing.
 //!
 //! The kernel does this when it sends the reset, before it looks at the next packet. Here packets of the same
 //! connection that are in the same turn have been tracked by then; and a reset that finds no way back has closed its

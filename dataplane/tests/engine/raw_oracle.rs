@@ -51,8 +51,8 @@ impl Rules {
     }
 }
 
-/// Rules of PREROUTING, then of the chain `u` that some of them lead to: as many as asked, each with the conditions that
-/// `draw` finds.
+/// Rules of PREROUTING, then of the chain `u` that some of them lead to: as many as asked, each with the conditions
+/// that `draw` finds.
 fn raw_rules(
     chance: &mut Chance,
     count: usize,
