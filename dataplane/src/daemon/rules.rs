@@ -58,9 +58,7 @@ impl Side {
         self
     }
 
-    /// Compiles rules that came from those in force. Whether they follow them or not, no other rule gets their ids.
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
-        self.ruleset.use_up_ids_of(ruleset);
         self.compiler.compile(ruleset).map_err(not_compiled)
     }
 }
@@ -278,9 +276,6 @@ impl Rules {
     fn compile(&mut self, candidates: &[(Ruleset, Outcome)]) -> Result<Policies, Failure> {
         if candidates.len() > 1 {
             // The last may be the one that cannot be, and then nothing is to be left of the others.
-            for (candidate, _) in candidates {
-                self.of_same(candidate).ruleset.use_up_ids_of(candidate);
-            }
             self.check(candidates)?;
         }
         let mut policies = Policies::clone(&self.policies.current());
@@ -450,5 +445,3 @@ fn check_tables(transactions: &[Transaction]) -> Result<(), Failure> {
     }
     Ok(())
 }
-#[cfg(test)]
-mod tests;

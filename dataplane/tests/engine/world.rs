@@ -128,7 +128,7 @@ pub(crate) struct Sent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The rules of a family.
+/// The rules of a table of a family.
 struct Side {
     ruleset: Ruleset,
     compiler: Compiler,
@@ -136,6 +136,24 @@ struct Side {
 }
 
 impl Side {
+    /// Those of a world, as the daemon begins with them.
+    fn all(sizes: Sizes, host: Option<PortIndex>) -> [Self; 4] {
+        // For the rules the port of the machine itself has no name.
+        let of_host = |port: PortIndex| host == Some(port);
+        let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
+        let rulesets = match host {
+            Some(_) => [Ruleset::with_host_chains(), Ruleset::raw_with_host_chains(Family::V4)],
+            None => [Ruleset::new(), Ruleset::raw(Family::V4)],
+        };
+        let side = |ruleset| {
+            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
+                .counting_flows(sizes.acct);
+            Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
+        };
+        let [filter, raw] = rulesets;
+        [filter, Ruleset::of(Family::V6), raw, Ruleset::raw(Family::V6)].map(side)
+    }
+
     fn count(&self, number: usize) -> (u64, u64) {
         let (counters, chain) = (self.compiler.counters(), &self.ruleset.chains()[0]);
         let RuleCount { packets, bytes } = match number.checked_sub(1) {
@@ -220,16 +238,6 @@ impl World {
                 })
             })
             .collect();
-        // As the daemon does it: for the rules the port of the machine itself has no name.
-        let of_host = |port: PortIndex| host == Some(port);
-        let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
-        let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
-        let raw = if host.is_some() { Ruleset::raw_with_host_chains } else { Ruleset::raw };
-        let side = |ruleset| {
-            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct);
-            Side { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
-        };
         let mut world = Self {
             sizes,
             memory,
@@ -239,12 +247,7 @@ impl World {
             flow_hash,
             forwarding,
             policies,
-            sides: [
-                side(ruleset()),
-                side(Ruleset::of(Family::V6)),
-                side(raw(Family::V4)),
-                side(Ruleset::raw(Family::V6)),
-            ],
+            sides: Side::all(sizes, host),
             resolver,
             wires,
             host,
