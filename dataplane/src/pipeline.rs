@@ -16,8 +16,9 @@
 //! ```
 //!
 //! The order is netfilter's: `raw` is asked before anything is tracked, `track` moves the state of a flow before the
-//! rules see the packet, `confirm` puts a new flow into the table when they have accepted it. What a packet is may depend on the fate of an earlier one of the
-//! same batch, which began its flow: such packets are put off, and then go through these stages alone, in order.
+//! rules see the packet, `confirm` puts a new flow into the table when they have accepted it. What a packet is may
+//! depend on the fate of an earlier one of the same batch, which began its flow: such packets are put off, and then go
+//! through these stages alone, in order.
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
