@@ -147,7 +147,7 @@ fn listings_are_json_on_demand() {
     let (status, stdout, stderr) = run("--json iptables -L");
     assert_eq!((status, stderr.as_str()), (0, ""));
     let listed: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
-    let expected = serde_json::json!({ "chains": [{
+    let expected = serde_json::json!({ "table": "filter", "chains": [{
         "name": "FORWARD", "policy": "ACCEPT", "references": 0, "packets": 0, "bytes": 0,
         "rules": [{
             "number": 1, "id": 1, "packets": 7, "bytes": 700,
