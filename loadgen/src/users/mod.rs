@@ -4,6 +4,10 @@
 //! waits, sends again and gives up as the real ones do. The engine knows them by one trait, [`Actor`]; time is an
 //! argument, and nothing here sleeps, allocates after the start or draws a number that its seed does not give.
 
+#[cfg(test)]
+mod pipe;
+pub mod tcp;
+
 /// One end of the users' connections: it gets the frames that are its own, and makes frames when they are due.
 ///
 /// The engine's turn, for each actor:
