@@ -4,9 +4,36 @@
 //! waits, sends again and gives up as the real ones do. The engine knows them by one trait, [`Actor`]; time is an
 //! argument, and nothing here sleeps, allocates after the start or draws a number that its seed does not give.
 
+pub mod address;
+pub mod arrivals;
+mod client;
+mod content;
+mod cookie;
+mod frame;
+mod index;
+mod number;
 #[cfg(test)]
 mod pipe;
+mod ports;
+mod server;
+pub mod settings;
+mod stack;
+mod tally;
 pub mod tcp;
+#[cfg(test)]
+mod tests;
+mod wheel;
+
+pub use client::{CLIENT_CONNECTION_BYTES, Clients};
+pub use content::Content;
+pub use frame::Link;
+pub use index::Pair;
+pub use server::{SERVER_CONNECTION_BYTES, Server};
+pub use settings::{Settings, UsersConfig};
+pub use tally::Ends;
+
+/// Things that one call of [`Actor::send`] does before it has found a frame to send.
+const ERRANDS_MAX: u32 = 64;
 
 /// One end of the users' connections: it gets the frames that are its own, and makes frames when they are due.
 ///
