@@ -157,7 +157,7 @@ pub struct Latency {
 }
 
 /// What legitimate users got.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsersResult {
     /// Connections that were to begin, a second (open loop: they begin whatever became of those before them).
     pub requested_cps: f64,

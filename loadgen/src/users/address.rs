@@ -122,14 +122,18 @@ impl FromStr for Range {
 
     fn from_str(text: &str) -> Result<Self, NotARange> {
         let unreadable = || NotARange::Unreadable(text.to_owned());
-        let address = |text: &str| text.trim().parse::<IpAddr>().map(Address::from).map_err(|_| unreadable());
+        let address =
+            |text: &str| text.trim().parse::<IpAddr>().map(Address::from).map_err(|_| unreadable());
         let between = |first: Address, last: Address| {
             let backwards = first.is_ipv4() != last.is_ipv4() || last < first;
             if backwards {
                 return Err(NotARange::Backwards(text.to_owned()));
             }
-            let count = u32::try_from(last.0 - first.0 + 1).ok().filter(|count| *count <= ADDRESSES_MAX);
-            count.map(|count| Self { first, count }).ok_or_else(|| NotARange::TooMany(text.to_owned()))
+            let count =
+                u32::try_from(last.0 - first.0 + 1).ok().filter(|count| *count <= ADDRESSES_MAX);
+            count
+                .map(|count| Self { first, count })
+                .ok_or_else(|| NotARange::TooMany(text.to_owned()))
         };
         if let Some((first, last)) = text.split_once('-') {
             return between(address(first)?, address(last)?);
@@ -140,7 +144,8 @@ impl FromStr for Range {
         };
         let first = address(first)?;
         let bits = if first.is_ipv4() { 32_u32 } else { 128 };
-        let length: u32 = length.parse().ok().filter(|length| *length <= bits).ok_or_else(unreadable)?;
+        let length: u32 =
+            length.parse().ok().filter(|length| *length <= bits).ok_or_else(unreadable)?;
         let host_bits = bits - length;
         if host_bits > 24 {
             return Err(NotARange::TooMany(text.to_owned()));

@@ -56,7 +56,11 @@ impl Arrivals {
     /// When the next one is due.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time of a run, not negative")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a time of a run, not negative"
+        )]
         let after_ns = self.next as u64;
         self.next.is_finite().then(|| self.start_ns.saturating_add(after_ns))
     }
@@ -105,7 +109,10 @@ mod tests {
         let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let square = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-        assert!((mean / 1e5 - 1.0).abs() < 0.013 && (square.sqrt() / mean - 1.0).abs() < 0.02, "{mean} {square}");
+        assert!(
+            (mean / 1e5 - 1.0).abs() < 0.013 && (square.sqrt() / mean - 1.0).abs() < 0.02,
+            "{mean} {square}"
+        );
     }
 
     #[test]
@@ -119,7 +126,10 @@ mod tests {
         let mut arrivals = Arrivals::new(Spacing::Constant, 10.0, 1);
         assert_eq!((arrivals.due_ns(), arrivals.take(u64::MAX)), (None, None));
         arrivals.begin(5);
-        assert_eq!((arrivals.due_ns(), arrivals.take(4), arrivals.take(5)), (Some(5), None, Some(5)));
+        assert_eq!(
+            (arrivals.due_ns(), arrivals.take(4), arrivals.take(5)),
+            (Some(5), None, Some(5))
+        );
         arrivals.stop();
         assert_eq!(arrivals.take(u64::MAX), None);
         assert!(until(Arrivals::new(Spacing::Constant, 0.0, 1), u64::MAX / 2).is_empty());

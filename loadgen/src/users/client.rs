@@ -13,7 +13,6 @@ use super::frame::{self, Link};
 use super::index::Pair;
 use super::number::Numbers;
 use super::ports::Ports;
-use super::server::Server;
 use super::settings::{Closer, Settings};
 use super::stack::{self, Stack, Visit};
 use super::tally::{Ends, Times};
@@ -79,7 +78,13 @@ impl Clients {
         let addresses = settings.clients.count() + 1;
         let (first, last) = settings.client_ports;
         Self {
-            stack: Stack::new(settings.tcp.clone(), link, settings.request.clone(), connections, seed),
+            stack: Stack::new(
+                settings.tcp.clone(),
+                link,
+                settings.request.clone(),
+                connections,
+                seed,
+            ),
             hears: settings.response.clone(),
             arrivals: Arrivals::new(settings.spacing, settings.rate, seed ^ 0xa1),
             ports: Ports::new(first, last, addresses, seed),
@@ -114,39 +119,6 @@ impl Clients {
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.stack.len()
-    }
-
-    /// What the users got, with what their servers saw of it.
-    #[must_use]
-    pub fn result(&self, server: &Server) -> UsersResult {
-        let ends = self.ends;
-        let shared = self.settings.shared.map(|_| SharedResult {
-            attempted: self.shared.attempted,
-            not_begun: self.shared.not_begun,
-            completed: self.shared.completed,
-            failed: self.shared.failed(),
-        });
-        UsersResult {
-            requested_cps: self.settings.rate,
-            attempted: ends.attempted,
-            not_begun: ends.not_begun,
-            connected: ends.connected,
-            completed: ends.completed,
-            failed_connect: ends.failed_connect,
-            failed_transfer: ends.failed_transfer,
-            reset: ends.reset,
-            unfinished: ends.unfinished(),
-            client_retransmissions: self.stack.counts.repeated,
-            server_retransmissions: server.retransmissions(),
-            goodput_bytes: self.goodput_bytes,
-            concurrent_max: self.open_max,
-            connect: self.connect.latency(),
-            first_byte: self.first_byte.latency(),
-            last_byte: self.last_byte.latency(),
-            damaged: self.stack.counts.damaged,
-            shared,
-            server: server.result(),
-        }
     }
 
     /// One connection that is due.
@@ -191,7 +163,9 @@ impl Clients {
         let (stack, reuse) = (&self.stack, self.settings.reuse_time_wait);
         let mut replaced = None;
         let local_port = self.ports.take(number, |local_port| {
-            let Some(at) = stack.find(&Pair { local, remote, local_port, remote_port }) else { return true };
+            let Some(at) = stack.find(&Pair { local, remote, local_port, remote_port }) else {
+                return true;
+            };
             let over = stack.entry(at).filter(|entry| {
                 let old = now_ns.saturating_sub(entry.visit.until_ns) >= REUSE_NS;
                 reuse && entry.connection.is_time_wait() && old
@@ -319,7 +293,9 @@ impl Actor for Clients {
             let settings = &self.settings;
             let is_ours = settings.clients.index(pair.local).is_some()
                 || settings.shared.is_some_and(|shared| shared.address == pair.local);
-            is_ours && pair.remote_port == settings.server_port && settings.servers.index(pair.remote).is_some()
+            is_ours
+                && pair.remote_port == settings.server_port
+                && settings.servers.index(pair.remote).is_some()
         })
     }
 
@@ -331,7 +307,8 @@ impl Actor for Clients {
         };
         let Some(entry) = self.stack.entry_mut(at) else { return };
         let connection = &entry.connection;
-        let checked = self.settings.is_checked() && connection.is_synchronized() && !data.is_empty();
+        let checked =
+            self.settings.is_checked() && connection.is_synchronized() && !data.is_empty();
         if checked && !self.hears.is_at(connection.place(&segment), data) {
             self.stack.counts.damaged += 1;
             return;
@@ -378,6 +355,36 @@ impl Actor for Clients {
     }
 
     fn progress(&self) -> Progress {
-        Progress { begun: self.ends.attempted, completed: self.ends.completed, failed: self.ends.failed() }
+        Progress {
+            begun: self.ends.attempted,
+            completed: self.ends.completed,
+            failed: self.ends.failed(),
+        }
+    }
+
+    fn tell(&self, result: &mut UsersResult) {
+        let ends = self.ends;
+        result.requested_cps = self.settings.rate;
+        result.attempted = ends.attempted;
+        result.not_begun = ends.not_begun;
+        result.connected = ends.connected;
+        result.completed = ends.completed;
+        result.failed_connect = ends.failed_connect;
+        result.failed_transfer = ends.failed_transfer;
+        result.reset = ends.reset;
+        result.unfinished = ends.unfinished();
+        result.client_retransmissions = self.stack.counts.repeated;
+        result.goodput_bytes = self.goodput_bytes;
+        result.concurrent_max = self.open_max;
+        result.connect = self.connect.latency();
+        result.first_byte = self.first_byte.latency();
+        result.last_byte = self.last_byte.latency();
+        result.damaged = self.stack.counts.damaged;
+        result.shared = self.settings.shared.map(|_| SharedResult {
+            attempted: self.shared.attempted,
+            not_begun: self.shared.not_begun,
+            completed: self.shared.completed,
+            failed: self.shared.failed(),
+        });
     }
 }

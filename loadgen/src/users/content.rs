@@ -29,7 +29,9 @@ impl Content {
     /// A request for a page, `bytes` long in all; `None` if that is less than it takes.
     #[must_use]
     pub fn http_request(host: &str, bytes: u32) -> Option<Self> {
-        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weirgen\r\nConnection: close\r\n");
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weirgen\r\nConnection: close\r\n"
+        );
         let (fill, end) = ("X-Fill: ", "\r\n\r\n");
         let whole = usize::try_from(bytes).ok()?;
         let room = whole.checked_sub(head.len() + 2)?;
@@ -46,7 +48,8 @@ impl Content {
     #[must_use]
     pub fn http_response(bytes: u32) -> Option<Self> {
         let head = |body: u32| {
-            let mut head = String::from("HTTP/1.1 200 OK\r\nServer: weirgen\r\nContent-Type: text/plain\r\n");
+            let mut head =
+                String::from("HTTP/1.1 200 OK\r\nServer: weirgen\r\nContent-Type: text/plain\r\n");
             // Writing to a string does not fail.
             let _ = write!(head, "Connection: close\r\nContent-Length: {body:010}\r\n\r\n");
             head
@@ -133,7 +136,10 @@ mod tests {
         for bytes in 70..200 {
             if let Some(content) = Content::http_request("198.19.0.2", bytes) {
                 let text = String::from_utf8(all(&content)).unwrap();
-                assert!(text.ends_with("\r\n\r\n") && text.matches("\r\n\r\n").count() == 1, "{text:?}");
+                assert!(
+                    text.ends_with("\r\n\r\n") && text.matches("\r\n\r\n").count() == 1,
+                    "{text:?}"
+                );
                 assert_eq!(text.len(), bytes as usize);
             }
         }

@@ -63,7 +63,9 @@ impl Cookies {
         let client = ack.sequence.wrapping_sub(1);
         let now = minute(now_ns);
         let size = cookie >> 24 & 7;
-        let is_ours = [now, (now + MINUTES - 1) % MINUTES].into_iter().any(|at| self.cookie(at, size, pair, client) == cookie);
+        let is_ours = [now, (now + MINUTES - 1) % MINUTES]
+            .into_iter()
+            .any(|at| self.cookie(at, size, pair, client) == cookie);
         if !is_ours {
             return None;
         }
@@ -94,7 +96,12 @@ mod tests {
 
     fn pair() -> Pair {
         let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().unwrap());
-        Pair { local: address("198.19.0.2"), remote: address("198.18.0.2"), local_port: 80, remote_port: 40_000 }
+        Pair {
+            local: address("198.19.0.2"),
+            remote: address("198.18.0.2"),
+            local_port: 80,
+            remote_port: 40_000,
+        }
     }
 
     fn syn() -> Segment {
@@ -122,7 +129,11 @@ mod tests {
         let options = Options { mss: Some(1_440), timestamps: Some((6, 0)), ..syn().options };
         let rebuilt = Segment { sequence: 1_000, options, ..Segment::default() };
         assert_eq!(cookies.check(sent_ns, &pair(), &ack), Some(rebuilt));
-        assert_eq!(cookies.check(sent_ns + MINUTE_NS, &pair(), &ack), Some(rebuilt), "in the next minute");
+        assert_eq!(
+            cookies.check(sent_ns + MINUTE_NS, &pair(), &ack),
+            Some(rebuilt),
+            "in the next minute"
+        );
         assert_eq!(cookies.check(sent_ns + 2 * MINUTE_NS, &pair(), &ack), None, "too old");
         let other = Pair { remote_port: 40_001, ..pair() };
         assert_eq!(cookies.check(sent_ns, &other, &ack), None, "another's");

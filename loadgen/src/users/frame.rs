@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use weir_dataplane::wire::ethernet::{EtherType, EthernetHeader, HEADER_BYTES as ETHERNET_BYTES, MacAddr};
+use weir_dataplane::wire::ethernet::{
+    EtherType, EthernetHeader, HEADER_BYTES as ETHERNET_BYTES, MacAddr,
+};
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
 use weir_dataplane::wire::ipv6::HEADER_BYTES as IPV6_BYTES;
 use weir_dataplane::wire::{IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tcp, checksum};
@@ -96,7 +98,13 @@ pub(super) fn frame_bytes_max(mss: u16) -> usize {
 }
 
 /// Writes a segment with its data; returns the frame's length, `None` if it does not fit.
-pub(super) fn write(link: Link, pair: &Pair, segment: &Segment, content: &Content, out: &mut [u8]) -> Option<usize> {
+pub(super) fn write(
+    link: Link,
+    pair: &Pair,
+    segment: &Segment,
+    content: &Content,
+    out: &mut [u8],
+) -> Option<usize> {
     let header_bytes = segment.header_bytes();
     let tcp_bytes = header_bytes + segment.data_bytes as usize;
     let is_v4 = pair.local.is_ipv4();
@@ -104,17 +112,31 @@ pub(super) fn write(link: Link, pair: &Pair, segment: &Segment, content: &Conten
     let frame_bytes = (ETHERNET_BYTES + ip_bytes + tcp_bytes).max(FRAME_BYTES_MIN);
     let out = out.get_mut(..frame_bytes)?;
     let ether_type = if is_v4 { EtherType::IPV4 } else { EtherType::IPV6 };
-    EthernetHeader { source: link.source, destination: link.destination, ether_type }.emit(out).ok()?;
+    EthernetHeader { source: link.source, destination: link.destination, ether_type }
+        .emit(out)
+        .ok()?;
     let packet = &mut out[ETHERNET_BYTES..];
     let pseudo = match (pair.local.ip(), pair.remote.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             Ipv4Header::new(source, destination, IpProtocol::TCP).emit(tcp_bytes, packet).ok()?;
-            checksum::pseudo_v4(source, destination, IpProtocol::TCP, u16::try_from(tcp_bytes).ok()?)
+            checksum::pseudo_v4(
+                source,
+                destination,
+                IpProtocol::TCP,
+                u16::try_from(tcp_bytes).ok()?,
+            )
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let protocol = IpProtocol::TCP;
-            Ipv6Header { protocol, hop_limit: HOPS, source, destination }.emit(tcp_bytes, packet).ok()?;
-            checksum::pseudo_v6(source, destination, IpProtocol::TCP, u32::try_from(tcp_bytes).ok()?)
+            Ipv6Header { protocol, hop_limit: HOPS, source, destination }
+                .emit(tcp_bytes, packet)
+                .ok()?;
+            checksum::pseudo_v6(
+                source,
+                destination,
+                IpProtocol::TCP,
+                u32::try_from(tcp_bytes).ok()?,
+            )
         }
         _ => return None,
     };
@@ -139,7 +161,8 @@ mod tests {
 
     fn pair(six: bool) -> Pair {
         let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
-        let (local, remote) = if six { ("2001:db8::1", "2001:db8::2") } else { ("198.18.0.2", "198.19.0.2") };
+        let (local, remote) =
+            if six { ("2001:db8::1", "2001:db8::2") } else { ("198.18.0.2", "198.19.0.2") };
         Pair { local: address(local), remote: address(remote), local_port: 40_000, remote_port: 80 }
     }
 

@@ -123,7 +123,7 @@ mod tests {
         fn it_is_a_map(acts in prop::collection::vec((0_u32..24, any::<bool>()), 1..400)) {
             let mut index = Index::new(24, 1);
             let mut model: HashMap<u32, u32> = HashMap::new();
-            let hash = |key: u32| if key % 3 == 0 { 63 } else { key % 5 + 60 };
+            let hash = |key: u32| if key.is_multiple_of(3) { 63 } else { key % 5 + 60 };
             for (key, add) in acts {
                 if add && !model.contains_key(&key) {
                     index.insert(hash(key), key);

@@ -25,17 +25,23 @@ impl Ports {
         let count = u32::from(last.saturating_sub(first)) + 1;
         // An odd golden section of the range, and then on to what shares no divisor with it.
         let start = (u64::from(count) * 618 / 1_000).max(1);
-        let stride = (start..).find(|stride| greatest_divisor(*stride, u64::from(count)) == 1).unwrap_or(1);
+        let stride =
+            (start..).find(|stride| greatest_divisor(*stride, u64::from(count)) == 1).unwrap_or(1);
         let stride = u32::try_from(stride).unwrap_or(1);
         Self { first, count, stride, tried: vec![0; addresses as usize].into(), seed }
     }
 
     /// The next port of an address for which `is_free` holds.
-    pub(super) fn take(&mut self, address: u32, mut is_free: impl FnMut(u16) -> bool) -> Option<u16> {
+    pub(super) fn take(
+        &mut self,
+        address: u32,
+        mut is_free: impl FnMut(u16) -> bool,
+    ) -> Option<u16> {
         let offset = (self.seed ^ u64::from(address)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let tried = self.tried.get_mut(address as usize)?;
         for _ in 0..self.count.min(TRIES_MAX) {
-            let step = (u64::from(*tried) * u64::from(self.stride) + offset) % u64::from(self.count);
+            let step =
+                (u64::from(*tried) * u64::from(self.stride) + offset) % u64::from(self.count);
             *tried = (*tried + 1) % self.count;
             let port = self.first + u16::try_from(step).unwrap_or(0);
             if is_free(port) {
@@ -65,7 +71,10 @@ mod tests {
             assert_eq!(round.iter().collect::<HashSet<_>>().len(), count);
             assert!(round.iter().all(|port| (first..=last).contains(port)));
             assert_eq!(ports.take(1, |_| true), Some(round[0]));
-            assert!(count < 100 || ports.take(0, |_| true) != Some(round[0]), "another address, another beginning");
+            assert!(
+                count < 100 || ports.take(0, |_| true) != Some(round[0]),
+                "another address, another beginning"
+            );
         }
     }
 

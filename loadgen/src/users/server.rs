@@ -1,7 +1,7 @@
 //! The servers: a listening stack, and behind it a program that answers.
 //!
 //! A SYN takes a place in the queue of half-open connections until its third segment comes, or its SYN-ACK has been
-//! repeated in vain. What a full queue does is the setting [`Cookies`](super::settings::Cookies). Connections are
+//! repeated in vain. What a full queue does is the setting [`CookieUse`](super::settings::CookieUse). Connections are
 //! accepted at once: the program is never the bottleneck, except by the time it is told to think.
 
 use super::content::Content;
@@ -13,7 +13,7 @@ use super::settings::{Closer, CookieUse, RequestEnd, Settings};
 use super::stack::{self, Stack, StackCounts, Visit};
 use super::tcp::{Connection, End, Outcome, Segment, Start, State};
 use super::{Actor, ERRANDS_MAX, Progress};
-use crate::result::ServerResult;
+use crate::result::{ServerResult, UsersResult};
 use weir_dataplane::wire::TcpFlags;
 
 /// No time.
@@ -65,7 +65,13 @@ impl Server {
     pub fn new(settings: &Settings, link: Link, seed: u64) -> Self {
         let connections = settings.connections_max.saturating_add(settings.backlog);
         Self {
-            stack: Stack::new(settings.tcp.clone(), link, settings.response.clone(), connections, !seed),
+            stack: Stack::new(
+                settings.tcp.clone(),
+                link,
+                settings.response.clone(),
+                connections,
+                !seed,
+            ),
             hears: settings.request.clone(),
             numbers: Numbers::new(seed ^ 0x51),
             cookies: Cookies::new(seed ^ 0xc0),
@@ -89,12 +95,6 @@ impl Server {
         self.half_open
     }
 
-    /// Segments sent more than once.
-    #[must_use]
-    pub fn retransmissions(&self) -> u64 {
-        self.stack.counts.repeated
-    }
-
     /// What reached it, and what it did.
     #[must_use]
     pub fn result(&self) -> ServerResult {
@@ -106,7 +106,9 @@ impl Server {
     fn listen(&mut self, now_ns: u64, pair: Pair, syn: &Segment) {
         let full = self.half_open >= self.settings.backlog || self.stack.is_full();
         match (self.settings.cookies, full) {
-            (CookieUse::Always, _) | (CookieUse::WhenFull, true) => return self.send_cookie(now_ns, pair, syn),
+            (CookieUse::Always, _) | (CookieUse::WhenFull, true) => {
+                return self.send_cookie(now_ns, pair, syn);
+            }
             (CookieUse::Off, true) => {
                 self.counts.backlog_dropped += 1;
                 return;
@@ -155,7 +157,8 @@ impl Server {
 
     /// The SYN of an acknowledgment without a connection, if it brings a cookie back.
     fn syn_of(&self, now_ns: u64, pair: &Pair, ack: &Segment) -> Option<Segment> {
-        let may = self.settings.cookies != CookieUse::Off && !ack.has(TcpFlags::RST | TcpFlags::SYN);
+        let may =
+            self.settings.cookies != CookieUse::Off && !ack.has(TcpFlags::RST | TcpFlags::SYN);
         if may && ack.has(TcpFlags::ACK) { self.cookies.check(now_ns, pair, ack) } else { None }
     }
 
@@ -253,7 +256,10 @@ impl Server {
         self.counts.syns += u64::from(is_syn);
         let mut found = self.stack.find(&pair);
         if let Some(at) = found.filter(|_| is_syn)
-            && self.stack.entry(at).is_some_and(|entry| entry.connection.may_be_reopened_by(segment))
+            && self
+                .stack
+                .entry(at)
+                .is_some_and(|entry| entry.connection.may_be_reopened_by(segment))
         {
             self.stack.remove(at);
             found = None;
@@ -288,7 +294,8 @@ impl Actor for Server {
 
     fn owns(&self, frame: &[u8]) -> bool {
         frame::peek(frame).is_some_and(|pair| {
-            pair.local_port == self.settings.server_port && self.settings.servers.index(pair.local).is_some()
+            pair.local_port == self.settings.server_port
+                && self.settings.servers.index(pair.local).is_some()
         })
     }
 
@@ -350,6 +357,11 @@ impl Actor for Server {
 
     fn progress(&self) -> Progress {
         Progress { begun: self.counts.accepted, completed: self.closed, failed: self.failed }
+    }
+
+    fn tell(&self, result: &mut UsersResult) {
+        result.server_retransmissions = self.stack.counts.repeated;
+        result.server = self.result();
     }
 }
 

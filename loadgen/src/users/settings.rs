@@ -312,12 +312,18 @@ impl UsersConfig {
         let clients = range("users.clients", &self.clients)?;
         let servers = range("users.servers", &self.servers)?;
         if clients.is_ipv4() != servers.is_ipv4() {
-            return Err(refused("users.servers", &self.servers, "of the same family as users.clients"));
+            return Err(refused(
+                "users.servers",
+                &self.servers,
+                "of the same family as users.clients",
+            ));
         }
         within("users.rate", self.rate, 0.0, 10_000_000.0)?;
         let connections_max = count("users.connections_max", self.connections_max, 1, 1 << 24)?;
-        let request_bytes = count("users.request_bytes", self.request_bytes, 1, sequence::BYTES_MAX)?;
-        let response_bytes = count("users.response_bytes", self.response_bytes, 1, sequence::BYTES_MAX)?;
+        let request_bytes =
+            count("users.request_bytes", self.request_bytes, 1, sequence::BYTES_MAX)?;
+        let response_bytes =
+            count("users.response_bytes", self.response_bytes, 1, sequence::BYTES_MAX)?;
         let (request, response) = self.contents(&servers, request_bytes, response_bytes)?;
         if self.server_port == 0 {
             return Err(refused("users.server_port", 0, "1 to 65535"));
@@ -347,28 +353,44 @@ impl UsersConfig {
         })
     }
 
-    fn contents(&self, servers: &Range, request: u32, response: u32) -> Result<(Content, Content), Refused> {
+    fn contents(
+        &self,
+        servers: &Range,
+        request: u32,
+        response: u32,
+    ) -> Result<(Content, Content), Refused> {
         if self.talk == Talk::Text {
             return Ok((Content::text(request), Content::text(response)));
         }
-        let short = |key, bytes| refused(key, bytes, "too short for the head that users.talk = \"http\" puts before it");
+        let short = |key, bytes| {
+            refused(key, bytes, "too short for the head that users.talk = \"http\" puts before it")
+        };
         let host = match servers.address(0).ip() {
             std::net::IpAddr::V4(address) => address.to_string(),
             std::net::IpAddr::V6(address) => format!("[{address}]"),
         };
-        let request = Content::http_request(&host, request).ok_or_else(|| short("users.request_bytes", request))?;
-        let response = Content::http_response(response).ok_or_else(|| short("users.response_bytes", response))?;
+        let request = Content::http_request(&host, request)
+            .ok_or_else(|| short("users.request_bytes", request))?;
+        let response = Content::http_response(response)
+            .ok_or_else(|| short("users.response_bytes", response))?;
         Ok((request, response))
     }
 
     fn shared(&self, clients: &Range) -> Result<Option<Shared>, Refused> {
         match (&self.shared_address, self.shared_share) {
             (None, None) => Ok(None),
-            (None, Some(share)) => Err(refused("users.shared_share", share, "needs users.shared_address")),
-            (Some(text), None) => Err(refused("users.shared_address", text, "needs users.shared_share")),
+            (None, Some(share)) => {
+                Err(refused("users.shared_share", share, "needs users.shared_address"))
+            }
+            (Some(text), None) => {
+                Err(refused("users.shared_address", text, "needs users.shared_share"))
+            }
             (Some(text), Some(share)) => {
                 let one = range("users.shared_address", text)?;
-                if one.count() != 1 || one.is_ipv4() != clients.is_ipv4() || clients.index(one.address(0)).is_some() {
+                if one.count() != 1
+                    || one.is_ipv4() != clients.is_ipv4()
+                    || clients.index(one.address(0)).is_some()
+                {
                     let allowed = "one address, of the family of users.clients and none of them";
                     return Err(refused("users.shared_address", text, allowed));
                 }
@@ -380,10 +402,12 @@ impl UsersConfig {
 
     fn ports(&self) -> Result<(u16, u16), Refused> {
         let parts = self.client_ports.split_once('-');
-        let ports = parts.and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
-        ports
-            .filter(|(first, last)| 1 <= *first && first <= last)
-            .ok_or_else(|| refused("users.client_ports", &self.client_ports, "first-last, from 1 to 65535"))
+        let ports = parts.and_then(|(first, last)| {
+            Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+        });
+        ports.filter(|(first, last)| 1 <= *first && first <= last).ok_or_else(|| {
+            refused("users.client_ports", &self.client_ports, "first-last, from 1 to 65535")
+        })
     }
 }
 
@@ -402,7 +426,12 @@ impl TcpConfig {
         let window_most = if window_scale { 1 << 30 } else { 65_535 };
         Ok(TcpSettings {
             mss,
-            window_bytes: count("users.tcp.window_bytes", window_bytes, u32::from(mss), window_most)?,
+            window_bytes: count(
+                "users.tcp.window_bytes",
+                window_bytes,
+                u32::from(mss),
+                window_most,
+            )?,
             window_scale,
             sack: self.sack.unwrap_or(usual.sack),
             timestamps: self.timestamps.unwrap_or(usual.timestamps),
@@ -416,8 +445,13 @@ impl TcpConfig {
             syn_linear: self.syn_linear_timeouts.unwrap_or(usual.syn_linear),
             synack_retries: self.synack_retries.unwrap_or(usual.synack_retries),
             data_retries: self.data_retries.unwrap_or(usual.data_retries),
-            rto_min_ns: ms("users.tcp.rto_min_ms", self.rto_min_ms, usual.rto_min_ns)?.max(1_000_000),
-            delayed_ack_ns: ms("users.tcp.delayed_ack_ms", self.delayed_ack_ms, usual.delayed_ack_ns)?,
+            rto_min_ns: ms("users.tcp.rto_min_ms", self.rto_min_ms, usual.rto_min_ns)?
+                .max(1_000_000),
+            delayed_ack_ns: ms(
+                "users.tcp.delayed_ack_ms",
+                self.delayed_ack_ms,
+                usual.delayed_ack_ns,
+            )?,
             time_wait_ns: time("users.tcp.time_wait_s", self.time_wait_s, usual.time_wait_ns)?,
             fin_wait_ns: time("users.tcp.fin_wait_s", self.fin_wait_s, usual.fin_wait_ns)?,
             ..usual
@@ -426,7 +460,9 @@ impl TcpConfig {
 }
 
 fn range(key: &'static str, text: &str) -> Result<Range, Refused> {
-    text.parse().map_err(|error: super::address::NotARange| refused(key, format!("{text:?}"), error.to_string()))
+    text.parse().map_err(|error: super::address::NotARange| {
+        refused(key, format!("{text:?}"), error.to_string())
+    })
 }
 
 fn within(key: &'static str, value: f64, least: f64, most: f64) -> Result<f64, Refused> {
@@ -435,14 +471,25 @@ fn within(key: &'static str, value: f64, least: f64, most: f64) -> Result<f64, R
 }
 
 fn count(key: &'static str, value: u32, least: u32, most: u32) -> Result<u32, Refused> {
-    if (least..=most).contains(&value) { Ok(value) } else { Err(refused(key, value, format!("{least} to {most}"))) }
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(refused(key, value, format!("{least} to {most}")))
+    }
 }
 
 fn seconds(key: &'static str, value: f64, least: f64, most: f64) -> Result<u64, Refused> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds, none negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within bounds, none negative"
+    )]
     within(key, value, least, most).map(|seconds| (seconds * SECOND_NS) as u64)
 }
 
 fn time(key: &'static str, value: Option<f64>, usual_ns: u64) -> Result<u64, Refused> {
     value.map_or(Ok(usual_ns), |value| seconds(key, value, 0.0, 86_400.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,13 @@ pub(super) const fn connection_bytes<V>() -> usize {
 
 impl<V: Visit> Stack<V> {
     /// For so many connections at once, all memory allocated and touched.
-    pub(super) fn new(tcp: TcpSettings, link: Link, says: Content, connections: u32, seed: u64) -> Self {
+    pub(super) fn new(
+        tcp: TcpSettings,
+        link: Link,
+        says: Content,
+        connections: u32,
+        seed: u64,
+    ) -> Self {
         let empty = || Slot { entry: None, hash: 0, queued: false };
         let slots = std::iter::repeat_with(empty).take(connections as usize).collect();
         Self {

@@ -41,7 +41,10 @@ impl Times {
             p999_ns: at(0.999),
             p9999_ns: at(0.9999),
             max_ns: all.max(),
-            buckets: all.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())).collect(),
+            buckets: all
+                .iter_recorded()
+                .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+                .collect(),
         })
     }
 }
@@ -92,7 +95,11 @@ mod tests {
         }
         let latency = times.latency().unwrap();
         let close = |ns: u64, to_us: u64| ns.abs_diff(to_us * 1_000) * 100 <= to_us * 1_000;
-        assert!(close(latency.p50_ns, 5_000) && close(latency.p99_ns, 9_900) && close(latency.p9999_ns, 9_999));
+        assert!(
+            close(latency.p50_ns, 5_000)
+                && close(latency.p99_ns, 9_900)
+                && close(latency.p9999_ns, 9_999)
+        );
         assert!(close(latency.min_ns, 1) && close(latency.max_ns, 10_000));
         assert_eq!(latency.buckets.iter().map(|(_, count)| count).sum::<u64>(), 10_000);
         times.record(u64::MAX);

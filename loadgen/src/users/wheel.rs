@@ -139,7 +139,7 @@ impl Wheel {
 }
 
 fn slot_of(tick: u64) -> usize {
-    tick as usize % SLOTS
+    usize::try_from(tick % SLOTS as u64).unwrap_or(0)
 }
 
 /// The first bit at or behind `from` that is set.

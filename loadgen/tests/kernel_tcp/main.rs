@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use pump::{Helper, Town};
 use weir_dataplane::wire::MacAddr;
+use weir_loadgen::result::UsersResult;
 use weir_loadgen::users::settings::{AnswerEnd, Closer, CookieUse, RequestEnd, Talk};
 use weir_loadgen::users::{Actor, Clients, Link, Progress, Server, Settings, UsersConfig};
 use weir_tests::process;
 use weir_tests::skip_unless;
 
-const LINK: Link = Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+const LINK: Link =
+    Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
 
 /// Our clients' settings: the kernel is the server.
 fn clients(six: bool, change: impl FnOnce(&mut UsersConfig)) -> Settings {
@@ -87,12 +89,25 @@ fn play_clients(town: &Town, settings: &Settings, lossy: u64, count: u64) -> Cli
         clients.ends().attempted >= count && clients.is_idle()
     });
     let ends = clients.ends();
-    assert_eq!((ends.completed, ends.not_begun, ends.unfinished()), (ends.attempted, 0, 0), "{ends:?}");
+    assert_eq!(
+        (ends.completed, ends.not_begun, ends.unfinished()),
+        (ends.attempted, 0, 0),
+        "{ends:?}"
+    );
     assert_eq!(town.count("Tcp:", "InCsumErrors"), 0);
-    let result = clients.result(&Server::new(settings, LINK, 0));
+    let result = told(&clients);
     assert_eq!(result.damaged, 0);
-    assert!(result.goodput_bytes >= ends.completed * u64::from(settings.response.bytes()) || !is_bytes(settings));
+    assert!(
+        result.goodput_bytes >= ends.completed * u64::from(settings.response.bytes())
+            || !is_bytes(settings)
+    );
     clients
+}
+
+fn told(clients: &Clients) -> UsersResult {
+    let mut result = UsersResult::default();
+    clients.tell(&mut result);
+    result
 }
 
 fn is_bytes(settings: &Settings) -> bool {
@@ -102,9 +117,12 @@ fn is_bytes(settings: &Settings) -> bool {
 #[test]
 fn our_clients_are_served_by_the_kernel() {
     skip_unless!(root, command "ip");
-    for (six, closes_first, lossy) in
-        [(false, Closer::Server, 0), (true, Closer::Client, 0), (false, Closer::Client, 50), (true, Closer::Server, 50)]
-    {
+    for (six, closes_first, lossy) in [
+        (false, Closer::Server, 0),
+        (true, Closer::Client, 0),
+        (false, Closer::Client, 50),
+        (true, Closer::Server, 50),
+    ] {
         let town = Town::new("gen-users");
         let settings = clients(six, |config| config.closes_first = closes_first);
         let server = kernel_server(&town, &settings, closes_first);
@@ -160,14 +178,19 @@ fn our_clients_are_served_by_a_real_web_server() {
     std::fs::write(folder.path().join("index.html"), vec![b'x'; 100_000]).expect("a page");
     let mut command = town.namespace.command("python3");
     command.args(["-u", "-m", "http.server", "8080", "--directory"]).arg(folder.path());
-    let mut server = process::Process::spawn("server", command, &folder.path().join("log")).expect("python3");
+    let mut server =
+        process::Process::spawn("server", command, &folder.path().join("log")).expect("python3");
     server.wait_for_line("Serving HTTP", Duration::from_secs(60)).expect("a server");
     let settings = clients(false, |config| {
         (config.talk, config.answer_ends, config.rate) = (Talk::Http, AnswerEnd::Close, 50.0);
     });
     let clients = play_clients(&town, &settings, 0, 50);
-    let result = clients.result(&Server::new(&settings, LINK, 0));
-    assert!(result.goodput_bytes > 100_000 * result.completed, "a head and the page: {}", result.goodput_bytes);
+    let result = told(&clients);
+    assert!(
+        result.goodput_bytes > 100_000 * result.completed,
+        "a head and the page: {}",
+        result.goodput_bytes
+    );
 }
 
 /// Our server's settings: the kernel is the client.
@@ -211,17 +234,23 @@ fn play_server(town: &Town, settings: &Settings, lossy: u64, calls: u64) -> Serv
                 }
             });
         }
-        town.play(&mut server, lossy, |server, _| running.load(Ordering::Relaxed) == 0 && server.is_idle());
+        town.play(&mut server, lossy, |server, _| {
+            running.load(Ordering::Relaxed) == 0 && server.is_idle()
+        });
     });
     let progress = server.progress();
-    assert_eq!(progress, Progress { begun: THREADS * calls, completed: THREADS * calls, failed: 0 });
+    assert_eq!(
+        progress,
+        Progress { begun: THREADS * calls, completed: THREADS * calls, failed: 0 }
+    );
     assert_eq!((town.count("Tcp:", "InCsumErrors"), server.result().damaged), (0, 0));
     server
 }
 
 /// One connection of the kernel's: asks, hears the answer, and the end.
 fn call(address: SocketAddr, request: &[u8], response: &[u8]) {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(60)).expect("a connection");
+    let mut stream =
+        TcpStream::connect_timeout(&address, Duration::from_secs(60)).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
     stream.write_all(request).expect("a request");
     let mut heard = vec![0; response.len()];
@@ -258,7 +287,9 @@ fn a_long_answer_reaches_the_kernel_whole() {
     skip_unless!(root, command "ip");
     for lossy in [0, 20] {
         let town = Town::new("gen-users");
-        let settings = server(false, |config| (config.request_bytes, config.response_bytes) = (400_000, 2_000_000));
+        let settings = server(false, |config| {
+            (config.request_bytes, config.response_bytes) = (400_000, 2_000_000)
+        });
         play_server(&town, &settings, lossy, 1);
     }
 }
@@ -287,10 +318,15 @@ fn our_server_answers_a_real_browser() {
                 process::run(command, Duration::from_secs(70)).expect("curl is content");
                 let page = std::fs::read(&file).expect("a page");
                 let head = response.len() - page.len();
-                assert!(response[head - 4..head] == *b"\r\n\r\n" && response[head..] == page, "another page");
+                assert!(
+                    response[head - 4..head] == *b"\r\n\r\n" && response[head..] == page,
+                    "another page"
+                );
             }
         });
-        town.play(&mut server, 0, |server, _| over.load(Ordering::Relaxed) == 0 && server.is_idle());
+        town.play(&mut server, 0, |server, _| {
+            over.load(Ordering::Relaxed) == 0 && server.is_idle()
+        });
     });
     assert_eq!(server.progress(), Progress { begun: 5, completed: 5, failed: 0 });
 }

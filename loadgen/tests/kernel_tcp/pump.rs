@@ -44,7 +44,12 @@ impl Town {
     }
 
     /// Plays an actor until `over` says so, of `lossy` in 1,000 frames losing one in each direction.
-    pub(crate) fn play<A: Actor>(&self, actor: &mut A, lossy: u64, mut over: impl FnMut(&mut A, u64) -> bool) {
+    pub(crate) fn play<A: Actor>(
+        &self,
+        actor: &mut A,
+        lossy: u64,
+        mut over: impl FnMut(&mut A, u64) -> bool,
+    ) {
         let mut device = File::from(self.device.try_clone().expect("a descriptor"));
         let mut dice = fastrand::Rng::with_seed(0x5eed);
         let (start, mut last) = (Instant::now(), Instant::now());
@@ -60,7 +65,9 @@ impl Town {
                     let _ = device.write(packet);
                 }
             }
-            let wait_ns = actor.due_ns().map_or(20_000_000, |due_ns| due_ns.saturating_sub(now_ns()).min(20_000_000));
+            let wait_ns = actor
+                .due_ns()
+                .map_or(20_000_000, |due_ns| due_ns.saturating_sub(now_ns()).min(20_000_000));
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(wait_ns).unwrap_or(0) };
             let mut ready = [PollFd::new(&self.device, PollFlags::IN)];
             poll(&mut ready, Some(&timeout)).expect("poll");
@@ -73,7 +80,11 @@ impl Town {
                     actor.receive(now_ns(), frame);
                 }
             }
-            assert!(last.elapsed() < PATIENCE, "nothing has happened for {PATIENCE:?}: {:?}", actor.progress());
+            assert!(
+                last.elapsed() < PATIENCE,
+                "nothing has happened for {PATIENCE:?}: {:?}",
+                actor.progress()
+            );
         }
     }
 
@@ -99,7 +110,9 @@ impl Town {
         let mut lines = text.lines();
         let names = lines.next().expect("names");
         let at = names.split_whitespace().position(|name| name == "cookie_valid").expect("a name");
-        let value = |line: &str| u64::from_str_radix(line.split_whitespace().nth(at).expect("a column"), 16);
+        let value = |line: &str| {
+            u64::from_str_radix(line.split_whitespace().nth(at).expect("a column"), 16)
+        };
         lines.map(|line| value(line).expect("a number")).sum()
     }
 }
@@ -146,6 +159,9 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         let joined = self.thread.take().map(std::thread::JoinHandle::join);
-        assert!(joined.is_none_or(|joined| joined.is_ok()) || std::thread::panicking(), "a helper has panicked");
+        assert!(
+            joined.is_none_or(|joined| joined.is_ok()) || std::thread::panicking(),
+            "a helper has panicked"
+        );
     }
 }

@@ -305,7 +305,9 @@ impl Connection {
     #[must_use]
     pub fn may_be_reopened_by(&self, syn: &Segment) -> bool {
         let newer = match syn.options.timestamps {
-            Some((value, _)) if self.flags.has(Flags::TIMESTAMPS) => sequence::is_after(value, self.peer_clock),
+            Some((value, _)) if self.flags.has(Flags::TIMESTAMPS) => {
+                sequence::is_after(value, self.peer_clock)
+            }
             _ => false,
         };
         let expected = self.irs.wrapping_add(self.rcv);
@@ -354,7 +356,8 @@ impl Connection {
         if settings.sack && options.sack_permitted {
             self.flags.set(Flags::SACK);
         }
-        let mut mss = options.mss.unwrap_or(MSS_DEFAULT).max(MSS_MIN).min(settings.mss.max(MSS_MIN));
+        let mut mss =
+            options.mss.unwrap_or(MSS_DEFAULT).max(MSS_MIN).min(settings.mss.max(MSS_MIN));
         if let (true, Some((value, _))) = (settings.timestamps, options.timestamps) {
             self.flags.set(Flags::TIMESTAMPS);
             self.peer_clock = value;

@@ -4,7 +4,9 @@ use weir_dataplane::wire::TcpFlags;
 
 use super::send::is_old;
 use super::sequence::distance;
-use super::{Connection, End, Flags, NEVER, SACK_BLOCKS, Segment, State, TcpSettings, milliseconds};
+use super::{
+    Connection, End, Flags, NEVER, SACK_BLOCKS, Segment, State, TcpSettings, milliseconds,
+};
 
 /// Challenge acknowledgments are at least so far apart, in milliseconds (Linux: `tcp_invalid_ratelimit`).
 const CHALLENGE_MS: u32 = 500;
@@ -46,7 +48,13 @@ impl Connection {
     }
 
     /// Section 3.10.7.3.
-    fn in_syn_sent(&mut self, settings: &TcpSettings, now_ns: u64, segment: &Segment, outcome: &mut Outcome) {
+    fn in_syn_sent(
+        &mut self,
+        settings: &TcpSettings,
+        now_ns: u64,
+        segment: &Segment,
+        outcome: &mut Outcome,
+    ) {
         let acknowledges = distance(self.iss, segment.acknowledgment) == 1 && self.max == 1;
         if segment.has(TcpFlags::ACK) && !acknowledges {
             outcome.refused = true;
@@ -75,7 +83,13 @@ impl Connection {
     }
 
     /// The handshake is done: our SYN is acknowledged.
-    fn synchronize(&mut self, settings: &TcpSettings, now_ns: u64, segment: &Segment, outcome: &mut Outcome) {
+    fn synchronize(
+        &mut self,
+        settings: &TcpSettings,
+        now_ns: u64,
+        segment: &Segment,
+        outcome: &mut Outcome,
+    ) {
         self.measure(now_ns, 1, segment);
         let syn_lost = self.flags.has(Flags::SYN_LOST);
         if syn_lost {
@@ -90,7 +104,13 @@ impl Connection {
     }
 
     /// Section 3.10.7.4.
-    fn in_order(&mut self, settings: &TcpSettings, now_ns: u64, segment: &Segment, outcome: &mut Outcome) {
+    fn in_order(
+        &mut self,
+        settings: &TcpSettings,
+        now_ns: u64,
+        segment: &Segment,
+        outcome: &mut Outcome,
+    ) {
         let at = distance(self.irs, segment.sequence);
         if self.state == State::SynReceived && segment.has(TcpFlags::SYN) && at == 0 {
             // The peer has not heard us: once more. In a simultaneous open this one may hold the acknowledgment.
@@ -117,7 +137,8 @@ impl Connection {
         outcome: &mut Outcome,
     ) -> bool {
         let is_reset = segment.has(TcpFlags::RST);
-        if let (true, Some((value, _))) = (self.flags.has(Flags::TIMESTAMPS), segment.options.timestamps)
+        if let (true, Some((value, _))) =
+            (self.flags.has(Flags::TIMESTAMPS), segment.options.timestamps)
             && !is_reset
             && is_old(value, self.peer_clock)
         {
@@ -127,7 +148,11 @@ impl Connection {
         let (at, rcv) = (i64::from(at), i64::from(self.rcv));
         let end = at + i64::from(segment.length());
         let behind = rcv + i64::from(self.own_window(settings));
-        let in_window = if segment.length() == 0 { at >= rcv && at <= behind } else { end > rcv && at < behind };
+        let in_window = if segment.length() == 0 {
+            at >= rcv && at <= behind
+        } else {
+            end > rcv && at < behind
+        };
         if !in_window {
             if !is_reset {
                 self.owe_for_old(settings, now_ns, segment);
@@ -154,7 +179,10 @@ impl Connection {
     /// A segment that is not acceptable is answered by an acknowledgment: data, SYN and FIN at once, for the peer has
     /// missed one; what is empty is so at most twice a second, lest two ends answer each other for ever.
     fn owe_for_old(&mut self, settings: &TcpSettings, now_ns: u64, segment: &Segment) {
-        if segment.data_bytes > 0 || segment.has(TcpFlags::FIN) || segment.has(TcpFlags::SYN) || self.is_probe(segment)
+        if segment.data_bytes > 0
+            || segment.has(TcpFlags::FIN)
+            || segment.has(TcpFlags::SYN)
+            || self.is_probe(segment)
         {
             self.flags.set(Flags::ACK_NOW);
             if self.state == State::TimeWait && segment.has(TcpFlags::FIN) {
@@ -229,7 +257,8 @@ impl Connection {
         self.una = ack;
         self.nxt = self.nxt.max(ack);
         let mss = u32::from(self.mss);
-        if self.congestion.advanced(ack, bytes, flight.saturating_sub(bytes), mss) && ack < self.max {
+        if self.congestion.advanced(ack, bytes, flight.saturating_sub(bytes), mss) && ack < self.max
+        {
             self.flags.set(Flags::AGAIN);
         }
         self.timer_ns = NEVER;
@@ -276,7 +305,8 @@ impl Connection {
         if self.flags.has(Flags::TIMING) && ack >= self.timed {
             self.flags.clear(Flags::TIMING);
             self.round_trip.measured(now_ns.saturating_sub(self.timed_ns));
-        } else if let (true, Some((_, echo))) = (self.flags.has(Flags::TIMESTAMPS), segment.options.timestamps)
+        } else if let (true, Some((_, echo))) =
+            (self.flags.has(Flags::TIMESTAMPS), segment.options.timestamps)
             && echo != 0
             && !self.flags.has(Flags::TIMING)
         {
@@ -296,7 +326,8 @@ impl Connection {
     /// Takes the window unless the segment is older than the last that said one.
     fn update_window(&mut self, segment: &Segment, ack: u32) {
         let at = u32::try_from(distance(self.irs, segment.sequence)).unwrap_or(0);
-        let newer = at > self.window_sequence || at == self.window_sequence && ack >= self.window_acknowledgment;
+        let newer = at > self.window_sequence
+            || at == self.window_sequence && ack >= self.window_acknowledgment;
         if !newer {
             return;
         }
@@ -325,7 +356,13 @@ impl Connection {
         }
     }
 
-    fn take_data(&mut self, settings: &TcpSettings, now_ns: u64, segment: &Segment, outcome: &mut Outcome) {
+    fn take_data(
+        &mut self,
+        settings: &TcpSettings,
+        now_ns: u64,
+        segment: &Segment,
+        outcome: &mut Outcome,
+    ) {
         let at = distance(self.irs, segment.sequence);
         let syn = i32::from(segment.has(TcpFlags::SYN));
         let first = u32::try_from(at + syn).unwrap_or(0);

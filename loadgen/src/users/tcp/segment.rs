@@ -82,7 +82,12 @@ impl Segment {
     ///
     /// # Errors
     /// [`NoRoom`] when `out` has none.
-    pub fn write(&self, source_port: u16, destination_port: u16, out: &mut [u8]) -> Result<usize, NoRoom> {
+    pub fn write(
+        &self,
+        source_port: u16,
+        destination_port: u16,
+        out: &mut [u8],
+    ) -> Result<usize, NoRoom> {
         let (options, length) = self.options.write();
         let header = TcpHeader {
             source_port,

@@ -24,7 +24,8 @@ impl Connection {
             State::SynSent => self.nxt == 0,
             State::SynReceived => self.nxt == 0 || self.flags.has(Flags::ACK_NOW),
             _ => {
-                let owed = Flags(Flags::ACK_NOW.0 | Flags::ACK_ALONE.0 | Flags::PROBE.0 | Flags::AGAIN.0);
+                let owed =
+                    Flags(Flags::ACK_NOW.0 | Flags::ACK_ALONE.0 | Flags::PROBE.0 | Flags::AGAIN.0);
                 self.flags.has(owed) || self.new_data().is_some()
             }
         }
@@ -59,7 +60,8 @@ impl Connection {
         let shift = settings.window_shift();
         let options = Options {
             mss: Some(settings.mss),
-            window_shift: (settings.window_scale && (!is_answer || self.flags.has(Flags::SCALED))).then_some(shift),
+            window_shift: (settings.window_scale && (!is_answer || self.flags.has(Flags::SCALED)))
+                .then_some(shift),
             sack_permitted: settings.sack && (!is_answer || self.flags.has(Flags::SACK)),
             timestamps: (settings.timestamps && (!is_answer || self.flags.has(Flags::TIMESTAMPS)))
                 .then(|| (self.clock(now_ns), self.peer_clock)),

@@ -27,7 +27,13 @@ struct Party {
 }
 
 impl Party {
-    fn new(settings: &TcpSettings, says: u32, hears: u32, answers: bool, closes_first: bool) -> Self {
+    fn new(
+        settings: &TcpSettings,
+        says: u32,
+        hears: u32,
+        answers: bool,
+        closes_first: bool,
+    ) -> Self {
         Self {
             connection: None,
             settings: settings.clone(),
@@ -45,7 +51,11 @@ impl Party {
     }
 
     fn receive(&mut self, now_ns: u64, segment: &Segment) -> Option<Segment> {
-        if self.connection.is_none() && self.ends.is_empty() && self.answers && segment.flags == TcpFlags::SYN {
+        if self.connection.is_none()
+            && self.ends.is_empty()
+            && self.answers
+            && segment.flags == TcpFlags::SYN
+        {
             let start = Start { sequence: 0xffff_fff0, clock_offset: 99 };
             self.connection = Some(Connection::accept(&self.settings, start, segment));
             return None;
@@ -134,9 +144,15 @@ fn flags(party: &Party) -> Vec<String> {
 fn a_short_exchange_has_seven_segments() {
     let mut parties = pair(&TcpSettings::default(), 100, 200, false);
     play(&mut parties, Weather::FAIR, 1);
-    assert_eq!(flags(&parties[0]), ["SYN 0", "ACK 0", "PSH,ACK 100", "FIN,ACK 0"].map(String::from));
+    assert_eq!(
+        flags(&parties[0]),
+        ["SYN 0", "ACK 0", "PSH,ACK 100", "FIN,ACK 0"].map(String::from)
+    );
     assert_eq!(flags(&parties[1]), ["SYN,ACK 0", "FIN,PSH,ACK 200", "ACK 0"].map(String::from));
-    assert_eq!((parties[0].ends.clone(), parties[1].ends.clone()), (vec![End::Closed], vec![End::Closed]));
+    assert_eq!(
+        (parties[0].ends.clone(), parties[1].ends.clone()),
+        (vec![End::Closed], vec![End::Closed])
+    );
 }
 
 /// RFC 6298: 1 s, then twice as long each time; six repetitions, and the end at 127 s (`tcp_syn_retries`).
@@ -250,7 +266,10 @@ fn both_open_at_once() {
     one.receive(&settings, 1, &second);
     two.receive(&settings, 1, &first);
     let (first, second) = (one.next(&settings, 1).unwrap().0, two.next(&settings, 1).unwrap().0);
-    assert_eq!((first.flags, second.flags), (TcpFlags::SYN | TcpFlags::ACK, TcpFlags::SYN | TcpFlags::ACK));
+    assert_eq!(
+        (first.flags, second.flags),
+        (TcpFlags::SYN | TcpFlags::ACK, TcpFlags::SYN | TcpFlags::ACK)
+    );
     assert!(one.receive(&settings, 2, &second).connected);
     assert!(two.receive(&settings, 2, &first).connected);
     assert_eq!((one.state(), two.state()), (State::Established, State::Established));
@@ -289,7 +308,10 @@ fn what_may_be_forged_is_challenged() {
 
 fn settings() -> impl Strategy<Value = TcpSettings> {
     let bits = any::<(bool, bool, bool)>();
-    let sizes = (prop::sample::select(vec![100_u16, 536, 1_460]), prop::sample::select(vec![3_000_u32, 65_535, 1 << 20]));
+    let sizes = (
+        prop::sample::select(vec![100_u16, 536, 1_460]),
+        prop::sample::select(vec![3_000_u32, 65_535, 1 << 20]),
+    );
     (bits, sizes).prop_map(|((timestamps, sack, window_scale), (mss, window_bytes))| TcpSettings {
         timestamps,
         sack,

@@ -35,7 +35,10 @@ impl Middlebox for Reset {
         self.count += 1;
         let pair = frame::peek(frame).expect("a segment");
         let (segment, _) = frame::read(frame).expect("a whole one");
-        if self.count % self.every != 0 || !segment.has(TcpFlags::ACK) || segment.has(TcpFlags::RST) {
+        if !self.count.is_multiple_of(self.every)
+            || !segment.has(TcpFlags::ACK)
+            || segment.has(TcpFlags::RST)
+        {
             return vec![(to_right, frame.to_vec())];
         }
         let flags = TcpFlags::RST;
@@ -72,12 +75,16 @@ impl Middlebox for SynProxy {
         // Moving SACK's blocks is another story.
         let options = Options { sack: Default::default(), timestamps: None, ..segment.options };
         let segment = Segment { options, ..segment };
-        if to_right { self.from_client(&pair, &segment, data) } else { self.from_server(&pair, &segment, data) }
+        if to_right {
+            self.client_said(&pair, &segment, data)
+        } else {
+            self.server_said(&pair, &segment, data)
+        }
     }
 }
 
 impl SynProxy {
-    fn from_client(&mut self, pair: &Pair, segment: &Segment, data: &[u8]) -> Vec<(bool, Vec<u8>)> {
+    fn client_said(&mut self, pair: &Pair, segment: &Segment, data: &[u8]) -> Vec<(bool, Vec<u8>)> {
         let key = (pair.remote_port, pair.remote);
         if segment.flags == TcpFlags::SYN {
             let cookie = segment.sequence.wrapping_mul(0x9e37_79b9);
@@ -95,7 +102,10 @@ impl SynProxy {
         let Some(known) = self.known.get_mut(&key) else { return Vec::new() };
         if let Some(shift) = known.shift {
             let acknowledgment = segment.acknowledgment.wrapping_sub(shift);
-            return vec![(true, write(&reversed(pair), &Segment { acknowledgment, ..*segment }, data))];
+            return vec![(
+                true,
+                write(&reversed(pair), &Segment { acknowledgment, ..*segment }, data),
+            )];
         }
         if !segment.has(TcpFlags::ACK) || segment.acknowledgment != known.cookie.wrapping_add(1) {
             return Vec::new();
@@ -105,8 +115,10 @@ impl SynProxy {
         vec![(true, write(&reversed(pair), &known.syn, &[]))]
     }
 
-    fn from_server(&mut self, pair: &Pair, segment: &Segment, data: &[u8]) -> Vec<(bool, Vec<u8>)> {
-        let Some(known) = self.known.get_mut(&(pair.local_port, pair.local)) else { return Vec::new() };
+    fn server_said(&mut self, pair: &Pair, segment: &Segment, data: &[u8]) -> Vec<(bool, Vec<u8>)> {
+        let Some(known) = self.known.get_mut(&(pair.local_port, pair.local)) else {
+            return Vec::new();
+        };
         if segment.has(TcpFlags::SYN) {
             known.shift = Some(known.cookie.wrapping_sub(segment.sequence));
             let base = Segment { flags: TcpFlags::ACK, window: 500, ..Segment::default() };
@@ -114,7 +126,10 @@ impl SynProxy {
             let third = Segment { sequence: segment.acknowledgment, acknowledgment, ..base };
             let sequence = known.cookie.wrapping_add(1);
             let opened = Segment { sequence, acknowledgment: segment.acknowledgment, ..base };
-            return vec![(true, write(pair, &third, &[])), (false, write(&reversed(pair), &opened, &[]))];
+            return vec![
+                (true, write(pair, &third, &[])),
+                (false, write(&reversed(pair), &opened, &[])),
+            ];
         }
         let Some(shift) = known.shift else { return Vec::new() };
         let sequence = segment.sequence.wrapping_add(shift);
@@ -130,7 +145,8 @@ fn reversed(pair: &Pair) -> Pair {
 
 /// A frame from the pair's local end.
 fn write(pair: &Pair, segment: &Segment, data: &[u8]) -> Vec<u8> {
-    let link = Link { source: MacAddr([2, 0, 0, 0, 0, 3]), destination: MacAddr([2, 0, 0, 0, 0, 4]) };
+    let link =
+        Link { source: MacAddr([2, 0, 0, 0, 0, 3]), destination: MacAddr([2, 0, 0, 0, 0, 4]) };
     let mut out = vec![0; 2_048];
     let length = frame::write(link, pair, segment, &Content::said(data), &mut out).expect("room");
     out.truncate(length);

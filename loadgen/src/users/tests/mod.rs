@@ -5,7 +5,7 @@ mod world;
 
 use proptest::prelude::*;
 
-use super::pipe::Weather;
+use super::pipe::{Weather, seed};
 use super::settings::{Closer, CookieUse};
 use super::*;
 use middlebox::{Honest, Middlebox, Reset, SynProxy};
@@ -23,10 +23,17 @@ fn settings(change: impl FnOnce(&mut UsersConfig)) -> Settings {
 /// What must hold when all is over, whatever happened: every connection counted once, nothing left behind.
 fn assert_conserved(world: &World) {
     let ends = world.clients.ends();
-    let result = world.clients.result(&world.server);
+    let result = world.result();
     assert_eq!((ends.unfinished(), result.unfinished), (0, 0), "{ends:?}");
-    assert_eq!(ends.attempted, ends.completed + ends.failed_connect + ends.failed_transfer + ends.reset);
-    assert_eq!((world.clients.remembered(), world.server.remembered()), (0, 0), "slots left behind");
+    assert_eq!(
+        ends.attempted,
+        ends.completed + ends.failed_connect + ends.failed_transfer + ends.reset
+    );
+    assert_eq!(
+        (world.clients.remembered(), world.server.remembered()),
+        (0, 0),
+        "slots left behind"
+    );
     assert_eq!(world.server.half_open(), 0);
     assert!(world.clients.is_idle() && world.server.is_idle());
     assert!(ends.connected >= ends.completed && result.server.accepted >= ends.completed);
@@ -47,10 +54,10 @@ fn in_fair_weather_all_complete_and_times_are_the_ways() {
                 config.servers = "2001:db8:2::1".into();
             }
         });
-        let mut world = World::new(&settings, Weather::FAIR, 1);
+        let mut world = World::new(&settings, Weather::FAIR, seed());
         world.play(&mut Honest, 2 * SECOND);
         assert_conserved(&world);
-        let result = world.clients.result(&world.server);
+        let result = world.result();
         assert!(result.attempted.abs_diff(400) < 80, "{}", result.attempted);
         assert_eq!(result.completed, result.attempted);
         assert_eq!((result.client_retransmissions, result.server_retransmissions), (0, 0));
@@ -61,7 +68,10 @@ fn in_fair_weather_all_complete_and_times_are_the_ways() {
         let (connect, first) = (result.connect.unwrap(), result.first_byte.unwrap());
         assert!((2 * MS..2 * MS + 50_000).contains(&connect.max_ns), "{connect:?}");
         assert!((7 * MS..7 * MS + 200_000).contains(&first.max_ns), "{first:?}");
-        assert_eq!((result.server.syns, result.server.accepted), (result.attempted, result.attempted));
+        assert_eq!(
+            (result.server.syns, result.server.accepted),
+            (result.attempted, result.attempted)
+        );
     }
 }
 
@@ -71,7 +81,7 @@ fn the_same_seed_is_the_same_run() {
         let weather = Weather { loss: 50, doubled: 20, delay_ns: 10 * MS, jitter_ns: 5 * MS };
         let mut world = World::new(&settings(|_| ()), weather, seed);
         world.play(&mut Honest, SECOND);
-        world.clients.result(&world.server)
+        world.result()
     };
     assert!(play(1) == play(1) && play(1) != play(2));
 }
@@ -81,7 +91,7 @@ fn the_same_seed_is_the_same_run() {
 fn without_a_server_all_are_given_up() {
     for (patience_s, seconds) in [(1_000.0, 127), (20.0, 20)] {
         let settings = settings(|config| config.patience_s = patience_s);
-        let mut world = World::new(&settings, Weather { loss: 1_000, ..Weather::FAIR }, 1);
+        let mut world = World::new(&settings, Weather { loss: 1_000, ..Weather::FAIR }, seed());
         let end_ns = world.play(&mut Honest, SECOND);
         assert_conserved(&world);
         let ends = world.clients.ends();
@@ -98,17 +108,24 @@ fn a_full_backlog_throws_away_or_sends_cookies() {
             config.syn_cookies = cookies;
             config.rate = 2_000.0;
         });
-        let mut world = World::new(&settings, Weather { delay_ns: 20 * MS, ..Weather::FAIR }, 1);
+        let mut world =
+            World::new(&settings, Weather { delay_ns: 20 * MS, ..Weather::FAIR }, seed());
         world.play(&mut Honest, SECOND);
         assert_conserved(&world);
-        let result = world.clients.result(&world.server);
+        let result = world.result();
         let server = &result.server;
         assert_eq!(result.completed, result.attempted - result.failed_connect);
         let dropped = server.backlog_dropped > 0 && server.half_open_max == 4;
         match cookies {
-            CookieUse::Off => assert!(dropped && server.cookies_sent == 0 && result.client_retransmissions > 100),
-            CookieUse::WhenFull => assert!(server.cookies_sent > 1_000 && result.completed == result.attempted),
-            CookieUse::Always => assert_eq!((server.cookies_sent, server.half_open_max), (result.attempted, 0)),
+            CookieUse::Off => {
+                assert!(dropped && server.cookies_sent == 0 && result.client_retransmissions > 100)
+            }
+            CookieUse::WhenFull => {
+                assert!(server.cookies_sent > 1_000 && result.completed == result.attempted)
+            }
+            CookieUse::Always => {
+                assert_eq!((server.cookies_sent, server.half_open_max), (result.attempted, 0))
+            }
         }
     }
 }
@@ -125,22 +142,26 @@ fn an_address_runs_out_of_ports() {
             (config.rate, config.spacing) = (5.0, arrivals::Spacing::Constant);
             (config.reuse_time_wait, config.time_wait_max) = (reuse, Some(time_wait_max));
         });
-        let mut world = World::new(&settings, Weather::FAIR, 1);
+        let mut world = World::new(&settings, Weather::FAIR, seed());
         world.play(&mut Honest, 6 * SECOND - MS);
         assert_conserved(&world);
         let ends = world.clients.ends();
-        assert_eq!((ends.completed, ends.not_begun), (begun, 30 - begun), "{reuse} {time_wait_max}");
+        assert_eq!(
+            (ends.completed, ends.not_begun),
+            (begun, 30 - begun),
+            "{reuse} {time_wait_max}"
+        );
     }
 }
 
 #[test]
 fn a_box_that_proves_clients_by_cookies_is_passed() {
     let weather = Weather { loss: 20, doubled: 10, delay_ns: 5 * MS, jitter_ns: 3 * MS };
-    let mut world = World::new(&settings(|_| ()), weather, 3);
+    let mut world = World::new(&settings(|_| ()), weather, seed());
     let mut proxy = SynProxy::default();
     world.play(&mut proxy, SECOND);
     assert_conserved(&world);
-    let result = world.clients.result(&world.server);
+    let result = world.result();
     assert!(proxy.proved > 100, "{}", proxy.proved);
     // What it loses between its own two handshakes it does not repeat; those users are the few that fail.
     assert!(result.completed * 10 >= result.attempted * 9, "{result:?}");
@@ -148,7 +169,7 @@ fn a_box_that_proves_clients_by_cookies_is_passed() {
 
 #[test]
 fn resets_on_the_way_are_counted_as_such() {
-    let mut world = World::new(&settings(|_| ()), Weather::FAIR, 3);
+    let mut world = World::new(&settings(|_| ()), Weather::FAIR, seed());
     world.play(&mut Reset { every: 7, count: 0 }, SECOND);
     assert_conserved(&world);
     let ends = world.clients.ends();

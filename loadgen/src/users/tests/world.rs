@@ -3,6 +3,7 @@
 use weir_dataplane::wire::MacAddr;
 
 use super::middlebox::Middlebox;
+use crate::result::UsersResult;
 use crate::users::arrivals::Spacing;
 use crate::users::frame::Link;
 use crate::users::pipe::{Pipe, Weather};
@@ -37,7 +38,8 @@ const START_NS: u64 = 123_456_789;
 
 impl World {
     pub(super) fn new(settings: &Settings, weather: Weather, seed: u64) -> Self {
-        let link = Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+        let link =
+            Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
         Self {
             clients: Clients::new(settings, link, seed),
             server: Server::new(settings, link, seed),
@@ -45,6 +47,14 @@ impl World {
             dies_at_ns: None,
             pipe: Pipe::new(weather, seed),
         }
+    }
+
+    /// What both ends tell.
+    pub(super) fn result(&self) -> UsersResult {
+        let mut result = UsersResult::default();
+        self.clients.tell(&mut result);
+        self.server.tell(&mut result);
+        result
     }
 
     /// Plays for so long, then until all is over; returns how long that took.
@@ -58,7 +68,8 @@ impl World {
             if now_ns > START_NS + duration_ns {
                 self.clients.wind_down(now_ns);
             }
-            let ends: [(&mut dyn Actor, bool); 2] = [(&mut self.clients, true), (&mut self.server, false)];
+            let ends: [(&mut dyn Actor, bool); 2] =
+                [(&mut self.clients, true), (&mut self.server, false)];
             for (actor, to_right) in ends {
                 while let Some(length) = actor.send(now_ns, &mut buffer) {
                     for (to_right, frame) in middlebox.pass(to_right, &buffer[..length]) {
@@ -70,7 +81,8 @@ impl World {
             let Some(due_ns) = due.into_iter().flatten().min() else { return now_ns - START_NS };
             now_ns = now_ns.max(due_ns);
             while let Some((to_right, frame)) = self.pipe.take(now_ns) {
-                let actor: &mut dyn Actor = if to_right { &mut self.server } else { &mut self.clients };
+                let actor: &mut dyn Actor =
+                    if to_right { &mut self.server } else { &mut self.clients };
                 assert!(actor.owns(&frame), "a frame of nobody");
                 if !dead {
                     actor.receive(now_ns, &frame);
