@@ -26,6 +26,9 @@ const SAMPLE: u64 = 1 << 12;
 const SAMPLES: usize = 64;
 const BATCH: u64 = 64;
 
+/// Frames on their way at most: a connection has two at once, its client's third segment and its request.
+const FRAMES: usize = 256;
+
 /// A connection begins every so many nanoseconds of the virtual clock.
 const GAP_NS: u64 = 10_000;
 
@@ -71,7 +74,7 @@ impl Bench {
             clients,
             server: Server::new(&settings, link, 0x5eed),
             now_ns: 0,
-            frames: vec![(0, [0; 2_048]); 4 * BATCH as usize],
+            frames: vec![(0, [0; 2_048]); FRAMES],
             client: Duration::ZERO,
             server_time: Duration::ZERO,
             handshake: Duration::ZERO,

@@ -18,6 +18,12 @@ pub enum ValueError {
     ConnbytesMode { text: String },
     #[error("Invalid DSCP value `{text}'")]
     DscpClass { text: String },
+    #[error("Can't specify ! --{option}")]
+    FuzzyNegated { option: &'static str },
+    #[error("BAD --{option}")]
+    FuzzyRate { option: &'static str },
+    #[error("Can't specify --{option} twice")]
+    FuzzyTwice { option: &'static str },
     #[error("Ambiguous {} type `{text}': `{first}' or `{second}'?", icmp(*family))]
     IcmpAmbiguous { family: Family, text: String, first: &'static str, second: &'static str },
     #[error("unknown character {character}")]
@@ -30,6 +36,10 @@ pub enum ValueError {
     IcmpTypeRange { family: Family },
     #[error("iprange: Bad value for \"--{option}\" option: \"{text}\"")]
     IprangeAddress { option: &'static str, text: String },
+    #[error("bad rate \"{text}\"'")]
+    LimitRate { text: String },
+    #[error("Rate too fast \"{text}\"")]
+    LimitTooFast { text: String },
     #[error("Invalid MAC address specified.")]
     Mac,
     #[error("{name}: bad integer value for option \"--{option}\", or out of range.")]
@@ -88,6 +98,7 @@ impl ValueError {
             Self::ConnbytesDirection { .. } => "directions are original, reply and both",
             Self::ConnbytesMode { .. } => "modes are packets, bytes and avgpkt",
             Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
+            Self::FuzzyRate { .. } => "rates are 1 to 10000000 packets a second",
             Self::IcmpCharacter { .. }
             | Self::IcmpCode { .. }
             | Self::IcmpType { .. }
@@ -99,6 +110,8 @@ impl ValueError {
                 "write FIRST-LAST, IPv6 addresses in digits"
             }
             Self::IprangeAddress { .. } => "write FIRST-LAST, IPv4 addresses in digits",
+            Self::LimitRate { .. } => "write NUMBER/second, /minute, /hour or /day",
+            Self::LimitTooFast { .. } => "10000/second is the most",
             Self::Mac => "write six hexadecimal numbers: 00:11:22:aa:bb:cc",
             Self::MaskedNumber { .. } | Self::MaskedNumberEnds { .. } => {
                 "write VALUE or VALUE/MASK, from 0 to 0xffffffff"
@@ -119,7 +132,9 @@ impl ValueError {
                 "write `--match-set NAME src', or `--match-set NAME src,dst' for addresses and ports"
             }
             Self::SetTwice => "write `-m set --match-set …' once for each set",
-            Self::IcmpAmbiguous { .. }
+            Self::FuzzyNegated { .. }
+            | Self::FuzzyTwice { .. }
+            | Self::IcmpAmbiguous { .. }
             | Self::MultiportProtocol
             | Self::SetFlagNegated
             | Self::SetNameTooLong { .. } => return None,

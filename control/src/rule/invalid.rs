@@ -1,6 +1,8 @@
 //! Why a rule cannot be enforced, though each of its words can be read.
 
-use super::{COMMENT_BYTES_MAX, EcnMatch, Family, MATCHES_MAX, StatisticError, TimeError};
+use super::{
+    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, StatisticError, TimeError,
+};
 
 /// Why a rule whose words are all well formed still cannot be enforced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,9 +58,34 @@ pub enum InvalidRule {
     /// `--ecn-ip-ect 4`, which no command line can say.
     #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
     EcnCodepoint,
+    /// Rates with which the module would refuse the rule.
+    #[error(
+        "fuzzy: a lower limit of {lower} and an upper limit of {upper} packets a second: the lower is at least {}, the upper at most {}, and above the lower",
+        FuzzyMatch::RATE_MIN,
+        FuzzyMatch::RATE_MAX
+    )]
+    FuzzyLimits {
+        /// `--lower-limit`
+        lower: u32,
+        /// `--upper-limit`
+        upper: u32,
+    },
     /// `-m iprange` alone.
     #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
     IprangeMissing,
+    /// A rate without end, which no command line can say.
+    #[error("limit: a packet takes some time")]
+    LimitEndless,
+    /// `--limit-burst` with which the kernel's numbers overflow, or 0.
+    #[error(
+        "limit: a burst of {burst} at a rate of {rate} is more than the kernel can count, or none at all: the burst is at least 1, and takes 37 hours at the most to fill again"
+    )]
+    LimitBurst {
+        /// `--limit-burst`
+        burst: u32,
+        /// `--limit`
+        rate: String,
+    },
     /// `-m multiport` alone.
     #[error("no ports specified")]
     MultiportMissing,
@@ -147,6 +174,9 @@ impl InvalidRule {
             self,
             Self::MatchNeedsProtocol { .. }
                 | Self::TooManyMatches { .. }
+                | Self::FuzzyLimits { .. }
+                | Self::LimitEndless
+                | Self::LimitBurst { .. }
                 | Self::StringEmpty
                 | Self::StringRange { .. }
                 | Self::MarkShift { .. }

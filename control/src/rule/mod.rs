@@ -17,6 +17,7 @@ mod dscp;
 mod ecn;
 mod extension;
 mod family;
+mod fuzzy;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -25,6 +26,7 @@ mod invalid;
 mod iprange;
 mod ipv6;
 mod length;
+mod limit;
 mod log;
 mod mac;
 mod mark;
@@ -68,6 +70,7 @@ pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
 pub use family::Family;
+pub use fuzzy::FuzzyMatch;
 pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
 pub use icmp6::{Icmp6Match, Icmp6Type};
@@ -77,6 +80,7 @@ pub use iprange::{AddressRange, IprangeMatch};
 pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
 pub use length::LengthMatch;
+pub use limit::{HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
     LogPrefixError, LogTarget,
@@ -189,6 +193,8 @@ pub enum Match {
     Dscp(DscpMatch),
     /// `-m ecn`
     Ecn(EcnMatch),
+    /// `-m fuzzy`
+    Fuzzy(FuzzyMatch),
     /// `-m hl`
     Hl(HlMatch),
     /// `-m icmp`
@@ -199,6 +205,8 @@ pub enum Match {
     Iprange(IprangeMatch),
     /// `-m length`
     Length(LengthMatch),
+    /// `-m limit`
+    Limit(LimitMatch),
     /// `-m mac`
     Mac(MacMatch),
     /// `-m mark`
@@ -242,11 +250,13 @@ impl Match {
             Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
+            Self::Fuzzy(fuzzy) => fuzzy,
             Self::Hl(hl) => hl,
             Self::Icmp(icmp) => icmp,
             Self::Icmp6(icmp6) => icmp6,
             Self::Iprange(iprange) => iprange,
             Self::Length(length) => length,
+            Self::Limit(limit) => limit,
             Self::Mac(mac) => mac,
             Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,

@@ -9,9 +9,11 @@ mod connbytes;
 mod connection;
 mod ecn;
 mod forwarded;
+mod fuzzy;
 mod header;
 mod icmp;
 mod icmp6;
+mod limit;
 mod multiport;
 mod set;
 mod statistic;
@@ -33,6 +35,8 @@ use weir_control::rule::{
 
 use connbytes::CountTest;
 use connection::ConnectionTest;
+use fuzzy::FuzzyTest;
+use limit::LimitTest;
 use set::SetTest;
 use statistic::StatisticTest;
 use string::StringTest;
@@ -42,7 +46,19 @@ use u32::WordTest;
 use super::Candidate;
 use super::candidate::has_ports;
 use super::rule::Evaluation;
+use crate::limit::kept::Keeper;
 use crate::set::Sets;
+
+/// What a match is compiled with.
+#[derive(Debug)]
+pub(super) struct Around<'k, 'd> {
+    /// The family of its rule.
+    pub(super) family: Family,
+    /// The sets that it may look into.
+    pub(super) sets: &'k Sets,
+    /// Who has what it keeps from packet to packet.
+    pub(super) keeper: Keeper<'k, 'd>,
+}
 
 /// A match of a rule.
 #[derive(Debug)]
@@ -61,6 +77,8 @@ pub(super) enum MatchTest {
     Dscp(DscpMatch),
     /// `-m ecn`.
     Ecn(EcnMatch),
+    /// `-m fuzzy`.
+    Fuzzy(FuzzyTest),
     /// `-m icmp`.
     Icmp(IcmpMatch),
     /// `-m icmp6`.
@@ -69,6 +87,8 @@ pub(super) enum MatchTest {
     Iprange(Box<IprangeMatch>),
     /// `-m length`.
     Length(LengthMatch),
+    /// `-m limit`.
+    Limit(LimitTest),
     /// `-m mac`.
     Mac(MacMatch),
     /// `-m mark`.
@@ -98,26 +118,26 @@ pub(super) enum MatchTest {
 }
 
 impl MatchTest {
-    /// Compiles a match of a rule of that family that looks into these sets; its name, if this engine cannot enforce
-    /// it.
+    /// Compiles a match of a rule; its name, if this engine cannot enforce it.
     pub(super) fn compile(
         asked: &Match,
-        family: Family,
-        sets: &Sets,
+        Around { family, sets, keeper }: &mut Around<'_, '_>,
     ) -> Result<Self, &'static str> {
         Ok(match asked {
-            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
+            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, *family)?),
             Match::Comment(_) => Self::Comment,
             Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
             Match::Connmark(connmark) => Self::Connmark(*connmark),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
+            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, keeper)),
             Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
             Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
             Match::Length(length) => Self::Length(*length),
+            Match::Limit(limit) => Self::Limit(LimitTest::compile(limit, keeper)),
             Match::Mac(mac) => Self::Mac(*mac),
             Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
@@ -149,10 +169,12 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
+            Self::Fuzzy(test) => test.holds(candidate).into(),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
             Self::Length(test) => header::length(test, candidate).into(),
+            Self::Limit(test) => test.holds(candidate.now_ns).into(),
             Self::Mac(test) => header::mac(test, candidate).into(),
             Self::Mark(test) => header::mark(test, candidate).into(),
             Self::Multiport(test) => multiport::evaluate(test, candidate),
@@ -212,8 +234,10 @@ impl MatchTest {
             Self::Transport(test) => test.option.is_none(),
             // They look into headers that may be broken, or count.
             Self::Ecn(_)
+            | Self::Fuzzy(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
+            | Self::Limit(_)
             | Self::Multiport(_)
             | Self::Statistic(_)
             | Self::TcpMss(_) => false,
@@ -223,6 +247,11 @@ impl MatchTest {
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
+    }
+
+    /// Whether it keeps something of packets and forgets it at every change of the rules.
+    pub(super) fn begins_anew(&self) -> bool {
+        matches!(self, Self::Statistic(_))
     }
 
     /// Whether it asks for what the packets of a flow have come to.
