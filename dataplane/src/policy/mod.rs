@@ -30,7 +30,8 @@ pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
 
-use address::Windows;
+use address::{Ends, Ends4, Ends6, Windows};
+use arrayvec::ArrayVec;
 use flow_cache::Known;
 use rule::CompiledRule;
 use weir_control::command::ChainName;
@@ -233,10 +234,14 @@ impl Policy {
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
     ) -> Decision {
-        let mut start = self.start(candidate.hook);
-        let key =
-            if self.classifies { candidate.key(self.chains[start.chain].windows()) } else { None };
-        self.walk(worker, candidate, log, (&mut start, key))
+        match candidate.headers.addresses {
+            Addresses::V4 { source, destination } => {
+                self.begin(worker, candidate, Ends4::new(source, destination), log)
+            }
+            Addresses::V6 { source, destination } => {
+                self.begin(worker, candidate, Ends6::new(source, destination), log)
+            }
+        }
     }
 
     /// The same, with what `cache` knows by `key` of the packet's flow.
@@ -245,17 +250,52 @@ impl Policy {
         worker: usize,
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
+        cached: (&mut FlowCache, &CacheKey),
+    ) -> Decision {
+        match candidate.headers.addresses {
+            Addresses::V4 { source, destination } => {
+                self.go_on(worker, candidate, Ends4::new(source, destination), log, cached)
+            }
+            Addresses::V6 { source, destination } => {
+                self.go_on(worker, candidate, Ends6::new(source, destination), log, cached)
+            }
+        }
+    }
+
+    /// Decides about a packet of which nothing is known.
+    #[inline]
+    fn begin<E: Ends>(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        ends: E,
+        log: &mut PacketLog,
+    ) -> Decision {
+        let mut start = self.start(candidate.hook);
+        let key =
+            if self.classifies { candidate.key(self.chains[start.chain].windows()) } else { None };
+        self.walk(worker, candidate, ends, log, (&mut start, key))
+    }
+
+    /// Decides about a packet of whose flow something may be known.
+    #[inline]
+    fn go_on<E: Ends>(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        ends: E,
+        log: &mut PacketLog,
         (cache, key): (&mut FlowCache, &CacheKey),
     ) -> Decision {
         let residual = match cache.look_up(key) {
             Known::New => {
                 let start = &mut self.start(candidate.hook);
-                return self.walk(worker, candidate, log, (start, Some(key.packet)));
+                return self.walk(worker, candidate, ends, log, (start, Some(key.packet)));
             }
             Known::Residual(residual) => residual,
-            Known::Again(unknown) => unknown.keep(self.residual(candidate, &key.packet)),
+            Known::Again(unknown) => unknown.keep(self.residual(candidate, ends, &key.packet)),
         };
-        self.decide_rest(worker, candidate, log, (residual, &key.packet))
+        self.decide_rest(worker, candidate, ends, log, (residual, &key.packet))
     }
 
     /// Whether to ask a cache: a handful of rules is sooner walked through.
@@ -278,17 +318,18 @@ impl Policy {
     }
 
     /// Walks through the rules from anywhere.
-    fn walk(
+    fn walk<E: Ends>(
         &self,
         worker: usize,
         candidate: &Candidate<'_>,
+        ends: E,
         log: &mut PacketLog,
         (Walk { at, chain, ways }, mut key): (&mut Walk, Option<PacketKey>),
     ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
         let (mut at, mut chain) = (*at, &self.chains[*chain]);
         // Of IPv4 it is the same for all chains.
-        let keyed = key.is_some() && matches!(candidate.headers.addresses, Addresses::V6 { .. });
+        let keyed = E::WINDOWED && key.is_some();
         // The packet with another mark, from the first rule on that gives it one.
         let mut marked;
         let mut candidate = candidate;
@@ -304,7 +345,7 @@ impl Policy {
                 continue;
             }
             let rule = &self.rules[at];
-            match rule.evaluate(candidate, &self.sets) {
+            match rule.evaluate(candidate, ends, &self.sets) {
                 Evaluation::Differs => {
                     at += 1;
                     continue;
@@ -369,7 +410,7 @@ impl Policy {
 }
 
 /// A place among the rules, and the way that led there.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Walk {
     /// The next rule.
     at: usize,
@@ -379,28 +420,24 @@ struct Walk {
 }
 
 /// The rules by which a packet left chains for others, to come back after them. A rule set that leads deeper
-/// than [`CHAIN_DEPTH_MAX`] chains is refused when it is made.
-#[derive(Debug, Clone, Copy)]
+/// than [`CHAIN_DEPTH_MAX`] chains is refused when it is made. Most packets leave none: then nothing is written here.
+#[derive(Debug, Clone, Default)]
 struct Ways {
-    rules: [u32; CHAIN_DEPTH_MAX],
-    depth: usize,
-}
-
-impl Default for Ways {
-    fn default() -> Self {
-        Self { rules: [0; CHAIN_DEPTH_MAX], depth: 0 }
-    }
+    rules: ArrayVec<u32, CHAIN_DEPTH_MAX>,
 }
 
 impl Ways {
     #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
     fn leave(&mut self, rule: usize) {
-        self.rules[self.depth] = rule as u32;
-        self.depth += 1;
+        self.rules.push(rule as u32);
     }
 
     fn back(&mut self) -> Option<usize> {
-        self.depth = self.depth.checked_sub(1)?;
-        Some(self.rules[self.depth] as usize)
+        self.rules.pop().map(|rule| rule as usize)
+    }
+
+    /// How many chains lead here.
+    fn depth(&self) -> usize {
+        self.rules.len()
     }
 }
