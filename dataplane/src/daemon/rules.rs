@@ -65,7 +65,7 @@ fn not_compiled(error: CompileError) -> Failure {
 #[derive(Debug)]
 pub struct Rules {
     pub(super) v4: Side,
-    v6: Side,
+    pub(super) v6: Side,
     /// Whether IPv6 is forwarded. Where it is not its rules would decide about nothing: there are none but the policy,
     /// which can be listed and not be changed.
     forwards_ipv6: bool,
@@ -124,6 +124,7 @@ impl Rules {
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
         v4.compiler.set_sets(Arc::clone(&sets));
+        v6.compiler.set_sets(Arc::clone(&sets));
         let compiled = |side: &mut Side| {
             side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
         };
@@ -216,7 +217,7 @@ impl Rules {
         if !command.is_listing() {
             self.check_forwarded(family)?;
         }
-        self.check_sets(command)?;
+        self.check_sets(family, command)?;
         let side = self.of(family);
         let (candidate, outcome) = side.ruleset.after(command)?;
         if command.is_listing() {
@@ -243,7 +244,8 @@ impl Rules {
     ) -> Result<Reply, Failure> {
         self.check_forwarded(family)?;
         for (command, asks) in transaction.commands.iter().enumerate() {
-            self.check_sets(asks).map_err(|error| Failure::Transaction { command, error })?;
+            self.check_sets(family, asks)
+                .map_err(|error| Failure::Transaction { command, error })?;
         }
         let (candidate, outcome) = self
             .of(family)

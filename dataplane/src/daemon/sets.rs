@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use weir_control::command::Command;
 use weir_control::protocol::{Failure, Reply, SetCursor};
-use weir_control::rule::{Match, Names, Rule};
+use weir_control::rule::{Family, Match, Names, Rule};
 use weir_control::ruleset::{RuleError, Ruleset};
-use weir_control::set::{Entry, SET_ENTRIES_MAX, SetChange, SetError, SetName, restore};
+use weir_control::set::{Entry, SET_ENTRIES_MAX, SetChange, SetError, SetKind, SetName, restore};
 
 use super::Rules;
 use crate::policy::Policies;
@@ -50,9 +50,10 @@ fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
 }
 
 /// How many rules' matches ask for each set.
-fn references(ruleset: &Ruleset) -> BTreeMap<&SetName, usize> {
+fn references<'a>(rulesets: &[&'a Ruleset]) -> BTreeMap<&'a SetName, usize> {
     let mut counts = BTreeMap::new();
-    for entry in ruleset.chains().iter().flat_map(|chain| &chain.rules) {
+    let chains = rulesets.iter().flat_map(|ruleset| ruleset.chains());
+    for entry in chains.flat_map(|chain| &chain.rules) {
         sets_of(&entry.rule).for_each(|name| *counts.entry(name).or_default() += 1);
     }
     counts
@@ -90,8 +91,8 @@ impl Rules {
         self.expire_sets()?;
         let test = || {
             let missing = || SetError::NoSuchSet { name: name.to_string() };
-            let kind = self.sets.kind_of(name).ok_or_else(missing)?;
-            let entry = Entry::from_wire(kind, entry)
+            let form = self.sets.form_of(name).ok_or_else(missing)?;
+            let entry = Entry::from_wire(form, entry)
                 .map_err(|error| SetError::Malformed { reason: error.to_string() })?;
             self.sets.test(name, &entry)
         };
@@ -138,9 +139,11 @@ impl Rules {
         self.check_retired()?;
         let sets = Arc::new(sets);
         self.v4.compiler.set_sets(Arc::clone(&sets));
+        self.v6.compiler.set_sets(Arc::clone(&sets));
         let current = self.policies.current();
         let v4 = Arc::new(current.v4.with_sets(Arc::clone(&sets)));
-        let policies = Policies { v4, v6: Arc::clone(&current.v6) };
+        let v6 = Arc::new(current.v6.with_sets(Arc::clone(&sets)));
+        let policies = Policies { v4, v6 };
         self.sets = sets;
         let (policy_epoch, in_force) = self.publish(policies);
         in_force.map(|()| Reply::Done { policy_epoch })
@@ -151,16 +154,18 @@ impl Rules {
         let counts = OnceCell::new();
         move |name| {
             let (now, before) = counts.get_or_init(|| {
-                let before = self.unconfirmed.as_ref().map(|change| references(&change.before));
-                (references(&self.v4.ruleset), before.unwrap_or_default())
+                let before = self.unconfirmed.as_ref().map(|change| references(&[&change.before]));
+                let now = references(&[&self.v4.ruleset, &self.v6.ruleset]);
+                (now, before.unwrap_or_default())
             });
             let count = |counts: &BTreeMap<&SetName, usize>| counts.get(name).copied();
             count(now).or_else(|| count(before)).unwrap_or(0)
         }
     }
 
-    /// Finds a rule of a command that asks for a set which is not there.
-    pub(super) fn check_sets(&self, command: &Command) -> Result<(), RuleError> {
+    /// Finds a rule of a command that asks for a set which is not there, or is of the other family
+    /// (`get_set_byname`, extensions/libxt_set.h of iptables).
+    pub(super) fn check_sets(&self, family: Family, command: &Command) -> Result<(), RuleError> {
         let rules = match command {
             Command::Append { rules, .. }
             | Command::Insert { rules, .. }
@@ -169,11 +174,13 @@ impl Rules {
             Command::Replace { rule, .. } => std::slice::from_ref(rule),
             _ => &[],
         };
-        let mut asked = rules.iter().flat_map(sets_of);
-        match asked.find(|name| self.sets.place_of(name).is_none()) {
-            Some(name) => Err(RuleError::NoSuchSet { name: name.clone() }),
-            None => Ok(()),
-        }
+        rules.iter().flat_map(sets_of).try_for_each(|name| match self.sets.form_of(name) {
+            None => Err(RuleError::NoSuchSet { name: name.clone() }),
+            Some(form) if form.kind != SetKind::ListSet && form.family != family => {
+                Err(RuleError::SetFamily { name: name.clone(), family: form.family })
+            }
+            Some(_) => Ok(()),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sets beside a naive twin, and what the kernel cannot be asked about: copies, pages, limits, time.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 use weir_control::protocol::SetCursor;
@@ -20,7 +20,7 @@ fn name(text: &str) -> SetName {
 /// The sets after these lines of a saved file, all at one time.
 fn after(sets: &Sets, lines: &str, now_ms: u64) -> Result<Sets, Refused> {
     let plan =
-        restore::read(lines.as_bytes(), false, &Names::builtin(), &|name| sets.kind_of(name));
+        restore::read(lines.as_bytes(), false, &Names::builtin(), &|name| sets.form_of(name));
     sets.after(&plan.expect("lines").changes, now_ms, &|_| 0)
 }
 
@@ -30,6 +30,10 @@ fn of(lines: &str) -> Sets {
 
 fn set<'a>(sets: &'a Sets, of: &str) -> &'a Set {
     sets.place_of(&name(of)).and_then(|place| sets.at(place)).expect("a set")
+}
+
+fn ip(address: u32) -> IpAddr {
+    Ipv4Addr::from(address).into()
 }
 
 /// All entries as they are saved, page by page; `between` runs after each page.
@@ -100,7 +104,7 @@ proptest! {
             prop_assert_eq!(set(&sets, "n").len(), nets.len());
             let inside = nets.keys().map(|(_, address)| *address);
             for address in asked.iter().copied().chain(inside) {
-                prop_assert_eq!(set(&sets, "n").find_in_nets(address), naive(&nets, address));
+                prop_assert_eq!(set(&sets, "n").find_in_nets(ip(address)), naive(&nets, address));
             }
         }
     }
@@ -124,7 +128,7 @@ fn a_copy_does_not_feel_what_becomes_of_the_other() {
     let other = after(&before, "add a 9.9.9.9\ncreate b hash:net\nswap a a", 0).expect("new");
     let none = after(&before, "flush a", 0).expect("it is there");
     for (index, address) in many().enumerate() {
-        let found = |sets: &Sets| set(sets, "a").find_address(address);
+        let found = |sets: &Sets| set(sets, "a").find_address(ip(address));
         assert_eq!(found(&before), Found::Yes);
         assert_eq!(found(&fewer) == Found::Yes, index % 2 == 1);
         assert_eq!((found(&other), found(&none)), (Found::Yes, Found::No));

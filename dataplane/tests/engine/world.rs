@@ -304,9 +304,10 @@ impl World {
         let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
         let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
         let sets = Arc::new(sets);
-        let side = &mut self.sides[0];
-        side.compiler.set_sets(Arc::clone(&sets));
-        side.policy = Arc::new(side.policy.with_sets(sets));
+        for side in &mut self.sides {
+            side.compiler.set_sets(Arc::clone(&sets));
+            side.policy = Arc::new(side.policy.with_sets(Arc::clone(&sets)));
+        }
         let [v4, v6] = self.sides.each_ref().map(|side| Arc::clone(&side.policy));
         self.policies.publish(Policies { v4, v6 });
     }
