@@ -50,10 +50,9 @@ fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
 }
 
 /// How many rules' matches ask for each set.
-fn references<'a>(rulesets: &[&'a Ruleset]) -> BTreeMap<&'a SetName, usize> {
+fn references<'a>(rulesets: impl Iterator<Item = &'a Ruleset>) -> BTreeMap<&'a SetName, usize> {
     let mut counts = BTreeMap::new();
-    let chains = rulesets.iter().flat_map(|ruleset| ruleset.chains());
-    for entry in chains.flat_map(|chain| &chain.rules) {
+    for entry in rulesets.flat_map(Ruleset::chains).flat_map(|chain| &chain.rules) {
         sets_of(&entry.rule).for_each(|name| *counts.entry(name).or_default() += 1);
     }
     counts
@@ -138,12 +137,10 @@ impl Rules {
     fn put_sets_in_force(&mut self, sets: Sets) -> Result<Reply, Failure> {
         self.check_retired()?;
         let sets = Arc::new(sets);
-        self.v4.compiler.set_sets(Arc::clone(&sets));
-        self.v6.compiler.set_sets(Arc::clone(&sets));
-        let current = self.policies.current();
-        let v4 = Arc::new(current.v4.with_sets(Arc::clone(&sets)));
-        let v6 = Arc::new(current.v6.with_sets(Arc::clone(&sets)));
-        let policies = Policies { v4, v6 };
+        for side in &mut self.sides {
+            side.compiler.set_sets(Arc::clone(&sets));
+        }
+        let policies = Policies::clone(&self.policies.current()).with_sets(&sets);
         self.sets = sets;
         let (policy_epoch, in_force) = self.publish(policies);
         in_force.map(|()| Reply::Done { policy_epoch })
@@ -154,9 +151,9 @@ impl Rules {
         let counts = OnceCell::new();
         move |name| {
             let (now, before) = counts.get_or_init(|| {
-                let before = self.unconfirmed.as_ref().map(|change| references(&[&change.before]));
-                let now = references(&[&self.v4.ruleset, &self.v6.ruleset]);
-                (now, before.unwrap_or_default())
+                let changed = self.unconfirmed.iter().flat_map(|change| &change.tables);
+                let now = self.sides.iter().map(|side| &side.ruleset);
+                (references(now), references(changed.map(|table| &table.before)))
             });
             let count = |counts: &BTreeMap<&SetName, usize>| counts.get(name).copied();
             count(now).or_else(|| count(before)).unwrap_or(0)

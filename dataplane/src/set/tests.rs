@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 use weir_control::protocol::SetCursor;
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 use weir_control::set::{
-    Entry, SET_ENTRIES_MAX, SETS_MAX, SetChange, SetCommand, SetError, SetKind, SetName, restore,
+    Entry, SET_ENTRIES_MAX, SETS_MAX, SetChange, SetCommand, SetError, SetForm, SetKind, SetName,
+    restore,
 };
 
 use super::apply::Refused;
@@ -212,7 +213,7 @@ fn entries_go_when_their_time_is_over() {
         let lines = format!("add a 1.1.1.1 timeout {seconds} -exist");
         let mut changed = after(&sets, &lines, 0).expect("it is there");
         changed.expire(50_000);
-        assert_eq!(set(&changed, "a").find_address(0x0101_0101) == Found::Yes, stays);
+        assert_eq!(set(&changed, "a").find_address(ip(0x0101_0101)) == Found::Yes, stays);
     }
 }
 
@@ -232,8 +233,8 @@ fn there_are_only_so_many_sets_and_entries() {
     let maxelem = SET_ENTRIES_MAX + 1;
     let large = of(&format!("create a hash:ip maxelem {maxelem}\nadd a 1.0.0.0-1.31.255.255"));
     assert_eq!(large.entries, SET_ENTRIES_MAX);
-    let all = set(&large, "a").find_address(0x0100_0000) == Found::Yes;
-    assert!(all && set(&large, "a").find_address(0x0120_0000) == Found::No);
+    let all = set(&large, "a").find_address(ip(0x0100_0000)) == Found::Yes;
+    assert!(all && set(&large, "a").find_address(ip(0x0120_0000)) == Found::No);
     let error = after(&large, "create b hash:ip\nadd b 2.2.2.2", 0).map(|_| ()).expect_err("full");
     assert_eq!(error.error, SetError::TooManyEntries);
     let room = after(&large, "del a 1.0.0.0\ncreate b hash:ip\nadd b 2.2.2.2", 0);
@@ -270,7 +271,8 @@ fn what_something_refers_to_stays() {
 #[test]
 fn an_entry_of_another_kind_is_refused_whoever_sends_it() {
     let sets = of("create a hash:ip\ncreate l list:set");
-    let entry = Entry::from_wire(SetKind::HashIpPort, "1.1.1.1,80");
+    let form = SetForm { kind: SetKind::HashIpPort, family: Family::V4 };
+    let entry = Entry::from_wire(form, "1.1.1.1,80");
     assert_eq!(sets.test(&name("a"), &entry.expect("an entry")), Ok(false));
     for (of, text) in [("a", "1.1.1.1,80"), ("l", "nope"), ("a", ""), ("a", "1.1.1.1 nomatch")] {
         let entries = vec![text.to_owned()];
