@@ -120,9 +120,6 @@ const TARGETS: &[&str] = &[
     "ULOG",
 ];
 
-/// What iptables has for both families, and Weir enforces for IPv4 alone.
-const ENFORCED_FOR_IPV4: [&str; 1] = ["set"];
-
 /// Of all these, what is for IPv4 alone.
 const OF_IPV4: [&str; 7] = ["icmp", "realm", "ttl", "CLUSTERIP", "ECN", "TTL", "ULOG"];
 
@@ -169,13 +166,7 @@ fn is_of(family: Family, name: &str) -> bool {
 
 /// Matches that Weir enforces.
 pub(super) fn matches_enforced(family: Family) -> Vec<&'static str> {
-    let enforced = |name: &&str| is_of(family, name) && is_enforced(family, name);
-    MATCHES_ENFORCED.iter().copied().filter(enforced).collect()
-}
-
-/// Whether a match that Weir has is enforced for the family.
-pub(super) fn is_enforced(family: Family, name: &str) -> bool {
-    family == Family::V4 || !ENFORCED_FOR_IPV4.contains(&name)
+    MATCHES_ENFORCED.iter().copied().filter(|name| is_of(family, name)).collect()
 }
 
 /// The match that a word after `-m` names; ICMPv6 has three (`xtables_find_match`,
@@ -189,7 +180,7 @@ pub(super) fn match_name(word: &str, family: Family) -> &str {
 
 /// Whether iptables has a match of that name, and Weir does not enforce it.
 pub(super) fn is_match(name: &str, family: Family) -> bool {
-    is_of(family, name) && (MATCHES.contains(&name) || !is_enforced(family, name))
+    is_of(family, name) && MATCHES.contains(&name)
 }
 
 pub(super) fn is_target(name: &str, family: Family) -> bool {

@@ -48,9 +48,8 @@ impl Policies {
     #[must_use]
     pub fn with_sets(self, sets: &Arc<Sets>) -> Self {
         let with_sets = |policy: &Policy| Arc::new(policy.with_sets(Arc::clone(sets)));
-        let [raw, raw6] = self.raw;
-        let raw = [raw.map(|policy| with_sets(&policy)), raw6];
-        Self { v4: with_sets(&self.v4), v6: self.v6, raw }
+        let raw = self.raw.map(|raw| raw.map(|policy| with_sets(&policy)));
+        Self { v4: with_sets(&self.v4), v6: with_sets(&self.v6), raw }
     }
 
     /// That of table filter for packets between such addresses.

@@ -185,7 +185,7 @@ def main():
             run(f"{TABLES}-restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
         elif word == "sets":
-            run("iptables-legacy", "-F")
+            run(f"{TABLES}", "-F")
             run("ipset", "flush")
             run("ipset", "destroy")
             run("ipset", "restore", input=bytes.fromhex(rest[0]).decode())

@@ -333,8 +333,8 @@ impl World {
         let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
         let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
         let sets = Arc::new(sets);
-        for side in [0, 2] {
-            self.sides[side].compiler.set_sets(Arc::clone(&sets));
+        for side in &mut self.sides {
+            side.compiler.set_sets(Arc::clone(&sets));
         }
         let policies = Policies::clone(&self.policies.current());
         self.policies.publish(policies.with_sets(&sets));
