@@ -34,7 +34,7 @@ use address::Windows;
 use flow_cache::Known;
 use rule::CompiledRule;
 use weir_control::command::ChainName;
-use weir_control::rule::ConnmarkTarget;
+use weir_control::rule::{ConnmarkTarget, SynproxyTarget};
 use weir_control::ruleset::CHAIN_DEPTH_MAX;
 
 use classify::{Classifier, PacketKey};
@@ -171,6 +171,8 @@ pub enum Decision {
     Drop(DropReason),
     /// It is dropped and answered.
     Reject(Reject),
+    /// It is a client's, and taken over.
+    Proxy(SynproxyTarget),
 }
 
 /// What rules did to a packet besides deciding about it.
@@ -367,6 +369,10 @@ impl Policy {
                     at += 1;
                 }
                 Action::End(decision) => return decision,
+                Action::Synproxy(target) => match target::synproxy(target, candidate) {
+                    Some(decision) => return decision,
+                    None => at += 1,
+                },
                 Action::Return => at = chain.end,
                 Action::Jump(place) | Action::Goto(place) => {
                     if matches!(rule.action, Action::Jump(_)) {
@@ -411,6 +417,7 @@ impl Policy {
             }
             Action::Continue
             | Action::End(_)
+            | Action::Synproxy(_)
             | Action::Return
             | Action::Jump(_)
             | Action::Goto(_) => return None,

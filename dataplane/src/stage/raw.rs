@@ -76,8 +76,8 @@ pub fn raw(
         let (decision, effects) = policy.decide_with_effects(worker, &candidate, log);
         match decision {
             Decision::Accept => {}
-            // There is no REJECT in this table.
-            Decision::Drop(_) | Decision::Reject(_) => {
+            // There is neither REJECT nor SYNPROXY in this table.
+            Decision::Drop(_) | Decision::Reject(_) | Decision::Proxy(_) => {
                 batch.verdict[i] = Verdict::Drop(DropReason::Raw);
                 continue;
             }
