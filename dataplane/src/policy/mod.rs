@@ -274,15 +274,16 @@ impl Policy {
         (decision, effects)
     }
 
-    /// Counts a packet where there is nothing to decide: no rules, and all is accepted. False if there is.
-    #[inline]
-    pub fn merely_counts(&self, worker: usize, hook: Hook, bytes: u16) -> bool {
-        let base = &self.bases[hook as usize];
-        let merely = self.rules.is_empty() && base.default == Decision::Accept;
-        if merely {
-            base.default_counters.add(worker, bytes.into());
-        }
-        merely
+    /// Whether there is nothing to decide: no rules, and all is accepted.
+    #[must_use]
+    pub fn merely_counts(&self) -> bool {
+        let accepts = |base: &Base| base.default == Decision::Accept;
+        self.rules.is_empty() && self.bases.iter().all(accepts)
+    }
+
+    /// Counts packets that a hook's chain, which has no rules, accepts.
+    pub fn count(&self, worker: usize, hook: Hook, packets: u64, bytes: u64) {
+        self.bases[hook as usize].default_counters.add_some(worker, packets, bytes);
     }
 
     /// The same, with what `cache` knows by `key` of the packet's flow.
