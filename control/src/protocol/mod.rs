@@ -16,12 +16,14 @@
 //! JSON rather than a compact form: these messages are rare, and a person with `socat` can read
 //! them.
 
+mod address_list;
 mod conntrack;
 mod message;
 mod set;
 mod stats;
 mod status;
 
+pub use address_list::{ADDRESS_PAGE_MAX, AddressListChange, AddressListed, AddressPage, ListedBy};
 pub use conntrack::{
     CONNTRACK_PAGE_MAX, CONNTRACK_WAIT_MS_MAX, ConntrackCount, ConntrackCounters, ConntrackCursor,
     ConntrackDeleted, ConntrackEvents, ConntrackPage, ConntrackStats, EvictedCount, FilterError,
@@ -31,15 +33,16 @@ pub use conntrack::{
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
 pub use stats::{
-    DropCount, EventCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats,
-    Stats, WorkerStats, XdpProgramStats,
+    DropCount, EarlyDropStats, EventCount, KernelPortStats, LatencyStats, PacketTotals,
+    Percentiles, PortStats, Stats, WorkerStats, XdpProgramStats,
 };
 pub use status::{FrameStatus, PortState, PortStatus, Status, WorkerState, WorkerStatus};
 
 use serde::{Deserialize, Serialize};
 
+use crate::address_list::{AddressList, AddressListError};
 use crate::command::{ChainName, Command, Transaction};
-use crate::rule::{Family, Table};
+use crate::rule::{Family, IpNet, Table};
 use crate::ruleset::{CounterTable, Counters, RuleError, Ruleset};
 use crate::set::{SetChange, SetError, SetName};
 
@@ -197,6 +200,21 @@ pub enum RequestBody {
         /// Where the page begins; `None` for the first.
         cursor: Option<SetCursor>,
     },
+    /// Change the blocklist or the allowlist: [`Reply::AddressListChanged`] once every port enforces it, or
+    /// [`Failure::AddressList`] and nothing has changed.
+    AddressListChange {
+        /// Which list.
+        list: AddressList,
+        /// What to do.
+        change: AddressListChange,
+    },
+    /// Entries of one of these lists, a page of them: [`Reply::AddressPage`].
+    AddressList {
+        /// Which list.
+        list: AddressList,
+        /// What the page comes after; `None` for the first.
+        after: Option<IpNet>,
+    },
 }
 
 /// What the daemon answers.
@@ -289,6 +307,13 @@ pub enum Reply {
     Sets(Vec<SetHeader>),
     /// For [`RequestBody::SetList`].
     SetPage(SetPage),
+    /// For [`RequestBody::AddressListChange`].
+    AddressListChanged {
+        /// Entries that were added, altered or taken out.
+        entries: u64,
+    },
+    /// For [`RequestBody::AddressList`].
+    AddressPage(AddressPage),
 }
 
 /// A table's rule set with its counters, read at one moment.
@@ -346,6 +371,9 @@ pub enum Failure {
         /// Why.
         error: SetError,
     },
+    /// A change of the blocklist or the allowlist was refused.
+    #[error(transparent)]
+    AddressList(AddressListError),
     /// Client and daemon are of different releases.
     #[error(
         "this weirctl speaks control protocol version {client}, the running weir speaks version {daemon}: run the weirctl of the same release as the daemon, or restart the daemon after an upgrade"

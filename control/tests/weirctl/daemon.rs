@@ -6,10 +6,10 @@ use std::thread;
 
 use weir_control::command::Transaction;
 use weir_control::protocol::{
-    DropCount, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats, Listing,
-    MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus, REPLY_BYTES_MAX,
-    REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status, WorkerState,
-    WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
+    DropCount, EarlyDropStats, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats,
+    Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus,
+    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status,
+    WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
 };
 use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{CounterTable, Counters, Outcome, Ruleset};
@@ -230,5 +230,12 @@ pub(crate) fn stats() -> Stats {
             ..PortStats::default()
         }],
         latency,
+        early_drop: EarlyDropStats {
+            packets: 5_000,
+            bytes: 300_000,
+            blocked: 2,
+            pushed: 0,
+            allowed: 1,
+        },
     }
 }

@@ -220,6 +220,10 @@ Packets
  absorbed         0
  held now         2
 
+Early drop
+ 5 000 packets of blocked sources, 300 000 bytes: dropped before they were received
+ 2 entries in the blocklist, 0 of them by the limiter; 1 in the allowlist
+
 Drops
  reason  packets
  policy       98

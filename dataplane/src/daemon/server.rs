@@ -20,8 +20,8 @@ use weir_control::protocol::{
 };
 
 use super::conntrack::{self, Subscription};
-use super::report;
 use super::shared::Shared;
+use super::{early_drop, report};
 use crate::config::ControlConfig;
 
 /// How long the listening thread waits before it looks whether to stop.
@@ -265,6 +265,10 @@ impl Client {
             RequestBody::SetTest { name, entry } => self.shared.rules().test_set(&name, &entry),
             RequestBody::Sets => self.shared.rules().list_sets(),
             RequestBody::SetList { name, cursor } => self.shared.rules().list_set(&name, cursor),
+            RequestBody::AddressListChange { list, change } => {
+                early_drop::change(&self.shared, list, change)
+            }
+            RequestBody::AddressList { list, after } => early_drop::list(&self.shared, list, after),
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),

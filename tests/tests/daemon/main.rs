@@ -11,6 +11,7 @@ mod bypass;
 mod config;
 mod conntrack;
 mod control;
+mod early_drop;
 mod exit;
 mod flows;
 mod garbage;
