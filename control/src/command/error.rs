@@ -285,6 +285,7 @@ impl ParseErrorKind {
                 | InvalidRule::FuzzyLimits { .. }
                 | InvalidRule::LimitBurst { .. }
                 | InvalidRule::OtherTable { .. }
+                | InvalidRule::SynproxyNeedsTcp
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }

@@ -19,5 +19,6 @@ mod properties;
 mod raw;
 mod rulesets;
 mod set;
+mod synproxy;
 mod texts;
 mod vocabulary;

@@ -163,6 +163,13 @@ impl Rules {
         Self { sides: self.sides.map(counting), ..self }
     }
 
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        let proxying = |side: Side| Side { compiler: side.compiler.proxying(proxies), ..side };
+        Self { sides: self.sides.map(proxying), ..self }
+    }
+
     /// Where workers find the policies.
     #[must_use]
     pub fn policies(&self) -> &Arc<Published<Policies>> {

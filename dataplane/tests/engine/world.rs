@@ -147,7 +147,8 @@ impl Side {
         };
         let side = |ruleset| {
             let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct);
+                .counting_flows(sizes.acct)
+                .proxying(sizes.synproxy);
             Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
         };
         let [filter, raw] = rulesets;

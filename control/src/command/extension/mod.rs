@@ -31,6 +31,7 @@ mod set;
 mod state;
 mod statistic;
 mod string;
+mod synproxy;
 mod target;
 mod tcp;
 mod tcpmss;
