@@ -5,8 +5,8 @@
 //!
 //! * **Counts come back.** [`Step::Count`] is what the program has dropped since the last turn; the limiter adds it to
 //!   the source's window, or its rate would collapse the moment it is pushed.
-//! * **There is a gap between the way in and the way out.** A turn's counts come in one lump, so a window of a tenth of a
-//!   second may have one lump too many or too few: half of its rate. A source is pushed from *twice* the limit on, and
+//! * **There is a gap between the way in and the way out.** A turn's counts come in one lump, so a window of a tenth of
+//!   a second may have one lump too many or too few: half of its rate. A source is pushed from *twice* the limit on, and
 //!   taken back below *once* the limit, by the counts of whole turns, whose length is known exactly, however late
 //!   they are. Between the two both sides throw alike, so it does not matter which does.
 //! * **It has to last.** For [`HOT_TURNS`] in a row on the way in, [`CALM_TURNS`] on the way out.
@@ -87,7 +87,8 @@ pub struct PushDown {
 }
 
 impl PushDown {
-    /// Of a rule with this condition, which lets `acceptance` of 2^32 packets pass from `upper_pps` packets a second on.
+    /// Of a rule with this condition, which lets `acceptance` of 2^32 packets pass from `upper_pps` packets a second
+    /// on.
     #[must_use]
     pub fn new(condition: ConditionNumber, acceptance: u32, upper_pps: u32, now_ns: u64) -> Self {
         Self { condition, acceptance, upper_pps, kept: BTreeMap::new(), last_ns: now_ns }

@@ -1,8 +1,8 @@
 //! The control loop: a source before a rule of `-m fuzzy`, with the program in front of it and without.
 //!
-//! Time is virtual. The control thread has its turns 50 to 70 ms apart, and once it hangs for a second and a half. Bounds:
-//! in every second the share of packets that pass is within 0.01 of the module's curve on the floor, with the
-//! program and without; and half a second after a flood has ended everything passes.
+//! Time is virtual. The control thread has its turns 50 to 70 ms apart, and once it hangs for three seconds. Bounds: of
+//! a flood at ten times the limit the share of packets that pass is, in every second, within 0.01 of the module's
+//! curve, with the program and without; and half a second after a flood has ended everything passes.
 
 use std::net::IpAddr;
 
