@@ -35,6 +35,7 @@ mod flow;
 pub mod report;
 pub mod result;
 mod schedule;
+pub mod search;
 mod send;
 mod sink;
 pub mod statistics;

@@ -42,13 +42,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::address_list::{AddressList, AddressListError};
 use crate::command::{ChainName, Command, Transaction};
-use crate::rule::{Family, IpNet};
-use crate::ruleset::{CounterTable, RuleError, Ruleset};
+use crate::rule::{Family, IpNet, Table};
+use crate::ruleset::{CounterTable, Counters, RuleError, Ruleset};
 use crate::set::{SetChange, SetError, SetName};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The longest request in bytes, without its length: a full rule set to be restored.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -109,6 +109,9 @@ pub enum RequestBody {
     Iptables {
         /// Of which family's rules.
         family: Family,
+        /// Of which table.
+        #[serde(default)]
+        table: Table,
         /// The command, already parsed.
         command: Command,
         /// Go back to the rules of before unless [`RequestBody::Confirm`] comes within so many
@@ -117,13 +120,13 @@ pub enum RequestBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm_s: Option<u32>,
     },
-    /// Many commands at once: [`Reply::Done`] once all are in force, or
+    /// Many commands at once, of one table or several: [`Reply::Done`] once all are in force, or
     /// [`Failure::Transaction`] and nothing has changed.
     Restore {
         /// Of which family's rules.
         family: Family,
-        /// The commands.
-        transaction: Transaction,
+        /// The commands, table by table.
+        transactions: Vec<Transaction>,
         /// Whether only to say what would come of it.
         dry_run: bool,
         /// As for `Iptables`.
@@ -136,6 +139,9 @@ pub enum RequestBody {
     ChainNames {
         /// Of which family's rules.
         family: Family,
+        /// Of which table.
+        #[serde(default)]
+        table: Table,
     },
     /// How the daemon is: [`Reply::Status`].
     Status,
@@ -310,13 +316,21 @@ pub enum Reply {
     AddressPage(AddressPage),
 }
 
-/// The whole rule set with its counters, read at one moment.
+/// A table's rule set with its counters, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The rules.
     pub ruleset: Ruleset,
     /// What they counted.
     pub counters: CounterTable,
+}
+
+impl Listing {
+    /// Whether nothing has happened to the table since a fresh start.
+    pub fn is_untouched(&self) -> bool {
+        let counted = |counters: &Counters| *counters != Counters::default();
+        self.ruleset.is_untouched() && !self.counters.policies.values().any(counted)
+    }
 }
 
 /// Why a request failed.
@@ -330,7 +344,10 @@ pub enum Failure {
     /// The rule set refused a transaction.
     #[error("{error}")]
     Transaction {
-        /// Which command it was, from 0; their number if it was all together.
+        /// Which transaction it was, from 0.
+        #[serde(default)]
+        transaction: usize,
+        /// Which command of it it was, from 0; their number if it was all together.
         command: usize,
         /// Why.
         error: RuleError,

@@ -251,15 +251,15 @@ impl Client {
         subscription: &mut Option<Subscription>,
     ) -> Result<Reply, Failure> {
         match request.body {
-            RequestBody::Iptables { family, command, confirm_s } => {
-                self.shared.rules().carry_out(family, &command, confirm_s)
+            RequestBody::Iptables { family, table, command, confirm_s } => {
+                self.shared.rules().carry_out(family, table, &command, confirm_s)
             }
-            RequestBody::Restore { family, transaction, dry_run, confirm_s } => {
-                self.shared.rules().carry_out_all(family, &transaction, dry_run, confirm_s)
+            RequestBody::Restore { family, transactions, dry_run, confirm_s } => {
+                self.shared.rules().carry_out_all(family, &transactions, dry_run, confirm_s)
             }
             RequestBody::Confirm => self.shared.rules().confirm(),
-            RequestBody::ChainNames { family } => {
-                Ok(Reply::ChainNames(self.shared.rules().chain_names(family)))
+            RequestBody::ChainNames { family, table } => {
+                Ok(Reply::ChainNames(self.shared.rules().chain_names(family, table)))
             }
             RequestBody::SetChange { changes } => self.shared.rules().change_sets(&changes),
             RequestBody::SetTest { name, entry } => self.shared.rules().test_set(&name, &entry),

@@ -21,6 +21,7 @@ mod interfaces;
 mod link;
 mod live;
 mod probe;
+mod raw;
 mod restart;
 mod restore;
 mod router;

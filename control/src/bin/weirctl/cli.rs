@@ -137,7 +137,7 @@ pub(crate) struct Save {
     /// With what each rule has counted
     #[arg(short, long)]
     pub(crate) counters: bool,
-    /// Only this table; Weir has filter
+    /// Only this table; Weir has raw and filter
     #[arg(short, long, value_name = "NAME")]
     pub(crate) table: Option<String>,
     /// Write to a file
@@ -167,7 +167,7 @@ pub(crate) struct Restore {
     /// Only this table of the file, the others without a word
     #[arg(short = 'T', long, value_name = "NAME")]
     pub(crate) table: Option<String>,
-    /// Leave out tables other than filter, and list what is left out
+    /// Leave out all tables but filter, and list what is left out
     #[arg(long)]
     pub(crate) filter_only: bool,
     /// Leave out what is about INPUT and OUTPUT, and list it
