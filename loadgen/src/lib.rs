@@ -24,15 +24,21 @@
 #![deny(unsafe_code)]
 
 mod cli;
+pub mod clock;
 mod device;
-mod error;
+pub mod engine;
+pub mod error;
 mod flow;
+pub mod measure;
+pub mod pace;
+pub mod packet;
+pub mod profile;
 mod report;
 pub mod result;
 mod schedule;
 mod send;
 mod sink;
-mod stop;
+pub mod stop;
 mod template;
 mod transmitter;
 pub mod users;
