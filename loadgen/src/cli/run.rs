@@ -90,7 +90,8 @@ impl std::str::FromStr for Rate {
         };
         match number.parse::<f64>() {
             Ok(pps) if (0.001..=1e9).contains(&pps) => Ok(Self { stream, pps }),
-            _ => Err("must be 0.001 to 1000000000 packets a second, or STREAM= and such a number".to_owned()),
+            _ => Err("must be 0.001 to 1000000000 packets a second, or STREAM= and such a number"
+                .to_owned()),
         }
     }
 }
@@ -110,8 +111,9 @@ pub(crate) fn profile(options: &RunOptions) -> Result<Profile, Error> {
         profile = changed.map_err(|allowed| value("--frame-bytes", bytes, allowed))?;
     }
     if let Some(duration) = options.duration {
-        profile.duration_ns = u64::try_from(std::time::Duration::from_secs_f64(duration).as_nanos())
-            .unwrap_or(u64::MAX);
+        profile.duration_ns =
+            u64::try_from(std::time::Duration::from_secs_f64(duration).as_nanos())
+                .unwrap_or(u64::MAX);
     }
     profile.packets_max = options.count.unwrap_or(profile.packets_max);
     Ok(profile)
@@ -154,7 +156,8 @@ fn announce(profile: &Profile, ports: &Ports, options: &RunOptions) {
         let name = [&options.left, &options.right][side.index()];
         for stream in profile.streams.iter().filter(|stream| stream.from == side) {
             let rate = stream.schedule.mean_pps(profile.duration_ns);
-            let rate = rate.map_or("as fast as they go".to_owned(), |pps| format!("{pps:.0} a second"));
+            let rate =
+                rate.map_or("as fast as they go".to_owned(), |pps| format!("{pps:.0} a second"));
             eprintln!("weirgen: {name} {own} -> {next_hop}: {}: {stream}, {rate}", stream.name);
         }
     }

@@ -253,3 +253,6 @@ fn kind(content: &Content) -> String {
         Content::Replay(_) => "replay".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

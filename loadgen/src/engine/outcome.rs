@@ -16,6 +16,9 @@ use crate::result::{
 /// A schedule is kept up with if so large a share of what was due was sent.
 const KEPT_UP: f64 = 0.99;
 
+/// Frames that a device may keep after sending them, without anything being wrong.
+const UNCONFIRMED_MAX: usize = 256;
+
 /// What only the outside of the threads knows of a run.
 #[derive(Default)]
 pub(super) struct Outside {
@@ -73,7 +76,7 @@ pub(super) fn assemble(
     let unconfirmed = workers.iter().map(Worker::unconfirmed).sum::<usize>();
     let void = outside
         .lost
-        .or_else(|| not_kept_up(&streams, &wanted))
+        .or_else(|| not_kept_up(&streams, &wanted, overtime(ended_ns, profile.duration_ns)))
         .or_else(|| overrun(overrun_frames))
         .or_else(|| unsent(unconfirmed))
         .or_else(|| silence(&streams, foreign_frames));
@@ -88,7 +91,7 @@ pub(super) fn assemble(
         elapsed_s,
         ended_by: end,
         void,
-        seconds: each_second(workers, profile.streams.len(), ended_ns),
+        seconds: each_second(workers, profile.streams.len(), ended_ns.min(profile.duration_ns)),
         streams,
         users: None,
         cpu: outside.cpu,
@@ -154,16 +157,22 @@ fn each_second(workers: &[Worker], streams: usize, ended_ns: u64) -> Vec<Second>
     (0..count).map(at).collect()
 }
 
+/// How much longer than meant it took to send what was due: 1 or more.
+#[expect(clippy::cast_precision_loss, reason = "a day is below 2^53 ns")]
+fn overtime(ended_ns: u64, duration_ns: u64) -> f64 {
+    (ended_ns as f64 / duration_ns as f64).max(1.0)
+}
+
 /// The generator was too slow for a schedule.
 #[expect(clippy::cast_precision_loss, reason = "packets are below 2^53")]
-fn not_kept_up(streams: &[StreamResult], wanted: &[Wanted]) -> Option<String> {
-    let late = streams.iter().zip(wanted).find(|(stream, wanted)| {
-        !wanted.is_flood && (stream.sent as f64) < wanted.due as f64 * KEPT_UP
-    });
-    late.map(|(stream, wanted)| {
-        let share = 100.0 * stream.sent as f64 / wanted.due as f64;
-        let name = &stream.name;
-        format!("the generator could not keep up: {share:.1} % of what stream {name:?} asks for")
+fn not_kept_up(streams: &[StreamResult], wanted: &[Wanted], overtime: f64) -> Option<String> {
+    let paced = streams.iter().zip(wanted).filter(|(_, wanted)| !wanted.is_flood && wanted.due > 0);
+    let shares =
+        paced.map(|(stream, wanted)| (stream, stream.sent as f64 / wanted.due as f64 / overtime));
+    let (stream, share) = shares.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    (share < KEPT_UP).then(|| {
+        let (share, name) = (100.0 * share, &stream.name);
+        format!("the generator could not keep up: {share:.1} % of the rate that stream {name:?} asks for")
     })
 }
 
@@ -174,9 +183,9 @@ fn overrun(frames: u64) -> Option<String> {
     })
 }
 
-/// Frames are still with the device.
+/// Frames are still with the device. Some drivers give the last ones back only when more are sent.
 fn unsent(frames: usize) -> Option<String> {
-    (frames > 0).then(|| {
+    (frames > UNCONFIRMED_MAX).then(|| {
         format!("{frames} frames were given to the device and never confirmed as sent: is its other end there?")
     })
 }

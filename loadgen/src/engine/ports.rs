@@ -3,7 +3,6 @@
 use af_xdp::{AreaConfig, ModeChoice};
 use weir_dataplane::config::SocketOptions;
 use weir_dataplane::frame::FramePool;
-use weir_dataplane::port::Port;
 use weir_dataplane::port::xdp::{Bank, HostAddresses, OpenPort, XdpQueue};
 use weir_dataplane::program::OnExit;
 use weir_dataplane::wire::MacAddr;

@@ -36,7 +36,7 @@ const ACTORS_BURST: usize = 32;
 const BATCHES: usize = 4;
 
 /// A packet that was due before the end is still sent if it is late by no more than this.
-const LATE_NS: u64 = 10_000_000;
+const LATE_NS: u64 = 50_000_000;
 
 /// When all has arrived, so long is waited for copies of it.
 const COPIES_NS: u64 = 50_000_000;
@@ -293,7 +293,6 @@ impl Worker {
         };
         let idle = self.actors.iter().all(|acting| acting.actor.is_idle());
         idle && now_ns >= self.last_arrival_ns.saturating_add(COPIES_NS)
-            && self.unconfirmed() == 0
             && !self.lanes.iter().zip(&self.arrivals).any(waits)
     }
 

@@ -22,6 +22,5 @@ pub use stamp::{Key, LANES_MAX, STAMP_BYTES, Stamp};
 pub use template::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, Shape, Sign, Template};
 pub use text::Text;
 
-pub(crate) use kind::Part;
 pub(crate) use place::Place;
 pub(crate) use stamp::mix;

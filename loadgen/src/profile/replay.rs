@@ -29,7 +29,7 @@ use crate::pace::{SECOND_NS, Schedule};
 use crate::packet::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, Place, Space, Template};
 
 /// Most packets of a recording that are kept.
-pub const PACKETS_MAX: usize = 1 << 20;
+const PACKETS_MAX: usize = 1 << 20;
 
 /// Most bytes of them.
 const BYTES_MAX: usize = 512 << 20;
