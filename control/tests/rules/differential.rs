@@ -13,12 +13,19 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{connbytes, content, generate, mark, oracle, vocabulary};
+use crate::{connbytes, content, generate, limit, mark, oracle, vocabulary};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
-    [&vocabulary::COMMON[..], &vocabulary::PACKET, &content::WORDS, &mark::WORDS, &connbytes::WORDS]
-        .concat()
+    [
+        &vocabulary::COMMON[..],
+        &vocabulary::PACKET,
+        &content::WORDS,
+        &mark::WORDS,
+        &connbytes::WORDS,
+        &limit::WORDS,
+    ]
+    .concat()
 }
 
 /// Weir, without a daemon: what a command line does to a rule set.

@@ -279,6 +279,7 @@ impl Daemon {
             self.undo_unconfirmed();
             // Workers that hang are reported elsewhere; the next look takes out what is over then.
             let _ = self.shared.rules().expire_sets();
+            self.shared.rules().free_replaced();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
                 self.look();

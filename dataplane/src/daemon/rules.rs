@@ -9,7 +9,8 @@ use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::Family;
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
-use crate::policy::{Compiler, Policies, Policy, Zeros};
+use crate::limit::kept::Tables;
+use crate::policy::{CompileError, Compiler, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 use crate::set::Sets;
 
@@ -43,21 +44,23 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// With this policy of chain FORWARD, for this many workers and the ports of these names.
-    fn new(
-        mut ruleset: Ruleset,
-        policy: ruleset::Policy,
-        workers: usize,
-        port_names: Vec<String>,
-    ) -> Self {
+    /// With this policy of chain FORWARD.
+    fn new(mut ruleset: Ruleset, policy: ruleset::Policy, compiler: Compiler) -> Self {
         let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
         ruleset.apply(&command).expect("chain FORWARD exists");
-        Self { ruleset, compiler: Compiler::new(workers, port_names) }
+        Self { ruleset, compiler }
     }
 
+    /// Compiles rules that came from those in force. Whether they follow them or not, no other rule gets their ids.
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
-        self.compiler.compile(ruleset).map_err(|error| Failure::Other { reason: error.to_string() })
+        self.ruleset.use_up_ids_of(ruleset);
+        self.compiler.compile(ruleset).map_err(not_compiled)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_compiled(error: CompileError) -> Failure {
+    Failure::Other { reason: error.to_string() }
 }
 
 /// The rules in force, and how to change them.
@@ -115,8 +118,11 @@ impl Rules {
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        let mut v4 = Side::new(ruleset, policy, workers, port_names.clone());
-        let mut v6 = Side::new(Ruleset::of(Family::V6), policy, workers, port_names);
+        // Some of what matches share, rules of both families do.
+        let tables = Tables::default();
+        let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
+        let mut v4 = Side::new(ruleset, policy, compiler());
+        let mut v6 = Side::new(Ruleset::of(Family::V6), policy, compiler());
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
         v4.compiler.set_sets(Arc::clone(&sets));
@@ -249,10 +255,9 @@ impl Rules {
         if !dry_run {
             return self.change(candidate, outcome, confirm_s);
         }
-        let side = self.of_mut(family);
-        let compiled = side.compile(&candidate);
-        side.compiler.settle(&Outcome { removed: outcome.added, ..Outcome::default() });
-        compiled.map(|_| Reply::Done { policy_epoch: self.policies.epoch() })
+        let checked = self.of(family).compiler.check(&candidate);
+        checked.map_err(not_compiled)?;
+        Ok(Reply::Done { policy_epoch: self.policies.epoch() })
     }
 
     /// Keeps the change that waits for it.
@@ -340,8 +345,13 @@ impl Rules {
         let side = self.of_mut(family);
         side.ruleset = candidate;
         side.compiler.settle(outcome);
-        self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
+    }
+
+    /// Frees the policies that were replaced and are no longer used. Who asks for a change does not wait for it: it
+    /// is done before the next one, or when there is time.
+    pub fn free_replaced(&mut self) {
+        self.retired.collect();
     }
 
     /// Refuses to replace more policies while a worker hangs.
@@ -358,7 +368,6 @@ impl Rules {
         let (epoch, old) = self.policies.publish(policies);
         self.retired.push(old);
         let in_force = self.wait_until_adopted(epoch);
-        self.retired.collect();
         (epoch, in_force)
     }
 
@@ -376,3 +385,6 @@ impl Rules {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
