@@ -1,8 +1,8 @@
 //! Time as the engine reads it: nanoseconds since the run began, by the processor's time stamp counter.
 //!
-//! The counter costs a few nanoseconds to read and no system call, so that the loop can ask before every batch. `quanta`
-//! finds out whether it may be used at all (constant rate, never stopping) and measures its rate against the kernel's
-//! monotonic clock; where it may not, that clock is read instead. How well the two agreed over a run is
+//! The counter costs a few nanoseconds to read and no system call, so that the loop can ask before every batch.
+//! `quanta` finds out whether it may be used at all (constant rate, never stopping) and measures its rate against the
+//! kernel's monotonic clock; where it may not, that clock is read instead. How well the two agreed over a run is
 //! [`drift_ppm`](Clock::drift_ppm), which the report states: a rate of ours is wrong by as much.
 
 use std::time::Instant;
@@ -38,8 +38,9 @@ impl Clock {
         self.source.delta_as_nanos(self.origin, self.source.raw())
     }
 
-    /// How much faster than the kernel's monotonic clock it has run since its start, in millionths; negative when it was
-    /// slower. Meaningless in the first seconds, when it is mostly the time between two readings: `None` before 0.1 s.
+    /// How much faster than the kernel's monotonic clock it has run since its start, in millionths; negative when it
+    /// was slower. Meaningless in the first seconds, when it is mostly the time between two readings: `None` before 0.1
+    /// s.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a day is below 2^53 ns")]
     pub fn drift_ppm(&self) -> Option<f64> {

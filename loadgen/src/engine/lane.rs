@@ -98,14 +98,14 @@ impl Lane {
         self.templates.iter_mut().fold(false, |any, template| template.tell(wall_s) | any)
     }
 
-    /// Makes the next packet, which was due at `due_ns`, in `frame`. `tag` says whose bytes the frame's chunk has behind
-    /// its headers.
+    /// Makes the next packet, which was due at `due_ns`, in `frame`. `tag` says whose bytes the frame's chunk has
+    /// behind its headers.
     #[inline]
     pub(super) fn make(&mut self, due_ns: u64, key: Key, frame: &mut Frame, tag: &mut u32) {
         if let Some(generator) = &mut self.generator
             && (self.parts == 1 || self.at.is_multiple_of(self.parts))
         {
-            self.fields = generator.next();
+            self.fields = generator.draw();
         }
         let template = &self.templates[self.at];
         let own_tag = self.seat.first_tag + u32::try_from(self.at).unwrap_or(0);
@@ -182,8 +182,8 @@ impl Known {
         self.is_checkable
     }
 
-    /// Whether a frame that bears no stamp of ours may be of this stream; `Some(true)`: as it was sent; `Some(false)`: its
-    /// stamp is destroyed.
+    /// Whether a frame that bears no stamp of ours may be of this stream; `Some(true)`: as it was sent; `Some(false)`:
+    /// its stamp is destroyed.
     pub(super) fn claims(&self, frame: &[u8]) -> Option<bool> {
         use crate::packet::Place;
         let place = Place::of(frame)?;

@@ -6,11 +6,11 @@
 //!                        port ◄══                    ◄══ port
 //! ```
 //!
-//! Both sides are in one process, so one clock stamps and reads, and one thread can serve both: then the box has the other
-//! cores for itself. With several threads each has a queue of either side, and every n-th packet of every stream.
+//! Both sides are in one process, so one clock stamps and reads, and one thread can serve both: then the box has the
+//! other cores for itself. With several threads each has a queue of either side, and every n-th packet of every stream.
 //!
-//! What a thread does at a time is in [`worker`] and takes the time as an argument; [`run`] only reads the clock, waits,
-//! and looks after the devices. The ports may be AF_XDP sockets ([`Ports::open`]) or anything else that is a
+//! What a thread does at a time is in [`worker`] and takes the time as an argument; [`run`] only reads the clock,
+//! waits, and looks after the devices. The ports may be AF_XDP sockets ([`Ports::open`]) or anything else that is a
 //! [`Port`](weir_dataplane::port::Port).
 
 mod arrivals;
@@ -39,7 +39,7 @@ use crate::result::{Environment, RunResult};
 use crate::stop::Stop;
 use board::Board;
 use lane::{Known, Lane, NO_TAG, Seat};
-use worker::{Timing, Worker};
+use worker::{Orders, Timing, Worker};
 
 /// How often the observer is called and the devices are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -166,7 +166,7 @@ impl Plan {
         let known = profile.streams.iter().enumerate();
         let known = known.map(|(at, stream)| Known::new(stream, mix(options.seed ^ at as u64)));
         let known: Arc<[Known]> = known.collect::<Result<_, _>>().map_err(Error::Profile)?;
-        let expects: Vec<_> = profile.streams.iter().map(|stream| stream.expect).collect();
+        let expects = profile.streams.iter().map(|stream| stream.expect).collect();
         // Another key in every run, so that what is late of the one before is foreign.
         let key = Key::new(options.seed ^ mix(began_unix_s) ^ ports.next_run());
         let (macs, mut workers) = (ports.macs, Vec::new());
@@ -184,18 +184,18 @@ impl Plan {
         };
         let all: Vec<Vec<Lane>> =
             (0..threads).map(lanes_of).collect::<Result<_, _>>().map_err(Error::Profile)?;
+        let timing = Timing {
+            duration_ns: profile.duration_ns,
+            settle_ns: profile.settle_ns,
+            packets_max: profile.packets_max / threads as u64,
+            wall_s,
+        };
+        let orders = Orders { known, expects, board: Arc::clone(&board), key, timing };
         for (thread, (equipment, lanes)) in ports.equipment.drain(..).zip(all).enumerate() {
-            let share = profile.packets_max / threads as u64;
-            let rest = u64::from((thread as u64) < profile.packets_max % threads as u64);
-            let timing = Timing {
-                duration_ns: profile.duration_ns,
-                settle_ns: profile.settle_ns,
-                packets_max: share + rest,
-                wall_s,
-            };
-            let (known, board) = (Arc::clone(&known), Arc::clone(&board));
-            workers
-                .push(Worker::new(thread, equipment, lanes, known, &expects, board, key, timing));
+            let mut orders = orders.clone();
+            let rest = profile.packets_max % threads as u64;
+            orders.timing.packets_max += u64::from((thread as u64) < rest);
+            workers.push(Worker::new(thread, equipment, lanes, orders));
         }
         Ok(Self { workers, board, streams, threads })
     }

@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::profile::Profile;
 use crate::result::RunResult;
 
-/// Runs a profile as [`run`](super::run) does, with a clock that goes on by `step_ns` each turn. `between` is called with
-/// the time before each turn: it may carry packets from one port to the other. All threads take their turns in order.
+/// Runs a profile as [`run`](super::run) does, with a clock that goes on by `step_ns` each turn. `between` is called
+/// with the time before each turn: it may carry packets from one port to the other. All threads take their turns in
+/// order.
 ///
 /// # Errors
 /// As [`run`](super::run).

@@ -1,4 +1,5 @@
-//! One thread's part of a run, with time as an argument: what it does in a turn is told by `now_ns` and its ports alone.
+//! One thread's part of a run, with time as an argument: what it does in a turn is told by `now_ns` and its ports
+//! alone.
 //!
 //! ```text
 //!   turn(now):  recycle ── receive ──┬─ a stamp of ours ──► Arrivals of its lane (perhaps another thread's)
@@ -74,6 +75,16 @@ pub struct Acting {
     pub actor: Box<dyn Actor + Send>,
 }
 
+/// What all threads of a run are told.
+#[derive(Clone)]
+pub(super) struct Orders {
+    pub(super) known: Arc<[Known]>,
+    pub(super) expects: Arc<[Expect]>,
+    pub(super) board: Arc<Board>,
+    pub(super) key: Key,
+    pub(super) timing: Timing,
+}
+
 /// When a worker does what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
@@ -115,7 +126,7 @@ pub(super) struct Worker {
     pub(super) lanes: Vec<Lane>,
     pub(super) arrivals: Vec<Arrivals>,
     known: Arc<[Known]>,
-    expects: Box<[Expect]>,
+    expects: Arc<[Expect]>,
     threads: usize,
     pub(super) actors: Vec<Acting>,
     board: Arc<Board>,
@@ -141,12 +152,9 @@ impl Worker {
         thread: usize,
         equipment: Equipment,
         lanes: Vec<Lane>,
-        known: Arc<[Known]>,
-        expects: &[Expect],
-        board: Arc<Board>,
-        key: Key,
-        timing: Timing,
+        orders: Orders,
     ) -> Self {
+        let Orders { known, expects, board, key, timing } = orders;
         let Equipment { ports: [left, right], pool, chunks } = equipment;
         let exit = |ports| Exit {
             ports,
@@ -164,7 +172,7 @@ impl Worker {
             arrivals: lanes.iter().map(|_| Arrivals::new(seconds)).collect(),
             lanes,
             known,
-            expects: expects.into(),
+            expects,
             threads,
             actors: Vec::new(),
             board,

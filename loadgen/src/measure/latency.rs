@@ -1,7 +1,7 @@
 //! Distributions of times, in HDR histograms.
 //!
-//! A value is kept to two significant digits, so a bucket is at most 1 % wide; least and greatest are exact. Percentiles of
-//! several threads are those of the joined histogram, never means of percentiles.
+//! A value is kept to two significant digits, so a bucket is at most 1 % wide; least and greatest are exact.
+//! Percentiles of several threads are those of the joined histogram, never means of percentiles.
 
 use hdrhistogram::Histogram as Buckets;
 

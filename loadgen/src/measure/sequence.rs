@@ -1,12 +1,12 @@
 //! Which packets of a stream have arrived, and in which order.
 //!
-//! A window of the last million numbers below the highest seen is kept, a bit each. In it every arrival is told exactly:
-//! new or a copy, in order or not. A packet that is further behind than that (at a million packets a second: later than a
-//! second) is taken for a new one that is out of order; it could be a copy.
+//! A window of the last million numbers below the highest seen is kept, a bit each. In it every arrival is told
+//! exactly: new or a copy, in order or not. A packet that is further behind than that (at a million packets a second:
+//! later than a second) is taken for a new one that is out of order; it could be a copy.
 //!
-//! Order is RFC 4737's: the stream expects the number after the highest that has arrived; a new packet with a smaller one
-//! is reordered (section 3.3, Type-P-Reordered). A gap alone is no reordering; that is loss, or it becomes reordering when
-//! the packet does come.
+//! Order is RFC 4737's: the stream expects the number after the highest that has arrived; a new packet with a smaller
+//! one is reordered (section 3.3, Type-P-Reordered). A gap alone is no reordering; that is loss, or it becomes
+//! reordering when the packet does come.
 
 /// Numbers in the window; a power of two.
 pub const WINDOW: u64 = 1 << 20;

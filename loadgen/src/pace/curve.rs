@@ -160,7 +160,8 @@ impl Piece {
     }
 }
 
-/// The n-th packet's time at a constant rate, in whole thousandths of packets a second: exact for as long as a run lasts.
+/// The n-th packet's time at a constant rate, in whole thousandths of packets a second: exact for as long as a run
+/// lasts.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

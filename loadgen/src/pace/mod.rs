@@ -1,21 +1,21 @@
 //! When each packet is due: an absolute schedule, set before the run.
 //!
-//! Packet `n` is due at a time that depends on `n` alone (and on the seed), whatever happened to the packets before it. A
-//! generator that waited a fixed time *between* packets would add every delay of its own to all that follows, and would
-//! report a slower network where only itself was late. One that is late here sends the missing packets as soon as it
-//! can, and their latency counts from the time at which they were due.
+//! Packet `n` is due at a time that depends on `n` alone (and on the seed), whatever happened to the packets before it.
+//! A generator that waited a fixed time *between* packets would add every delay of its own to all that follows, and
+//! would report a slower network where only itself was late. One that is late here sends the missing packets as soon as
+//! it can, and their latency counts from the time at which they were due.
 //!
 //! ```text
 //!   constant  | | | | | | | | | |        pulse     ||||||      ||||||       ramp   |   |  | | |||||||
 //!   poisson   ||  |   |||   |  | |       steps     | | | | |||||||||| ||||
 //! ```
 //!
-//! Everything but Poisson is a piecewise linear rate: [`Curve`] counts how many packets are due by a time, and finds the
-//! time at which the n-th is. Both are exact in whole packets: over whole seconds the count is what rate times seconds
-//! says.
+//! Everything but Poisson is a piecewise linear rate: [`Curve`] counts how many packets are due by a time, and finds
+//! the time at which the n-th is. Both are exact in whole packets: over whole seconds the count is what rate times
+//! seconds says.
 //!
-//! With `lanes` threads each takes every `lanes`-th packet of the schedule, or a Poisson process of its own at a share of
-//! the rate: together they are one at the whole rate.
+//! With `lanes` threads each takes every `lanes`-th packet of the schedule, or a Poisson process of its own at a share
+//! of the rate: together they are one at the whole rate.
 
 mod curve;
 

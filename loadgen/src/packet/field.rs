@@ -38,8 +38,8 @@ pub struct Ranges {
     pub destination: Pick,
     /// TTLs.
     pub ttl: Pick,
-    /// If set: so many combinations of the four above, the first ones when they turn like the wheels of an odometer, the
-    /// source fastest. Else each is drawn for itself.
+    /// If set: so many combinations of the four above, the first ones when they turn like the wheels of an odometer,
+    /// the source fastest. Else each is drawn for itself.
     pub flows: Option<(u64, Order)>,
     /// TCP's sequence number; `None` draws one for each packet.
     pub sequence: Option<u32>,
@@ -110,7 +110,7 @@ impl Generator {
     /// The fields of the next packet.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "ports, TTLs and identifications wrap")]
-    pub fn next(&mut self) -> Fields {
+    pub fn draw(&mut self) -> Fields {
         let (ranges, rng) = (&mut self.ranges, &mut self.rng);
         let mut fields = match &mut self.flows {
             Some(flows) => flow(ranges, flows.next_place(rng)),
@@ -194,12 +194,12 @@ mod tests {
         let mut generator = Generator::new(ranges(Some((count, Order::Walk))), 0, 1, 1);
         let mut seen = BTreeSet::new();
         for _ in 0..count {
-            seen.insert(tuple(generator.next()));
+            seen.insert(tuple(generator.draw()));
         }
         assert_eq!(seen.len() as u64, count);
-        assert_eq!(tuple(generator.next()), (1000, 1, 80, 5), "and begins again");
+        assert_eq!(tuple(generator.draw()), (1000, 1, 80, 5), "and begins again");
         let mut generator = Generator::new(ranges(Some((10, Order::Random))), 0, 1, 1);
-        let seen: BTreeSet<_> = (0..500).map(|_| tuple(generator.next())).collect();
+        let seen: BTreeSet<_> = (0..500).map(|_| tuple(generator.draw())).collect();
         assert_eq!(seen.len(), 10);
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let mut seen = BTreeSet::new();
         for lane in 0..2 {
             let mut generator = Generator::new(ranges(Some((1000, Order::Walk))), lane, 2, 1);
-            seen.extend((0..500).map(|_| tuple(generator.next())));
+            seen.extend((0..500).map(|_| tuple(generator.draw())));
         }
         assert_eq!(seen.len(), 1000);
     }
@@ -216,13 +216,13 @@ mod tests {
     #[test]
     fn what_need_not_differ_is_as_it_is_said() {
         let mut generator = Generator::new(ranges(None), 0, 1, 1);
-        let (first, second) = (generator.next(), generator.next());
+        let (first, second) = (generator.draw(), generator.draw());
         assert_eq!((tuple(first), tuple(second)), ((1000, 1, 80, 5), (1001, 2, 80, 5)));
         assert_eq!((first.identification, second.identification), (0, 1));
         assert_ne!(first.sequence, second.sequence);
         assert_eq!((first.acknowledgment, first.ttl), (0, 64));
         let land = Ranges { is_land: true, ..ranges(None) };
-        assert_eq!(tuple(Generator::new(land, 0, 1, 1).next()), (5, 80, 80, 5));
+        assert_eq!(tuple(Generator::new(land, 0, 1, 1).draw()), (5, 80, 80, 5));
         assert!(land.may_be(5, 5, Some((80, 80))) && !land.may_be(1000, 5, Some((80, 80))));
         assert!(ranges(None).may_be(1000, 5, None) && !ranges(None).may_be(1000, 5, Some((0, 80))));
     }

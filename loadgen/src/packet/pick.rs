@@ -1,7 +1,7 @@
 //! How one field of a packet is chosen: from a space of values, in an order.
 //!
-//! Nothing is kept for the values: the i-th of "1000 sources somewhere in 10.0.0.0/8" is computed, by a permutation that
-//! the seed chooses. So four million sources cost no more than one.
+//! Nothing is kept for the values: the i-th of "1000 sources somewhere in 10.0.0.0/8" is computed, by a permutation
+//! that the seed chooses. So four million sources cost no more than one.
 
 use super::stamp::mix;
 
@@ -159,8 +159,8 @@ impl Pick {
     }
 }
 
-/// A permutation of the numbers below `len`: a Feistel network of four rounds (Luby and Rackoff 1988) over the next power
-/// of four, walked on until it hits a number that is small enough.
+/// A permutation of the numbers below `len`: a Feistel network of four rounds (Luby and Rackoff 1988) over the next
+/// power of four, walked on until it hits a number that is small enough.
 #[derive(Clone, Copy, Debug)]
 struct Permutation {
     len: u64,

@@ -1,7 +1,7 @@
 //! What a packet says of itself: which stream it belongs to, its number, and when it was due.
 //!
-//! A stamp lies where a firewall has no business, so that it arrives as it was sent whatever is done to the headers. There
-//! are two forms.
+//! A stamp lies where a firewall has no business, so that it arrives as it was sent whatever is done to the headers.
+//! There are two forms.
 //!
 //! **Behind the headers**: the last 16 bytes of the IP packet, if its payload has so many.
 //!
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! **In a bare TCP header**, for segments without data (a SYN of 64 bytes has none): sequence number, acknowledgment
-//! number, window and urgent pointer. None of them is looked at by a firewall before the connection exists; a flood's are
-//! random anyhow. They are whitened by the key, so they look random here too.
+//! number, window and urgent pointer. None of them is looked at by a firewall before the connection exists; a flood's
+//! are random anyhow. They are whitened by the key, so they look random here too.
 //!
 //! ```text
 //!   sequence number   lane (8), number (24: the rest follows from how many were sent)
@@ -22,8 +22,8 @@
 //!   window, urgent    check (32)
 //! ```
 //!
-//! The key is another one in every run, so that late packets of an earlier run are foreign. A packet of somebody else is
-//! taken for one of ours with a chance of 2^-32.
+//! The key is another one in every run, so that late packets of an earlier run are foreign. A packet of somebody else
+//! is taken for one of ours with a chance of 2^-32.
 
 /// Bytes of the stamp behind the headers.
 pub const STAMP_BYTES: usize = 16;
@@ -116,8 +116,8 @@ impl Key {
         }
     }
 
-    /// Reads a stamp from a bare TCP header. `now_ns` is the time of arrival, `sent` how many packets each lane has sent:
-    /// what the header has no room for follows from them.
+    /// Reads a stamp from a bare TCP header. `now_ns` is the time of arrival, `sent` how many packets each lane has
+    /// sent: what the header has no room for follows from them.
     #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "words are cut out on purpose")]
@@ -143,7 +143,6 @@ impl Key {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is wanted")]
     fn check_bare(self, plain: u32, due: u32) -> u32 {
         (mix(self.0 ^ (u64::from(plain) << 32) ^ u64::from(due)) >> 32) as u32
     }

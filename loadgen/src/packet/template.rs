@@ -1,9 +1,9 @@
 //! The frame that is sent, with what changes left out, and how one packet is made of it.
 //!
-//! A template is a whole frame in which the changing fields, the stamp and the checksums are zero, together with the sums
-//! over the rest. Making a packet is: copy the headers, write the fields, add them to the sums. Nothing is remembered of
-//! the packet before, so it does not matter which chunk of memory is used; only the bytes behind the headers are left
-//! alone where a chunk is known to have them already (`whole` of [`write`](Template::write)).
+//! A template is a whole frame in which the changing fields, the stamp and the checksums are zero, together with the
+//! sums over the rest. Making a packet is: copy the headers, write the fields, add them to the sums. Nothing is
+//! remembered of the packet before, so it does not matter which chunk of memory is used; only the bytes behind the
+//! headers are left alone where a chunk is known to have them already (`whole` of [`write`](Template::write)).
 
 use std::net::Ipv4Addr;
 
@@ -131,8 +131,8 @@ impl Template {
         Ok(template)
     }
 
-    /// A frame that was recorded, to be sent as it is but for a stamp in its last 16 bytes, if it is to bear one and its
-    /// payload has room. Its checksums have to be right.
+    /// A frame that was recorded, to be sent as it is but for a stamp in its last 16 bytes, if it is to bear one and
+    /// its payload has room. Its checksums have to be right.
     pub(crate) fn recorded(frame: &[u8], is_stamped: bool) -> Self {
         let place = Place::of(frame).filter(|place| is_stamped && !place.is_fragment);
         let (l4, end) = place.map_or((L3, frame.len()), |place| (place.l4, place.end));

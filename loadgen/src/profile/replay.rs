@@ -10,8 +10,8 @@
 //! ```
 //!
 //! An address is mapped by its place: the n-th different one of the recording becomes the n-th of the range, and begins
-//! again at its end. Checksums follow by RFC 1624, so that what was wrong stays wrong by as much. MAC addresses are always
-//! those of the sides.
+//! again at its end. Checksums follow by RFC 1624, so that what was wrong stays wrong by as much. MAC addresses are
+//! always those of the sides.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
