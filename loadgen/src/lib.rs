@@ -10,6 +10,8 @@
 //!           device   may and can this interface be used?
 //!           send     ──► transmitter ──► tx ring        sink ◄── rx rings ◄── Weir's XDP program
 //!             └──────────────► report (text, or JSON for programs) ◄───────────────┘
+//!
+//!   files of results (result.rs) ──► report: text, CSV, a page with plots
 //! ```
 //!
 //! # Promises
@@ -45,12 +47,11 @@ mod template;
 mod transmitter;
 pub mod users;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, write_out};
 use error::Error;
 
 /// The exit status of a run whose result must not be used.
@@ -89,6 +90,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             print(options.json, &report)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Report(options) => {
+            cli::report::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "weirgen", &mut text);
@@ -114,12 +119,4 @@ fn print<R: serde::Serialize + std::fmt::Display>(json: bool, report: &R) -> Res
     };
     text.push('\n');
     write_out(text.as_bytes())
-}
-
-/// Writes to standard output. A reader that has gone is no error of ours.
-fn write_out(text: &[u8]) -> Result<(), Error> {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-        _ => Ok(()),
-    }
 }

@@ -282,6 +282,7 @@ impl ParseErrorKind {
                 InvalidRule::MatchNeedsProtocol { .. }
                 | InvalidRule::AddrtypeNotOfIpv6
                 | InvalidRule::ResetNeedsTcp
+                | InvalidRule::FuzzyLimits { .. }
                 | InvalidRule::LimitBurst { .. }
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }

@@ -37,7 +37,9 @@ impl Manner {
             ) => Self::QUIET,
             // A rule between may have changed the number.
             ("connmark" | "mark", _) => Self { steady: false, ..Self::QUIET },
-            ("limit" | "statistic", _) => Self { steady: false, remembers: true, ..Self::QUIET },
+            ("fuzzy" | "limit" | "statistic", _) => {
+                Self { steady: false, remembers: true, ..Self::QUIET }
+            }
             _ => Self { steady: false, drops: Headers::ALL, remembers: true, shares: true },
         }
     }

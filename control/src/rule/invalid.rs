@@ -1,6 +1,8 @@
 //! Why a rule cannot be enforced, though each of its words can be read.
 
-use super::{COMMENT_BYTES_MAX, EcnMatch, Family, MATCHES_MAX, StatisticError, TimeError};
+use super::{
+    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, StatisticError, TimeError,
+};
 
 /// Why a rule whose words are all well formed still cannot be enforced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +58,18 @@ pub enum InvalidRule {
     /// `--ecn-ip-ect 4`, which no command line can say.
     #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
     EcnCodepoint,
+    /// Rates with which the module would refuse the rule.
+    #[error(
+        "fuzzy: a lower limit of {lower} and an upper limit of {upper} packets a second: the lower is at least {}, the upper at most {}, and above the lower",
+        FuzzyMatch::RATE_MIN,
+        FuzzyMatch::RATE_MAX
+    )]
+    FuzzyLimits {
+        /// `--lower-limit`
+        lower: u32,
+        /// `--upper-limit`
+        upper: u32,
+    },
     /// `-m iprange` alone.
     #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
     IprangeMissing,
@@ -160,6 +174,7 @@ impl InvalidRule {
             self,
             Self::MatchNeedsProtocol { .. }
                 | Self::TooManyMatches { .. }
+                | Self::FuzzyLimits { .. }
                 | Self::LimitEndless
                 | Self::LimitBurst { .. }
                 | Self::StringEmpty

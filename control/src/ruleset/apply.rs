@@ -79,12 +79,6 @@ impl Ruleset {
         (Self { next_id: self.next_id, ..earlier.clone() }, outcome)
     }
 
-    /// Never gives the ids again that `other` has given, a rule set that came from this one and is not to follow it:
-    /// whoever has compiled it knows its rules by them.
-    pub fn use_up_ids_of(&mut self, other: &Self) {
-        self.next_id = self.next_id.max(other.next_id);
-    }
-
     fn check(&self, outcome: &Outcome) -> Result<(), RuleError> {
         if outcome.changed { self.check_jumps().and_then(|()| self.check_hooks()) } else { Ok(()) }
     }

@@ -159,8 +159,8 @@ pub fn is_up(name: &str) -> Result<bool, SetupError> {
     Ok(libc::c_int::from(flags) & libc::IFF_UP != 0)
 }
 
-/// Whether the device called `name` is switched on and can reach its peer (`IFF_UP` and `IFF_RUNNING`): a cable is plugged
-/// in, the other end is up.
+/// Whether the device called `name` is switched on and can reach its peer (`IFF_UP` and
+/// `IFF_RUNNING`): a cable is plugged in, the other end is up.
 ///
 /// # Errors
 /// [`SetupError::NoSuchDevice`], or [`SetupError::Os`].

@@ -51,9 +51,7 @@ impl Side {
         Self { ruleset, compiler }
     }
 
-    /// Compiles rules that came from those in force. Whether they follow them or not, no other rule gets their ids.
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
-        self.ruleset.use_up_ids_of(ruleset);
         self.compiler.compile(ruleset).map_err(not_compiled)
     }
 }
@@ -385,6 +383,3 @@ impl Rules {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`fuzzy`] | the controller of `-m fuzzy`: one word |
 //! | [`tokens`] | the bucket of `-m limit`: one word |
 //! | [`kept`] | whose state it is: how it outlives the policy in which its rule stands |
 //!
@@ -20,6 +21,7 @@
 //! How long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did
 //! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
+pub mod fuzzy;
 pub mod kept;
 pub mod tokens;
 

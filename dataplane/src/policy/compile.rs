@@ -107,9 +107,9 @@ pub struct Compiler {
     policies: [Tally; Hook::ALL.len()],
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
-    kept: Kept,
     /// What was compiled last.
     last: Last,
+    kept: Kept,
 }
 
 /// The rules of a rule set, compiled, and what comes with them.
@@ -161,8 +161,8 @@ impl Compiler {
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
-            kept: Kept::default(),
             last: Last::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -189,8 +189,7 @@ impl Compiler {
         self.sets = sets;
     }
 
-    /// Compiles a rule set. Rules new to the compiler get counters at zero. An id must mean the same rule each time,
-    /// also if a rule set that was compiled has not come into force ([`Ruleset::use_up_ids_of`]).
+    /// Compiles a rule set. Rules new to the compiler get counters at zero. An id must mean the same rule each time.
     ///
     /// Chains that no packet can come to are compiled like the others: what cannot be enforced is refused when
     /// it is written, not when a later rule leads there.
@@ -266,8 +265,9 @@ impl Compiler {
                     sets: &self.sets,
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
                 };
-                let rule = self.rule(&entry.rule, around, counters, (place, action));
-                rules.push(rule.map_err(refused)?);
+                rules.push(
+                    self.rule(&entry.rule, around, counters, (place, action)).map_err(refused)?,
+                );
             }
         }
         Ok(Drafted { rules, lists, fresh, changes: keeps.finish() })
@@ -397,6 +397,7 @@ impl Compiler {
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
+        let asks = Asks::of(&tests);
         Ok(CompiledRule {
             chain,
             addresses: AddressTests::new(family, rule.source, rule.destination)?,
@@ -405,7 +406,7 @@ impl Compiler {
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
-            asks: Asks::of(&tests),
+            asks: Asks { past: around.keeper.gave() || asks.past, ..asks },
             tests,
             action,
             counters,

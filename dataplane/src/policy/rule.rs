@@ -60,7 +60,8 @@ pub(super) struct Asks {
     pub(super) tracking: bool,
     /// More of the packet's flow than its state, or they change it.
     pub(super) flow: bool,
-    /// What they kept of earlier packets: they are compiled at every change of the rules.
+    /// What they kept of earlier packets: what becomes of that at a change of the rules is not for who takes over
+    /// rules as they are.
     pub(super) past: bool,
 }
 
@@ -70,7 +71,7 @@ impl Asks {
         Self {
             tracking: tests.iter().any(MatchTest::tracks),
             flow: tests.iter().any(MatchTest::inspects_flows),
-            past: tests.iter().any(MatchTest::keeps),
+            past: tests.iter().any(MatchTest::begins_anew),
         }
     }
 

@@ -1,10 +1,15 @@
 //! The command line: one file a command.
 
+pub(crate) mod report;
 pub(crate) mod run;
 mod send;
 mod sink;
 
+use std::io::{self, Write};
+
 use clap::{Parser, Subcommand};
+
+use crate::error::Error;
 
 pub(crate) use send::SendOptions;
 pub(crate) use sink::SinkOptions;
@@ -34,6 +39,11 @@ pub(crate) enum Command {
     /// While it runs, nothing but ARP and multicast reaches the machine itself by this interface.
     /// Afterwards nothing is left on it.
     Sink(SinkOptions),
+    /// Show results again: as text, as CSV, or as a page with plots.
+    ///
+    /// Runs of one label and one flood rate are repeats: of several, medians with intervals are drawn. Runs of
+    /// several labels (--label) and rates make the page of a study.
+    Report(report::ReportOptions),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -41,6 +51,14 @@ pub(crate) enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+/// Writes to standard output. A reader that has gone is no error of ours.
+pub(crate) fn write_out(text: &[u8]) -> Result<(), Error> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Seconds, a millisecond to a day.

@@ -97,6 +97,17 @@ fn of_users(users: &UsersResult, elapsed_s: f64, figures: &mut Vec<Figure>) {
     list.add("retransmissions", Unit::Packets, Some(again), Better::Lower);
     let most = Some(count(users.concurrent_max));
     list.add("most open at once", Unit::Connections, most, Better::Neither);
+    let server = &users.server;
+    for (name, number) in [
+        ("SYNs at the server", server.syns),
+        ("SYNs for which its queue was full", server.backlog_dropped),
+        ("cookies sent", server.cookies_sent),
+        ("most half-open at once", server.half_open_max),
+        ("resets sent", server.resets_sent),
+    ] {
+        list.add(name, Unit::Packets, Some(count(number)), Better::Neither);
+    }
+    list.fault("segments damaged", server.damaged);
     let connect = ["p50 connect", "p90 connect", "p99 connect", "p99.9 connect"];
     list.latency(users.connect.as_ref(), connect);
     let first = ["p50 first byte", "p90 first byte", "p99 first byte", "p99.9 first byte"];

@@ -13,9 +13,12 @@
 pub mod csv;
 pub mod figures;
 pub mod file;
+pub mod html;
+pub mod plot;
 #[cfg(test)]
 pub(crate) mod sample;
 mod send_sink;
+pub mod study;
 pub mod text;
 pub mod unit;
 

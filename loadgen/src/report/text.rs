@@ -149,6 +149,7 @@ fn of_users(users: &UsersResult, elapsed_s: f64) -> Table {
     let mut table = table(["users", "connections", "a second"]);
     let rows = [
         ("begun", users.attempted),
+        ("due and not begun", users.not_begun),
         ("connected", users.connected),
         ("completed", users.completed),
         ("handshake not answered", users.failed_connect),
@@ -169,6 +170,17 @@ fn of_users(users: &UsersResult, elapsed_s: f64) -> Table {
     let again = users.client_retransmissions + users.server_retransmissions;
     table.add_row(["segments sent again".to_owned(), whole(again), String::new()]);
     let goodput = Unit::BitsPerSecond.show(count(users.goodput_bytes) * 8.0 / elapsed_s);
+    let server = [
+        ("SYNs at the server", users.server.syns),
+        ("thrown away, its queue full", users.server.backlog_dropped),
+        ("answered with a cookie", users.server.cookies_sent),
+        ("half-open, most at once", users.server.half_open_max),
+        ("resets sent", users.server.resets_sent),
+        ("segments damaged", users.server.damaged),
+    ];
+    for (name, number) in server {
+        table.add_row([name.to_owned(), whole(number), String::new()]);
+    }
     table.add_row(["goodput".to_owned(), String::new(), goodput]);
     table
 }

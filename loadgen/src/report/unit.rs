@@ -16,6 +16,8 @@ pub enum Unit {
     Share,
     /// Nanoseconds.
     Nanoseconds,
+    /// Seconds of a run, counted from its begin.
+    Seconds,
     /// Packets.
     Packets,
     /// Connections.
@@ -31,7 +33,7 @@ impl Unit {
             Self::ConnectionsPerSecond => "cps",
             Self::BitsPerSecond => "bit/s",
             Self::Share => "%",
-            Self::Nanoseconds => "s",
+            Self::Nanoseconds | Self::Seconds => "s",
             Self::Packets | Self::Connections => "",
         }
     }
@@ -45,6 +47,7 @@ impl Unit {
             Self::BitsPerSecond => "bits per second",
             Self::Share => "share",
             Self::Nanoseconds => "nanoseconds",
+            Self::Seconds => "seconds",
             Self::Packets => "packets",
             Self::Connections => "connections",
         }
@@ -80,7 +83,12 @@ impl Unit {
     }
 
     fn scale(self, value: f64) -> (f64, &'static str) {
-        prefixed(if self == Self::Nanoseconds { value / 1e9 } else { value })
+        match self {
+            // Nobody counts in kiloseconds.
+            Self::Nanoseconds if value >= 1e9 => (value / 1e9, ""),
+            Self::Nanoseconds => prefixed(value / 1e9),
+            _ => prefixed(value),
+        }
     }
 }
 
@@ -157,6 +165,7 @@ mod tests {
             (Unit::Nanoseconds, 12_500.0, "12.5 µs"),
             (Unit::Nanoseconds, 999.0, "999 ns"),
             (Unit::Nanoseconds, 3e9, "3 s"),
+            (Unit::Nanoseconds, 4_321e9, "4321 s"),
             (Unit::Packets, 1_234_567.0, "1,234,567"),
             (Unit::Packets, -999.0, "-999"),
             (Unit::Connections, 0.0, "0"),

@@ -9,6 +9,7 @@ mod connbytes;
 mod connection;
 mod ecn;
 mod forwarded;
+mod fuzzy;
 mod header;
 mod icmp;
 mod icmp6;
@@ -34,6 +35,7 @@ use weir_control::rule::{
 
 use connbytes::CountTest;
 use connection::ConnectionTest;
+use fuzzy::FuzzyTest;
 use limit::LimitTest;
 use set::SetTest;
 use statistic::StatisticTest;
@@ -75,6 +77,8 @@ pub(super) enum MatchTest {
     Dscp(DscpMatch),
     /// `-m ecn`.
     Ecn(EcnMatch),
+    /// `-m fuzzy`.
+    Fuzzy(FuzzyTest),
     /// `-m icmp`.
     Icmp(IcmpMatch),
     /// `-m icmp6`.
@@ -127,6 +131,7 @@ impl MatchTest {
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
+            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, keeper)),
             Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
@@ -164,6 +169,7 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
+            Self::Fuzzy(test) => test.holds(candidate).into(),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
@@ -228,6 +234,7 @@ impl MatchTest {
             Self::Transport(test) => test.option.is_none(),
             // They look into headers that may be broken, or count.
             Self::Ecn(_)
+            | Self::Fuzzy(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
             | Self::Limit(_)
@@ -242,9 +249,9 @@ impl MatchTest {
         matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
     }
 
-    /// Whether it keeps something of packets: each change of the rules says what becomes of that.
-    pub(super) fn keeps(&self) -> bool {
-        matches!(self, Self::Limit(_) | Self::Statistic(_))
+    /// Whether it keeps something of packets and forgets it at every change of the rules.
+    pub(super) fn begins_anew(&self) -> bool {
+        matches!(self, Self::Statistic(_))
     }
 
     /// Whether it asks for what the packets of a flow have come to.
