@@ -31,6 +31,7 @@ mod device;
 pub mod engine;
 pub mod environment;
 pub mod error;
+pub mod faulty;
 mod flow;
 pub mod measure;
 pub mod pace;
@@ -83,6 +84,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             let result = cli::run::run(&options, &stop)?;
             write_out(format!("{}\n", report::text::show(&result)).as_bytes())?;
             Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
+        }
+        Command::Profiles(options) => {
+            write_out(cli::profiles::run(&options)?.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Sink(options) => {
             let stop = stop::on_signal()?;

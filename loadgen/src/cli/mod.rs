@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub(crate) mod profiles;
 pub(crate) mod report;
 pub(crate) mod run;
 mod send;
@@ -28,7 +29,9 @@ pub(crate) enum Command {
     ///
     /// The box under test is between the two interfaces. Exit status 3 means that the run is void: the
     /// generator could not keep up, an interface went away, nothing arrived.
-    Run(run::RunOptions),
+    Run(Box<run::RunOptions>),
+    /// List the profiles that come with the program, with what each sends.
+    Profiles(profiles::ProfilesOptions),
     /// Send packets.
     ///
     /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
