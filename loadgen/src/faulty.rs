@@ -1,8 +1,8 @@
-//! `FaultyPort`: a port that mistreats what it receives, by plan. It is what the generator measures itself with: what was
-//! planned has to be reported, and nothing else.
+//! `FaultyPort`: a port that mistreats what it receives, by plan. It is what the generator measures itself with: what
+//! was planned has to be reported, and nothing else.
 //!
-//! Packets are counted as they arrive, from 0; a fault is for one of them. Delays need a time, which is an argument here
-//! too: whoever lets time pass sets it.
+//! Packets are counted as they arrive, from 0; a fault is for one of them. Delays need a time, which is an argument
+//! here too: whoever lets time pass sets it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};

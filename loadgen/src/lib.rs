@@ -42,6 +42,7 @@ pub mod profile;
 pub mod report;
 pub mod result;
 mod schedule;
+pub mod search;
 mod send;
 mod sink;
 pub mod statistics;

@@ -208,15 +208,8 @@ mod tests {
 
     #[test]
     fn sets_of_one_source_seldom_differ() {
-        // A generator of its own, so that the numbers are the same everywhere (splitmix64).
-        let mut state = 0x5eed_u64;
-        let mut next = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            number(usize::try_from((mixed ^ (mixed >> 31)) >> 40).unwrap())
-        };
+        let mut random = fastrand::Rng::with_seed(0x5eed);
+        let mut next = || random.f64();
         let mut differ = 0;
         for _ in 0..2_000 {
             let before: Vec<f64> = (0..6).map(|_| next()).collect();

@@ -6,9 +6,10 @@
 //!   ... -- paced --rates 1000,10000,100000          does it keep the rate that is asked for?
 //! ```
 //!
-//! All send to the same sink: Weir's XDP program without sockets, which drops and counts in the driver. What is compared is
-//! what arrives there, and not what a sender says of itself. A round runs each of them once, every second round backwards;
-//! a result is the median over rounds of the ratio within a round, with a 95 % interval from order statistics.
+//! All send to the same sink: Weir's XDP program without sockets, which drops and counts in the driver. What is
+//! compared is what arrives there, and not what a sender says of itself. A round runs each of them once, every
+//! second round backwards; a result is the median over rounds of the ratio within a round, with a 95 % interval
+//! from order statistics.
 
 mod bare;
 mod contender;
