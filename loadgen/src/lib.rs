@@ -34,6 +34,7 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 mod flow;
+mod live;
 pub mod measure;
 pub mod pace;
 pub mod packet;
@@ -91,7 +92,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Run(options) => {
             let stop = stop::on_signal()?;
             let result = cli::run::run(&options, &stop)?;
-            write_out(format!("{}\n", report::text::show(&result)).as_bytes())?;
+            options.outputs.print(&report::text::show(&result))?;
             Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
         Command::Sink(options) => {

@@ -1,9 +1,11 @@
 //! The command line: one file a command.
 
 pub(crate) mod compare;
+mod outputs;
 pub(crate) mod report;
 pub(crate) mod run;
 mod send;
+mod sides;
 mod sink;
 
 use std::io::{self, Write};
@@ -29,7 +31,7 @@ pub(crate) enum Command {
     ///
     /// The box under test is between the two interfaces. Exit status 3 means that the run is void: the
     /// generator could not keep up, an interface went away, nothing arrived.
-    Run(run::RunOptions),
+    Run(Box<run::RunOptions>),
     /// Send packets.
     ///
     /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
