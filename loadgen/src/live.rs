@@ -50,6 +50,42 @@ impl Live {
         Self { names, seconds, past: VecDeque::new(), screen }
     }
 
+    /// Of a search or a sweep: a bar for the seconds of all trials, and a line for the last one.
+    pub(crate) fn of_trials(name: &str, seconds: f64) -> Self {
+        let screen = if std::io::stderr().is_terminal() {
+            terminal(seconds)
+        } else {
+            Screen::Lines { next_s: 0.0 }
+        };
+        Self {
+            names: vec![(name.to_owned(), Expect::Pass)],
+            seconds,
+            past: VecDeque::new(),
+            screen,
+        }
+    }
+
+    /// A trial of a search is over.
+    pub(crate) fn tried(&mut self, duration_s: f64, load: f64, loss_ratio: f64) {
+        let (load, lost) = (Unit::PacketsPerSecond.show(load), Unit::Share.show(loss_ratio));
+        self.ran(duration_s, &format!("{load}, {lost} lost"));
+    }
+
+    /// A trial is over.
+    pub(crate) fn ran(&mut self, duration_s: f64, text: &str) {
+        let name = self.names.first().map_or("", |(name, _)| name.as_str());
+        match &mut self.screen {
+            Screen::Terminal { all, bar, lines } => {
+                bar.inc(tenths(duration_s));
+                if lines.is_empty() {
+                    lines.push(all.add(line()));
+                }
+                lines.iter().for_each(|line| line.set_message(format!("{name}: {text}")));
+            }
+            Screen::Lines { .. } => eprintln!("weirgen: {name}: {text}"),
+        }
+    }
+
     /// Shows where the run is.
     pub(crate) fn show(&mut self, now: &Snapshot) {
         let lines =
@@ -58,9 +94,7 @@ impl Live {
             Screen::Terminal { all, bar, lines: shown } => {
                 bar.set_position(tenths(now.elapsed_s.min(self.seconds)));
                 while shown.len() < lines.len() {
-                    let style = ProgressStyle::with_template("  {msg}")
-                        .unwrap_or_else(|_| ProgressStyle::default_bar());
-                    shown.push(all.add(ProgressBar::new_spinner().with_style(style)));
+                    shown.push(all.add(line()));
                 }
                 for (line, text) in shown.iter().zip(lines) {
                     line.set_message(text);
@@ -88,6 +122,13 @@ impl Live {
             let _ = all.clear();
         }
     }
+}
+
+/// A line below the bar.
+fn line() -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new_spinner().with_style(style)
 }
 
 fn terminal(seconds: f64) -> Screen {
