@@ -284,6 +284,7 @@ impl ParseErrorKind {
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::FuzzyLimits { .. }
                 | InvalidRule::LimitBurst { .. }
+                | InvalidRule::OtherTable { .. }
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }

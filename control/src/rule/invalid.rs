@@ -1,7 +1,7 @@
 //! Why a rule cannot be enforced, though each of its words can be read.
 
 use super::{
-    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, StatisticError, TimeError,
+    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, StatisticError, Table, TimeError,
 };
 
 /// Why a rule whose words are all well formed still cannot be enforced.
@@ -35,6 +35,19 @@ pub enum InvalidRule {
         /// The family that it is for.
         its: Family,
     },
+    /// A target of one table, in a rule of another.
+    #[error("target {what} is for table {its} alone, and the rule is of table {table}")]
+    OtherTable {
+        /// The target.
+        what: &'static str,
+        /// The table that it is for.
+        its: Table,
+        /// That of the rule.
+        table: Table,
+    },
+    /// `-j CT` alone.
+    #[error("CT: `--notrack' must be given: without it nothing would happen to the packet")]
+    CtWithoutNotrack,
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,
