@@ -160,6 +160,7 @@ fn bank(mode: ModeChoice, threads: usize) -> Bank {
         // Held by a bpf_link, which the kernel removes however this process ends.
         on_exit: OnExit::Pass,
         workers: threads,
+        early: None,
         ports: 2,
     }
 }
