@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use weir_dataplane::port::xdp::OpenError;
 
+use crate::profile::ProfileError;
 use crate::report::file::FileError;
 use crate::report::plot::PlotError;
 
 /// Each says what was tried, why it failed, and the remedy.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// A socket, its memory, or a question about the interface.
     #[error("{0}")]
     Setup(#[from] af_xdp::SetupError),
@@ -42,6 +43,12 @@ pub(crate) enum Error {
         /// What it may be.
         allowed: String,
     },
+    /// A frame of the profile that cannot be made.
+    #[error("the profile cannot be sent: {0}")]
+    Profile(String),
+    /// A profile that cannot be read.
+    #[error("{0}")]
+    ProfileFile(#[from] ProfileError),
     /// A file of the kernel's.
     #[error("cannot read {path}: {source}")]
     Read {

@@ -26,17 +26,23 @@
 #![deny(unsafe_code)]
 
 mod cli;
+pub mod clock;
 mod device;
+pub mod engine;
 pub mod environment;
-mod error;
+pub mod error;
 mod flow;
+pub mod measure;
+pub mod pace;
+pub mod packet;
+pub mod profile;
 pub mod report;
 pub mod result;
 mod schedule;
 mod send;
 mod sink;
 pub mod statistics;
-mod stop;
+pub mod stop;
 mod template;
 mod transmitter;
 pub mod users;
@@ -71,6 +77,12 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             let report = send::run(&options, &stop)?;
             print(options.json, &report)?;
             Ok(if report.is_void() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
+        }
+        Command::Run(options) => {
+            let stop = stop::on_signal()?;
+            let result = cli::run::run(&options, &stop)?;
+            write_out(format!("{}\n", report::text::show(&result)).as_bytes())?;
+            Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
         Command::Sink(options) => {
             let stop = stop::on_signal()?;

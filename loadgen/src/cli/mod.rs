@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub(crate) mod report;
+pub(crate) mod run;
 mod send;
 mod sink;
 
@@ -23,6 +24,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a profile: send its streams from two sides, and say what became of them.
+    ///
+    /// The box under test is between the two interfaces. Exit status 3 means that the run is void: the
+    /// generator could not keep up, an interface went away, nothing arrived.
+    Run(run::RunOptions),
     /// Send packets.
     ///
     /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
