@@ -12,6 +12,7 @@
 //!             └──────────────► report (text, or JSON for programs) ◄───────────────┘
 //!
 //!   files of results (result.rs) ──► report: text, CSV, a page with plots
+//!                                └► compare: what differs beyond noise
 //! ```
 //!
 //! # Promises
@@ -27,10 +28,12 @@
 
 mod cli;
 pub mod clock;
+pub mod compare;
 mod device;
 pub mod engine;
 pub mod environment;
 pub mod error;
+pub mod faulty;
 mod flow;
 pub mod measure;
 pub mod pace;
@@ -52,10 +55,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command, write_out};
+use compare::Outcome;
 use error::Error;
 
 /// The exit status of a run whose result must not be used.
 const EXIT_VOID: u8 = 3;
+
+/// The exit status of a comparison in which something differs.
+const EXIT_DIFFERS: u8 = 4;
+
+/// The exit status of a comparison that cannot tell.
+const EXIT_UNKNOWN: u8 = 5;
 
 /// The program `weirgen`: reads the command line, does what it says, and returns the exit status.
 #[must_use]
@@ -84,6 +94,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             write_out(format!("{}\n", report::text::show(&result)).as_bytes())?;
             Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
+        Command::Profiles(options) => {
+            write_out(cli::profiles::run(&options)?.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Sink(options) => {
             let stop = stop::on_signal()?;
             let report = sink::run(&options, &stop)?;
@@ -94,6 +108,11 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             cli::report::run(&options)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Compare(options) => Ok(match cli::compare::run(&options)? {
+            Outcome::Same => ExitCode::SUCCESS,
+            Outcome::Differs => ExitCode::from(EXIT_DIFFERS),
+            Outcome::Unknown => ExitCode::from(EXIT_UNKNOWN),
+        }),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "weirgen", &mut text);

@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+pub(crate) mod compare;
+pub(crate) mod profiles;
 pub(crate) mod report;
 pub(crate) mod run;
 mod send;
@@ -28,7 +30,9 @@ pub(crate) enum Command {
     ///
     /// The box under test is between the two interfaces. Exit status 3 means that the run is void: the
     /// generator could not keep up, an interface went away, nothing arrived.
-    Run(run::RunOptions),
+    Run(Box<run::RunOptions>),
+    /// List the profiles that come with the program, with what each sends.
+    Profiles(profiles::ProfilesOptions),
     /// Send packets.
     ///
     /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
@@ -44,6 +48,11 @@ pub(crate) enum Command {
     /// Runs of one label and one flood rate are repeats: of several, medians with intervals are drawn. Runs of
     /// several labels (--label) and rates make the page of a study.
     Report(report::ReportOptions),
+    /// Say what differs between runs beyond noise.
+    ///
+    /// Ends with status 0 if nothing does, 4 if something does, and 5 if there are too few runs to tell: five on each
+    /// side are the least. Runs of different profiles, rates or lengths are refused.
+    Compare(compare::CompareOptions),
     /// Print a completion script.
     Completions {
         /// For which shell.

@@ -1,18 +1,18 @@
 //! `weirgen run`: one run of a profile.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use af_xdp::ModeChoice;
 use clap::Args;
 use weir_dataplane::wire::MacAddr;
 
+use super::report::{Format, make, write_file};
 use super::seconds;
 use crate::engine::{self, Idle, Options, Ports, SEED, Sides};
 use crate::environment;
 use crate::error::Error;
 use crate::profile::{Profile, Side};
+use crate::report::html;
 use crate::result::RunResult;
 use crate::stop::Stop;
 
@@ -71,6 +71,12 @@ pub(crate) struct RunOptions {
     /// Write the result as JSON to a file; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the figures as CSV to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write a page with plots to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// A rate for all streams or for one.
@@ -98,7 +104,7 @@ impl std::str::FromStr for Rate {
 
 /// Reads the profile and changes it as the options say.
 pub(crate) fn profile(options: &RunOptions) -> Result<Profile, Error> {
-    let mut profile = Profile::load(Path::new(&options.profile))?;
+    let mut profile = Profile::find(&options.profile)?;
     for Rate { stream, pps } in &options.rate {
         let changed = match stream {
             Some(stream) => profile.with_stream_at(stream, *pps),
@@ -143,10 +149,29 @@ pub(crate) fn run(options: &RunOptions, stop: &Stop) -> Result<RunResult, Error>
     };
     announce(&profile, &ports, options);
     let result = engine::run(&profile, &mut ports, &run, stop, &mut |_| {})?;
-    if let Some(path) = &options.json {
-        write_json(path, &result)?;
-    }
+    write(options, &result)?;
     Ok(result)
+}
+
+/// Writes the result to the files that are asked for.
+fn write(options: &RunOptions, result: &RunResult) -> Result<(), Error> {
+    if let Some(path) = &options.json {
+        let mut text =
+            serde_json::to_string(result).map_err(|error| Error::Output(error.into()))?;
+        text.push('\n');
+        if path == Path::new("-") {
+            crate::write_out(text.as_bytes())?;
+        } else {
+            write_file(path, text.as_bytes())?;
+        }
+    }
+    let results = std::slice::from_ref(result);
+    for (path, format) in [(&options.csv, Format::Csv), (&options.html, Format::Html)] {
+        if let Some(path) = path {
+            write_file(path, &make(results, format, &html::Options::default())?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Says what will be sent, and where, on standard error.
@@ -166,14 +191,4 @@ fn announce(profile: &Profile, ports: &Ports, options: &RunOptions) {
         "weirgen: at most {} packets and {seconds} s, seed {}; Ctrl-C ends it",
         profile.packets_max, options.seed
     );
-}
-
-fn write_json(path: &Path, result: &RunResult) -> Result<(), Error> {
-    let mut text = serde_json::to_string(result).map_err(|error| Error::Output(error.into()))?;
-    text.push('\n');
-    if path == Path::new("-") {
-        return crate::write_out(text.as_bytes());
-    }
-    let write = |text: &[u8]| File::create(path)?.write_all(text);
-    write(text.as_bytes()).map_err(Error::Output)
 }

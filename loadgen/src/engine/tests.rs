@@ -10,6 +10,9 @@ use crate::engine::ports::Nothing;
 use crate::profile::Side;
 use crate::result::{End, Expect};
 
+mod faults;
+mod trojan;
+
 const STEP_NS: u64 = 1_000;
 
 /// Ports over memory: by thread and side the wire that they send to and receive from.

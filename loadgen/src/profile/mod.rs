@@ -17,6 +17,7 @@
 //! Whatever is wrong in a file is said with its name, the key, the value and what the value may be. A key that is not
 //! known is refused, not passed over.
 
+mod catalog;
 mod choice;
 mod rate;
 mod reader;
@@ -208,3 +209,6 @@ impl Profile {
         Ok(changed)
     }
 }
+
+#[cfg(test)]
+mod tests;
