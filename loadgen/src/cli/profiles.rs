@@ -33,6 +33,13 @@ pub(crate) fn run(options: &ProfilesOptions) -> Result<String, Error> {
             let side = if stream.from == crate::profile::Side::Left { "->" } else { "<-" };
             let _ = writeln!(text, "    {side} {}: {stream}; {rate}", stream.name);
         }
+        if let Some(users) = &profile.users {
+            let _ = writeln!(
+                text,
+                "    <> users: {} connections a second to port {}",
+                users.rate, users.server_port
+            );
+        }
         let _ = writeln!(text, "    at most {seconds} s and {} packets", profile.packets_max);
     }
     Ok(text)

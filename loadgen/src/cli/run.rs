@@ -186,6 +186,10 @@ fn announce(profile: &Profile, ports: &Ports, options: &RunOptions) {
             eprintln!("weirgen: {name} {own} -> {next_hop}: {}: {stream}, {rate}", stream.name);
         }
     }
+    if let Some(users) = &profile.users {
+        let (left, right) = (&options.left, &options.right);
+        eprintln!("weirgen: {left} <-> {right}: users: {} connections a second", users.rate);
+    }
     let seconds = std::time::Duration::from_nanos(profile.duration_ns).as_secs_f64();
     eprintln!(
         "weirgen: at most {} packets and {seconds} s, seed {}; Ctrl-C ends it",

@@ -34,11 +34,13 @@ pub use worker::{Acting, Equipment};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::packet::{Key, LANES_MAX, mix};
-use crate::profile::{Content, Profile};
+use crate::profile::{Content, Profile, Side};
 use crate::result::{Environment, RunResult};
 use crate::stop::Stop;
+use crate::users::{Link, Settings, both_ends};
 use board::Board;
 use lane::{Known, Lane, NO_TAG, Seat};
+use weir_dataplane::wire::MacAddr;
 use worker::{Orders, Timing, Worker};
 
 /// How often the observer is called and the devices are looked at.
@@ -197,6 +199,9 @@ impl Plan {
             orders.timing.packets_max += u64::from((thread as u64) < rest);
             workers.push(Worker::new(thread, equipment, lanes, orders));
         }
+        if let (Some(settings), Some(first)) = (&profile.users, workers.first_mut()) {
+            first.actors = users(settings, macs, options.seed);
+        }
         Ok(Self { workers, board, streams, threads })
     }
 
@@ -218,6 +223,14 @@ impl Plan {
             failed: self.board.failed.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Both ends of the users' connections.
+fn users(settings: &Settings, macs: [[MacAddr; 2]; 2], seed: u64) -> Vec<Acting> {
+    let [left, right] = macs.map(|[source, destination]| Link { source, destination });
+    let (clients, server) = both_ends(settings, left, right, mix(seed ^ 0x7573_6572));
+    let client = Acting { side: Side::Left, actor: Box::new(clients) };
+    vec![client, Acting { side: Side::Right, actor: Box::new(server) }]
 }
 
 /// Refuses frames that an interface cannot carry.

@@ -3,11 +3,9 @@
 use af_xdp::{Area, AreaConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
-use weir_dataplane::wire::MacAddr;
 
 use super::*;
 use crate::engine::ports::Nothing;
-use crate::profile::Side;
 use crate::result::{End, Expect};
 
 mod faults;
@@ -233,4 +231,30 @@ fn strangers_are_counted_and_harm_nothing() {
     });
     let sent: u64 = result.streams.iter().map(|stream| stream.sent).sum();
     assert_eq!((result.void, result.foreign_frames), (None, sent));
+}
+
+#[test]
+fn users_get_what_they_ask_for_beside_a_flood_that_hits_their_server() {
+    let text = "duration_s = 0.5\nsettle_s = 1\n[users]\nrate = 400\nclients = \"198.18.128.0/24\"\n\
+                servers = \"198.19.0.2\"\n[[stream]]\nname = \"flood\"\nkind = \"tcp-syn\"\n\
+                rate = 20_000\nexpect = \"either\"\nsource = \"198.18.0.0/20\"\n\
+                destination = \"198.19.0.2\"\ndestination_port = 80";
+    for threads in [1, 2] {
+        let mut cables = Cables::new(threads);
+        let mut turn = 0;
+        let result = cables.run(text, |frame, out| {
+            turn += 1;
+            out(turn % threads, frame);
+        });
+        let users = result.users.expect("users");
+        assert!(users.attempted > 150, "{users:?}");
+        assert_eq!((users.completed, users.unfinished), (users.attempted, 0), "{threads} threads");
+        assert_eq!(users.goodput_bytes, users.completed * 4_000);
+        let completed: u64 = result.seconds.iter().map(|second| second.completed).sum();
+        assert!(completed <= users.completed);
+        // The flood is known by its stamps, so it is no business of the server's.
+        let flood = &result.streams[0];
+        assert_eq!((flood.sent, flood.received), (10_000, 10_000));
+        assert_eq!((result.void, result.foreign_frames), (None, 0));
+    }
 }

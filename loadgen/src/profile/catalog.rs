@@ -48,6 +48,8 @@ pub(crate) const PROFILES: &[Entry] = &[
     profile!("syn-flood-one"),
     profile!("syn-flood-spoofed"),
     profile!("udp-flood"),
+    profile!("users"),
+    profile!("users-syn-flood"),
     profile!("xmas-flood"),
 ];
 

@@ -29,6 +29,7 @@ fn every_file_is_in_the_program_and_every_one_can_be_sent() {
         let built_in = Profile::find(name).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(format!("{:?}", built_in.streams), format!("{:?}", profile.streams), "{name}");
         assert!(text.lines().all(|line| line.len() <= 120), "{name}: lines of 120 at most");
+        assert!(!profile.streams.is_empty() || profile.users.is_some());
         for stream in &profile.streams {
             assert!(stream.schedule.mean_pps(profile.duration_ns) > Some(0.0), "{name}");
         }
@@ -135,6 +136,17 @@ fn what_is_wrong_is_said_with_file_key_value_and_range() {
     for (old, new, expected) in in_stream {
         let said = parse(&STREAM.replacen(old, new, 1)).expect_err(new);
         assert!(said.starts_with("p.toml: ") && said.contains(expected), "{new}: {said}");
+    }
+    for (users, expected) in [
+        ("rate = 5", "missing field `clients`"),
+        (
+            "rate = -1\nclients = \"10.0.0.1\"\nservers = \"10.0.0.2\"",
+            "p.toml: users.rate = -1 is not possible: 0 to",
+        ),
+        ("colour = 1", "unknown field `colour`"),
+    ] {
+        let said = parse(&format!("[users]\n{users}")).expect_err(users);
+        assert!(said.contains(expected), "{users}: {said}");
     }
     let twice = parse(&format!("{STREAM}{STREAM}")).expect_err("two of a name");
     assert!(twice.contains("name = a is not possible: a name of its own"), "{twice}");
