@@ -17,6 +17,8 @@ const STEP_NS: u64 = 1_000;
 pub(super) struct Cables {
     pub(super) ports: Ports,
     pub(super) wires: Vec<[Wire; 2]>,
+    /// How long a turn takes.
+    pub(super) step_ns: u64,
 }
 
 impl Cables {
@@ -42,7 +44,7 @@ impl Cables {
             wires.push(own);
         }
         let macs = [[MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])]; 2];
-        Self { ports: Ports::new(equipment, macs, Box::new(Nothing)), wires }
+        Self { ports: Ports::new(equipment, macs, Box::new(Nothing)), wires, step_ns: STEP_NS }
     }
 
     /// Runs a profile; `route` says what a frame that is sent becomes, and by which thread's queue it arrives.
@@ -65,7 +67,7 @@ impl Cables {
                 }
             }
         };
-        let result = simulate(&profile, &mut self.ports, &options(), STEP_NS, carry);
+        let result = simulate(&profile, &mut self.ports, &options(), self.step_ns, carry);
         self.conserved();
         result.expect("it runs")
     }
@@ -241,6 +243,7 @@ fn users_get_what_they_ask_for_beside_a_flood_that_hits_their_server() {
                 destination = \"198.19.0.2\"\ndestination_port = 80";
     for threads in [1, 2] {
         let mut cables = Cables::new(threads);
+        cables.step_ns = 50_000;
         let mut turn = 0;
         let result = cables.run(text, |frame, out| {
             turn += 1;
