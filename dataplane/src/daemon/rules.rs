@@ -119,7 +119,7 @@ impl Rules {
         policy: ruleset::Policy,
     ) -> Self {
         // Some of what matches share, rules of both families do.
-        let tables = Tables::default();
+        let tables = Tables::seeded(RandomState::new().hash_one(0));
         let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
         let mut v4 = Side::new(ruleset, policy, compiler());
         let mut v6 = Side::new(Ruleset::of(Family::V6), policy, compiler());

@@ -293,6 +293,16 @@ impl World {
         self.policies.publish(Policies { v4, v6 }).0
     }
 
+    /// What is said of rules of IPv4 that cannot be enforced; nothing changes.
+    pub(crate) fn refused(&mut self, lines: &[&str]) -> String {
+        let Side { ruleset, compiler, .. } = &self.sides[0];
+        let mut ruleset = ruleset.clone();
+        for line in lines {
+            ruleset.apply(&words::command_of(Family::V4, line)).expect(line);
+        }
+        compiler.check(&ruleset).expect_err("it cannot be enforced").to_string()
+    }
+
     /// The rule set of IPv4.
     pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
         &mut self.sides[0].ruleset

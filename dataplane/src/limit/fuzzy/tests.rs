@@ -103,12 +103,22 @@ fn assert_same(limits: Limits, bytes: &[u8], arrivals_ns: impl IntoIterator<Item
     let controller = Controller::new();
     let mut module = module::Info::new(limits.lower_pps, limits.upper_pps);
     let (mut ours, mut theirs) = (Bytes(bytes.to_vec(), 0), Bytes(bytes.to_vec(), 0));
+    let (mut window, mut before) = (Window::new(), 0);
     for (packet, at_ns) in arrivals_ns.into_iter().enumerate() {
         let now = jiffies(at_ns);
         let accepted = controller.accepts(limits, now, || ours.next());
         let matched = module::fuzzy_mt(&mut module, now, &mut || theirs.next());
         assert_eq!(accepted, !matched, "packet {packet} at {at_ns} ns");
         assert_eq!(ours.1, theirs.1, "bytes drawn by packet {packet}");
+        // That of a key.
+        let since = u32::try_from(now - before).unwrap_or(u32::MAX);
+        before = now;
+        assert_eq!(
+            window.count(limits, since),
+            u32::from(module.acceptance_rate),
+            "packet {packet}"
+        );
+        assert_eq!(window.read(limits, 0), controller.read(limits, now), "packet {packet}");
         let reading = controller.read(limits, now);
         let expected = (module.mean_rate, u32::from(module.acceptance_rate));
         assert_eq!((reading.rate_pps, reading.share_percent), expected, "packet {packet}");
