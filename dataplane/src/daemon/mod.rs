@@ -17,6 +17,7 @@ mod conntrack;
 mod flows;
 mod host;
 mod ipv6;
+mod limits;
 mod log;
 mod report;
 mod rules;
@@ -389,7 +390,7 @@ fn start_workers(
             pool,
         });
         engine.set_log(log);
-        let config = WorkerConfig { id, core: *core, idle: config.idle };
+        let config = WorkerConfig { id, core: *core, idle: config.idle, clock: rules.clock() };
         let worker = Worker::start(config, engine)
             .map_err(|source| DaemonError::System { what: "thread", source })?;
         workers.push(worker);

@@ -67,7 +67,7 @@ fn not_compiled(error: CompileError) -> Failure {
 #[derive(Debug)]
 pub struct Rules {
     pub(super) v4: Side,
-    v6: Side,
+    pub(super) v6: Side,
     /// Whether IPv6 is forwarded. Where it is not its rules would decide about nothing: there are none but the policy,
     /// which can be listed and not be changed.
     forwards_ipv6: bool,
@@ -76,7 +76,7 @@ pub struct Rules {
     pub(super) unconfirmed: Option<Unconfirmed>,
     /// The sets in force.
     pub(super) sets: Arc<Sets>,
-    /// When the clock began that timeouts of their entries go by.
+    /// When the clock began that timeouts of their entries go by, and that of the workers.
     pub(super) started: Instant,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
@@ -150,6 +150,12 @@ impl Rules {
         let counting =
             |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
         Self { v4: counting(self.v4), v6: counting(self.v6), ..self }
+    }
+
+    /// When the time of all workers begins, and that of the sets.
+    #[must_use]
+    pub fn clock(&self) -> Instant {
+        self.started
     }
 
     /// Where workers find the policies.

@@ -124,15 +124,10 @@ impl State {
 /// See the module.
 #[derive(Debug)]
 pub struct Controller {
+    limits: Limits,
     word: AtomicU64,
     /// Of the last window that ended, for whoever wants to know.
     rate_pps: AtomicU32,
-}
-
-impl Default for Controller {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// What a controller has come to.
@@ -147,18 +142,18 @@ pub struct Reading {
 impl Controller {
     /// As before the first packet.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn new(limits: Limits) -> Self {
         let state = State { packets: 0, began: 0, share: 100 };
-        Self { word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+        Self { limits, word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
     }
 
     /// Whether a packet that comes at the tick `now` passes. `draw` gives a random byte, if one is needed.
-    pub fn accepts(&self, limits: Limits, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        passes(self.count(limits, now), draw)
+    pub fn accepts(&self, now: u64, draw: impl FnOnce() -> u8) -> bool {
+        passes(self.count(now), draw)
     }
 
     /// Counts a packet; the share that holds for it.
-    fn count(&self, limits: Limits, now: u64) -> u32 {
+    fn count(&self, now: u64) -> u32 {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let state = State::of(word);
@@ -167,7 +162,7 @@ impl Controller {
                 let counted = State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed));
                 return u32::try_from(counted.share).unwrap_or(100);
             }
-            let (rate, share) = limits.close(state.packets + 1, elapsed);
+            let (rate, share) = self.limits.close(state.packets + 1, elapsed);
             let next = State { packets: 0, began: now & (TICKS - 1), share: share.into() };
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             match self.word.compare_exchange_weak(word, next.word(), success, failure) {
@@ -183,11 +178,11 @@ impl Controller {
     /// What it has come to at the tick `now`. Where the window would be over, it is what the window has come to until
     /// now: a flood that has ended is not shown for ever.
     #[must_use]
-    pub fn read(&self, limits: Limits, now: u64) -> Reading {
+    pub fn read(&self, now: u64) -> Reading {
         let state = State::of(self.word.load(Ordering::Relaxed));
         let elapsed = state.elapsed(now);
         if elapsed > WINDOW_JIFFIES {
-            let (rate_pps, share_percent) = limits.close(state.packets, elapsed);
+            let (rate_pps, share_percent) = self.limits.close(state.packets, elapsed);
             return Reading { rate_pps, share_percent };
         }
         let share_percent = u32::try_from(state.share).unwrap_or(100);

@@ -98,10 +98,12 @@ impl Account {
         within
     }
 
-    /// The share of its credit that is left, in percent.
+    /// The share of its credit that there is so many ticks after the last packet, in percent.
     #[must_use]
-    pub fn left_percent(&self, tariff: &Tariff) -> u32 {
-        let share = u128::from(self.credit) * 100 / u128::from(tariff.size.max(1));
+    pub fn left_percent(&self, tariff: &Tariff, age: u32) -> u32 {
+        let per_jiffy = if tariff.bytes { PER_JIFFY_BYTES } else { PER_JIFFY };
+        let grown = self.credit.saturating_add(per_jiffy.saturating_mul(age.into()));
+        let share = u128::from(grown.min(tariff.size)) * 100 / u128::from(tariff.size.max(1));
         u32::try_from(share).unwrap_or(100).min(100)
     }
 }
@@ -296,7 +298,7 @@ mod tests {
     fn what_has_its_whole_credit_weighs_nothing() {
         let tariff = Tariff::new(HashlimitRate::Packets { period_us: 1_000_000, burst: 5 });
         let mut account = Account::new(&tariff);
-        assert_eq!((account.weight(), account.left_percent(&tariff)), (0, 100));
+        assert_eq!((account.weight(), account.left_percent(&tariff, 0)), (0, 100));
         let weights: Vec<u8> = (0..6)
             .map(|_| {
                 account.take(&tariff, 0, 60, false);
@@ -304,8 +306,8 @@ mod tests {
             })
             .collect();
         assert!(weights.is_sorted() && weights[0] > 0, "{weights:?}");
-        assert_eq!(account.left_percent(&tariff), 0);
+        assert_eq!(account.left_percent(&tariff, 0), 0);
         account.take(&tariff, 10_000, 60, false);
-        assert_eq!((account.weight(), account.left_percent(&tariff)), (weights[0], 80));
+        assert_eq!((account.weight(), account.left_percent(&tariff, 0)), (weights[0], 80));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) const FUZZY: &str = "fuzzy";
 #[derive(Debug)]
 pub(in crate::policy) enum FuzzyTest {
     /// Of all that come.
-    All(Limits, Arc<Controller>),
+    All(Arc<Controller>),
     /// Of those of its key.
     Keyed(Arc<Controllers>),
 }
@@ -32,7 +32,8 @@ impl FuzzyTest {
         around: &mut Around<'_, '_>,
     ) -> Result<Self, Unenforced> {
         let Some(keys) = &asked.keys else {
-            return Ok(Self::All(asked.into(), around.keeper.own(Controller::new)));
+            let limits = Limits::from(asked);
+            return Ok(Self::All(around.keeper.own(|| Controller::new(limits))));
         };
         let family = around.family;
         let make = |seed| Controllers::new(asked, keys, family, seed);
@@ -54,7 +55,7 @@ impl FuzzyTest {
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
         let (now, draw) = (jiffies(candidate.now_ns), || candidate.dice.byte());
         let passes = match self {
-            Self::All(limits, controller) => controller.accepts(*limits, now, draw),
+            Self::All(controller) => controller.accepts(now, draw),
             Self::Keyed(controllers) => {
                 let spec = controllers.spec();
                 let Some(ports) = keyed::ports(spec, candidate) else { return Evaluation::Hotdrop };

@@ -27,6 +27,8 @@ mod transport;
 mod u32;
 
 pub use connection::Connection;
+pub(crate) use fuzzy::FUZZY;
+pub(crate) use hashlimit::HASHLIMIT;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
