@@ -4,6 +4,7 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod early_drop;
 mod host;
 mod ipv6;
 mod log;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
+pub use early_drop::EarlyDropSettings;
 pub use host::HostMode;
 pub use log::LogSettings;
 
@@ -106,6 +108,8 @@ struct File {
     conntrack: conntrack::FileConntrack,
     #[serde(default)]
     log: log::FileLog,
+    #[serde(default)]
+    early_drop: early_drop::FileEarlyDrop,
     #[serde(default)]
     control: FileControl,
 }
@@ -227,6 +231,8 @@ pub struct Config {
     pub conntrack: ConntrackSettings,
     /// The log of packets.
     pub log: LogSettings,
+    /// Sources that are dropped early.
+    pub early_drop: EarlyDropSettings,
     /// The control socket.
     pub control: ControlConfig,
 }
@@ -352,6 +358,7 @@ impl Config {
             sockets,
             conntrack: file.conntrack.check()?,
             log: file.log.check()?,
+            early_drop: file.early_drop.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,

@@ -10,6 +10,9 @@
 //!           device   may and can this interface be used?
 //!           send     ──► transmitter ──► tx ring        sink ◄── rx rings ◄── Weir's XDP program
 //!             └──────────────► report (text, or JSON for programs) ◄───────────────┘
+//!
+//!   files of results (result.rs) ──► report: text, CSV, a page with plots
+//!                                └► compare: what differs beyond noise
 //! ```
 //!
 //! # Promises
@@ -24,29 +27,39 @@
 #![deny(unsafe_code)]
 
 mod cli;
+pub mod compare;
 mod device;
+pub mod environment;
 mod error;
 mod flow;
-mod report;
+pub mod report;
 pub mod result;
 mod schedule;
+pub mod search;
 mod send;
 mod sink;
+pub mod statistics;
 mod stop;
 mod template;
 mod transmitter;
 pub mod users;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, write_out};
+use compare::Outcome;
 use error::Error;
 
 /// The exit status of a run whose result must not be used.
 const EXIT_VOID: u8 = 3;
+
+/// The exit status of a comparison in which something differs.
+const EXIT_DIFFERS: u8 = 4;
+
+/// The exit status of a comparison that cannot tell.
+const EXIT_UNKNOWN: u8 = 5;
 
 /// The program `weirgen`: reads the command line, does what it says, and returns the exit status.
 #[must_use]
@@ -75,6 +88,15 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             print(options.json, &report)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Report(options) => {
+            cli::report::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Compare(options) => Ok(match cli::compare::run(&options)? {
+            Outcome::Same => ExitCode::SUCCESS,
+            Outcome::Differs => ExitCode::from(EXIT_DIFFERS),
+            Outcome::Unknown => ExitCode::from(EXIT_UNKNOWN),
+        }),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "weirgen", &mut text);
@@ -100,12 +122,4 @@ fn print<R: serde::Serialize + std::fmt::Display>(json: bool, report: &R) -> Res
     };
     text.push('\n');
     write_out(text.as_bytes())
-}
-
-/// Writes to standard output. A reader that has gone is no error of ours.
-fn write_out(text: &[u8]) -> Result<(), Error> {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-        _ => Ok(()),
-    }
 }

@@ -293,6 +293,7 @@ impl ParseErrorKind {
                 | InvalidRule::HashlimitTimes
                 | InvalidRule::KeyMask { .. }
                 | InvalidRule::LimitBurst { .. }
+                | InvalidRule::OtherTable { .. }
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }

@@ -79,12 +79,6 @@ impl Ruleset {
         (Self { next_id: self.next_id, ..earlier.clone() }, outcome)
     }
 
-    /// Never gives the ids again that `other` has given, a rule set that came from this one and is not to follow it:
-    /// whoever has compiled it knows its rules by them.
-    pub fn use_up_ids_of(&mut self, other: &Self) {
-        self.next_id = self.next_id.max(other.next_id);
-    }
-
     fn check(&self, outcome: &Outcome) -> Result<(), RuleError> {
         if outcome.changed { self.check_jumps().and_then(|()| self.check_hooks()) } else { Ok(()) }
     }
@@ -178,7 +172,7 @@ impl Ruleset {
     ) -> Result<(), RuleError> {
         let wanted = self.rule_count() + rules.len();
         for rule in rules {
-            rule.validate(self.family)?;
+            rule.validate(self.family, self.table)?;
         }
         self.check_targets(rules)?;
         if wanted > RULES_MAX {
@@ -222,7 +216,7 @@ impl Ruleset {
         (rule, counters): (&Rule, Option<Counters>),
         outcome: &mut Outcome,
     ) -> Result<(), RuleError> {
-        rule.validate(self.family)?;
+        rule.validate(self.family, self.table)?;
         self.check_targets(std::slice::from_ref(rule))?;
         let id = RuleId(self.next_id);
         let entries = &mut self.chain_mut(chain)?.rules;
@@ -284,7 +278,7 @@ impl Ruleset {
     }
 
     fn new_chain(&mut self, name: &ChainName) -> Result<(), RuleError> {
-        if self.chain(name).is_some() || name.is_reserved() {
+        if self.chain(name).is_some() || name.is_reserved(self.table) {
             return Err(RuleError::ChainExists { chain: name.clone(), renaming: false });
         }
         if self.chains.len() >= CHAINS_MAX {
@@ -322,7 +316,7 @@ impl Ruleset {
     }
 
     fn rename_chain(&mut self, name: &ChainName, to: &ChainName) -> Result<(), RuleError> {
-        if self.chain(to).is_some() || to.is_reserved() {
+        if self.chain(to).is_some() || to.is_reserved(self.table) {
             return Err(RuleError::ChainExists { chain: to.clone(), renaming: true });
         }
         let position =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use weir_control::command::ChainName;
 use weir_control::protocol::{LIMIT_KEYS_MAX, LimitKey, LimitReport, Reply};
-use weir_control::rule::{Family, Match, Names, Rule};
+use weir_control::rule::{self, Family, Match, Names, Rule};
 
 use super::rules::{Rules, Side};
 use crate::limit::fuzzy::{Controller, Controllers, Reading};
@@ -27,10 +27,11 @@ impl Rules {
         let now = jiffies(u64::try_from(self.clock().elapsed().as_nanos()).unwrap_or(u64::MAX));
         let top = top.min(LIMIT_KEYS_MAX);
         let mut reports = Vec::new();
-        for (family, side) in [(Family::V4, &self.v4), (Family::V6, &self.v6)] {
-            reports.extend(own(family, side, now, top));
+        for side in &self.sides {
+            reports.extend(own(side, now, top));
         }
-        let tables = self.v4.compiler.kept().tables();
+        // All compilers share them.
+        let tables = self.sides[0].compiler.kept().tables();
         for (key, accounts) in tables.all_of::<Accounts>(HASHLIMIT) {
             let settings = Match::Hashlimit(Box::new(accounts.asked().clone()));
             let empty = report((key.family, HASHLIMIT), Some(key.name), words_of(settings));
@@ -46,11 +47,15 @@ impl Rules {
 }
 
 /// What rules keep for themselves.
-fn own(family: Family, side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
-    let kept = side.compiler.kept();
+fn own(side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
+    let (family, kept) = (side.ruleset.family(), side.compiler.kept());
+    let table = match side.ruleset.table() {
+        rule::Table::Filter => "",
+        rule::Table::Raw => "-t raw ",
+    };
     let begin = |of, chain: &ChainName, rule: &Arc<Rule>| {
         let words = rule.arguments(&Names::builtin()).join(" ");
-        report((Some(family), of), None, format!("-A {chain} {words}"))
+        report((Some(family), of), None, format!("{table}-A {chain} {words}"))
     };
     let all = |rate_pps, percent| LimitKey { key: "all".to_owned(), rate_pps, percent };
     let buckets = kept.all_of::<Bucket>().map(|(chain, rule, bucket)| {

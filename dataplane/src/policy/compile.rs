@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Target};
+use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Table, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::address::{AddressTests, Windows};
@@ -123,9 +123,9 @@ pub struct Compiler {
     policies: [Tally; Hook::ALL.len()],
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
-    kept: Kept,
     /// What was compiled last.
     last: Last,
+    kept: Kept,
 }
 
 /// The rules of a rule set, compiled, and what comes with them.
@@ -177,8 +177,8 @@ impl Compiler {
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
-            kept: Kept::default(),
             last: Last::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -205,8 +205,7 @@ impl Compiler {
         self.sets = sets;
     }
 
-    /// Compiles a rule set. Rules new to the compiler get counters at zero. An id must mean the same rule each time,
-    /// also if a rule set that was compiled has not come into force ([`Ruleset::use_up_ids_of`]).
+    /// Compiles a rule set. Rules new to the compiler get counters at zero. An id must mean the same rule each time.
     ///
     /// Chains that no packet can come to are compiled like the others: what cannot be enforced is refused when
     /// it is written, not when a later rule leads there.
@@ -236,6 +235,7 @@ impl Compiler {
         Ok(Policy {
             tracks: asks.tracking,
             inspects_flows: asks.flow,
+            remembers: asks.past,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
             rules,
             classifies: spans.iter().any(|chain| chain.classified.is_some()),
@@ -284,7 +284,8 @@ impl Compiler {
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
                     keys: &mut keys,
                 };
-                let rule = self.rule(&entry.rule, around, counters, (place, action));
+                let rule =
+                    self.rule((ruleset.table(), &entry.rule), around, counters, (place, action));
                 rules.push(rule.map_err(refused)?);
             }
         }
@@ -294,7 +295,7 @@ impl Compiler {
     /// What a hook begins with: its chain, or the empty one after all of them.
     fn base(&self, hook: Hook, chains: &[ruleset::Chain]) -> Base {
         let name = hook.chain();
-        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.name == name) else {
+        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.is_base(&name)) else {
             return Base::accept_all(chains.len(), self.workers);
         };
         let default = match base.policy {
@@ -404,7 +405,7 @@ impl Compiler {
 
     fn rule(
         &self,
-        rule: &Rule,
+        (table, rule): (Table, &Rule),
         mut around: Around<'_, '_>,
         counters: Arc<RuleCounters>,
         (chain, action): (u32, Action),
@@ -415,19 +416,36 @@ impl Compiler {
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
+        let asks = Asks::of(&tests);
         Ok(CompiledRule {
             chain,
             addresses: AddressTests::new(family, rule.source, rule.destination)?,
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
-            egress_mask: self.port_mask(rule.out_interface.as_ref()),
+            egress_mask: self.egress_mask(table, rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
-            asks: Asks::of(&tests),
+            asks: Asks { past: around.keeper.gave() || asks.past, ..asks },
             tests,
             action,
             counters,
         })
+    }
+
+    /// The ports by which packets may leave. Where the machine's own traffic is the kernel's, those of table raw have
+    /// no way yet, and so no interface there: the mask holds for whatever stands in its place, or for nothing.
+    fn egress_mask(&self, table: Table, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
+        let without_way = table == Table::Raw && !self.port_names.iter().any(String::is_empty);
+        match pattern {
+            Some(pattern) if without_way => {
+                if pattern.value.matches("") == pattern.negated {
+                    0
+                } else {
+                    u32::MAX
+                }
+            }
+            pattern => self.port_mask(pattern),
+        }
     }
 
     fn port_mask(&self, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
@@ -465,6 +483,7 @@ fn action<'a>(
         Some(Target::Log(log)) => target::log(log, &mut lists.logs),
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
+        Some(Target::Ct(_)) => Action::Notrack,
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

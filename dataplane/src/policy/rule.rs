@@ -35,6 +35,8 @@ pub enum Action {
     /// The mark of the packet's flow changes, or the packet's by that, as this entry of the policy's list says; on with
     /// the next rule.
     Connmark(u32),
+    /// The packet is not tracked; on with the next rule.
+    Notrack,
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.
@@ -47,7 +49,9 @@ impl Action {
     /// Whether it says all by itself, and means the same in whatever policy it stands.
     pub(super) fn is_whole(self) -> bool {
         match self {
-            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Return => true,
+            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Notrack | Self::Return => {
+                true
+            }
             Self::Log(_) | Self::Connmark(_) | Self::Jump(_) | Self::Goto(_) => false,
         }
     }
@@ -60,7 +64,8 @@ pub(super) struct Asks {
     pub(super) tracking: bool,
     /// More of the packet's flow than its state, or they change it.
     pub(super) flow: bool,
-    /// What they kept of earlier packets: they are compiled at every change of the rules.
+    /// What they kept of earlier packets: what becomes of that at a change of the rules is not for who takes over
+    /// rules as they are.
     pub(super) past: bool,
 }
 
@@ -70,7 +75,7 @@ impl Asks {
         Self {
             tracking: tests.iter().any(MatchTest::tracks),
             flow: tests.iter().any(MatchTest::inspects_flows),
-            past: tests.iter().any(MatchTest::keeps),
+            past: tests.iter().any(MatchTest::begins_anew),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::world::*;
 const PACKETS_PER_CASE: u16 = 80;
 
 /// What two hosts may say to each other.
-struct Talk {
+pub(crate) struct Talk {
     protocol: u8,
     /// Client and server.
     ends: [(Ipv4Addr, u16); 2],
@@ -34,7 +34,7 @@ struct Talk {
 }
 
 impl Talk {
-    fn draw(chance: &mut Chance) -> Self {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
         let hosts = chance.one_of(&[
             [ALICE, BOB],
             [BOB, ALICE],
@@ -48,7 +48,7 @@ impl Talk {
     }
 
     /// Most likely what comes next, else something that may or may not be part of it.
-    fn packet(&mut self, chance: &mut Chance) -> Packet {
+    pub(crate) fn packet(&mut self, chance: &mut Chance) -> Packet {
         let side = chance.below(2);
         let (from, to) = (self.ends[side], self.ends[1 - side]);
         let data = [0; 40];
@@ -100,7 +100,7 @@ fn mark(chance: &mut Chance) -> u32 {
 }
 
 /// A condition, and what it is called in the tally.
-fn condition(chance: &mut Chance) -> (&'static str, String) {
+pub(crate) fn condition(chance: &mut Chance) -> (&'static str, String) {
     let not = if chance.percent(30) { " !" } else { "" };
     match chance.below(12) {
         10.. => ("connbytes", count(chance, not)),
@@ -145,7 +145,7 @@ fn count(chance: &mut Chance, not: &str) -> String {
     )
 }
 
-fn target(chance: &mut Chance) -> (&'static str, String) {
+pub(crate) fn target(chance: &mut Chance) -> (&'static str, String) {
     let shift = match chance.below(4) {
         0 => format!(" --left-shift-mark {}", chance.one_of(&[1, 4, 31])),
         1 => format!(" --right-shift-mark {}", chance.one_of(&[1, 4, 31])),
@@ -191,7 +191,7 @@ fn rule(chance: &mut Chance) -> (Vec<&'static str>, String) {
 }
 
 /// The flows of all workers as the driver writes them.
-fn flows(world: &mut World, workers: usize) -> String {
+pub(crate) fn flows(world: &mut World, workers: usize) -> String {
     let mut found = Vec::new();
     for worker in 0..workers {
         world.engine(worker).conntrack().scan(0, u32::MAX, &mut |_, view| {
@@ -214,7 +214,7 @@ fn flows(world: &mut World, workers: usize) -> String {
     if found.is_empty() { "-".to_owned() } else { found.join(" ") }
 }
 
-fn forget(world: &mut World, workers: usize) {
+pub(crate) fn forget(world: &mut World, workers: usize) {
     for worker in 0..workers {
         let conntrack = world.engine(worker).conntrack_mut();
         let mut ids = Vec::new();
@@ -303,7 +303,7 @@ fn marks_and_counts_of_flows_mean_what_they_mean_to_the_kernel() {
     worlds.into_iter().for_each(World::shut_down);
 }
 
-fn no_conntrack() -> Option<String> {
+pub(crate) fn no_conntrack() -> Option<String> {
     let works = std::process::Command::new("conntrack").arg("--version").output();
     (!works.is_ok_and(|output| output.status.success())).then(|| "needs conntrack".to_owned())
 }

@@ -1,9 +1,15 @@
 //! The command line: one file a command.
 
+pub(crate) mod compare;
+pub(crate) mod report;
 mod send;
 mod sink;
 
+use std::io::{self, Write};
+
 use clap::{Parser, Subcommand};
+
+use crate::error::Error;
 
 pub(crate) use send::SendOptions;
 pub(crate) use sink::SinkOptions;
@@ -28,6 +34,16 @@ pub(crate) enum Command {
     /// While it runs, nothing but ARP and multicast reaches the machine itself by this interface.
     /// Afterwards nothing is left on it.
     Sink(SinkOptions),
+    /// Show results again: as text, as CSV, or as a page with plots.
+    ///
+    /// Runs of one label and one flood rate are repeats: of several, medians with intervals are drawn. Runs of
+    /// several labels (--label) and rates make the page of a study.
+    Report(report::ReportOptions),
+    /// Say what differs between runs beyond noise.
+    ///
+    /// Ends with status 0 if nothing does, 4 if something does, and 5 if there are too few runs to tell: five on each
+    /// side are the least. Runs of different profiles, rates or lengths are refused.
+    Compare(compare::CompareOptions),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -35,6 +51,14 @@ pub(crate) enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+/// Writes to standard output. A reader that has gone is no error of ours.
+pub(crate) fn write_out(text: &[u8]) -> Result<(), Error> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Seconds, a millisecond to a day.

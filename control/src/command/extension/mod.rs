@@ -9,6 +9,7 @@ mod comment;
 mod connbytes;
 mod connmark;
 mod conntrack;
+mod ct;
 mod dscp;
 mod ecn;
 mod fuzzy;

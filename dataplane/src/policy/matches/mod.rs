@@ -264,9 +264,9 @@ impl MatchTest {
         matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
     }
 
-    /// Whether it keeps something of packets: each change of the rules says what becomes of that.
-    pub(super) fn keeps(&self) -> bool {
-        matches!(self, Self::Limit(_) | Self::Statistic(_))
+    /// Whether it keeps something of packets and forgets it at every change of the rules.
+    pub(super) fn begins_anew(&self) -> bool {
+        matches!(self, Self::Statistic(_))
     }
 
     /// Whether it asks for what the packets of a flow have come to.
