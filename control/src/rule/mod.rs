@@ -19,6 +19,7 @@ mod ecn;
 mod extension;
 mod family;
 mod fuzzy;
+mod hashlimit;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -26,6 +27,7 @@ mod interface;
 mod invalid;
 mod iprange;
 mod ipv6;
+mod keys;
 mod length;
 mod limit;
 mod log;
@@ -74,7 +76,8 @@ pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
 pub use family::Family;
-pub use fuzzy::FuzzyMatch;
+pub use fuzzy::{FuzzyKeys, FuzzyMatch};
+pub use hashlimit::{HashlimitMatch, HashlimitRate};
 pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
 pub use icmp6::{Icmp6Match, Icmp6Type};
@@ -83,8 +86,9 @@ pub use invalid::InvalidRule;
 pub use iprange::{AddressRange, IprangeMatch};
 pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
+pub use keys::{KeyMasks, KeyParts};
 pub use length::LengthMatch;
-pub use limit::{HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
+pub use limit::{HASHLIMIT_CREDITS, HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
     LogPrefixError, LogTarget,
@@ -201,6 +205,8 @@ pub enum Match {
     Ecn(EcnMatch),
     /// `-m fuzzy`
     Fuzzy(FuzzyMatch),
+    /// `-m hashlimit`
+    Hashlimit(Box<HashlimitMatch>),
     /// `-m hl`
     Hl(HlMatch),
     /// `-m icmp`
@@ -257,6 +263,7 @@ impl Match {
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
             Self::Fuzzy(fuzzy) => fuzzy,
+            Self::Hashlimit(hashlimit) => &**hashlimit,
             Self::Hl(hl) => hl,
             Self::Icmp(icmp) => icmp,
             Self::Icmp6(icmp6) => icmp6,

@@ -8,6 +8,7 @@ mod content;
 mod differential;
 mod fuzzy;
 mod generate;
+mod hashlimit;
 mod limit;
 mod lint;
 mod mark;

@@ -18,6 +18,7 @@ mod early_drop;
 mod flows;
 mod host;
 mod ipv6;
+mod limits;
 mod log;
 mod report;
 mod rules;
@@ -410,7 +411,7 @@ fn start_workers(
             pool,
         });
         engine.set_log(log);
-        let config = WorkerConfig { id, core: *core, idle: config.idle };
+        let config = WorkerConfig { id, core: *core, idle: config.idle, clock: rules.clock() };
         let worker = Worker::start(config, engine)
             .map_err(|source| DaemonError::System { what: "thread", source })?;
         workers.push(worker);

@@ -20,6 +20,7 @@ use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
 use super::rule::{Action, Asks, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
+use crate::limit::KEYS_MAX;
 use crate::limit::kept::{Changes, Kept, Tables};
 use crate::packet_log::LogSpec;
 use crate::set::Sets;
@@ -61,6 +62,21 @@ pub enum Unenforced {
         "`-j SYNPROXY' makes connections of which more is to be kept than of others: set synproxy = true in [conntrack] of the configuration and start weir again"
     )]
     NotProxied,
+    /// A table that is known by that name is another one.
+    #[error(
+        "`-m {of} --{of}-name {name}' has another rate, mode or table than an earlier rule of that name, whose settings would hold for both: say the same, or give it another name"
+    )]
+    OtherTable {
+        /// The match.
+        of: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Tables would take too much memory.
+    #[error(
+        "the tables of `-m hashlimit' and `-m fuzzy' would have room for more than {KEYS_MAX} keys, which is Weir's limit: ask for less with --hashlimit-htable-max or --fuzzy-htable-max, or let rules share tables by name"
+    )]
+    TooManyKeys,
 }
 
 impl From<&'static str> for Unenforced {
@@ -261,6 +277,7 @@ impl Compiler {
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
         let mut lists = Lists::default();
         let mut keeps = self.kept.draft(ruleset);
+        let mut keys = 0;
         let mut last = self.last.search();
         for (place, chain) in (0..).zip(chains) {
             for (number, entry) in (1..).zip(&chain.rules) {
@@ -280,6 +297,7 @@ impl Compiler {
                     family: ruleset.family(),
                     sets: &self.sets,
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
+                    keys: &mut keys,
                 };
                 let rule =
                     self.rule((ruleset.table(), &entry.rule), around, counters, (place, action));

@@ -26,6 +26,7 @@ pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
+pub(crate) use matches::{FUZZY, HASHLIMIT};
 pub use policies::{Policies, Tracks};
 pub use rule::{Action, Evaluation};
 

@@ -323,6 +323,16 @@ impl World {
         self.policies.publish(policies.with(family, table, Arc::clone(&side.policy))).0
     }
 
+    /// What is said of rules of IPv4 that cannot be enforced; nothing changes.
+    pub(crate) fn refused(&mut self, lines: &[&str]) -> String {
+        let Side { ruleset, compiler, .. } = &self.sides[0];
+        let mut ruleset = ruleset.clone();
+        for line in lines {
+            ruleset.apply(&words::command_of(Family::V4, Table::Filter, line)).expect(line);
+        }
+        compiler.check(&ruleset).expect_err("it cannot be enforced").to_string()
+    }
+
     /// The rule set of IPv4.
     pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
         &mut self.sides[0].ruleset

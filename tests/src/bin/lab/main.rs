@@ -114,6 +114,12 @@ fn run(args: &Args, console: &Console) -> Result<bool> {
             args.exercises.is_empty() || args.exercises.iter().any(|name| name == exercise.name)
         })
         .collect();
+    let (chosen, not): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .partition(|exercise| args.engine == Engine::Weir || !exercise.is_of_weir_alone());
+    for exercise in not {
+        console.line(&format!("SKIPPED: {}: the kernel has no such match", exercise.name));
+    }
     let mut played = play(&mut lab, console, &chosen)?;
     if !args.keep {
         played.extend(stop(&mut lab)?);
