@@ -1,6 +1,8 @@
 //! Why a rule cannot be enforced, though each of its words can be read.
 
-use super::{COMMENT_BYTES_MAX, EcnMatch, Family, MATCHES_MAX, StatisticError, TimeError};
+use super::{
+    COMMENT_BYTES_MAX, EcnMatch, Family, MATCHES_MAX, RecentError, StatisticError, TimeError,
+};
 
 /// Why a rule whose words are all well formed still cannot be enforced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +90,9 @@ pub enum InvalidRule {
         /// The number.
         count: u64,
     },
+    /// `-m connlimit` without a number.
+    #[error("You must specify \"--connlimit-above\" or \"--connlimit-upto\".")]
+    ConnlimitMissing,
     /// `-m conntrack` alone.
     #[error("conntrack: At least one option is required")]
     ConntrackMissing,
@@ -100,6 +105,9 @@ pub enum InvalidRule {
     /// `! --ctproto 0`.
     #[error("conntrack: condition would always match protocol")]
     AlwaysMatchesConnection,
+    /// `-m recent` that means nothing.
+    #[error(transparent)]
+    Recent(#[from] RecentError),
     /// `-m statistic` that means nothing.
     #[error(transparent)]
     Statistic(#[from] StatisticError),
@@ -143,14 +151,15 @@ pub enum InvalidRule {
 impl InvalidRule {
     /// Whether iptables leaves it to the kernel to say so, when all words are understood.
     pub(crate) fn is_left_to_the_kernel(&self) -> bool {
-        matches!(
-            self,
-            Self::MatchNeedsProtocol { .. }
-                | Self::TooManyMatches { .. }
-                | Self::StringEmpty
-                | Self::StringRange { .. }
-                | Self::MarkShift { .. }
-                | Self::U32Shift { .. }
-        )
+        matches!(self, Self::Recent(error) if error.is_left_to_the_kernel())
+            || matches!(
+                self,
+                Self::MatchNeedsProtocol { .. }
+                    | Self::TooManyMatches { .. }
+                    | Self::StringEmpty
+                    | Self::StringRange { .. }
+                    | Self::MarkShift { .. }
+                    | Self::U32Shift { .. }
+            )
     }
 }

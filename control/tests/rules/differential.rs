@@ -7,18 +7,26 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use weir_control::command::{Command, Context, ParseErrorKind, Parsed, parse_in};
+use weir_control::command::{Command, Context, ParseErrorKind, Parsed, ValueError, parse_in};
 use weir_control::list;
 use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{connbytes, content, generate, mark, oracle, vocabulary};
+use crate::{connbytes, connlimit, content, generate, mark, oracle, recent, vocabulary};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
-    [&vocabulary::COMMON[..], &vocabulary::PACKET, &content::WORDS, &mark::WORDS, &connbytes::WORDS]
-        .concat()
+    [
+        &vocabulary::COMMON[..],
+        &vocabulary::PACKET,
+        &content::WORDS,
+        &mark::WORDS,
+        &connbytes::WORDS,
+        &connlimit::WORDS,
+        &recent::WORDS,
+    ]
+    .concat()
 }
 
 /// Weir, without a daemon: what a command line does to a rule set.
@@ -108,6 +116,8 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::NegatedOption { option: 'w' | 'W' | '4' | '6' }
             // iptables reads the digits at the beginning and ignores the rest.
             | ParseErrorKind::WaitSeconds
+            // iptables takes a name that it cannot read again, or cuts it off.
+            | ParseErrorKind::Value(ValueError::RecentName(_))
             // iptables would ask a name server.
             | ParseErrorKind::Address(_)
             | ParseErrorKind::HostName { .. }

@@ -2,6 +2,7 @@
 
 mod chains;
 mod connbytes;
+mod connlimit;
 mod connmark;
 mod conntrack;
 mod content;
@@ -14,6 +15,7 @@ mod messages6;
 mod oracle;
 mod parsing;
 mod properties;
+mod recent;
 mod rulesets;
 mod set;
 mod texts;
