@@ -51,6 +51,7 @@ pub mod handover;
 pub mod hold;
 pub mod host;
 pub mod idle;
+pub mod limit;
 pub mod packet_log;
 pub mod pipeline;
 pub mod policy;
