@@ -1,5 +1,7 @@
 //! What the matches that limit keep from packet to packet.
 
+pub mod connections;
+mod groups;
 pub mod recent;
 mod spin;
 
@@ -14,3 +16,8 @@ pub const JIFFY_NS: u64 = 1_000_000_000 / HZ;
 pub const fn jiffies(now_ns: u64) -> u64 {
     now_ns / JIFFY_NS
 }
+
+/// What a rule would keep needs more memory than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no memory")]
+pub struct NoMemory;
