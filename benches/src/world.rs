@@ -81,6 +81,7 @@ pub fn candidate<'a>(
         forwarding,
         connection: Connection::UNTRACKED,
         dice,
+        now_ns: 0,
         wall_s: 0,
         mark: 0,
     }

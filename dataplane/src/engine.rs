@@ -363,6 +363,7 @@ impl Engine {
             conntrack: &mut self.conntrack,
             tracks: self.tracks,
             dice: &self.dice,
+            now_ns,
             wall_s: self.wall_s,
             answers: &mut self.answers,
             log: &mut self.log,

@@ -13,6 +13,7 @@
 //! | [`errand`] | what control threads see and delete of a worker's flows, one bounded piece at a time |
 //! | [`policy`] | rules, compiled; their counters |
 //! | [`packet_log`] | what rules say about packets, on its way to a line of text |
+//! | [`limit`] | what the matches that limit keep from packet to packet |
 //! | [`route`] | the kernel's addresses, routes and neighbours, mirrored by netlink |
 //! | [`reassembly`] | fragments that wait for each other |
 //! | [`hold`] | packets that wait for the hardware address of their next hop |

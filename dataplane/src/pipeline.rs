@@ -54,6 +54,8 @@ pub struct Decisions<'a> {
     pub tracks: Tracks,
     /// Random numbers for rules.
     pub dice: &'a Dice,
+    /// Now, in nanoseconds of a clock that only goes forward.
+    pub now_ns: u64,
     /// The time of day, UTC, in seconds since 1970.
     pub wall_s: u64,
     /// The right to send ICMP errors.
@@ -87,9 +89,9 @@ pub fn run(
             stage::track(batch, decisions.tracks, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
-        let Decisions { policies, worker, dice, wall_s, .. } = decisions;
+        let Decisions { policies, worker, dice, now_ns, wall_s, .. } = decisions;
         let Decisions { cache, conntrack, log, .. } = &mut decisions;
-        let rules = stage::Rules { policies, cache, worker, dice, wall_s };
+        let rules = stage::Rules { policies, cache, worker, dice, now_ns, wall_s };
         let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
         stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);

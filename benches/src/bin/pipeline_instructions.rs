@@ -172,7 +172,7 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
         }
         if scenario == Scenario::Decide {
             let (policies, cache) = (&policies, &mut cache);
-            let rules = Rules { policies, cache, worker: 0, dice: &dice, wall_s: 0 };
+            let rules = Rules { policies, cache, worker: 0, dice: &dice, now_ns: 0, wall_s: 0 };
             stage::decide(&mut batch, rules, &forwarding, &conntrack, &mut reassembly, &mut log);
             let forwarded = weir_dataplane::verdict::Verdict::Forward(EGRESS);
             assert_eq!(batch.verdict[BATCH_MAX - 1], forwarded, "packets are lost");

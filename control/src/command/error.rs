@@ -283,6 +283,7 @@ impl ParseErrorKind {
                 | InvalidRule::AddrtypeNotOfIpv6
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::Recent(_)
+                | InvalidRule::LimitBurst { .. }
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }

@@ -36,11 +36,18 @@ pub(super) fn locate(
         line.push(' ');
         if let Some(word) = word.filter(|word| word.argument == index) {
             // Quotes may come before an argument, but offsets only occur in unquoted ones.
-            let before = argument.get(..word.offset).map_or(0, |text| text.chars().count());
+            let mut before = argument.get(..word.offset).map_or(0, |text| text.chars().count());
+            if word.text.is_empty() {
+                // What is missing behind `--option=`: it points at the `=`.
+                before = before.saturating_sub(1);
+            }
             position = Some(Position {
                 argument: index + 1,
                 column: line.chars().count() + before + 1,
-                width: quoted(word.text).chars().count().max(1),
+                width: match word.text {
+                    "" if !argument.is_empty() => 1,
+                    text => quoted(text).chars().count(),
+                },
             });
         }
         line.push_str(&quoted(argument));

@@ -30,6 +30,10 @@ pub enum ValueError {
     IcmpTypeRange { family: Family },
     #[error("iprange: Bad value for \"--{option}\" option: \"{text}\"")]
     IprangeAddress { option: &'static str, text: String },
+    #[error("bad rate \"{text}\"'")]
+    LimitRate { text: String },
+    #[error("Rate too fast \"{text}\"")]
+    LimitTooFast { text: String },
     #[error("Invalid MAC address specified.")]
     Mac,
     #[error("{name}: bad integer value for option \"--{option}\", or out of range.")]
@@ -101,6 +105,8 @@ impl ValueError {
                 "write FIRST-LAST, IPv6 addresses in digits"
             }
             Self::IprangeAddress { .. } => "write FIRST-LAST, IPv4 addresses in digits",
+            Self::LimitRate { .. } => "write NUMBER/second, /minute, /hour or /day",
+            Self::LimitTooFast { .. } => "10000/second is the most",
             Self::Mac => "write six hexadecimal numbers: 00:11:22:aa:bb:cc",
             Self::MaskedNumber { .. } | Self::MaskedNumberEnds { .. } => {
                 "write VALUE or VALUE/MASK, from 0 to 0xffffffff"

@@ -61,6 +61,19 @@ pub enum InvalidRule {
     /// `-m iprange` alone.
     #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
     IprangeMissing,
+    /// A rate without end, which no command line can say.
+    #[error("limit: a packet takes some time")]
+    LimitEndless,
+    /// `--limit-burst` with which the kernel's numbers overflow, or 0.
+    #[error(
+        "limit: a burst of {burst} at a rate of {rate} is more than the kernel can count, or none at all: the burst is at least 1, and takes 37 hours at the most to fill again"
+    )]
+    LimitBurst {
+        /// `--limit-burst`
+        burst: u32,
+        /// `--limit`
+        rate: String,
+    },
     /// `-m multiport` alone.
     #[error("no ports specified")]
     MultiportMissing,
@@ -156,6 +169,8 @@ impl InvalidRule {
                 self,
                 Self::MatchNeedsProtocol { .. }
                     | Self::TooManyMatches { .. }
+                    | Self::LimitEndless
+                    | Self::LimitBurst { .. }
                     | Self::StringEmpty
                     | Self::StringRange { .. }
                     | Self::MarkShift { .. }

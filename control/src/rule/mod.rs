@@ -26,6 +26,7 @@ mod invalid;
 mod iprange;
 mod ipv6;
 mod length;
+mod limit;
 mod log;
 mod mac;
 mod mark;
@@ -80,6 +81,7 @@ pub use iprange::{AddressRange, IprangeMatch};
 pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
 pub use length::LengthMatch;
+pub use limit::{HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
     LogPrefixError, LogTarget,
@@ -208,6 +210,8 @@ pub enum Match {
     Iprange(IprangeMatch),
     /// `-m length`
     Length(LengthMatch),
+    /// `-m limit`
+    Limit(LimitMatch),
     /// `-m mac`
     Mac(MacMatch),
     /// `-m mark`
@@ -259,6 +263,7 @@ impl Match {
             Self::Icmp6(icmp6) => icmp6,
             Self::Iprange(iprange) => iprange,
             Self::Length(length) => length,
+            Self::Limit(limit) => limit,
             Self::Mac(mac) => mac,
             Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,

@@ -12,7 +12,7 @@ use weir_control::rule::{
     StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
-use crate::{connbytes, connlimit, connmark, content, mark, recent};
+use crate::{connbytes, connlimit, connmark, content, limit, mark, recent};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -164,6 +164,7 @@ fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
         4 => conntrack(family),
         12 => packet::any_protocol(family),
         1 => content::statistic(),
+        1 => limit::asked(),
         2 => content::string(),
         2 => mark::asked(),
         2 => connbytes::asked(),
@@ -386,8 +387,10 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
     });
     let options =
         ["--tcp-flags", "--tcp-option", "--icmp-type", "--icmp", "--icmpv6-type", "--icmpv6"];
-    let has_options = implied
-        && words.iter().any(|word| word.contains("port") || options.contains(&word.as_str()));
+    let is_option = |word: &String| {
+        word.starts_with("--") && word.contains("port") || options.contains(&word.as_str())
+    };
+    let has_options = implied && words.iter().any(is_option);
     if let Some(index) = explicit.filter(|_| liberty(11) && rule.matches.len() == 1 && has_options)
     {
         words.drain(index..index + 2);

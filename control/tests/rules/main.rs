@@ -8,6 +8,7 @@ mod conntrack;
 mod content;
 mod differential;
 mod generate;
+mod limit;
 mod lint;
 mod mark;
 mod messages;

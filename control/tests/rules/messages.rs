@@ -32,7 +32,8 @@ pub(crate) fn assert_report(line: &str, status: ExitStatus, report: &[&str]) {
 
 /// The matches that messages list.
 const ENFORCED: &str = "addrtype, comment, connbytes, connlimit, connmark, conntrack, dscp, ecn, icmp, iprange, \
-    length, mac, mark, multiport, pkttype, recent, set, state, statistic, string, tcp, tcpmss, time, tos, ttl, u32, udp";
+    length, limit, mac, mark, multiport, pkttype, recent, set, state, statistic, string, tcp, tcpmss, time, tos, ttl, \
+    u32, udp";
 
 pub(crate) const TRY: &str = "Try `iptables -h' or 'iptables --help' for more information.";
 
@@ -53,11 +54,11 @@ fn a_typing_error_is_shown_where_it_is() {
 #[test]
 fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
     assert_report(
-        "-A FORWARD -m limit --limit 3/s -j ACCEPT",
+        "-A FORWARD -m quota --quota 3 -j ACCEPT",
         ExitStatus::ParameterProblem,
         &[
-            "VERSION: match `limit' is known to iptables, but not yet enforced by Weir",
-            "  iptables -A FORWARD -m limit --limit 3/s -j ACCEPT",
+            "VERSION: match `quota' is known to iptables, but not yet enforced by Weir",
+            "  iptables -A FORWARD -m quota --quota 3 -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
             &format!(
                 "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG, MARK, CONNMARK"
@@ -79,7 +80,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
     let kind = |line: &str| refused(&words(line)).1.lines().next().unwrap_or_default().to_owned();
     let enforced = "is known to iptables, but not yet enforced by Weir";
     for (line, what) in [
-        ("-A FORWARD -m limit --limit 3/s", "match `limit'"),
+        ("-A FORWARD -m quota --quota 3", "match `quota'"),
         ("-A FORWARD -m fuzzy --lower-limit 100", "match `fuzzy'"),
         ("-A FORWARD -m hashlimit --hashlimit-upto 1", "match `hashlimit'"),
         ("-A FORWARD -p sctp --dport 80", "match `sctp'"),

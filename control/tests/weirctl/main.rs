@@ -82,9 +82,9 @@ fn failures_have_the_status_of_iptables() {
     let run = |line: &str| weirctl(&daemon.socket(), line);
     let failed = |status, text: &str| (status, String::new(), format!("{text}\n"));
     assert_eq!(run("iptables -D FORWARD 9"), failed(1, "iptables: Index of deletion too big."));
-    let (status, stdout, stderr) = run("iptables -A FORWARD -m limit --limit 3/s");
+    let (status, stdout, stderr) = run("iptables -A FORWARD -m quota --quota 3");
     assert_eq!((status, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("match `limit' is known to iptables"), "{stderr}");
+    assert!(stderr.contains("match `quota' is known to iptables"), "{stderr}");
     assert_eq!(run("iptables -t nope -L").0, 3);
     // No daemon is needed to be told of a mistake.
     let nowhere = daemon.directory.path().join("nowhere");

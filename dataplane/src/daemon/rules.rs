@@ -9,7 +9,8 @@ use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::Family;
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
-use crate::policy::{Compiler, Policies, Policy, Zeros};
+use crate::limit::kept::Tables;
+use crate::policy::{CompileError, Compiler, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 use crate::set::Sets;
 
@@ -43,21 +44,21 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// With this policy of chain FORWARD, for this many workers and the ports of these names.
-    fn new(
-        mut ruleset: Ruleset,
-        policy: ruleset::Policy,
-        workers: usize,
-        port_names: Vec<String>,
-    ) -> Self {
+    /// With this policy of chain FORWARD.
+    fn new(mut ruleset: Ruleset, policy: ruleset::Policy, compiler: Compiler) -> Self {
         let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
         ruleset.apply(&command).expect("chain FORWARD exists");
-        Self { ruleset, compiler: Compiler::new(workers, port_names) }
+        Self { ruleset, compiler }
     }
 
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
-        self.compiler.compile(ruleset).map_err(|error| Failure::Other { reason: error.to_string() })
+        self.compiler.compile(ruleset).map_err(not_compiled)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_compiled(error: CompileError) -> Failure {
+    Failure::Other { reason: error.to_string() }
 }
 
 /// The rules in force, and how to change them.
@@ -115,8 +116,11 @@ impl Rules {
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        let mut v4 = Side::new(ruleset, policy, workers, port_names.clone());
-        let mut v6 = Side::new(Ruleset::of(Family::V6), policy, workers, port_names);
+        // Some of what matches share, rules of both families do.
+        let tables = Tables::default();
+        let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
+        let mut v4 = Side::new(ruleset, policy, compiler());
+        let mut v6 = Side::new(Ruleset::of(Family::V6), policy, compiler());
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
         v4.compiler.set_sets(Arc::clone(&sets));
@@ -249,10 +253,9 @@ impl Rules {
         if !dry_run {
             return self.change(candidate, outcome, confirm_s);
         }
-        let side = self.of_mut(family);
-        let compiled = side.compile(&candidate);
-        side.compiler.settle(&Outcome { removed: outcome.added, ..Outcome::default() });
-        compiled.map(|_| Reply::Done { policy_epoch: self.policies.epoch() })
+        let checked = self.of(family).compiler.check(&candidate);
+        checked.map_err(not_compiled)?;
+        Ok(Reply::Done { policy_epoch: self.policies.epoch() })
     }
 
     /// Keeps the change that waits for it.

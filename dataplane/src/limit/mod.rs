@@ -1,12 +1,36 @@
 //! What the matches that limit keep from packet to packet.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`tokens`] | the bucket of `-m limit`: one word |
+//! | [`recent`] | the tables of `-m recent` |
+//! | [`connections`] | what `-m connlimit` counts |
+//! | [`kept`] | whose state it is: how it outlives the policy in which its rule stands |
+//!
+//! # What holds for all of them
+//!
+//! * **One state, however many workers.** A rule's limit is the rule's, not the worker's: what is kept is shared by all
+//!   workers and changed by compare-and-swap. Two that meet repeat a few instructions; nobody waits for another's turn.
+//! * **Bounded.** Memory is allocated when the rule is made, by the control thread. A table that is full says what
+//!   happens then.
+//! * **Time is an argument**, in nanoseconds of a clock that only goes forward; so are random bytes.
+//!
+//! # Jiffies
+//!
+//! The kernel's limiters count time in ticks of its clock, and their decisions show it: a window of `-m fuzzy` ends
+//! with the first packet more than a tenth of a second *in ticks* after it began, and a bucket fills by whole ticks.
+//! How long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did
+//! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
 pub mod connections;
 mod groups;
+pub mod kept;
 pub mod recent;
 mod spin;
+pub mod tokens;
 
 /// Ticks a second.
-pub const HZ: u64 = 250;
+pub const HZ: u64 = weir_control::rule::HZ as u64;
 
 /// Nanoseconds of a tick.
 pub const JIFFY_NS: u64 = 1_000_000_000 / HZ;

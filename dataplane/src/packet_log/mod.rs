@@ -190,6 +190,7 @@ mod tests {
             forwarding: &forwarding,
             connection: Connection::UNTRACKED,
             dice: &crate::policy::Dice::new(0),
+            now_ns: 0,
             wall_s: 0,
             mark: 0,
         };

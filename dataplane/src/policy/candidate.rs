@@ -34,6 +34,8 @@ pub struct Candidate<'a> {
     pub connection: Connection<'a>,
     /// The worker's random numbers.
     pub dice: &'a Dice,
+    /// Now, in nanoseconds of a clock that only goes forward.
+    pub now_ns: u64,
     /// The time of day, UTC, in seconds since 1970.
     pub wall_s: u64,
     /// The mark that rules gave it, for later rules to see; 0 before the first. It lives no longer than

@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{ConnmarkTarget, Family, InterfacePattern, Negatable, Rule, Target};
+use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
-use super::matches::MatchTest;
+use super::matches::{Around, MatchTest};
 use super::rule::{Action, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
+use crate::limit::kept::{Changes, Kept, Tables};
 use crate::packet_log::LogSpec;
 use crate::set::Sets;
 use crate::verdict::DropReason;
@@ -102,6 +103,19 @@ pub struct Compiler {
     policies: [Tally; Hook::ALL.len()],
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
+    kept: Kept,
+}
+
+/// The rules of a rule set, compiled, and what comes with them.
+#[derive(Debug)]
+struct Drafted {
+    /// Of all chains, one after the other.
+    rules: Vec<CompiledRule>,
+    lists: Lists,
+    /// Counters of the rules that are new.
+    fresh: Vec<(RuleId, Tally)>,
+    /// What their matches keep.
+    changes: Changes,
 }
 
 /// A chain's classifier, and the rules that it was made of.
@@ -141,6 +155,7 @@ impl Compiler {
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
+            kept: Kept::default(),
         }
     }
 
@@ -148,6 +163,18 @@ impl Compiler {
     #[must_use]
     pub fn counting_flows(self, counts_flows: bool) -> Self {
         Self { counts_flows, ..self }
+    }
+
+    /// The same with these for what matches share by name; those of other compilers are given the same.
+    #[must_use]
+    pub fn sharing(self, tables: Tables) -> Self {
+        Self { kept: Kept::new(tables), ..self }
+    }
+
+    /// What the matches of its rules keep.
+    #[must_use]
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Sets the sets that rules look into.
@@ -163,30 +190,21 @@ impl Compiler {
     /// # Errors
     /// [`CompileError`] names the first rule that cannot be enforced; the counters are as before.
     pub fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, CompileError> {
+        let Drafted { rules, lists, fresh, changes } = self.draft(ruleset)?;
         let chains = ruleset.chains();
-        let places: BTreeMap<&ChainName, u32> =
-            (0..).zip(chains).map(|(place, chain)| (&chain.name, place)).collect();
-        let mut fresh = Vec::new();
-        let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
         let mut spans = Vec::with_capacity(chains.len() + 1);
-        let mut lists = Lists::default();
-        for (place, chain) in (0..).zip(chains) {
-            let first = rules.len();
-            for (number, entry) in (1..).zip(&chain.rules) {
-                let counters = self.counters_of(entry.id, &mut fresh);
-                let refused = |why| CompileError { chain: chain.name.to_string(), number, why };
-                let action = action(&entry.rule, &places, &mut lists);
-                let action = action.map_err(|word| refused(word.into()))?;
-                let rule = (ruleset.family(), &*entry.rule);
-                rules.push(self.rule(rule, counters, place, action).map_err(refused)?);
-            }
-            let classified = self.classified(chain, &rules, first);
-            spans.push(Span { first, end: rules.len(), classified });
+        let mut first = 0;
+        for chain in chains {
+            let end = first + chain.rules.len();
+            let classified = self.classified(chain, &rules[first..end], first);
+            spans.push(Span { first, end, classified });
+            first = end;
         }
         // For hooks without a chain.
         spans.push(Span::EMPTY);
         self.rules.extend(fresh);
-        self.classifiers.retain(|name, _| places.contains_key(name));
+        self.kept.keep(changes);
+        self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let any =
             |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
         Ok(Policy {
@@ -200,6 +218,41 @@ impl Compiler {
             connmarks: lists.connmarks.into(),
             sets: Arc::clone(&self.sets),
         })
+    }
+
+    /// Finds out whether a rule set could be compiled, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn check(&self, ruleset: &Ruleset) -> Result<(), CompileError> {
+        self.draft(ruleset).map(|_| ())
+    }
+
+    fn draft(&self, ruleset: &Ruleset) -> Result<Drafted, CompileError> {
+        let chains = ruleset.chains();
+        let places: BTreeMap<&ChainName, u32> =
+            (0..).zip(chains).map(|(place, chain)| (&chain.name, place)).collect();
+        let mut fresh = Vec::new();
+        let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
+        let mut lists = Lists::default();
+        let mut keeps = self.kept.draft(ruleset);
+        for (place, chain) in (0..).zip(chains) {
+            for (number, entry) in (1..).zip(&chain.rules) {
+                let counters = self.counters_of(entry.id, &mut fresh);
+                let refused = |why| CompileError { chain: chain.name.to_string(), number, why };
+                let action = action(&entry.rule, &places, &mut lists);
+                let action = action.map_err(|word| refused(word.into()))?;
+                let around = Around {
+                    family: ruleset.family(),
+                    sets: &self.sets,
+                    keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
+                };
+                rules.push(
+                    self.rule(&entry.rule, around, counters, (place, action)).map_err(refused)?,
+                );
+            }
+        }
+        Ok(Drafted { rules, lists, fresh, changes: keeps.finish() })
     }
 
     /// What a hook begins with: its chain, or the empty one after all of them.
@@ -227,16 +280,15 @@ impl Compiler {
         counters
     }
 
-    /// The classifier of the chain whose rules begin at `first`, if they are many: the one of the last time if most of
-    /// them are the same.
+    /// The classifier of a chain with these rules, the first of which is that in the policy, if they are many: the one
+    /// of the last time if most of them are the same.
     fn classified(
         &mut self,
         chain: &ruleset::Chain,
         rules: &[CompiledRule],
         first: usize,
     ) -> Option<Classified> {
-        let end = rules.len();
-        if end - first < CLASSIFIED_MIN {
+        if rules.len() < CLASSIFIED_MIN {
             self.classifiers.remove(&chain.name);
             return None;
         }
@@ -247,14 +299,14 @@ impl Compiler {
             let (windows, end) = (known.windows, first + known.rules.len());
             return Some(Classified { classifier, windows, first, end });
         }
-        let windows = Windows::choose(rules[first..].iter().map(|rule| &rule.addresses));
-        let keys: Vec<RuleKey> = rules[first..].iter().map(|rule| rule.key(windows)).collect();
+        let windows = Windows::choose(rules.iter().map(|rule| &rule.addresses));
+        let keys: Vec<RuleKey> = rules.iter().map(|rule| rule.key(windows)).collect();
         // More rules than it takes are more than a rule set may have.
         let classifier = Arc::new(Classifier::build(&keys).ok()?);
         let ids = chain.rules.iter().map(|entry| entry.id).collect();
         let built = Built { rules: ids, windows, classifier: Arc::clone(&classifier) };
         self.classifiers.insert(chain.name.clone(), built);
-        Some(Classified { classifier, windows, first, end })
+        Some(Classified { classifier, windows, first, end: first + rules.len() })
     }
 
     /// Where the counters stand that an outcome sets, for [`go_back`](Self::go_back).
@@ -286,6 +338,7 @@ impl Compiler {
         for id in &outcome.removed {
             self.rules.remove(id);
         }
+        self.kept.forget(&outcome.removed);
         let rules = outcome.zeroed_rules.iter().map(|id| (*id, zero));
         for (id, to) in rules.chain(outcome.counted_rules.iter().copied()) {
             if let Some(tally) = self.rules.get_mut(&id) {
@@ -315,12 +368,13 @@ impl Compiler {
 
     fn rule(
         &self,
-        (family, rule): (Family, &Rule),
+        rule: &Rule,
+        mut around: Around<'_, '_>,
         counters: Arc<RuleCounters>,
-        chain: u32,
-        action: Action,
+        (chain, action): (u32, Action),
     ) -> Result<CompiledRule, Unenforced> {
-        let compile = |asked| MatchTest::compile(asked, family, &self.sets);
+        let family = around.family;
+        let compile = |asked| MatchTest::compile(asked, &mut around);
         let tests = rule.matches.iter().map(compile).collect::<Result<Box<[_]>, _>>()?;
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);

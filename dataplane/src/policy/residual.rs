@@ -237,6 +237,7 @@ mod tests {
             forwarding: &Forwarding::builder().build(),
             connection: Connection::UNTRACKED,
             dice: &Dice::new(0),
+            now_ns: 0,
             wall_s: 0,
             mark: 0,
         };

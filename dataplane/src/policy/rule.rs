@@ -241,6 +241,7 @@ mod tests {
             forwarding: &crate::route::Forwarding::builder().build(),
             connection: crate::policy::Connection::UNTRACKED,
             dice: &crate::policy::Dice::new(0),
+            now_ns: 0,
             wall_s: 0,
             mark: 0,
         };

@@ -26,6 +26,8 @@ pub struct Rules<'a> {
     pub worker: usize,
     /// Random numbers.
     pub dice: &'a Dice,
+    /// Now, in nanoseconds of a clock that only goes forward.
+    pub now_ns: u64,
     /// The time of day, UTC, in seconds since 1970.
     pub wall_s: u64,
 }
@@ -33,7 +35,7 @@ pub struct Rules<'a> {
 /// Puts every packet that has a route before the rules.
 pub fn decide(
     batch: &mut Batch,
-    Rules { policies, cache, worker, dice, wall_s }: Rules<'_>,
+    Rules { policies, cache, worker, dice, now_ns, wall_s }: Rules<'_>,
     forwarding: &Forwarding,
     conntrack: &Conntrack,
     reassembly: &mut Reassembly,
@@ -57,6 +59,7 @@ pub fn decide(
             forwarding,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
             dice,
+            now_ns,
             wall_s,
             mark: 0,
         };

@@ -415,6 +415,7 @@ fn packets_whose_contents_are_searched() {
         forwarding: &forwarding,
         connection: Connection::UNTRACKED,
         dice: &dice,
+        now_ns: 0,
         wall_s: 1_000_000_000,
         mark: 0,
     };

@@ -39,6 +39,7 @@ Rule-specification ([!] may stand before the options marked so):
 4>                        | mark | multiport | pkttype | tcpmss | tos | ttl
 6>                        | mark | multiport | pkttype | tcpmss | tos | hl
 4>                     -m set                what `weirctl set' keeps
+                    -m limit              at most so many packets a time
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
                     -m time               the clock, UTC
@@ -93,6 +94,9 @@ Rule-specification ([!] may stand before the options marked so):
   with length:
 4> [!] --length BYTES[:BYTES]                of the IPv4 packet, header included
 6> [!] --length BYTES[:BYTES]                of the IPv6 packet, header included
+  with limit:
+    --limit NUMBER[/second | /minute | /hour | /day]   on average; 3/hour unless said
+    --limit-burst NUMBER                  so many at once, 5 unless said
   with mac:
 [!] --mac-source XX:XX:XX:XX:XX:XX
   with mark:

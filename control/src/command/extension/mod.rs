@@ -18,6 +18,7 @@ mod icmp;
 mod icmp6;
 mod iprange;
 mod length;
+mod limit;
 mod log;
 mod mac;
 mod mark;
@@ -65,6 +66,7 @@ pub(super) enum ExtensionKey {
     Icmp6,
     Iprange(iprange::Key),
     Length,
+    Limit(limit::Key),
     Mac,
     Mark,
     Multiport(MultiportEnd),
@@ -125,6 +127,7 @@ impl<'a> Extension<'a> {
             "icmp6" => Match::Icmp6(Default::default()),
             "iprange" => Match::Iprange(Default::default()),
             "length" => Match::Length(Default::default()),
+            "limit" => Match::Limit(Default::default()),
             "mac" => Match::Mac(Default::default()),
             "mark" => Match::Mark(Default::default()),
             "multiport" => Match::Multiport(Default::default()),
@@ -165,6 +168,7 @@ impl<'a> Extension<'a> {
             Match::Icmp6(_) => &icmp6::OPTIONS,
             Match::Iprange(_) => &iprange::OPTIONS,
             Match::Length(_) => &length::OPTIONS,
+            Match::Limit(_) => &limit::OPTIONS,
             Match::Mac(_) => &mac::OPTIONS,
             Match::Mark(_) => &mark::OPTIONS,
             Match::Multiport(_) => &multiport::OPTIONS,
@@ -257,6 +261,7 @@ impl<'a> Extension<'a> {
                 iprange::read(iprange, key, given)
             }
             (Match::Length(length), ExtensionKey::Length) => length::read(length, given),
+            (Match::Limit(limit), ExtensionKey::Limit(key)) => limit::read(limit, key, given),
             (Match::Mac(mac), ExtensionKey::Mac) => mac::read(mac, given),
             (Match::Mark(mark), ExtensionKey::Mark) => mark::read(mark, given),
             (Match::Multiport(multiport), ExtensionKey::Multiport(end)) => {

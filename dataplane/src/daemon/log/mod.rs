@@ -177,6 +177,7 @@ mod tests {
                 forwarding: &crate::route::Forwarding::builder().build(),
                 connection: Connection::UNTRACKED,
                 dice: &crate::policy::Dice::new(0),
+                now_ns: 0,
                 wall_s: 0,
                 mark: 0,
             },

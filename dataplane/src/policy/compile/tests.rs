@@ -59,6 +59,7 @@ fn decide_about(policy: &Policy, headers: &Headers, ingress: u8) -> Decision {
             forwarding: &crate::route::Forwarding::builder().build(),
             connection: Connection::UNTRACKED,
             dice: &Dice::new(0),
+            now_ns: 0,
             wall_s: 0,
             mark: 0,
         },
@@ -130,6 +131,7 @@ fn each_hook_has_its_chain_its_policy_and_its_counters() {
             forwarding,
             connection,
             dice,
+            now_ns: 0,
             wall_s,
             mark: 0,
         };

@@ -12,6 +12,7 @@ mod forwarded;
 mod header;
 mod icmp;
 mod icmp6;
+mod limit;
 mod multiport;
 mod set;
 mod statistic;
@@ -33,6 +34,7 @@ use weir_control::rule::{
 
 use connbytes::CountTest;
 use connection::ConnectionTest;
+use limit::LimitTest;
 use set::SetTest;
 use statistic::StatisticTest;
 use string::StringTest;
@@ -42,7 +44,19 @@ use u32::WordTest;
 use super::Candidate;
 use super::candidate::has_ports;
 use super::rule::Evaluation;
+use crate::limit::kept::Keeper;
 use crate::set::Sets;
+
+/// What a match is compiled with.
+#[derive(Debug)]
+pub(super) struct Around<'k, 'd> {
+    /// The family of its rule.
+    pub(super) family: Family,
+    /// The sets that it may look into.
+    pub(super) sets: &'k Sets,
+    /// Who has what it keeps from packet to packet.
+    pub(super) keeper: Keeper<'k, 'd>,
+}
 
 /// A match of a rule.
 #[derive(Debug)]
@@ -69,6 +83,8 @@ pub(super) enum MatchTest {
     Iprange(Box<IprangeMatch>),
     /// `-m length`.
     Length(LengthMatch),
+    /// `-m limit`.
+    Limit(LimitTest),
     /// `-m mac`.
     Mac(MacMatch),
     /// `-m mark`.
@@ -98,15 +114,13 @@ pub(super) enum MatchTest {
 }
 
 impl MatchTest {
-    /// Compiles a match of a rule of that family that looks into these sets; its name, if this engine cannot enforce
-    /// it.
+    /// Compiles a match of a rule; its name, if this engine cannot enforce it.
     pub(super) fn compile(
         asked: &Match,
-        family: Family,
-        sets: &Sets,
+        Around { family, sets, keeper }: &mut Around<'_, '_>,
     ) -> Result<Self, &'static str> {
         Ok(match asked {
-            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
+            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, *family)?),
             Match::Comment(_) => Self::Comment,
             Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
             Match::Connmark(connmark) => Self::Connmark(*connmark),
@@ -118,6 +132,7 @@ impl MatchTest {
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
             Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
             Match::Length(length) => Self::Length(*length),
+            Match::Limit(limit) => Self::Limit(LimitTest::compile(limit, keeper)),
             Match::Mac(mac) => Self::Mac(*mac),
             Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
@@ -153,6 +168,7 @@ impl MatchTest {
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
             Self::Length(test) => header::length(test, candidate).into(),
+            Self::Limit(test) => test.holds(candidate.now_ns).into(),
             Self::Mac(test) => header::mac(test, candidate).into(),
             Self::Mark(test) => header::mark(test, candidate).into(),
             Self::Multiport(test) => multiport::evaluate(test, candidate),
@@ -214,6 +230,7 @@ impl MatchTest {
             Self::Ecn(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
+            | Self::Limit(_)
             | Self::Multiport(_)
             | Self::Statistic(_)
             | Self::TcpMss(_) => false,

@@ -1,0 +1,108 @@
+//! What the `limit` match allows: so many packets a time, and some at once.
+//!
+//! The words are those of extensions/libxt_limit.c of iptables, the meaning is that of net/netfilter/xt_limit.c.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Extension, InvalidRule, ListedLine, SavedWords};
+
+/// Ticks a second of the clock that limits are counted by. Weir's `limit` module says why it is this one.
+pub const HZ: u32 = 250;
+
+/// Credits that a tick is worth: the largest power of two with which a day's still fit into 32 bits.
+pub const LIMIT_CREDITS_PER_JIFFY: u32 = 128;
+
+/// The `limit` match. Its default is what `-m limit` alone means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitMatch {
+    /// `--limit`, as the time that one packet takes, in units of 100 us; not 0.
+    pub period_100us: u32,
+    /// `--limit-burst`: packets that may come at once, from 1.
+    pub burst: u32,
+}
+
+impl Default for LimitMatch {
+    /// 3 an hour.
+    fn default() -> Self {
+        Self { period_100us: Self::SCALE * 3600 / 3, burst: Self::BURST }
+    }
+}
+
+impl LimitMatch {
+    /// Units of a second.
+    pub const SCALE: u32 = 10_000;
+
+    /// `--limit-burst` unless it is said.
+    const BURST: u32 = 5;
+
+    /// The most that `--limit-burst` may say.
+    pub const BURST_MAX: u32 = 10_000;
+
+    /// Units of time by which rates are written, and how long they are. Rates are read by any beginning of the first
+    /// name, and written by the second.
+    pub(crate) const TIMES: [(&'static str, &'static str, u32); 4] = [
+        ("second", "sec", Self::SCALE),
+        ("minute", "min", Self::SCALE * 60),
+        ("hour", "hour", Self::SCALE * 60 * 60),
+        ("day", "day", Self::SCALE * 24 * 60 * 60),
+    ];
+
+    /// What a packet costs, in credits ([`LIMIT_CREDITS_PER_JIFFY`]).
+    pub fn cost(&self) -> u32 {
+        credits(self.period_100us).unwrap_or(u32::MAX)
+    }
+
+    /// What the bucket holds, in credits; `None` where the kernel's numbers cannot say it.
+    pub fn size(&self) -> Option<u32> {
+        credits(self.period_100us.checked_mul(self.burst)?)
+    }
+
+    /// As iptables writes rates: in the shortest time in which there is one, or that says it more exactly.
+    fn rate(&self) -> String {
+        let period = self.period_100us.max(1);
+        let says = |time: u32| period <= time && time / period >= time % period;
+        let longer = Self::TIMES.iter().rev().copied().skip(1);
+        let exact = longer.take_while(|(.., time)| says(*time)).last();
+        let (_, name, time) = exact.unwrap_or(Self::TIMES[Self::TIMES.len() - 1]);
+        format!("{}/{name}", time / period)
+    }
+}
+
+/// `user2credits`: it divides first where multiplying would overflow.
+fn credits(periods_100us: u32) -> Option<u32> {
+    let a_second = HZ * LIMIT_CREDITS_PER_JIFFY;
+    match periods_100us.checked_mul(a_second) {
+        Some(product) => Some(product / LimitMatch::SCALE),
+        None => (periods_100us / LimitMatch::SCALE).checked_mul(a_second),
+    }
+}
+
+impl Extension for LimitMatch {
+    fn name(&self) -> &'static str {
+        "limit"
+    }
+
+    fn validate(&self) -> Result<(), InvalidRule> {
+        if self.period_100us == 0 {
+            return Err(InvalidRule::LimitEndless);
+        }
+        match self.size() {
+            Some(size) if size >= self.cost() && self.burst != 0 => Ok(()),
+            _ => Err(InvalidRule::LimitBurst { burst: self.burst, rate: self.rate() }),
+        }
+    }
+
+    fn save(&self, words: &mut SavedWords) {
+        words.word("--limit");
+        words.word(self.rate());
+        if self.burst != Self::BURST {
+            words.word("--limit-burst");
+            words.word(self.burst.to_string());
+        }
+    }
+
+    fn list(&self, line: &mut ListedLine<'_>) {
+        line.push(format_args!(" limit: avg {} burst {}", self.rate(), self.burst));
+    }
+}

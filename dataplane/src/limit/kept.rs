@@ -1,0 +1,379 @@
+//! Whose state it is: what rules keep, beyond the policies in which they stand.
+//!
+//! A policy is compiled anew with every change, and what its matches have counted must not begin anew with it, or every
+//! change of any rule would be a gap in every limit. So state is kept here, by the thread that compiles, and policies
+//! only refer to it:
+//!
+//! ```text
+//!   Compiler ---- Kept    by rule: what its matches keep for themselves  (a bucket, a controller)
+//!      |           |
+//!      |         Tables   by name: what rules of one name share          (of both families)
+//!      v           |
+//!   Policy ----> Arc<state>  <---- workers
+//! ```
+//!
+//! * A rule's own state goes where the rule goes: by its [`RuleId`], as its counters do. A rule that replaces one of
+//!   the same words in the same chain, as all rules of a saved set do when it is restored, takes over the state as
+//!   well; of several that are equal, the first that comes takes over from the first that goes. In this Weir is not
+//!   the kernel, whose limits begin anew with every change of a table: there a flood gets a burst for free with each.
+//! * What is shared by name lives as long as a rule refers to the name; its settings are those of the rule that made
+//!   it (`htable_find_get`, net/netfilter/xt_hashlimit.c; `recent_table_lookup`, net/netfilter/xt_recent.c).
+//! * Until a compiled policy is [kept](Draft::keep), nothing has changed: a set of rules that cannot be enforced, or
+//!   that is only checked, leaves no trace.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use weir_control::command::ChainName;
+use weir_control::rule::{Family, Rule};
+use weir_control::ruleset::{RuleId, Ruleset};
+
+/// What a match keeps; each kind of match has a type of its own.
+type State = Arc<dyn Any + Send + Sync>;
+
+/// By what a shared state is found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableKey {
+    /// The match that it is of.
+    pub of: &'static str,
+    /// The family whose rules share it; `None` where those of both do.
+    pub family: Option<Family>,
+    /// Its name.
+    pub name: String,
+}
+
+/// A shared state, and the rules that refer to it.
+#[derive(Debug)]
+struct Table {
+    state: State,
+    users: BTreeSet<(Family, RuleId)>,
+}
+
+/// What rules share by name. Clones are handles of the same; the compilers of both families have one. Only control
+/// threads use it: it has a lock.
+#[derive(Debug, Clone, Default)]
+pub struct Tables(Arc<Mutex<BTreeMap<TableKey, Table>>>);
+
+impl Tables {
+    /// All of a match that are of this type, by name.
+    #[must_use]
+    pub fn all_of<T: Any + Send + Sync>(&self, of: &str) -> Vec<(TableKey, Arc<T>)> {
+        let known = self.lock();
+        let of = known.iter().filter(|(key, _)| key.of == of);
+        of.filter_map(|(key, table)| Some((key.clone(), typed(&table.state)?))).collect()
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn find<T: Any + Send + Sync>(&self, key: &TableKey) -> Option<Arc<T>> {
+        typed(&self.lock().get(key)?.state)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TableKey, Table>> {
+        // Whoever holds it cannot panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, tables: BTreeMap<TableKey, Table>) {
+        let mut known = self.lock();
+        for (key, Table { state, users }) in tables {
+            let table = known.entry(key).or_insert_with(|| Table { state, users: BTreeSet::new() });
+            table.users.extend(users);
+        }
+    }
+
+    fn release(&self, family: Family, rules: &BTreeSet<RuleId>) {
+        self.lock().retain(|_, table| {
+            table.users.retain(|(of, rule)| *of != family || !rules.contains(rule));
+            !table.users.is_empty()
+        });
+    }
+}
+
+fn typed<T: Any + Send + Sync>(state: &State) -> Option<Arc<T>> {
+    Arc::downcast(Arc::clone(state)).ok()
+}
+
+/// What the rules of a family keep for themselves. See the module.
+#[derive(Debug, Default)]
+pub struct Kept {
+    own: BTreeMap<RuleId, Vec<State>>,
+    /// The rules that keep something, in order, as they were in force last.
+    order: Vec<(ChainName, Arc<Rule>, RuleId)>,
+    /// Whose rules they are, once there are any.
+    family: Option<Family>,
+    tables: Tables,
+}
+
+impl Kept {
+    /// Nothing yet, with these tables for what is shared.
+    #[must_use]
+    pub fn new(tables: Tables) -> Self {
+        Self { tables, ..Self::default() }
+    }
+
+    /// What is shared by name.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Begins to compile a set of rules.
+    #[must_use]
+    pub fn draft(&self, ruleset: &Ruleset) -> Draft<'_> {
+        let mut leaving = HashMap::new();
+        if !self.order.is_empty() {
+            let entries = ruleset.chains().iter().flat_map(|chain| &chain.rules);
+            let staying: BTreeSet<RuleId> = entries.map(|entry| entry.id).collect();
+            for (chain, rule, id) in &self.order {
+                if !staying.contains(id) {
+                    let equal: &mut VecDeque<_> =
+                        leaving.entry((chain.clone(), Arc::clone(rule))).or_default();
+                    equal.push_back(*id);
+                }
+            }
+        }
+        let family = ruleset.family();
+        let (own, order, tables) = Default::default();
+        Draft { kept: self, leaving, changes: Changes { family, own, order, tables } }
+    }
+
+    /// Takes over what a draft made.
+    pub fn keep(&mut self, Changes { family, own, order, tables }: Changes) {
+        self.family = Some(family);
+        self.own.extend(own);
+        self.order = order;
+        self.tables.add(tables);
+    }
+
+    /// Forgets what rules have kept that are gone.
+    pub fn forget(&mut self, rules: &[RuleId]) {
+        if let Some(family) = self.family
+            && !rules.is_empty()
+        {
+            rules.iter().for_each(|id| drop(self.own.remove(id)));
+            self.tables.release(family, &rules.iter().copied().collect());
+        }
+    }
+
+    /// The states of this type that rules keep for themselves, with their rules, in the order in which these stand.
+    pub fn all_of<T: Any + Send + Sync>(
+        &self,
+    ) -> impl Iterator<Item = (&ChainName, &Arc<Rule>, Arc<T>)> {
+        self.order.iter().flat_map(|(chain, rule, id)| {
+            let states = self.own.get(id).into_iter().flatten();
+            states.filter_map(move |state| Some((chain, rule, typed(state)?)))
+        })
+    }
+}
+
+/// What a policy that is being compiled will keep.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    kept: &'a Kept,
+    /// Rules that are not in it any more, by what they said.
+    leaving: HashMap<(ChainName, Arc<Rule>), VecDeque<RuleId>>,
+    changes: Changes,
+}
+
+/// What is to be kept of a draft.
+#[derive(Debug)]
+pub struct Changes {
+    family: Family,
+    own: BTreeMap<RuleId, Vec<State>>,
+    order: Vec<(ChainName, Arc<Rule>, RuleId)>,
+    tables: BTreeMap<TableKey, Table>,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins with the next rule.
+    pub fn rule<'d>(
+        &'d mut self,
+        chain: &'d ChainName,
+        rule: &'d Arc<Rule>,
+        id: RuleId,
+    ) -> Keeper<'d, 'a> {
+        Keeper { draft: self, chain, rule, id, before: None }
+    }
+
+    /// What it has made.
+    #[must_use]
+    pub fn finish(self) -> Changes {
+        self.changes
+    }
+}
+
+/// Gives the matches of one rule what they keep.
+#[derive(Debug)]
+pub struct Keeper<'d, 'a> {
+    draft: &'d mut Draft<'a>,
+    chain: &'d ChainName,
+    rule: &'d Arc<Rule>,
+    id: RuleId,
+    /// What the rule has kept before, or the one whose place it takes; not looked for before a match asks.
+    before: Option<&'a [State]>,
+}
+
+impl Keeper<'_, '_> {
+    /// What the rule's next match keeps for itself; it is made if there is none yet. Matches of one rule must ask in
+    /// the same order each time.
+    pub fn own<T: Any + Send + Sync>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
+        let before =
+            *self.before.get_or_insert_with(|| self.draft.begin(self.chain, self.rule, self.id));
+        let states = self.draft.changes.own.entry(self.id).or_default();
+        let state = before.get(states.len()).and_then(typed).unwrap_or_else(|| Arc::new(make()));
+        states.push(Arc::clone(&state) as State);
+        state
+    }
+
+    /// What rules share by that name; it is made if no rule has asked for it yet.
+    pub fn shared<T: Any + Send + Sync>(
+        &mut self,
+        key: TableKey,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let Draft { kept, changes, .. } = &mut *self.draft;
+        let drafted = changes.tables.get(&key).and_then(|table| typed(&table.state));
+        let state = drafted.or_else(|| kept.tables.find(&key));
+        let state = state.unwrap_or_else(|| Arc::new(make()));
+        let table = Table { state: Arc::clone(&state) as State, users: BTreeSet::new() };
+        let table = changes.tables.entry(key).or_insert(table);
+        table.users.insert((changes.family, self.id));
+        state
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// Notes that the rule keeps something; what it has kept before.
+    fn begin(&mut self, chain: &ChainName, rule: &Arc<Rule>, id: RuleId) -> &'a [State] {
+        self.changes.order.push((chain.clone(), Arc::clone(rule), id));
+        if let Some(own) = self.kept.own.get(&id) {
+            return own;
+        }
+        let equal = self.leaving.get_mut(&(chain.clone(), Arc::clone(rule)));
+        let leaving = equal.and_then(VecDeque::pop_front);
+        leaving.and_then(|id| self.kept.own.get(&id)).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_control::command::Command;
+    use weir_control::rule::{LimitMatch, Match, Target};
+    use weir_control::ruleset::Outcome;
+
+    use super::*;
+
+    fn rule(burst: u32) -> Rule {
+        let limit = LimitMatch { burst, ..LimitMatch::default() };
+        Rule { matches: vec![Match::Limit(limit)], target: Some(Target::Accept), ..Rule::default() }
+    }
+
+    /// A rule set, and what its rules keep: each a number of its own.
+    #[derive(Default)]
+    struct World {
+        ruleset: Ruleset,
+        kept: Kept,
+        made: u32,
+    }
+
+    impl World {
+        /// What each rule keeps after the command, in order; forgotten is only what a command takes out for good.
+        fn after(&mut self, command: &Command) -> (Vec<u32>, Outcome) {
+            let outcome = self.ruleset.apply(command).expect("a command that is taken");
+            (self.compile(), outcome)
+        }
+
+        fn compile(&mut self) -> Vec<u32> {
+            let Self { ruleset, kept, made } = self;
+            let mut draft = kept.draft(ruleset);
+            let mut states = Vec::new();
+            for chain in ruleset.chains() {
+                for entry in &chain.rules {
+                    let mut keeper = draft.rule(&chain.name, &entry.rule, entry.id);
+                    let mut make = || {
+                        *made += 1;
+                        *made
+                    };
+                    states.push(*keeper.own::<u32>(&mut make));
+                    let key = TableKey { of: "test", family: None, name: "shared".to_owned() };
+                    keeper.shared::<u32>(key, make);
+                }
+            }
+            let changes = draft.finish();
+            kept.keep(changes);
+            states
+        }
+    }
+
+    fn append(rule: Rule) -> Command {
+        Command::Append { chain: ChainName::forward(), rules: vec![rule], counters: None }
+    }
+
+    fn replace(number: u32, rule: Rule) -> Command {
+        let chain = ChainName::forward();
+        Command::Replace { chain, number, rule, counters: None }
+    }
+
+    #[test]
+    fn it_stays_with_its_rule_and_goes_over_to_one_that_says_the_same() {
+        let mut world = World::default();
+        assert_eq!(world.after(&append(rule(1))).0, [1]);
+        assert_eq!(world.after(&append(rule(1))).0, [1, 3], "one of its own");
+        assert_eq!(world.after(&append(rule(2))).0, [1, 3, 4]);
+        let (states, outcome) = world.after(&replace(2, rule(1)));
+        assert_eq!(states, [1, 3, 4], "the same words");
+        world.kept.forget(&outcome.removed);
+        assert_eq!(world.compile(), [1, 3, 4]);
+        let (states, outcome) = world.after(&replace(2, rule(7)));
+        assert_eq!(states, [1, 5, 4], "other words");
+        world.kept.forget(&outcome.removed);
+        let flush = Command::Flush { chain: None };
+        world.after(&flush);
+        // What waits for a confirmation is not forgotten yet, but rules that come later are new.
+        assert_eq!(world.after(&append(rule(2))).0, [6]);
+    }
+
+    #[test]
+    fn a_draft_that_is_not_kept_changes_nothing() {
+        let mut world = World::default();
+        world.after(&append(rule(1)));
+        let before = format!("{:?}", world.kept);
+        let mut later = world.ruleset.clone();
+        later.apply(&append(rule(2))).expect("taken");
+        let chain = &later.chains()[0];
+        let mut draft = world.kept.draft(&later);
+        for entry in &chain.rules {
+            draft.rule(&chain.name, &entry.rule, entry.id).own(|| 9_u32);
+        }
+        drop(draft);
+        assert_eq!(format!("{:?}", world.kept), before);
+    }
+
+    #[test]
+    fn what_is_shared_lives_as_long_as_a_rule_of_either_family_asks_for_it() {
+        let tables = Tables::default();
+        let (mut four, mut six) = (Kept::new(tables.clone()), Kept::new(tables.clone()));
+        let key = || TableKey { of: "test", family: None, name: "n".to_owned() };
+        let ask = |kept: &mut Kept, family, id, number: u32| {
+            let mut draft = kept.draft(&Ruleset::of(family));
+            let (chain, rule) = (ChainName::forward(), Arc::new(rule(1)));
+            let got = *draft.rule(&chain, &rule, RuleId(id)).shared(key(), || number);
+            let again = *draft.rule(&chain, &rule, RuleId(id + 1)).shared(key(), || number + 1);
+            assert_eq!(got, again);
+            let changes = draft.finish();
+            kept.keep(changes);
+            got
+        };
+        assert_eq!(ask(&mut four, Family::V4, 1, 10), 10);
+        assert_eq!(ask(&mut six, Family::V6, 1, 20), 10, "the first that asks makes it");
+        assert_eq!(tables.all_of::<u32>("test"), [(key(), Arc::new(10))]);
+        four.forget(&[RuleId(1), RuleId(2)]);
+        six.forget(&[RuleId(1)]);
+        assert_eq!(tables.find::<u32>(&key()), Some(Arc::new(10)));
+        six.forget(&[RuleId(2)]);
+        assert_eq!(tables.find::<u32>(&key()), None);
+        assert_eq!(ask(&mut four, Family::V4, 3, 30), 30);
+    }
+}
