@@ -29,6 +29,7 @@
 //! packet of a connection that does not count, in a group that has no other, is dropped whatever the rule says (the last
 //! ones of a connection that ends, for one). Here it passes for one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::NoMemory;
@@ -37,6 +38,19 @@ use crate::conntrack::Direction;
 
 /// Rules of one family that may count connections.
 pub const RULES_MAX: usize = 64;
+
+/// Who knows which rules count: the policies in force.
+pub trait Counting: std::fmt::Debug + Send + Sync {
+    /// What rules of a family count, 0 for IPv4 and 1 for IPv6; also of rules that were taken out and may come back.
+    fn connections(&self, family: usize) -> &[Arc<Connections>];
+}
+
+/// No rule counts.
+impl Counting for () {
+    fn connections(&self, _family: usize) -> &[Arc<Connections>] {
+        &[]
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -118,6 +132,11 @@ impl Connections {
     /// How many connections of this address there are for a packet that belongs to one, of which nothing is remembered.
     pub(crate) fn of_other(&self, address: u128) -> u32 {
         self.groups.count(address).max(1)
+    }
+
+    /// How many connections there are with one that has begun and its address.
+    pub(crate) fn of_begun(&self, Begun(group): Begun) -> u32 {
+        self.groups.count_in(group)
     }
 
     /// How many connections of this address there are, and one for a packet that belongs to none.

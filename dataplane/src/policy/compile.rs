@@ -15,9 +15,13 @@ use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
+use super::room::{LimitSettings, Room};
 use super::rule::{Action, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
+use crate::limit::NoMemory;
+use crate::limit::connections::RULES_MAX;
 use crate::limit::kept::{Changes, Kept, Tables};
+use crate::limit::recent::{RECENT, RecentTable};
 use crate::packet_log::LogSpec;
 use crate::set::Sets;
 use crate::verdict::DropReason;
@@ -52,6 +56,34 @@ pub enum Unenforced {
         "`-m connbytes' asks for packets and bytes of flows, and they are not counted: set acct = true in [conntrack] of the configuration and start weir again, so that all flows are counted from their first packet on"
     )]
     NotCounted,
+    /// A table of `-m recent` would be too large.
+    #[error(
+        "`-m recent --name {name}' needs {mebibytes} MiB for the addresses of that table and the packets of each, and all such tables have {most} MiB: ask for a smaller --hitcount, or set a smaller addresses_max in [recent] of the configuration"
+    )]
+    RecentTooLarge {
+        /// The table.
+        name: String,
+        /// Its size.
+        mebibytes: usize,
+        /// The size of all.
+        most: usize,
+    },
+    /// Too many rules count connections.
+    #[error(
+        "more than {RULES_MAX} matches with `-m connlimit', each of which looks at every connection that ends: let them stand in fewer rules, a chain that several rules lead to for one"
+    )]
+    ConnlimitTooMany,
+    /// There is no memory for what the rule keeps.
+    #[error(
+        "there is no memory for what the rule keeps of each connection: set a smaller max in [conntrack] of the configuration"
+    )]
+    NoMemory,
+}
+
+impl From<NoMemory> for Unenforced {
+    fn from(NoMemory: NoMemory) -> Self {
+        Self::NoMemory
+    }
 }
 
 impl From<&'static str> for Unenforced {
@@ -104,6 +136,7 @@ pub struct Compiler {
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
     kept: Kept,
+    limits: LimitSettings,
 }
 
 /// The rules of a rule set, compiled, and what comes with them.
@@ -156,6 +189,7 @@ impl Compiler {
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
             kept: Kept::default(),
+            limits: LimitSettings::default(),
         }
     }
 
@@ -169,6 +203,12 @@ impl Compiler {
     #[must_use]
     pub fn sharing(self, tables: Tables) -> Self {
         Self { kept: Kept::new(tables), ..self }
+    }
+
+    /// The same where what rules keep is as large as this.
+    #[must_use]
+    pub fn limiting(self, limits: LimitSettings) -> Self {
+        Self { limits, ..self }
     }
 
     /// What the matches of its rules keep.
@@ -204,6 +244,7 @@ impl Compiler {
         spans.push(Span::EMPTY);
         self.rules.extend(fresh);
         self.kept.keep(changes);
+        rules.iter().flat_map(|rule| &rule.tests).for_each(MatchTest::prepare);
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let any =
             |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
@@ -217,6 +258,7 @@ impl Compiler {
             logs: lists.logs.into(),
             connmarks: lists.connmarks.into(),
             sets: Arc::clone(&self.sets),
+            connections: self.kept.every().collect(),
         })
     }
 
@@ -236,6 +278,9 @@ impl Compiler {
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
         let mut lists = Lists::default();
         let mut keeps = self.kept.draft(ruleset);
+        let tables = self.kept.tables().all_of::<RecentTable>(RECENT);
+        let recent_bytes = tables.iter().map(|(_, table)| table.bytes()).sum();
+        let mut room = Room::new(self.limits, self.workers, recent_bytes);
         for (place, chain) in (0..).zip(chains) {
             for (number, entry) in (1..).zip(&chain.rules) {
                 let counters = self.counters_of(entry.id, &mut fresh);
@@ -246,6 +291,7 @@ impl Compiler {
                     family: ruleset.family(),
                     sets: &self.sets,
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
+                    room: &mut room,
                 };
                 rules.push(
                     self.rule(&entry.rule, around, counters, (place, action)).map_err(refused)?,

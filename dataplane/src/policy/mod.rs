@@ -16,6 +16,7 @@ mod flow_cache;
 mod matches;
 mod policies;
 mod residual;
+mod room;
 mod rule;
 mod target;
 
@@ -26,6 +27,7 @@ pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
 pub use policies::{Policies, Tracks};
+pub use room::LimitSettings;
 pub use rule::{Action, Evaluation};
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use weir_control::ruleset::CHAIN_DEPTH_MAX;
 use classify::{Classifier, PacketKey};
 
 use crate::batch::Addresses;
+use crate::limit::connections::Connections;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::respond::Reject;
 use crate::set::Sets;
@@ -62,6 +65,8 @@ pub struct Policy {
     connmarks: Arc<[ConnmarkTarget]>,
     /// What rules with `-m set` look into.
     sets: Arc<Sets>,
+    /// What rules with `-m connlimit` count, and such as may come back.
+    connections: Arc<[Arc<Connections>]>,
     tracks: bool,
     inspects_flows: bool,
 }
@@ -180,6 +185,7 @@ impl Policy {
             logs: Arc::default(),
             connmarks: Arc::default(),
             sets: Arc::new(Sets::new(0)),
+            connections: Arc::default(),
             tracks: false,
             inspects_flows: false,
         }
@@ -195,6 +201,7 @@ impl Policy {
             logs: Arc::clone(&self.logs),
             connmarks: Arc::clone(&self.connmarks),
             sets,
+            connections: Arc::clone(&self.connections),
             ..*self
         }
     }

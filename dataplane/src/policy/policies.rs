@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Policy;
 use crate::batch::Addresses;
+use crate::limit::connections::{Connections, Counting};
 
 /// A policy for each family. A change of one leaves the other as it is.
 #[derive(Debug, Clone)]
@@ -49,6 +50,12 @@ impl Policies {
     #[must_use]
     pub fn inspects_flows(&self) -> bool {
         self.v4.inspects_flows() || self.v6.inspects_flows()
+    }
+}
+
+impl Counting for Policies {
+    fn connections(&self, family: usize) -> &[Arc<Connections>] {
+        if family == 0 { &self.v4.connections } else { &self.v6.connections }
     }
 }
 

@@ -92,6 +92,9 @@ pub(super) struct Entries {
 }
 
 impl Entries {
+    /// What an address takes besides its ring.
+    pub(super) const BYTES: usize = size_of::<Slot>() + 2 * size_of::<u32>();
+
     /// For so many addresses, at least one, and as many times of each, a power of two.
     pub(super) fn new(addresses: u32, stamps: u32, hash: RandomState) -> Self {
         let slot = |number: u32| Slot {

@@ -24,6 +24,7 @@ mod entries;
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ahash::RandomState;
 use weir_control::rule::{HITCOUNT_MAX, RecentAction, RecentMatch};
@@ -31,6 +32,9 @@ use weir_control::rule::{HITCOUNT_MAX, RecentAction, RecentMatch};
 use super::spin::Spin;
 use super::{HZ, jiffies};
 use entries::{Entries, Key, ring};
+
+/// The match that these tables are of.
+pub const RECENT: &str = "recent";
 
 /// Times of an address that are kept at least.
 pub const STAMPS_MIN: u32 = 32;
@@ -96,6 +100,8 @@ pub struct RecentEntry {
 #[derive(Debug)]
 pub struct RecentTable {
     entries: Spin<Entries>,
+    /// Times of an address that there is room for.
+    stamps: AtomicU32,
     /// Bits by which addresses of IPv4 and of IPv6 are told apart.
     masks: [u128; 2],
 }
@@ -112,7 +118,8 @@ impl RecentTable {
             IpAddr::V4(mask) => [mask.to_bits().into(), u128::MAX],
             IpAddr::V6(mask) => [u32::MAX.into(), mask.to_bits()],
         };
-        Self { entries: Spin::new(entries), masks }
+        let stamps = stamps.next_power_of_two().into();
+        Self { entries: Spin::new(entries), stamps, masks }
     }
 
     /// What a packet makes of a question: from or to this address, with that time to live when it came in.
@@ -139,6 +146,25 @@ impl RecentTable {
     #[must_use]
     pub fn capacity(&self) -> u32 {
         self.entries.with(|entries| entries.capacity())
+    }
+
+    /// Times of an address that there is room for.
+    #[must_use]
+    pub fn stamps(&self) -> u32 {
+        self.stamps.load(Ordering::Relaxed)
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        Self::bytes_of(self.capacity(), self.stamps())
+    }
+
+    /// The size of one for so many addresses, and so many times of each.
+    #[must_use]
+    pub fn bytes_of(addresses: u32, stamps: u32) -> usize {
+        let times = stamps.next_power_of_two() as usize * size_of::<u64>();
+        addresses as usize * (times + Entries::BYTES)
     }
 
     /// All addresses, in no order. Workers go on meanwhile: what changes may be missed, or be seen as it was.
@@ -170,6 +196,9 @@ impl RecentTable {
     /// Makes room for so many times of each address, if there is less. Those that are kept stay.
     pub fn widen(&self, stamps: u32) {
         let stamps = stamps.next_power_of_two();
+        if stamps <= self.stamps.fetch_max(stamps, Ordering::Relaxed) {
+            return;
+        }
         for number in 0..self.capacity() {
             let longer = ring(stamps);
             // What is not needed is given back out of turn.
