@@ -14,7 +14,7 @@ use super::query;
 use super::tcp::TcpState;
 use super::tracker::Conntrack;
 use super::{CtState, FlowRef, Kind, Packet, Tracked};
-use crate::limit::connections::{Begun, Connections, Counting, Place};
+use crate::limit::connections::{Age, Begun, Connections, Counting, Place};
 
 /// Flows that one batch may begin and rules count, each by several. Beyond, what is counted is not remembered.
 const BEGUN_MAX: usize = 512;
@@ -43,9 +43,14 @@ impl Limited {
     }
 }
 
-fn is_over(flow: &Flow) -> bool {
-    flow.bits.kind() == Kind::Tcp
-        && matches!(flow.bits.state(), TcpState::TimeWait | TcpState::Close)
+fn age(flow: &Flow) -> Age {
+    let assured = flow.bits.has(Bits::ASSURED);
+    let tcp = flow.bits.kind() == Kind::Tcp;
+    match flow.bits.state() {
+        TcpState::TimeWait | TcpState::Close if tcp => Age::Over { assured },
+        _ if assured => Age::Assured,
+        _ => Age::Young,
+    }
 }
 
 impl Conntrack {
@@ -64,30 +69,28 @@ impl Conntrack {
         tracked: &Tracked,
         packet: &Packet<'_>,
     ) -> Option<u32> {
-        let place = match self.place_of(tracked) {
-            Some(query::Place::Table(family, flow)) => (family, flow),
+        let (place, direction) = match self.place_of(tracked) {
+            Some(query::Place::Table(family, flow)) => ((family, flow), tracked.direction),
             Some(query::Place::Entry(entry)) if entry.fate == Fate::New => {
                 let family = usize::from(entry.addresses6.is_some());
                 return Some(self.begins(counted, address, family, tracked));
             }
-            Some(query::Place::Entry(_)) => return Some(counted.of_other(address)),
-            // The kernel looks for one that has this packet's addresses, though it is no valid part of it.
-            None => {
-                let tuple = packet.own_tuple()?;
-                return Some(match self.find(&tuple) {
-                    Some(_) => counted.of_other(address),
-                    None => counted.with_one_more(address),
-                });
-            }
+            // It has just been taken off, and nobody has answered in it.
+            Some(query::Place::Entry(_)) => return Some(counted.with_one_more(address)),
+            // One that has this packet's addresses, though it is no valid part of it.
+            None => match self.find(&packet.own_tuple()?) {
+                Some((id, direction)) => (self.place(id)?, direction),
+                None => return Some(counted.with_one_more(address)),
+            },
         };
         if tracked.state == CtState::Related {
             // The address is that of whoever reports on the flow.
             return Some(counted.of_other(address));
         }
         let (family, flow) = place;
-        let is_over = is_over(&self.families[family].table.flows[flow as usize]);
         let place = Place { worker: self.limited.worker, flow };
-        Some(counted.of_known(address, (place, tracked.direction), is_over))
+        let age = age(&self.families[family].table.flows[flow as usize]);
+        Some(counted.of_known(address, (place, direction), age))
     }
 
     fn begins(
@@ -149,7 +152,7 @@ impl Conntrack {
     /// The same if it is closed now and was not before.
     pub(super) fn uncount_closed(&self, family: usize, flow: u32, before: Bits) {
         let after = &self.families[family].table.flows[flow as usize];
-        if after.bits.state() != before.state() && is_over(after) {
+        if after.bits.state() != before.state() && matches!(age(after), Age::Over { .. }) {
             self.uncount(family, flow);
         }
     }

@@ -23,11 +23,21 @@
 //!
 //! # What counts
 //!
-//! As in the kernel of today: the connection that a packet begins, as soon as the rule is asked about it, and for as long
-//! as it lives if the packet is accepted; but no longer than until it is in state TIME_WAIT or CLOSE. A connection that
-//! began before the rule was there counts only if nobody else of its group does. On purpose otherwise: in the kernel a
-//! packet of a connection that does not count, in a group that has no other, is dropped whatever the rule says (the last
-//! ones of a connection that ends, for one). Here it passes for one.
+//! As in the kernel of today (6.18): a connection counts from the first packet on about which the rule is asked, if it is
+//! not assured by then, and of those that are, one where there is no other of its group; for as long as it lives, but no
+//! longer than until it is in state TIME_WAIT or CLOSE. What a packet begins that is not accepted in the end counts for
+//! that packet alone. So does a packet that belongs to nothing. Where rules are asked about packets of both directions, a
+//! connection counts for both ends.
+//!
+//! On purpose otherwise:
+//!
+//! * Of a connection that does not count, in a group of none, the kernel drops each packet, whatever the rule says: the last
+//!   ones of a connection that ends, for one (`connlimit_mt`, where a count of 0 stands for memory that could not be had).
+//!   Here they pass for one.
+//! * The kernel looks for connections that have ended no more than once a tick, and takes those of another core for living
+//!   for two more; until then it counts some that are no more, such as a flood's that it dropped itself. Here none is.
+//! * A connection that an ICMP error is about does not begin to count for who reports it.
+//! * With a change of the rules the kernel forgets what was counted; here a rule that the change does not touch goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,8 +81,48 @@ pub(crate) struct Place {
     pub(crate) flow: u32,
 }
 
-fn shift(direction: Direction) -> u32 {
-    32 * direction as u32
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Not assured yet.
+    Young,
+    /// Assured.
+    Assured,
+    /// In state TIME_WAIT or CLOSE.
+    Over {
+        /// Whether it was assured before.
+        assured: bool,
+    },
+}
+
+/// The numbers of the groups of both directions of a flow, 0 for none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Halves(u64);
+
+/// In a half: the connection counts in that group already, for its other direction.
+const SHARED: u32 = 1 << 31;
+
+impl Halves {
+    fn half(self, direction: Direction) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "one half")]
+        let half = (self.0 >> (32 * direction as u32)) as u32;
+        half
+    }
+
+    /// The group that packets of that direction are counted by.
+    fn group(self, direction: Direction) -> Option<Group> {
+        Group::of(self.half(direction) & !SHARED)
+    }
+
+    /// The same, if it is that direction by which the connection counts there.
+    fn own(self, direction: Direction) -> Option<Group> {
+        Group::of(self.half(direction)).filter(|_| self.half(direction) & SHARED == 0)
+    }
+
+    /// With that half, where there was none.
+    fn with(self, direction: Direction, half: u32) -> Self {
+        Self(self.0 | u64::from(half) << (32 * direction as u32))
+    }
 }
 
 impl Connections {
@@ -95,8 +145,8 @@ impl Connections {
     /// What has begun is in a table.
     pub(crate) fn keep(&self, Begun(group): Begun, place: Place) {
         let Some(word) = self.word(place) else { return self.groups.leave(group) };
-        let before = word.swap(u64::from(group.number()), Ordering::Relaxed);
-        self.leave(before);
+        let halves = Halves::default().with(Direction::Original, group.number());
+        self.leave(Halves(word.swap(halves.0, Ordering::Relaxed)));
     }
 
     /// It came to nothing.
@@ -104,27 +154,33 @@ impl Connections {
         self.groups.leave(group);
     }
 
-    /// How many connections of this address there are for a packet of that direction, which belongs to one: at least
-    /// that one. If there is none, it counts from now on, unless it is over.
+    /// How many connections of this address there are for a packet of that direction, which belongs to one. That one
+    /// counts from now on if it is in its beginnings, or if there is no other.
     pub(crate) fn of_known(
         &self,
         address: u128,
         (place, direction): (Place, Direction),
-        is_over: bool,
+        age: Age,
     ) -> u32 {
         let Some(word) = self.word(place) else { return self.of_other(address) };
-        let groups = word.load(Ordering::Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "one half")]
-        let known = Group::of((groups >> shift(direction)) as u32);
-        if let Some(group) = known {
+        let halves = Halves(word.load(Ordering::Relaxed));
+        if let Some(group) = halves.group(direction) {
             return self.groups.count_in(group);
         }
-        if is_over {
-            return self.of_other(address);
+        let other = halves.group(direction.opposite());
+        if let Some(group) = other.filter(|group| self.groups.is_of(*group, address)) {
+            // Both ends are in one group, where the connection counts once.
+            word.store(halves.with(direction, group.number() | SHARED).0, Ordering::Relaxed);
+            return self.groups.count_in(group);
         }
-        let (group, count) = self.groups.enter_first(address);
+        let (group, count) = match age {
+            Age::Over { assured: true } => return self.of_other(address),
+            Age::Over { assured: false } => return self.with_one_more(address),
+            Age::Young => self.groups.enter(address),
+            Age::Assured => self.groups.enter_first(address),
+        };
         if let Some(group) = group {
-            word.store(groups | u64::from(group.number()) << shift(direction), Ordering::Relaxed);
+            word.store(halves.with(direction, group.number()).0, Ordering::Relaxed);
         }
         count
     }
@@ -148,7 +204,7 @@ impl Connections {
     pub(crate) fn end(&self, place: Place) {
         let Some(word) = self.word(place) else { return };
         if word.load(Ordering::Relaxed) != 0 {
-            self.leave(word.swap(0, Ordering::Relaxed));
+            self.leave(Halves(word.swap(0, Ordering::Relaxed)));
         }
     }
 
@@ -162,11 +218,8 @@ impl Connections {
         self.places.get(worker)?.get(flow as usize)
     }
 
-    fn leave(&self, groups: u64) {
-        for direction in [Direction::Original, Direction::Reply] {
-            #[expect(clippy::cast_possible_truncation, reason = "one half")]
-            let group = Group::of((groups >> shift(direction)) as u32);
-            group.into_iter().for_each(|group| self.groups.leave(group));
-        }
+    fn leave(&self, halves: Halves) {
+        let own = [Direction::Original, Direction::Reply].map(|direction| halves.own(direction));
+        own.into_iter().flatten().for_each(|group| self.groups.leave(group));
     }
 }

@@ -16,6 +16,9 @@ const SHARD_GROUPS_MIN: usize = 64;
 /// Shards at most: workers seldom meet in one of so many.
 const SHARDS_MAX: usize = 256;
 
+/// Numbers have 31 bits.
+const NUMBER_MAX: u32 = u32::MAX >> 1;
+
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -139,6 +142,13 @@ impl Groups {
         });
     }
 
+    /// Whether a group, which has at least one connection, is that of an address.
+    pub(super) fn is_of(&self, group: Group, address: u128) -> bool {
+        let (_, _, address) = self.place(address);
+        let (shard, slot) = self.slot(group);
+        self.shards[shard].index.with(|index| index.slots[slot].address == address)
+    }
+
     /// Connections of a group, of which there is at least one.
     pub(super) fn count_in(&self, group: Group) -> u32 {
         let (shard, slot) = self.slot(group);
@@ -162,7 +172,8 @@ impl Groups {
     }
 
     fn number(&self, shard: usize, slot: usize) -> Option<Group> {
-        u32::try_from(shard * self.per_shard + slot + 1).ok().map(Group)
+        let number = u32::try_from(shard * self.per_shard + slot + 1).ok();
+        number.filter(|number| *number <= NUMBER_MAX).map(Group)
     }
 
     fn slot(&self, Group(number): Group) -> (usize, usize) {

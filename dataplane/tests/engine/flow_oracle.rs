@@ -24,8 +24,8 @@ use crate::world::*;
 const PACKETS_PER_CASE: u16 = 80;
 
 /// What two hosts may say to each other.
-struct Talk {
-    protocol: u8,
+pub(crate) struct Talk {
+    pub(crate) protocol: u8,
     /// Client and server.
     ends: [(Ipv4Addr, u16); 2],
     /// What each has sent, as sequence numbers.
@@ -34,7 +34,7 @@ struct Talk {
 }
 
 impl Talk {
-    fn draw(chance: &mut Chance) -> Self {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
         let hosts = chance.one_of(&[
             [ALICE, BOB],
             [BOB, ALICE],
@@ -48,7 +48,7 @@ impl Talk {
     }
 
     /// Most likely what comes next, else something that may or may not be part of it.
-    fn packet(&mut self, chance: &mut Chance) -> Packet {
+    pub(crate) fn packet(&mut self, chance: &mut Chance) -> Packet {
         let side = chance.below(2);
         let (from, to) = (self.ends[side], self.ends[1 - side]);
         let data = [0; 40];
@@ -214,7 +214,7 @@ fn flows(world: &mut World, workers: usize) -> String {
     if found.is_empty() { "-".to_owned() } else { found.join(" ") }
 }
 
-fn forget(world: &mut World, workers: usize) {
+pub(crate) fn forget(world: &mut World, workers: usize) {
     for worker in 0..workers {
         let conntrack = world.engine(worker).conntrack_mut();
         let mut ids = Vec::new();
@@ -303,7 +303,7 @@ fn marks_and_counts_of_flows_mean_what_they_mean_to_the_kernel() {
     worlds.into_iter().for_each(World::shut_down);
 }
 
-fn no_conntrack() -> Option<String> {
+pub(crate) fn no_conntrack() -> Option<String> {
     let works = std::process::Command::new("conntrack").arg("--version").output();
     (!works.is_ok_and(|output| output.status.success())).then(|| "needs conntrack".to_owned())
 }

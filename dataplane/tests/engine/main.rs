@@ -17,6 +17,7 @@
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `set_oracle` | sets that rules look into, beside the kernel's |
+//! | `recent_oracle` `connlimit_oracle` | addresses seen lately, and limits of connections, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
@@ -33,6 +34,7 @@ mod capture;
 mod chains;
 mod chance;
 mod chaos;
+mod connlimit_oracle;
 mod content;
 mod count;
 mod delta;
@@ -47,6 +49,7 @@ mod mark;
 mod oracle;
 mod packet;
 mod reasons;
+mod recent_oracle;
 mod refuse;
 mod reject;
 mod reject_oracle;

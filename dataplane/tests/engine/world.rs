@@ -22,7 +22,9 @@ use weir_dataplane::conntrack::{Conntrack, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, FlowCache, Policies, Policy};
+use weir_dataplane::limit::kept::{TableKey, Tables};
+use weir_dataplane::limit::recent::{RECENT, RecentTable};
+use weir_dataplane::policy::{Compiler, FlowCache, LimitSettings, Policies, Policy};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -215,9 +217,15 @@ impl World {
         let of_host = |port: PortIndex| host == Some(port);
         let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
         let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
+        let tables = Tables::default();
         let side = |ruleset| {
             let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct);
+                .counting_flows(sizes.acct)
+                .sharing(tables.clone())
+                .limiting(LimitSettings {
+                    flows_max: [sizes.flows, sizes.flows6],
+                    ..LimitSettings::default()
+                });
             Side { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
         };
         let mut world = Self {
@@ -330,6 +338,12 @@ impl World {
             .map(|entry| counters.rule(entry.id))
             .map(|RuleCount { packets, bytes }| (packets, bytes))
             .collect()
+    }
+
+    /// The table of `-m recent` of that name, which rules of both families share.
+    pub(crate) fn recent(&self, name: &str) -> Option<Arc<RecentTable>> {
+        let key = TableKey { of: RECENT, family: None, name: name.to_owned() };
+        self.sides[0].compiler.kept().tables().find(&key)
     }
 
     /// Puts a frame on a wire towards a worker.
