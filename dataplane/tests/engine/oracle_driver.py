@@ -17,6 +17,7 @@ and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses o
   clock            -> nanoseconds of a clock that only goes forward
   pause MS         -> "ok", so many milliseconds later
   recent NAME      -> what `-m recent` knows by that name: ADDRESS=TTL=PACKETS..
+  set PATH VALUE   of a file below /proc/sys/net -> "ok"
   ip WORDS..       the ip command -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
 """
@@ -246,6 +247,9 @@ def main():
                 number, packet = asked.split(":")
                 os.write(tuns[int(number)], bytes.fromhex(packet))
             arrived(tuns)
+            answer = "ok"
+        elif word == "set":
+            setting(*rest)
             answer = "ok"
         elif word == "ip":
             run("ip", *rest)
