@@ -17,7 +17,7 @@
 pub mod classbench;
 pub mod flows;
 pub mod loop_port;
-pub mod statistics;
+pub use weir_loadgen::statistics;
 pub mod traffic;
 pub mod world;
 

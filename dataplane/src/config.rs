@@ -9,6 +9,7 @@ mod ipv6;
 mod log;
 mod memory;
 mod path;
+mod recent;
 mod snapshot;
 mod workers;
 
@@ -23,6 +24,7 @@ use weir_control::ruleset::Policy;
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
 pub use host::HostMode;
 pub use log::LogSettings;
+pub use recent::RecentSettings;
 
 use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
@@ -106,6 +108,8 @@ struct File {
     conntrack: conntrack::FileConntrack,
     #[serde(default)]
     log: log::FileLog,
+    #[serde(default)]
+    recent: recent::FileRecent,
     #[serde(default)]
     control: FileControl,
 }
@@ -227,6 +231,8 @@ pub struct Config {
     pub conntrack: ConntrackSettings,
     /// The log of packets.
     pub log: LogSettings,
+    /// Tables of `-m recent`.
+    pub recent: RecentSettings,
     /// The control socket.
     pub control: ControlConfig,
 }
@@ -352,6 +358,7 @@ impl Config {
             sockets,
             conntrack: file.conntrack.check()?,
             log: file.log.check()?,
+            recent: file.recent.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,

@@ -1,8 +1,12 @@
 //! Why a run cannot start, or had to end.
 
 use std::io;
+use std::path::PathBuf;
 
 use weir_dataplane::port::xdp::OpenError;
+
+use crate::report::file::FileError;
+use crate::report::plot::PlotError;
 
 /// Each says what was tried, why it failed, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -55,4 +59,21 @@ pub(crate) enum Error {
     /// Standard output.
     #[error("cannot write the report: {0}")]
     Output(io::Error),
+    /// A file of results.
+    #[error(transparent)]
+    Results(#[from] FileError),
+    /// A plot of a report.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// A report in CSV.
+    #[error("cannot write the report: {0}")]
+    Csv(#[from] csv::Error),
+    /// A file of ours.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }

@@ -283,6 +283,7 @@ impl ParseErrorKind {
                 | InvalidRule::AddrtypeNotOfIpv6
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::Recent(_)
+                | InvalidRule::FuzzyLimits { .. }
                 | InvalidRule::LimitBurst { .. }
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }

@@ -183,6 +183,9 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--connbytes" | "--connbytes-dir" | "--connbytes-mode" => {
             Some("counts of connections belong to a match: write `-m connbytes' before it")
         }
+        "--lower-limit" | "--upper-limit" => {
+            Some("rates belong to a match: write `-m fuzzy' before it")
+        }
         "--limit" | "--limit-burst" => Some("rates belong to a match: write `-m limit' before it"),
         "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
         "--log-prefix" | "--log-level" => {

@@ -18,6 +18,12 @@ pub enum ValueError {
     ConnbytesMode { text: String },
     #[error("Invalid DSCP value `{text}'")]
     DscpClass { text: String },
+    #[error("Can't specify ! --{option}")]
+    FuzzyNegated { option: &'static str },
+    #[error("BAD --{option}")]
+    FuzzyRate { option: &'static str },
+    #[error("Can't specify --{option} twice")]
+    FuzzyTwice { option: &'static str },
     #[error("Ambiguous {} type `{text}': `{first}' or `{second}'?", icmp(*family))]
     IcmpAmbiguous { family: Family, text: String, first: &'static str, second: &'static str },
     #[error("unknown character {character}")]
@@ -94,6 +100,7 @@ impl ValueError {
             Self::ConnbytesDirection { .. } => "directions are original, reply and both",
             Self::ConnbytesMode { .. } => "modes are packets, bytes and avgpkt",
             Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
+            Self::FuzzyRate { .. } => "rates are 1 to 10000000 packets a second",
             Self::IcmpCharacter { .. }
             | Self::IcmpCode { .. }
             | Self::IcmpType { .. }
@@ -130,7 +137,9 @@ impl ValueError {
                 "iptables would take it, and could not read it again: choose another"
             }
             Self::SetTwice => "write `-m set --match-set …' once for each set",
-            Self::IcmpAmbiguous { .. }
+            Self::FuzzyNegated { .. }
+            | Self::FuzzyTwice { .. }
+            | Self::IcmpAmbiguous { .. }
             | Self::MultiportProtocol
             | Self::SetFlagNegated
             | Self::SetNameTooLong { .. } => return None,

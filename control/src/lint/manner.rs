@@ -38,7 +38,9 @@ impl Manner {
             // A rule between may have changed the number.
             ("connmark" | "mark", _) => Self { steady: false, ..Self::QUIET },
             ("recent", _) => Self { steady: false, remembers: true, shares: true, ..Self::QUIET },
-            ("limit" | "statistic", _) => Self { steady: false, remembers: true, ..Self::QUIET },
+            ("fuzzy" | "limit" | "statistic", _) => {
+                Self { steady: false, remembers: true, ..Self::QUIET }
+            }
             _ => Self { steady: false, drops: Headers::ALL, remembers: true, shares: true },
         }
     }

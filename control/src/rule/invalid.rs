@@ -1,7 +1,8 @@
 //! Why a rule cannot be enforced, though each of its words can be read.
 
 use super::{
-    COMMENT_BYTES_MAX, EcnMatch, Family, MATCHES_MAX, RecentError, StatisticError, TimeError,
+    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, RecentError, StatisticError,
+    TimeError,
 };
 
 /// Why a rule whose words are all well formed still cannot be enforced.
@@ -58,6 +59,18 @@ pub enum InvalidRule {
     /// `--ecn-ip-ect 4`, which no command line can say.
     #[error("ecn: the codepoint of \"--ecn-ip-ect\" is 0 to {}", EcnMatch::IP_ECT_MAX)]
     EcnCodepoint,
+    /// Rates with which the module would refuse the rule.
+    #[error(
+        "fuzzy: a lower limit of {lower} and an upper limit of {upper} packets a second: the lower is at least {}, the upper at most {}, and above the lower",
+        FuzzyMatch::RATE_MIN,
+        FuzzyMatch::RATE_MAX
+    )]
+    FuzzyLimits {
+        /// `--lower-limit`
+        lower: u32,
+        /// `--upper-limit`
+        upper: u32,
+    },
     /// `-m iprange` alone.
     #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
     IprangeMissing,
@@ -169,6 +182,7 @@ impl InvalidRule {
                 self,
                 Self::MatchNeedsProtocol { .. }
                     | Self::TooManyMatches { .. }
+                    | Self::FuzzyLimits { .. }
                     | Self::LimitEndless
                     | Self::LimitBurst { .. }
                     | Self::StringEmpty

@@ -18,6 +18,7 @@ mod dscp;
 mod ecn;
 mod extension;
 mod family;
+mod fuzzy;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -72,6 +73,7 @@ pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
 pub use family::Family;
+pub use fuzzy::FuzzyMatch;
 pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
 pub use icmp6::{Icmp6Match, Icmp6Type};
@@ -200,6 +202,8 @@ pub enum Match {
     Dscp(DscpMatch),
     /// `-m ecn`
     Ecn(EcnMatch),
+    /// `-m fuzzy`
+    Fuzzy(FuzzyMatch),
     /// `-m hl`
     Hl(HlMatch),
     /// `-m icmp`
@@ -258,6 +262,7 @@ impl Match {
             Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
+            Self::Fuzzy(fuzzy) => fuzzy,
             Self::Hl(hl) => hl,
             Self::Icmp(icmp) => icmp,
             Self::Icmp6(icmp6) => icmp6,

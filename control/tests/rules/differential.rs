@@ -13,9 +13,7 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{
-    connbytes, connlimit, content, generate, limit, mark, oracle, recent, vocabulary,
-};
+use crate::{connbytes, connlimit, content, generate, limit, mark, oracle, recent, vocabulary};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {

@@ -7,6 +7,7 @@ mod connmark;
 mod conntrack;
 mod content;
 mod differential;
+mod fuzzy;
 mod generate;
 mod limit;
 mod lint;

@@ -18,6 +18,7 @@ mod flows;
 mod host;
 mod ipv6;
 mod log;
+mod recent;
 mod report;
 mod rules;
 mod server;
@@ -51,7 +52,7 @@ use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
 use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
-use crate::policy::FlowCache;
+use crate::policy::{FlowCache, LimitSettings};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
@@ -173,7 +174,8 @@ impl Daemon {
         };
         let mut rules = rules(config.cores.len(), config.port_names(), config.policy)
             .forwarding_ipv6(config.ipv6)
-            .counting_flows(config.conntrack.acct);
+            .counting_flows(config.conntrack.acct)
+            .limiting(limits(&config));
         if let Some(sets) = sets {
             let loaded = rules.change_sets(&sets);
             loaded.map_err(|failure| DaemonError::Sets(failure.to_string()))?;
@@ -279,6 +281,7 @@ impl Daemon {
             self.undo_unconfirmed();
             // Workers that hang are reported elsewhere; the next look takes out what is over then.
             let _ = self.shared.rules().expire_sets();
+            self.shared.rules().free_replaced();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
                 self.look();
@@ -331,6 +334,15 @@ impl Daemon {
         {
             flows::keep(path, &tables);
         }
+    }
+}
+
+/// How large what rules keep is made.
+fn limits(config: &Config) -> LimitSettings {
+    let flows_max = ConntrackSettings::share(config.conntrack.flows_max, config.cores.len());
+    LimitSettings {
+        recent_addresses: config.recent.addresses_max,
+        flows_max: [flows_max, if config.ipv6 { flows_max } else { 0 }],
     }
 }
 
@@ -388,7 +400,7 @@ fn start_workers(
             pool,
         });
         engine.set_log(log);
-        let config = WorkerConfig { id, core: *core, idle: config.idle };
+        let config = WorkerConfig { id, core: *core, idle: config.idle, clock: rules.clock() };
         let worker = Worker::start(config, engine)
             .map_err(|source| DaemonError::System { what: "thread", source })?;
         workers.push(worker);

@@ -10,7 +10,7 @@ use weir_control::rule::Family;
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
 use crate::limit::kept::Tables;
-use crate::policy::{CompileError, Compiler, Policies, Policy, Zeros};
+use crate::policy::{CompileError, Compiler, LimitSettings, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 use crate::set::Sets;
 
@@ -74,7 +74,7 @@ pub struct Rules {
     pub(super) unconfirmed: Option<Unconfirmed>,
     /// The sets in force.
     pub(super) sets: Arc<Sets>,
-    /// When the clock began that timeouts of their entries go by.
+    /// When the clock began that timeouts of their entries go by, and that of the workers.
     pub(super) started: Instant,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
@@ -148,6 +148,19 @@ impl Rules {
         let counting =
             |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
         Self { v4: counting(self.v4), v6: counting(self.v6), ..self }
+    }
+
+    /// The same where what rules keep is as large as this.
+    #[must_use]
+    pub fn limiting(self, limits: LimitSettings) -> Self {
+        let limiting = |side: Side| Side { compiler: side.compiler.limiting(limits), ..side };
+        Self { v4: limiting(self.v4), v6: limiting(self.v6), ..self }
+    }
+
+    /// When the time of all workers begins, and that of the sets.
+    #[must_use]
+    pub fn clock(&self) -> Instant {
+        self.started
     }
 
     /// Where workers find the policies.
@@ -343,8 +356,13 @@ impl Rules {
         let side = self.of_mut(family);
         side.ruleset = candidate;
         side.compiler.settle(outcome);
-        self.retired.collect();
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
+    }
+
+    /// Frees the policies that were replaced and are no longer used. Who asks for a change does not wait for it: it
+    /// is done before the next one, or when there is time.
+    pub fn free_replaced(&mut self) {
+        self.retired.collect();
     }
 
     /// Refuses to replace more policies while a worker hangs.
@@ -361,7 +379,6 @@ impl Rules {
         let (epoch, old) = self.policies.publish(policies);
         self.retired.push(old);
         let in_force = self.wait_until_adopted(epoch);
-        self.retired.collect();
         (epoch, in_force)
     }
 

@@ -265,6 +265,13 @@ impl Client {
             RequestBody::SetTest { name, entry } => self.shared.rules().test_set(&name, &entry),
             RequestBody::Sets => self.shared.rules().list_sets(),
             RequestBody::SetList { name, cursor } => self.shared.rules().list_set(&name, cursor),
+            RequestBody::Recents => Ok(self.shared.rules().list_recents()),
+            RequestBody::RecentList { name, cursor } => {
+                self.shared.rules().list_recent(&name, cursor)
+            }
+            RequestBody::RecentChange { name, change } => {
+                self.shared.rules().change_recent(&name, change)
+            }
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),

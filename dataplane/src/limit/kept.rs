@@ -126,9 +126,13 @@ impl Kept {
         let mut leaving = HashMap::new();
         if !self.order.is_empty() {
             let entries = ruleset.chains().iter().flat_map(|chain| &chain.rules);
-            let staying: BTreeSet<RuleId> = entries.map(|entry| entry.id).collect();
+            // Few rules keep something, of many.
+            let mut gone: BTreeSet<RuleId> = self.order.iter().map(|(_, _, id)| *id).collect();
+            for entry in entries {
+                gone.remove(&entry.id);
+            }
             for (chain, rule, id) in &self.order {
-                if !staying.contains(id) {
+                if gone.contains(id) {
                     let equal: &mut VecDeque<_> =
                         leaving.entry((chain.clone(), Arc::clone(rule))).or_default();
                     equal.push_back(*id);
@@ -200,7 +204,7 @@ impl<'a> Draft<'a> {
         rule: &'d Arc<Rule>,
         id: RuleId,
     ) -> Keeper<'d, 'a> {
-        Keeper { draft: self, chain, rule, id, before: None }
+        Keeper { draft: self, chain, rule, id, before: None, gave: false }
     }
 
     /// What it has made.
@@ -219,9 +223,16 @@ pub struct Keeper<'d, 'a> {
     id: RuleId,
     /// What the rule has kept before, or the one whose place it takes; not looked for before a match asks.
     before: Option<&'a [State]>,
+    gave: bool,
 }
 
 impl Keeper<'_, '_> {
+    /// Whether a match of the rule keeps something.
+    #[must_use]
+    pub fn gave(&self) -> bool {
+        self.gave
+    }
+
     /// What the rule's next match keeps for itself; it is made if there is none yet. Matches of one rule must ask in
     /// the same order each time.
     pub fn own<T: Any + Send + Sync>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
@@ -239,6 +250,7 @@ impl Keeper<'_, '_> {
         &mut self,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
+        self.gave = true;
         let before =
             *self.before.get_or_insert_with(|| self.draft.begin(self.chain, self.rule, self.id));
         let states = self.draft.changes.own.entry(self.id).or_default();
@@ -264,6 +276,7 @@ impl Keeper<'_, '_> {
         key: TableKey,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
+        self.gave = true;
         let state = self.known(&key).unwrap_or_else(|| Arc::new(make()));
         let changes = &mut self.draft.changes;
         let table = Table { state: Arc::clone(&state) as State, users: BTreeSet::new() };

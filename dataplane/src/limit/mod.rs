@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`fuzzy`] | the controller of `-m fuzzy`: one word |
 //! | [`tokens`] | the bucket of `-m limit`: one word |
 //! | [`recent`] | the tables of `-m recent` |
 //! | [`connections`] | what `-m connlimit` counts |
@@ -23,6 +24,7 @@
 //! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
 pub mod connections;
+pub mod fuzzy;
 mod groups;
 pub mod kept;
 pub mod recent;

@@ -2,7 +2,10 @@
 //!
 //! Interface names become bits: a rule about `eth+` is compiled to the set of ports that the name covers,
 //! with `!` already applied. Counters are found again by the rule's identity, so a rule that a change does
-//! not touch goes on counting where it was.
+//! not touch goes on counting where it was. Rules that were there before are taken over as they were compiled
+//! ([`last`]): a rule added to ten thousand costs a copy of them, and not to compile them.
+
+mod last;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
 use super::room::{LimitSettings, Room};
-use super::rule::{Action, CompiledRule};
+use super::rule::{Action, Asks, CompiledRule};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
 use crate::limit::NoMemory;
 use crate::limit::connections::RULES_MAX;
@@ -25,12 +28,13 @@ use crate::limit::recent::{RECENT, RecentTable};
 use crate::packet_log::LogSpec;
 use crate::set::Sets;
 use crate::verdict::DropReason;
+use last::Last;
 
 /// Chains with fewer rules are walked through: that takes no longer.
 const CLASSIFIED_MIN: usize = 6;
 
 /// Rules that may stand before and behind those that a classifier was built of, together: then it is built anew. To
-/// spare that saves a third of what it takes to add a rule to ten thousand (`benches/benches/change.rs`).
+/// spare that saves most of what it takes to add a rule to ten thousand (`benches/benches/change.rs`).
 const ADDED_MAX: usize = 32;
 
 /// A rule that the language knows and this engine cannot enforce.
@@ -135,6 +139,8 @@ pub struct Compiler {
     policies: [Tally; Hook::ALL.len()],
     /// Those of the chains as they were compiled last.
     classifiers: BTreeMap<ChainName, Built>,
+    /// What was compiled last.
+    last: Last,
     kept: Kept,
     limits: LimitSettings,
 }
@@ -188,6 +194,7 @@ impl Compiler {
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
+            last: Last::default(),
             kept: Kept::default(),
             limits: LimitSettings::default(),
         }
@@ -222,7 +229,7 @@ impl Compiler {
         self.sets = sets;
     }
 
-    /// Compiles a rule set. Rules new to the compiler get counters at zero.
+    /// Compiles a rule set. Rules new to the compiler get counters at zero. An id must mean the same rule each time.
     ///
     /// Chains that no packet can come to are compiled like the others: what cannot be enforced is refused when
     /// it is written, not when a later rule leads there.
@@ -244,15 +251,17 @@ impl Compiler {
         spans.push(Span::EMPTY);
         self.rules.extend(fresh);
         self.kept.keep(changes);
-        rules.iter().flat_map(|rule| &rule.tests).for_each(MatchTest::prepare);
+        rules.iter().flat_map(|rule| &*rule.tests).for_each(MatchTest::prepare);
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
-        let any =
-            |asks: fn(&MatchTest) -> bool| rules.iter().flat_map(|rule| &rule.tests).any(asks);
+        let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
+        let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let rules: Arc<[CompiledRule]> = rules.into();
+        self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
-            tracks: any(MatchTest::tracks) || !lists.connmarks.is_empty(),
-            inspects_flows: any(MatchTest::inspects_flows) || !lists.connmarks.is_empty(),
+            tracks: asks.tracking,
+            inspects_flows: asks.flow,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
-            rules: rules.into(),
+            rules,
             classifies: spans.iter().any(|chain| chain.classified.is_some()),
             chains: spans.into(),
             logs: lists.logs.into(),
@@ -281,12 +290,22 @@ impl Compiler {
         let tables = self.kept.tables().all_of::<RecentTable>(RECENT);
         let recent_bytes = tables.iter().map(|(_, table)| table.bytes()).sum();
         let mut room = Room::new(self.limits, self.workers, recent_bytes);
+        let mut last = self.last.search();
         for (place, chain) in (0..).zip(chains) {
             for (number, entry) in (1..).zip(&chain.rules) {
-                let counters = self.counters_of(entry.id, &mut fresh);
                 let refused = |why| CompileError { chain: chain.name.to_string(), number, why };
-                let action = action(&entry.rule, &places, &mut lists);
-                let action = action.map_err(|word| refused(word.into()))?;
+                let known = last.find(entry.id);
+                let action = match known.map(|known| known.action) {
+                    Some(action) if action.is_whole() => action,
+                    _ => action(&entry.rule, &places, &mut lists)
+                        .map_err(|word| refused(word.into()))?,
+                };
+                if let Some(known) = known {
+                    room.keep(&known.tests).map_err(refused)?;
+                    rules.push(CompiledRule { chain: place, action, ..known.clone() });
+                    continue;
+                }
+                let counters = self.counters_of(entry.id, &mut fresh);
                 let around = Around {
                     family: ruleset.family(),
                     sets: &self.sets,
@@ -421,10 +440,11 @@ impl Compiler {
     ) -> Result<CompiledRule, Unenforced> {
         let family = around.family;
         let compile = |asked| MatchTest::compile(asked, &mut around);
-        let tests = rule.matches.iter().map(compile).collect::<Result<Box<[_]>, _>>()?;
+        let tests = rule.matches.iter().map(compile).collect::<Result<Arc<[_]>, _>>()?;
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
+        let asks = Asks::of(&tests);
         Ok(CompiledRule {
             chain,
             addresses: AddressTests::new(family, rule.source, rule.destination)?,
@@ -433,6 +453,7 @@ impl Compiler {
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
+            asks: Asks { past: around.keeper.gave() || asks.past, ..asks },
             tests,
             action,
             counters,

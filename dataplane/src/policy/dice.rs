@@ -14,6 +14,11 @@ impl Dice {
         Self(Cell::new(seed))
     }
 
+    /// A random byte.
+    pub(super) fn byte(&self) -> u8 {
+        self.draw().to_be_bytes()[0]
+    }
+
     /// The next number.
     pub(super) fn draw(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -3,6 +3,7 @@
 use weir_control::rule::{Family, RecentMatch};
 
 use super::Unenforced;
+use super::matches::MatchTest;
 use crate::limit::connections::RULES_MAX;
 use crate::limit::recent::RecentTable;
 
@@ -65,6 +66,12 @@ impl Room {
             mebibytes: bytes >> 20,
             most: RECENT_BYTES_MAX >> 20,
         })
+    }
+
+    /// Takes room for the matches of a rule that was there already.
+    pub(super) fn keep(&mut self, tests: &[MatchTest]) -> Result<(), Unenforced> {
+        let mut tests = tests.iter().filter(|test| matches!(test, MatchTest::Connlimit(_)));
+        tests.try_for_each(|_| self.take_connlimit())
     }
 
     /// Takes room for one more rule that counts connections.

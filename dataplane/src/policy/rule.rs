@@ -5,7 +5,7 @@
 //! its own: a truncated transport header or a TCP fragment that would overlap the header is dropped on
 //! the spot ("hotdrop") by a port test, but only if the tests before it held.
 
-use std::ops::RangeInclusive;
+use std::ops::{BitOr, RangeInclusive};
 use std::sync::Arc;
 
 use super::address::{AddressTests, Windows};
@@ -43,6 +43,56 @@ pub enum Action {
     Return,
 }
 
+impl Action {
+    /// Whether it says all by itself, and means the same in whatever policy it stands.
+    pub(super) fn is_whole(self) -> bool {
+        match self {
+            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Return => true,
+            Self::Log(_) | Self::Connmark(_) | Self::Jump(_) | Self::Goto(_) => false,
+        }
+    }
+}
+
+/// What rules ask for besides the packet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Asks {
+    /// Connection tracking.
+    pub(super) tracking: bool,
+    /// More of the packet's flow than its state, or they change it.
+    pub(super) flow: bool,
+    /// What they kept of earlier packets: what becomes of that at a change of the rules is not for who takes over
+    /// rules as they are.
+    pub(super) past: bool,
+}
+
+impl Asks {
+    /// What matches ask for.
+    pub(super) fn of(tests: &[MatchTest]) -> Self {
+        Self {
+            tracking: tests.iter().any(MatchTest::tracks),
+            flow: tests.iter().any(MatchTest::inspects_flows),
+            past: tests.iter().any(MatchTest::begins_anew),
+        }
+    }
+
+    /// All of a flow, or nothing.
+    pub(super) fn of_flows(asks: bool) -> Self {
+        Self { tracking: asks, flow: asks, past: false }
+    }
+}
+
+impl BitOr for Asks {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            tracking: self.tracking | other.tracking,
+            flow: self.flow | other.flow,
+            past: self.past | other.past,
+        }
+    }
+}
+
 /// The outcome of a rule's tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evaluation {
@@ -62,7 +112,7 @@ impl From<bool> for Evaluation {
 }
 
 /// A rule as workers evaluate it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CompiledRule {
     /// Which chain it stands in.
     pub(super) chain: u32,
@@ -76,8 +126,9 @@ pub(super) struct CompiledRule {
     pub(super) protocol_negated: bool,
     /// Whether only later fragments will do, or all but them.
     pub(super) fragment: Option<bool>,
-    /// `-m`, from left to right.
-    pub(super) tests: Box<[MatchTest]>,
+    pub(super) asks: Asks,
+    /// `-m`, from left to right. Shared by all policies that have the rule, as its counters are.
+    pub(super) tests: Arc<[MatchTest]>,
     pub(super) action: Action,
     pub(super) counters: Arc<RuleCounters>,
 }
@@ -88,7 +139,7 @@ impl CompiledRule {
         if fields != Evaluation::Matches {
             return fields;
         }
-        for test in &self.tests {
+        for test in &*self.tests {
             let evaluation = test.evaluate(candidate, sets);
             if evaluation != Evaluation::Matches {
                 return evaluation;
@@ -144,7 +195,7 @@ impl CompiledRule {
             Evaluation::Hotdrop => return Settled::Open,
         }
         let (mut open, mut loud) = (false, false);
-        for test in &self.tests {
+        for test in &*self.tests {
             match test.settled(candidate) {
                 Some(true) => {}
                 Some(false) if loud => return Settled::Open,
@@ -168,7 +219,7 @@ impl CompiledRule {
             protocol: Some(self.protocol).filter(|number| *number != 0 && !self.protocol_negated),
             ..open
         };
-        for test in &self.tests {
+        for test in &*self.tests {
             if let MatchTest::Transport(test) = test {
                 narrow(&mut key.source_ports, test.source);
                 narrow(&mut key.destination_ports, test.destination);
@@ -224,6 +275,7 @@ mod tests {
             protocol: 0,
             protocol_negated: false,
             fragment: None,
+            asks: Asks::default(),
             tests: transports.iter().copied().map(MatchTest::Transport).collect(),
             action: Action::Continue,
             counters: RuleCounters::new(1),

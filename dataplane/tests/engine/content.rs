@@ -10,6 +10,8 @@ use crate::chance::Chance;
 /// A match as one would say it.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
+    /// `xt_limit.c`, so slow that nothing comes back while packets do; with how many it still lets pass.
+    Limit { burst: u32, left: Cell<u32> },
     /// `xt_statistic.c`: every `every`th, from `packet` on; with how many have come.
     Nth { negated: bool, every: u32, packet: u32, count: Cell<u32> },
     /// `xt_statistic.c`, never or always: what lies between is not to be foretold.
@@ -44,6 +46,10 @@ pub(crate) fn data(chance: &mut Chance) -> Vec<u8> {
 impl Content {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         match chance.below(10) {
+            0 if chance.percent(50) => {
+                let burst = chance.one_of(&[1, 2, 5, 30]);
+                Self::Limit { burst, left: Cell::new(burst) }
+            }
             0 => Self::Sure { negated: chance.percent(50), always: chance.percent(50) },
             1..3 => {
                 let every = chance.one_of(&[1, 2, 3, 7, 50, 1000]);
@@ -57,13 +63,14 @@ impl Content {
 
     /// Whether it depends on the packets before.
     pub(crate) fn counts(&self) -> bool {
-        matches!(self, Self::Nth { .. })
+        matches!(self, Self::Nth { .. } | Self::Limit { .. })
     }
 
     /// As words for iptables, which read the same between quotes or without.
     pub(crate) fn words(&self) -> String {
         let not = |negated: bool| if negated { " !" } else { "" };
         match self {
+            Self::Limit { burst, .. } => format!("-m limit --limit 1/hour --limit-burst {burst}"),
             Self::Nth { negated, every, packet, .. } => {
                 let not = not(*negated);
                 format!("-m statistic --mode nth{not} --every {every} --packet {packet}")
@@ -91,6 +98,7 @@ impl Content {
     /// What it says about an IPv4 packet on its way out; packets that are asked about are counted.
     pub(crate) fn holds(&self, ip: &[u8]) -> bool {
         match self {
+            Self::Limit { left, .. } => left.replace(left.get().saturating_sub(1)) > 0,
             Self::Nth { negated, every, packet, count } => {
                 let number = count.replace(count.get() + 1);
                 (number % every == *packet) != *negated

@@ -16,6 +16,7 @@
 //! | `residual` | the flow cache, beside the rules themselves |
 //! | `reject` `reject_oracle` | packets that a rule rejects: directed, beside the kernel |
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
+//! | `limits` | rules that limit, over virtual time and with several workers |
 //! | `set_oracle` | sets that rules look into, beside the kernel's |
 //! | `recent_oracle` `connlimit_oracle` | addresses seen lately, and limits of connections, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
@@ -43,6 +44,7 @@ mod forward;
 mod fragments;
 mod hold;
 mod host;
+mod limits;
 mod log;
 mod log_oracle;
 mod mark;

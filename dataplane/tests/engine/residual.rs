@@ -11,9 +11,11 @@ const CHAINS: [&str; 5] = ["FORWARD", "a", "b", "c", "d"];
 
 /// What may stand before or behind the other conditions: what differs from packet to packet of a flow, and what has to
 /// be asked exactly as often as the kernel would.
-const LOTS: [&str; 6] = [
+const LOTS: [&str; 8] = [
     " -m statistic --mode nth --every 3 --packet 1",
     " -m statistic --mode random --probability 0.5",
+    " -m limit --limit 1/s --limit-burst 4",
+    " -m fuzzy --lower-limit 3 --upper-limit 90",
     " -m ttl --ttl-gt 60",
     " -m length --length 40:60",
     " -m mark --mark 0x1/0x1",

@@ -9,6 +9,7 @@ use weir_control::command::{VERSION_LINE as VERSION, VERSION_LINE_IPV6 as VERSIO
 use weir_control::protocol::CONFIRM_S_MAX;
 
 use crate::conntrack::Conntrack;
+use crate::recent::Recent;
 
 /// Controls a running weir firewall.
 #[derive(Debug, Parser)]
@@ -71,6 +72,11 @@ pub(crate) enum Subcommand {
         /// As for ipset: add blocked 192.0.2.1
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
+    },
+    /// Show the tables of `-m recent`, or change one by hand; a table is there as long as a rule names it
+    Recent {
+        #[command(subcommand)]
+        what: Option<Recent>,
     },
     /// Print all rules in the form that iptables-restore reads
     #[command(name = "iptables-save")]

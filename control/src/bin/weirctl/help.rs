@@ -39,6 +39,7 @@ Rule-specification ([!] may stand before the options marked so):
 4>                        | mark | multiport | pkttype | tcpmss | tos | ttl
 6>                        | mark | multiport | pkttype | tcpmss | tos | hl
 4>                     -m set                what `weirctl set' keeps
+                    -m fuzzy              the more of them, the fewer pass: it holds for the others
                     -m limit              at most so many packets a time
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
@@ -89,6 +90,9 @@ Rule-specification ([!] may stand before the options marked so):
   with ecn:
 [!] --ecn-ip-ect NUMBER                   0 to 3
 [!] --ecn-tcp-cwr, --ecn-tcp-ece          with -p tcp
+  with fuzzy:
+    --lower-limit RATE                    packets a second up to which all pass; 1000 unless said
+    --upper-limit RATE                    from which on 1 % pass, 2000 unless said; less between
   with iprange:
 [!] --src-range, --dst-range ADDRESS[-ADDRESS]
   with length:

@@ -11,6 +11,7 @@ mod lint;
 mod listing;
 mod output;
 mod pages;
+mod recent;
 mod restore;
 mod save;
 mod set;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(failed) => Err(failed),
         },
+        Subcommand::Recent { what } => recent::run(socket, what, &mut output),
         Subcommand::Completions { shell } => pages::completions(shell, &mut output),
         Subcommand::Man { directory } => pages::man(directory.as_deref(), &mut output),
     };

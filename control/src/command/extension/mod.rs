@@ -12,6 +12,7 @@ mod connmark;
 mod conntrack;
 mod dscp;
 mod ecn;
+mod fuzzy;
 mod guided;
 mod hl;
 mod icmp;
@@ -46,6 +47,7 @@ use super::error::ParseErrorKind;
 use super::getopt::{Getopt, Value, Word};
 use super::known;
 use super::refusal::Refusal;
+use super::value_error::ValueError;
 use crate::rule::{
     ConnlimitMatch, Family, Match, MultiportEnd, Names, Negatable, Protocol, RecentMatch,
 };
@@ -61,6 +63,7 @@ pub(super) enum ExtensionKey {
     Conntrack(conntrack::Key),
     Dscp(dscp::Key),
     Ecn(ecn::Key),
+    Fuzzy(fuzzy::Key),
     Hl(ttl::Key),
     Icmp,
     Icmp6,
@@ -122,6 +125,7 @@ impl<'a> Extension<'a> {
             "conntrack" => Match::Conntrack(Default::default()),
             "dscp" => Match::Dscp(Default::default()),
             "ecn" => Match::Ecn(Default::default()),
+            "fuzzy" => Match::Fuzzy(Default::default()),
             "hl" => Match::Hl(Default::default()),
             "icmp" => Match::Icmp(Default::default()),
             "icmp6" => Match::Icmp6(Default::default()),
@@ -163,6 +167,7 @@ impl<'a> Extension<'a> {
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Dscp(_) => &dscp::OPTIONS,
             Match::Ecn(_) => &ecn::OPTIONS,
+            Match::Fuzzy(_) => &fuzzy::OPTIONS,
             Match::Hl(_) => &hl::OPTIONS,
             Match::Icmp(_) => &icmp::OPTIONS,
             Match::Icmp6(_) => &icmp6::OPTIONS,
@@ -254,6 +259,7 @@ impl<'a> Extension<'a> {
             }
             (Match::Dscp(dscp), ExtensionKey::Dscp(key)) => dscp::read(dscp, key, given),
             (Match::Ecn(ecn), ExtensionKey::Ecn(key)) => ecn::read(ecn, key, given),
+            (Match::Fuzzy(fuzzy), ExtensionKey::Fuzzy(key)) => fuzzy::read(fuzzy, key, given),
             (Match::Hl(hl), ExtensionKey::Hl(key)) => hl::read(hl, key, given),
             (Match::Icmp(icmp), ExtensionKey::Icmp) => icmp::read(icmp, given),
             (Match::Icmp6(icmp6), ExtensionKey::Icmp6) => icmp6::read(icmp6, given),
@@ -304,6 +310,7 @@ impl<'a> Extension<'a> {
         let option_name = self.option_name(slot);
         let kind = match slot {
             ExtensionKey::Tcp(key) => tcp::repeated(key, option_name),
+            ExtensionKey::Fuzzy(_) => ValueError::FuzzyTwice { option: option_name }.into(),
             _ => ParseErrorKind::OptionRepeated { name: self.value.name(), option: option_name },
         };
         Err(Refusal::at(option, kind))

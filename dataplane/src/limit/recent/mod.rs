@@ -115,7 +115,7 @@ impl RecentTable {
         let hash = RandomState::new();
         let entries = Entries::new(addresses.max(1), stamps.next_power_of_two(), hash);
         let masks = match mask {
-            IpAddr::V4(mask) => [mask.to_bits().into(), u128::MAX],
+            IpAddr::V4(mask) => [u128::from(mask.to_bits()), u128::MAX],
             IpAddr::V6(mask) => [u32::MAX.into(), mask.to_bits()],
         };
         let stamps = stamps.next_power_of_two().into();
@@ -167,11 +167,25 @@ impl RecentTable {
         addresses as usize * (times + Entries::BYTES)
     }
 
+    /// The masks by which addresses of IPv4 and of IPv6 are told apart.
+    #[must_use]
+    pub fn masks(&self) -> [IpAddr; 2] {
+        let [mask, mask6] = self.masks;
+        #[expect(clippy::cast_possible_truncation, reason = "one of IPv4 has 32 bits")]
+        let mask = Ipv4Addr::from_bits(mask as u32);
+        [mask.into(), Ipv6Addr::from_bits(mask6).into()]
+    }
+
+    /// The address in one of as many places as there is room for, if there is one.
+    #[must_use]
+    pub fn entry(&self, place: u32) -> Option<RecentEntry> {
+        self.entries.with(|entries| entries.known(place)).map(RecentEntry::from)
+    }
+
     /// All addresses, in no order. Workers go on meanwhile: what changes may be missed, or be seen as it was.
     #[must_use]
     pub fn list(&self) -> Vec<RecentEntry> {
-        let known = |number| self.entries.with(|entries| entries.known(number));
-        (0..self.capacity()).filter_map(known).map(RecentEntry::from).collect()
+        (0..self.capacity()).filter_map(|place| self.entry(place)).collect()
     }
 
     /// Notes that a packet came, of an address as it is, without the mask (`+ADDRESS` of the kernel's file).

@@ -235,3 +235,86 @@ proptest! {
         }
     }
 }
+
+fn command(line: &str) -> Command {
+    use weir_control::command::{Context, Parsed, parse_in};
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let names = weir_control::rule::Names::builtin();
+    let context = Context { is_chain: &|_| true, ..Context::new(&names) };
+    match parse_in(&words, context) {
+        Ok(Parsed::Command(line)) => line.command,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// A change that takes rules out, moves or adds some; not every one can be carried out.
+fn line() -> impl Strategy<Value = String> {
+    let chain = || prop::sample::select(vec!["FORWARD", "a", "b", "c"]);
+    let rule = prop_oneof![
+        (1_u16..9).prop_map(|port| format!("-p udp --dport {port} -j DROP")),
+        (1_u16..9).prop_map(|number| format!("-j LOG --log-prefix {number}")),
+        (1_u16..9).prop_map(|mark| format!("-j CONNMARK --set-mark {mark}")),
+        chain().prop_map(|chain| format!("-g {chain}")),
+        chain().prop_map(|chain| format!("-j {chain}")),
+        Just("-m statistic --mode nth --every 3 --packet 0".to_owned()),
+        Just("-m limit --limit 3/s".to_owned()),
+        Just("-m state --state NEW -j RETURN".to_owned()),
+    ];
+    prop_oneof![
+        6 => (chain(), rule.clone()).prop_map(|(chain, rule)| format!("-A {chain} {rule}")),
+        2 => (chain(), 1_u8..9, rule).prop_map(|(chain, at, rule)| format!("-I {chain} {at} {rule}")),
+        2 => (chain(), 1_u8..9).prop_map(|(chain, at)| format!("-D {chain} {at}")),
+        1 => (chain(), chain()).prop_map(|(from, to)| format!("-E {from} {to}")),
+        1 => chain().prop_map(|chain| format!("-F {chain}")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// A compiler that has seen every change makes the rules that one makes which sees only what came of them. Some
+    /// were only looked at, and their ids are given again.
+    #[test]
+    fn rules_that_are_taken_over_are_those_that_would_be_made(
+        changes in prop::collection::vec((line(), prop::bool::weighted(0.8)), 1..80),
+    ) {
+        let mut ruleset = Ruleset::new();
+        for chain in ["a", "b"] {
+            ruleset.apply(&command(&format!("-N {chain}"))).expect("new");
+        }
+        let compiler = || Compiler::new(2, vec!["eth0".to_owned()]);
+        let mut ours = compiler();
+        for (line, in_force) in changes {
+            let Ok((changed, outcome)) = ruleset.after(&command(&line)) else { continue };
+            if !in_force {
+                prop_assert!(ours.check(&changed).is_ok(), "{}", line);
+                continue;
+            }
+            let policies = [&mut ours, &mut compiler()].map(|c| c.compile(&changed).expect("known"));
+            let [taken, made] = policies.map(|Policy { rules, logs, connmarks, tracks, inspects_flows, .. }| {
+                format!("{rules:#?} {logs:?} {connmarks:?} {tracks} {inspects_flows}")
+            });
+            prop_assert_eq!(taken, made, "{}", line);
+            ours.settle(&outcome);
+            ruleset = changed;
+        }
+    }
+}
+
+/// The counter of `nth` begins anew, as in the kernel; the rule goes on counting.
+#[test]
+fn what_begins_anew_is_not_taken_over() {
+    let mut ruleset = Ruleset::new();
+    let mut compiler = Compiler::new(1, vec!["eth0".to_owned()]);
+    let every = "-A FORWARD -m statistic --mode nth --every 2 --packet 1 -j DROP";
+    ruleset.apply(&command(every)).expect("a rule");
+    for _ in 0..3 {
+        let policy = compiler.compile(&ruleset).expect("known words");
+        assert_eq!(
+            [(); 3].map(|()| decide(&policy, 0)),
+            [Decision::Accept, DROPPED, Decision::Accept]
+        );
+    }
+    let id = ruleset.chains()[0].rules[0].id;
+    assert_eq!(compiler.counters().rule(id), ruleset::Counters { packets: 3, bytes: 300 });
+}

@@ -10,6 +10,7 @@ mod connection;
 mod connlimit;
 mod ecn;
 mod forwarded;
+mod fuzzy;
 mod header;
 mod icmp;
 mod icmp6;
@@ -37,6 +38,7 @@ use weir_control::rule::{
 use connbytes::CountTest;
 use connection::ConnectionTest;
 use connlimit::ConnlimitTest;
+use fuzzy::FuzzyTest;
 use limit::LimitTest;
 use recent::RecentTest;
 use set::SetTest;
@@ -84,6 +86,8 @@ pub(super) enum MatchTest {
     Dscp(DscpMatch),
     /// `-m ecn`.
     Ecn(EcnMatch),
+    /// `-m fuzzy`.
+    Fuzzy(FuzzyTest),
     /// `-m icmp`.
     Icmp(IcmpMatch),
     /// `-m icmp6`.
@@ -142,6 +146,7 @@ impl MatchTest {
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
+            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, &mut around.keeper)),
             Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
@@ -181,6 +186,7 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
+            Self::Fuzzy(test) => test.holds(candidate).into(),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
@@ -247,6 +253,7 @@ impl MatchTest {
             // They look into headers that may be broken, or count.
             Self::Connlimit(_)
             | Self::Ecn(_)
+            | Self::Fuzzy(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
             | Self::Limit(_)
@@ -270,6 +277,11 @@ impl MatchTest {
             self,
             Self::Connection(_) | Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_)
         )
+    }
+
+    /// Whether it keeps something of packets and forgets it at every change of the rules.
+    pub(super) fn begins_anew(&self) -> bool {
+        matches!(self, Self::Statistic(_))
     }
 
     /// Whether it asks for what the packets of a flow have come to.

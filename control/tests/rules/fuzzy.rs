@@ -1,0 +1,123 @@
+//! `-m fuzzy`: how such rules are read and printed, and what is wrong with some. iptables has it only where
+//! xtables-addons is installed; the words are those of its `libxt_fuzzy.c`.
+
+use proptest::prelude::*;
+use weir_control::command::{ChainName, Command, ExitStatus, Selection};
+use weir_control::list;
+use weir_control::protocol::Listing;
+use weir_control::rule::{Family, FuzzyMatch, Match, Names, Rule};
+use weir_control::ruleset::{CounterTable, Ruleset};
+
+use crate::messages::{TRY, assert_report, refused, words};
+use crate::parsing::command;
+
+fn asked() -> impl Strategy<Value = FuzzyMatch> {
+    (FuzzyMatch::RATE_MIN..FuzzyMatch::RATE_MAX, 1_u32..).prop_map(|(lower_pps, more)| {
+        let upper_pps = lower_pps.saturating_add(more).min(FuzzyMatch::RATE_MAX);
+        FuzzyMatch { lower_pps, upper_pps }
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_printed_fuzzy_rule_parses_to_itself(fuzzy in asked()) {
+        let rule = Rule { matches: vec![Match::Fuzzy(fuzzy)], ..Rule::default() };
+        prop_assert_eq!(rule.validate(Family::V4), Ok(()));
+        let line = format!("-A FORWARD {}", rule.arguments(&Names::builtin()).join(" "));
+        let Command::Append { rules, .. } = command(&line) else { panic!("{line}") };
+        prop_assert_eq!(&rules, &[rule.clone()]);
+        let json = serde_json::to_string(&rule).expect("serialises");
+        prop_assert_eq!(serde_json::from_str::<Rule>(&json).expect("reads"), rule);
+    }
+}
+
+/// What `-S` and `-L` print of lines.
+fn printed(lines: &[&str]) -> (String, String) {
+    let mut ruleset = Ruleset::new();
+    for line in lines {
+        ruleset.apply(&command(line)).expect("the chain exists");
+    }
+    let listing = Listing { ruleset, counters: CounterTable::default() };
+    let selection = Selection { chain: Some(ChainName::forward()), number: None };
+    let names = Names::builtin();
+    let listed = list::list(&listing, &selection, list_format(), &names);
+    (list::list_rules(&listing, &selection, false, &names), listed)
+}
+
+fn list_format() -> weir_control::command::ListFormat {
+    weir_control::command::ListFormat { numeric: true, ..Default::default() }
+}
+
+#[test]
+fn fuzzy_rules_are_printed_as_the_module_prints_them() {
+    let (saved, listed) = printed(&[
+        "-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT",
+        "-A FORWARD -m fuzzy",
+        "-A FORWARD -m fuzzy --upper-limit 0x2710 -j DROP",
+        "-A FORWARD -p tcp -m fuzzy --lower-limit 3 -m tcp --dport 80",
+    ]);
+    assert_eq!(
+        saved,
+        "-P FORWARD ACCEPT\n\
+         -A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT --reject-with icmp-port-unreachable\n\
+         -A FORWARD -m fuzzy --lower-limit 1000 --upper-limit 2000\n\
+         -A FORWARD -m fuzzy --lower-limit 1000 --upper-limit 10000 -j DROP\n\
+         -A FORWARD -p tcp -m fuzzy --lower-limit 3 --upper-limit 2000 -m tcp --dport 80\n"
+    );
+    let line = listed.lines().nth(2).unwrap_or_default();
+    assert!(
+        line.ends_with(
+            " fuzzy: lower limit = 100 pps - upper limit = 1000 pps  reject-with icmp-port-unreachable"
+        ),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_words_about_fuzzy_rules_are_those_of_xtables_addons() {
+    for (options, message) in [
+        ("! --lower-limit 5", "Can't specify ! --lower-limit"),
+        ("! --upper-limit 5", "Can't specify ! --upper-limit"),
+        ("--lower-limit 5 --lower-limit 5", "Can't specify --lower-limit twice"),
+        ("--upper-limit 5 --upper-limit 5", "Can't specify --upper-limit twice"),
+        ("--lower-limit 0", "BAD --lower-limit"),
+        ("--lower-limit -1", "BAD --lower-limit"),
+        ("--lower-limit 10000001", "BAD --lower-limit"),
+        ("--upper-limit x", "BAD --upper-limit"),
+        ("--upper-limit 5x", "BAD --upper-limit"),
+        ("--upper-limit", "option \"--upper-limit\" requires an argument"),
+    ] {
+        let (status, report) = refused(&words(&format!("-A FORWARD -m fuzzy {options}")));
+        let first = report.lines().next().unwrap_or_default();
+        assert!(status == 2 && first.ends_with(&format!(": {message}")), "{options}\n{report}");
+    }
+    assert_report(
+        "-A FORWARD -m fuzzy --lower-limit x",
+        ExitStatus::ParameterProblem,
+        &[
+            "VERSION: BAD --lower-limit",
+            "  iptables -A FORWARD -m fuzzy --lower-limit x",
+            "                                             ^ argument 6, column 44",
+            "  rates are 1 to 10000000 packets a second",
+            TRY,
+        ],
+    );
+    // What the module refuses when the rule is loaded.
+    for (options, lower, upper) in [
+        ("--lower-limit 2 --upper-limit 9", 2, 9),
+        ("--lower-limit 9 --upper-limit 9", 9, 9),
+        ("--lower-limit 2000", 2000, 2000),
+        ("--upper-limit 500", 1000, 500),
+    ] {
+        let (status, report) = refused(&words(&format!("-A FORWARD -m fuzzy {options}")));
+        let first = report.lines().next().unwrap_or_default();
+        assert!(
+            status == 1 && first.ends_with(&format!(
+                "Invalid argument: fuzzy: a lower limit of {lower} and an upper limit of {upper} packets a second: the lower is at least 3, the upper at most 10000000, and above the lower"
+            )),
+            "{options}\n{report}"
+        );
+    }
+    let (_, report) = refused(&words("-A FORWARD --lower-limit 5"));
+    assert!(report.contains("rates belong to a match: write `-m fuzzy' before it"), "{report}");
+}

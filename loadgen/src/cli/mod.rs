@@ -1,0 +1,111 @@
+//! The command line: one file a command.
+
+pub(crate) mod report;
+mod send;
+mod sink;
+
+use std::io::{self, Write};
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+pub(crate) use send::SendOptions;
+pub(crate) use sink::SinkOptions;
+
+/// Sends packets over AF_XDP at an exact rate, and counts what arrives.
+#[derive(Debug, Parser)]
+#[command(name = "weirgen", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send packets.
+    ///
+    /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
+    /// that the run is void: the requested rate was not reached, or the interface went away.
+    Send(SendOptions),
+    /// Count the packets that arrive on an interface, and drop them.
+    ///
+    /// While it runs, nothing but ARP and multicast reaches the machine itself by this interface.
+    /// Afterwards nothing is left on it.
+    Sink(SinkOptions),
+    /// Show results again: as text, as CSV, or as a page with plots.
+    ///
+    /// Runs of one label and one flood rate are repeats: of several, medians with intervals are drawn. Runs of
+    /// several labels (--label) and rates make the page of a study.
+    Report(report::ReportOptions),
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// Writes to standard output. A reader that has gone is no error of ours.
+pub(crate) fn write_out(text: &[u8]) -> Result<(), Error> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Seconds, a millisecond to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("must be 0.001 to 86400 seconds".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const SEND: &str = "weirgen send --interface v0 --destination-mac 02:00:00:00:00:01 \
+                        --source 10.0.0.1 --destination 10.0.0.2";
+
+    fn parse(more: &str) -> Result<Cli, String> {
+        let line = format!("{SEND} {more}");
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_run_is_bounded() {
+        let Ok(Cli { command: Command::Send(options) }) = parse("--flood") else { panic!() };
+        assert_eq!((options.count, options.duration, options.length), (1_000_000, 10.0, 60));
+        assert!(!options.allow_default_route);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let cases = [
+            ("", "--rate"),
+            ("--rate 1 --flood", "--flood"),
+            ("--rate 0", "0 is not in 1..=1000000000"),
+            ("--rate 1000000001", "1..=1000000000"),
+            ("--flood --count 0", "1..=1000000000000"),
+            ("--flood --duration 0", "0.001 to 86400"),
+            ("--flood --duration NaN", "0.001 to 86400"),
+            ("--flood --protocol icmp", "tcp-syn"),
+            ("--flood --mode fast", "fast"),
+            ("--flood --source-port 9-7", "9-7"),
+        ];
+        for (more, expected) in cases {
+            let message = parse(more).expect_err(more);
+            assert!(message.contains(expected), "{more}: {message}");
+        }
+    }
+}

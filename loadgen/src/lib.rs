@@ -1,0 +1,110 @@
+//! `weirgen`: a packet generator over AF_XDP, and a sink that counts what arrives.
+//!
+//! It is the second user of what Weir is built from (sockets, frames, ledgers, packet views) and
+//! so shows that none of it knows what a firewall is:
+//!
+//! ```text
+//!   cli ──► flow     which addresses and ports, in which order
+//!           template the frame, and how the next one differs
+//!           schedule when each packet is due
+//!           device   may and can this interface be used?
+//!           send     ──► transmitter ──► tx ring        sink ◄── rx rings ◄── Weir's XDP program
+//!             └──────────────► report (text, or JSON for programs) ◄───────────────┘
+//!
+//!   files of results (result.rs) ──► report: text, CSV, a page with plots
+//! ```
+//!
+//! # Promises
+//!
+//! * It says what it will send, and where, before the first packet.
+//! * Every run is bounded: 10 s and 1,000,000 packets unless told otherwise.
+//! * An interface that holds the default route is refused unless `--allow-default-route` is given.
+//! * Ctrl-C ends it within a second, with a report of what was sent until then.
+//! * A run that could not keep up with the requested rate is marked void and ends with status 3.
+//! * Nothing is left on the interface.
+
+#![deny(unsafe_code)]
+
+mod cli;
+mod device;
+pub mod environment;
+mod error;
+mod flow;
+pub mod report;
+pub mod result;
+mod schedule;
+mod send;
+mod sink;
+pub mod statistics;
+mod stop;
+mod template;
+mod transmitter;
+pub mod users;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command, write_out};
+use error::Error;
+
+/// The exit status of a run whose result must not be used.
+const EXIT_VOID: u8 = 3;
+
+/// The program `weirgen`: reads the command line, does what it says, and returns the exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("weirgen: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Send(options) => {
+            let stop = stop::on_signal()?;
+            let report = send::run(&options, &stop)?;
+            print(options.json, &report)?;
+            Ok(if report.is_void() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
+        }
+        Command::Sink(options) => {
+            let stop = stop::on_signal()?;
+            let report = sink::run(&options, &stop)?;
+            print(options.json, &report)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Report(options) => {
+            cli::report::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "weirgen", &mut text);
+            write_out(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            let page = clap_mangen::Man::new(Cli::command());
+            page.render(&mut text).map_err(Error::Output)?;
+            write_out(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints a report on standard output: one line of JSON, or text for people.
+fn print<R: serde::Serialize + std::fmt::Display>(json: bool, report: &R) -> Result<(), Error> {
+    let mut text = if json {
+        serde_json::to_string(report).map_err(|error| Error::Output(error.into()))?
+    } else {
+        report.to_string()
+    };
+    text.push('\n');
+    write_out(text.as_bytes())
+}
