@@ -20,6 +20,7 @@ mod interfaces;
 mod link;
 mod live;
 mod probe;
+mod recent;
 mod restart;
 mod restore;
 mod router;

@@ -329,13 +329,12 @@ impl<'a> Extension<'a> {
             return self.without_options().map_err(|kind| Refusal::at(self.word, kind));
         }
         // Some options alone ask for nothing, and some need others.
-        let checks: [fn(&Self) -> Result<(), ParseErrorKind>; 2] = match self.value {
+        let checked = match self.value {
             // What goes with `recent`'s actions is no matter if there are two of them.
-            Match::Recent(_) => [Self::conflict, Self::incomplete],
-            _ => [Self::incomplete, Self::conflict],
+            Match::Recent(_) => self.conflict().and_then(|()| self.incomplete()),
+            _ => self.incomplete().and_then(|()| self.conflict()),
         };
-        let mut checks = checks.iter();
-        checks.try_for_each(|check| check(self)).map_err(|kind| Refusal::at(self.word, kind))
+        checked.map_err(|kind| Refusal::at(self.word, kind))
     }
 
     /// Options that exclude each other.
