@@ -1,7 +1,8 @@
 //! Tables of `-m recent`: what is asked about them, and the answers.
 //!
-//! Addresses go by pages, as entries of sets do; neither side keeps anything between two pages. An address that is in the
-//! table during the whole listing is in it exactly once; one that comes, goes or gives way meanwhile, at most twice.
+//! Addresses go by pages, as entries of sets do; neither side keeps anything between two pages. An address that is in
+//! the table during the whole listing is in it exactly once; one that comes, goes or gives way meanwhile, at most
+//! twice.
 
 use std::net::IpAddr;
 

@@ -1,9 +1,9 @@
 //! Flows that rules with `-m connlimit` count: when they begin, come to nothing, and end.
 //!
-//! What is counted stands in [`Connections`], one for each rule and for all workers. This worker's part is to say which of
-//! its flows they are, by their places, and to take them off: when they leave the table, and already when a TCP connection
-//! is closed (`already_closed`, net/netfilter/nf_conncount.c). A packet's flow is counted when the rule is asked, before
-//! it is known whether there will be one; those are remembered until the batch ends.
+//! What is counted stands in [`Connections`], one for each rule and for all workers. This worker's part is to say which
+//! of its flows they are, by their places, and to take them off: when they leave the table, and already when a TCP
+//! connection is closed (`already_closed`, net/netfilter/nf_conncount.c). A packet's flow is counted when the rule is
+//! asked, before it is known whether there will be one; those are remembered until the batch ends.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl Conntrack {
         (self.limited.worker, self.limited.rules) = (worker, rules);
     }
 
-    /// How many connections there are of an address, by which a rule counts the packet that was tracked last; its own is
-    /// one of them. `None` if the packet is part of no flow and could not be.
+    /// How many connections there are of an address, by which a rule counts the packet that was tracked last; its own
+    /// is one of them. `None` if the packet is part of no flow and could not be.
     pub(crate) fn connections(
         &self,
         counted: &Connections,

@@ -11,8 +11,8 @@
 //!                                                     nobody else touches it
 //! ```
 //!
-//! A packet of a connection that is counted already finds the count by the flow's place: two words, no turn, no hash. To
-//! take off a connection that ends is to look at its place, for each rule that counts; hence [`RULES_MAX`].
+//! A packet of a connection that is counted already finds the count by the flow's place: two words, no turn, no hash.
+//! To take off a connection that ends is to look at its place, for each rule that counts; hence [`RULES_MAX`].
 //!
 //! # Bounds
 //!
@@ -23,21 +23,23 @@
 //!
 //! # What counts
 //!
-//! As in the kernel of today (6.18): a connection counts from the first packet on about which the rule is asked, if it is
-//! not assured by then, and of those that are, one where there is no other of its group; for as long as it lives, but no
-//! longer than until it is in state TIME_WAIT or CLOSE. What a packet begins that is not accepted in the end counts for
-//! that packet alone. So does a packet that belongs to nothing. Where rules are asked about packets of both directions, a
-//! connection counts for both ends.
+//! As in the kernel of today (6.18): a connection counts from the first packet on about which the rule is asked, if it
+//! is not assured by then, and of those that are, one where there is no other of its group; for as long as it lives,
+//! but no longer than until it is in state TIME_WAIT or CLOSE. What a packet begins that is not accepted in the end
+//! counts for that packet alone. So does a packet that belongs to nothing. Where rules are asked about packets of both
+//! directions, a connection counts for both ends.
 //!
 //! On purpose otherwise:
 //!
-//! * Of a connection that does not count, in a group of none, the kernel drops each packet, whatever the rule says: the last
-//!   ones of a connection that ends, for one (`connlimit_mt`, where a count of 0 stands for memory that could not be had).
-//!   Here they pass for one.
-//! * The kernel looks for connections that have ended no more than once a tick, and takes those of another core for living
-//!   for two more; until then it counts some that are no more, such as a flood's that it dropped itself. Here none is.
+//! * Of a connection that does not count, in a group of none, the kernel drops each packet, whatever the rule says: the
+//!   last ones of a connection that ends, for one (`connlimit_mt`, where a count of 0 stands for memory that could not
+//!   be had). Here they pass for one.
+//! * The kernel looks for connections that have ended no more than once a tick, and takes those of another core for
+//!   living for two more; until then it counts some that are no more, such as a flood's that it dropped itself. Here
+//!   none is.
 //! * A connection that an ICMP error is about does not begin to count for who reports it.
-//! * With a change of the rules the kernel forgets what was counted; here a rule that the change does not touch goes on.
+//! * With a change of the rules the kernel forgets what was counted; here a rule that the change does not touch goes
+//!   on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -19,9 +19,10 @@ mod residual;
 mod room;
 mod rule;
 mod target;
+mod unenforced;
 
 pub use candidate::{Candidate, cache_key};
-pub use compile::{CompileError, Compiler, Unenforced, Zeros};
+pub use compile::{Compiler, Zeros};
 pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
@@ -29,6 +30,7 @@ pub use matches::{Connection, FlagsTest, Ports, TransportTest};
 pub use policies::{Policies, Tracks};
 pub use room::LimitSettings;
 pub use rule::{Action, Evaluation};
+pub use unenforced::{CompileError, Unenforced};
 
 use std::sync::Arc;
 

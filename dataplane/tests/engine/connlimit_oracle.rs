@@ -1,10 +1,10 @@
 //! The kernel as judge of `-m connlimit`: the same random rules and conversations through iptables in a network
-//! namespace and through the engine, with one worker and with two. Way and fate of every packet, and the counters of all
-//! rules must be the same.
+//! namespace and through the engine, with one worker and with two. Way and fate of every packet, and the counters of
+//! all rules must be the same.
 //!
-//! The kernel looks no more than once a tick for connections that have ended, so it gets its packets one by one with more
-//! than a tick between them. Where it counts what is no more, or drops what does not count, Weir is no kernel on purpose
-//! (`limit/connections.rs`), and that is left out: rules are asked about packets that begin connections, of all
+//! The kernel looks no more than once a tick for connections that have ended, so it gets its packets one by one with
+//! more than a tick between them. Where it counts what is no more, or drops what does not count, Weir is no kernel on
+//! purpose (`limit/connections.rs`), and that is left out: rules are asked about packets that begin connections, of all
 //! protocols, or about all packets, of protocols that know no end and where no rule drops any.
 //!
 //! Environment: `WEIR_ORACLE_CONNECTIONS` rule sets (default 64), `WEIR_ORACLE_SEED`. Needs are those of `oracle`, and

@@ -1,6 +1,6 @@
 //! The kernel as judge of `-m recent`: the same random rules and packets through iptables in a network namespace and
-//! through the engine. Way and fate of every packet, the counters of all rules, and what the tables know in the end must
-//! be the same.
+//! through the engine. Way and fate of every packet, the counters of all rules, and what the tables know in the end
+//! must be the same.
 //!
 //! The engine is given the kernel's time: packets go through both in bursts, and pauses between them are such that the
 //! age of none is near a second, which is where rules tell packets apart. A case in which a burst took long tells

@@ -138,6 +138,22 @@ struct Side {
 }
 
 impl Side {
+    /// Of IPv4 and of IPv6, as the daemon makes them: for the rules the port of the machine itself has no name.
+    fn both(sizes: Sizes, host: Option<PortIndex>) -> [Self; 2] {
+        let of_host = |port: PortIndex| host == Some(port);
+        let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
+        let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
+        let tables = Tables::default();
+        let flows_max = [sizes.flows, sizes.flows6];
+        [ruleset(), Ruleset::of(Family::V6)].map(|ruleset| {
+            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
+                .counting_flows(sizes.acct)
+                .sharing(tables.clone())
+                .limiting(LimitSettings { flows_max, ..LimitSettings::default() });
+            Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
+        })
+    }
+
     fn count(&self, number: usize) -> (u64, u64) {
         let (counters, chain) = (self.compiler.counters(), &self.ruleset.chains()[0]);
         let RuleCount { packets, bytes } = match number.checked_sub(1) {
@@ -213,21 +229,6 @@ impl World {
                 })
             })
             .collect();
-        // As the daemon does it: for the rules the port of the machine itself has no name.
-        let of_host = |port: PortIndex| host == Some(port);
-        let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
-        let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
-        let tables = Tables::default();
-        let side = |ruleset| {
-            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct)
-                .sharing(tables.clone())
-                .limiting(LimitSettings {
-                    flows_max: [sizes.flows, sizes.flows6],
-                    ..LimitSettings::default()
-                });
-            Side { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
-        };
         let mut world = Self {
             sizes,
             memory,
@@ -237,7 +238,7 @@ impl World {
             flow_hash,
             forwarding,
             policies,
-            sides: [side(ruleset()), side(Ruleset::of(Family::V6))],
+            sides: Side::both(sizes, host),
             resolver,
             wires,
             host,

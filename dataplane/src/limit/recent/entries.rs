@@ -6,8 +6,8 @@
 //!                       └ stamps: a ring of times, the last `count` of them, the newest before `index`
 //! ```
 //!
-//! All slots and their rings are allocated when the table is made. In which order addresses were noted is a list through
-//! the slots, so that the one that gives way when all are taken is found at once.
+//! All slots and their rings are allocated when the table is made. In which order addresses were noted is a list
+//! through the slots, so that the one that gives way when all are taken is found at once.
 //!
 //! Times in a ring never go back, for the kernel's clock does not: workers read theirs at different moments, so what is
 //! noted is the latest that any of them came with. Then whether an address was seen often enough, lately, is one look
@@ -191,11 +191,13 @@ impl Entries {
         }
     }
 
-    /// What is known of the address in a slot, if there is one.
-    pub(super) fn known(&self, number: u32) -> Option<Known> {
+    /// What is known of the address in a slot, if there is one, with as many of its times as fit into `jiffies`, the
+    /// oldest of them first.
+    pub(super) fn known(&self, number: u32, mut jiffies: Vec<u64>) -> Option<Known> {
         let slot = self.slots.get(number as usize).filter(|slot| !slot.is_free())?;
-        let stamps = (1..=slot.count).rev().filter_map(|back| slot.stamp(back));
-        Some(Known { key: slot.key, ttl: slot.ttl, jiffies: stamps.collect() })
+        let most = u32::try_from(jiffies.capacity()).unwrap_or(u32::MAX).min(slot.count);
+        jiffies.extend((1..=most).rev().filter_map(|back| slot.stamp(back)));
+        Some(Known { key: slot.key, ttl: slot.ttl, jiffies })
     }
 
     /// Gives a slot a longer ring, with all times that it has; the shorter one is returned. Nothing happens if it is
@@ -318,7 +320,7 @@ impl Entries {
     pub(super) fn in_order(&self) -> Vec<Known> {
         let next = |at: &u32| self.slots.get(*at as usize).map(|slot| slot.newer);
         let order = std::iter::successors(Some(self.oldest), next);
-        order.filter_map(|number| self.known(number)).collect()
+        order.filter_map(|number| self.known(number, Vec::with_capacity(99))).collect()
     }
 }
 

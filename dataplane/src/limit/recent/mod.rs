@@ -2,8 +2,9 @@
 //!
 //! A table has room for a fixed number of addresses (`ip_list_tot` of the kernel's module; 100 unless the configuration
 //! says otherwise). When all room is taken, a new address takes the place of the one that was noted longest ago: nobody
-//! is shut out, and an attacker with many addresses can make the table forget others. Of each address the last times are
-//! kept, as many as the largest `--hitcount` of the table's rules, at least [`STAMPS_MIN`], rounded up to a power of two.
+//! is shut out, and an attacker with many addresses can make the table forget others. Of each address the last times
+//! are kept, as many as the largest `--hitcount` of the table's rules, at least [`STAMPS_MIN`], rounded up to a power
+//! of two.
 //!
 //! All workers ask one table, in turns (`spin.rs`): what it says is as exact as if there were one worker.
 //!
@@ -11,10 +12,10 @@
 //!
 //! * **A larger `--hitcount`** in a new rule makes a table's rings longer, with what they hold. The kernel empties the
 //!   table: addresses that are held off would be let in.
-//! * **`--reap`** may take out the address that is asked for, with a rule of which the opposite holds (`! --update`). The
-//!   kernel goes on to note a packet in what it has freed; here the address is gone.
-//! * **`--seconds`** above 17,179,869 (199 days, at 250 ticks a second) means what it says; the kernel counts the ticks in
-//!   32 bits.
+//! * **`--reap`** may take out the address that is asked for, with a rule of which the opposite holds (`! --update`).
+//!   The kernel goes on to note a packet in what it has freed; here the address is gone.
+//! * **`--seconds`** above 17,179,869 (199 days, at 250 ticks a second) means what it says; the kernel counts the ticks
+//!   in 32 bits.
 //! * **65,535** hits: the kernel's ring of that length loses a time with every turn, since its index has 16 bits.
 //! * **The mask** is for addresses of the family of the rule that made the table. If a rule of the other family shares
 //!   it, it notes whole addresses; the kernel takes the mask's first bits for those as well.
@@ -179,7 +180,9 @@ impl RecentTable {
     /// The address in one of as many places as there is room for, if there is one.
     #[must_use]
     pub fn entry(&self, place: u32) -> Option<RecentEntry> {
-        self.entries.with(|entries| entries.known(place)).map(RecentEntry::from)
+        // Not in the turn: it is no place to allocate.
+        let jiffies = Vec::with_capacity(self.stamps() as usize);
+        self.entries.with(|entries| entries.known(place, jiffies)).map(RecentEntry::from)
     }
 
     /// All addresses, in no order. Workers go on meanwhile: what changes may be missed, or be seen as it was.
