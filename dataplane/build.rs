@@ -13,11 +13,13 @@ use std::{env, io};
 use libbpf_cargo::SkeletonBuilder;
 
 const SOURCE: &str = "bpf/weir_xdp.bpf.c";
+const HEADER: &str = "bpf/early_drop.h";
 const INSTALL: &str = "apt-get install --no-install-recommends clang libelf-dev zlib1g-dev \
  pkg-config make gcc libc6-dev linux-libc-dev";
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed={HEADER}");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CLANG");
     match build() {

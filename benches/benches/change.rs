@@ -22,7 +22,7 @@ fn transaction() -> Transaction {
             &format!("-A FORWARD -s 172.16.{high}.{low} -p udp --dport {} -j DROP\n", 1024 + rule);
     }
     text += "COMMIT\n";
-    let plan = read(text.as_bytes(), &Options::default(), &Names::builtin(), Vec::new);
+    let plan = read(text.as_bytes(), &Options::default(), &Names::builtin(), |_| Vec::new());
     plan.expect("right").tables.remove(0).transaction
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use af_xdp::{Area, AreaConfig};
 use weir_control::command::{ChainName, Command};
 use weir_control::rule::{
-    IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict, UdpMatch,
+    Family, IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict,
+    UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::Headers;
@@ -94,7 +95,19 @@ pub fn candidate<'a>(
 /// Never: such rules compile.
 #[must_use]
 pub fn policy(rules: u32) -> Policy {
-    let mut ruleset = Ruleset::new();
+    compiled(Ruleset::new(), ChainName::forward(), rules)
+}
+
+/// As [`policy`], of chain PREROUTING of table raw.
+///
+/// # Panics
+/// Never: such rules compile.
+#[must_use]
+pub fn raw_policy(rules: u32) -> Policy {
+    compiled(Ruleset::raw(Family::V4), ChainName::prerouting(), rules)
+}
+
+fn compiled(mut ruleset: Ruleset, chain: ChainName, rules: u32) -> Policy {
     let rules = (0..rules).map(|number| {
         if number % 2 == 0 {
             let network = Ipv4Addr::from_bits(0x0a00_0000 | number << 8);
@@ -114,8 +127,7 @@ pub fn policy(rules: u32) -> Policy {
             ..Rule::default()
         }
     });
-    let command =
-        Command::Append { chain: ChainName::forward(), rules: rules.collect(), counters: None };
+    let command = Command::Append { chain, rules: rules.collect(), counters: None };
     ruleset.apply(&command).expect("the chain exists");
     let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
     compiler.compile(&ruleset).expect("only matches that this version enforces")
@@ -134,6 +146,15 @@ pub fn policies(rules: u32) -> Policies {
 /// When the process is out of memory or file descriptors.
 #[must_use]
 pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engine {
+    engine_of(templates, policies(rules), always_track)
+}
+
+/// The same with any policies that accept these packets.
+///
+/// # Panics
+/// As [`engine`].
+#[must_use]
+pub fn engine_of(templates: Arc<[Vec<u8>]>, policies: Policies, always_track: bool) -> Engine {
     let (_, frames) = frames();
     let pool = FramePool::split(frames, 1).pop().expect("one pool");
     let mut engine = Engine::new(EngineConfig {
@@ -141,7 +162,7 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engi
         flow_hash: FlowHash::new([1, 2, 3, 4], 1),
         inboxes: Inboxes::new(1, 64).expect("a file descriptor"),
         forwarding: Arc::new(Published::new(forwarding())),
-        policies: Arc::new(Published::new(policies(rules))),
+        policies: Arc::new(Published::new(policies)),
         flow_cache: FlowCache::new(1 << 16),
         conntrack: Conntrack::new(&ConntrackConfig::default()),
         always_track,

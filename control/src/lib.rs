@@ -14,6 +14,7 @@
 //! The rules are those of iptables, word for word. What Weir does not enforce is refused with
 //! its name and place, never accepted and ignored.
 
+pub mod address_list;
 pub mod client;
 pub mod command;
 pub mod lint;

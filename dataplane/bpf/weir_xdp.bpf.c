@@ -4,10 +4,11 @@
  * machine's own traffic.)
  *
  * It is the fork in the road. Every packet that a device receives comes here first, before the
- * kernel's network stack, and leaves in one of three directions:
+ * kernel's network stack, and leaves in one of four directions:
  *
- *                                 +--> up: the kernel's stack (XDP_PASS)
- *     NIC, rx queue q --> weir_xdp+--> Weir: the AF_XDP socket of queue q (XDP_REDIRECT)
+ *                                 +--> nowhere: its source is blocked (early_drop.h)
+ *     NIC, rx queue q --> weir_xdp+--> up: the kernel's stack (XDP_PASS)
+ *                                 +--> Weir: the AF_XDP socket of queue q (XDP_REDIRECT)
  *                                 +--> nowhere, or up: queue q has no socket (on_exit)
  *
  * What goes up. Weir forwards; the machine stays a normal host, whose kernel answers ARP, keeps
@@ -55,6 +56,7 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
@@ -90,6 +92,7 @@ enum way_out {
 	REDIRECTED,
 	NO_SOCKET_DROPPED,
 	NO_SOCKET_PASSED,
+	EARLY_DROPPED,
 	WAYS_OUT,
 };
 
@@ -104,6 +107,8 @@ struct {
 	__type(key, __u32);
 	__type(value, struct count);
 } counters SEC(".maps");
+
+#include "early_drop.h"
 
 /* Sockets by rx queue. A socket only ever receives from the device and queue it is bound to. */
 struct {
@@ -197,17 +202,43 @@ static __always_inline __u32 classify(const void *data, const void *end)
 	}
 }
 
+/* The chain that a packet is bound for, of which a condition may be; 0 for none. */
+static __always_inline __u8 hook_of(__u32 way)
+{
+	if (way == REDIRECTED)
+		return EARLY_HOOK_FORWARD;
+	return way == TO_HOST_CHAINS ? EARLY_HOOK_INPUT : 0;
+}
+
+/* Where the packet goes, sockets apart, and whether it ends here. */
+static __always_inline __u32 way_of(const struct xdp_md *ctx, const void *data, const void *end)
+{
+	const struct early_entry *entry = early_find(data, end);
+	__u32 way;
+
+	if (entry && !entry->condition && early_drops(entry, end - data))
+		return EARLY_DROPPED;
+	way = classify(data, end);
+	if (entry && entry->condition &&
+	    early_meets(entry, hook_of(way), ctx->ingress_ifindex, data, end) &&
+	    early_drops(entry, end - data))
+		return EARLY_DROPPED;
+	return way;
+}
+
 SEC("xdp")
 int weir_xdp(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
 	__u32 fallback = settings.on_exit_pass ? XDP_PASS : XDP_DROP;
-	__u32 way = classify(data, end);
+	__u32 way = way_of(ctx, data, end);
 	int action = XDP_PASS;
 	struct count *count;
 
-	if (way == TO_HOST_CHAINS) {
+	if (way == EARLY_DROPPED) {
+		action = XDP_DROP;
+	} else if (way == TO_HOST_CHAINS) {
 		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
 		way = action == XDP_REDIRECT ? REDIRECTED : HOST_PASSED;
 	} else if (way == REDIRECTED) {

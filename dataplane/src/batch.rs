@@ -137,6 +137,10 @@ pub struct Batch {
     turn: u64,
     /// A bit for each packet that has to wait for what becomes of an earlier one.
     waiting: u64,
+    /// A bit for each packet that table raw has been asked about.
+    past_raw: u64,
+    /// A bit for each packet that is not to be tracked.
+    untracked: u64,
     frames: [Option<Frame>; BATCH_MAX],
     /// Where each came in.
     pub ingress: [PortIndex; BATCH_MAX],
@@ -146,6 +150,9 @@ pub struct Batch {
     pub wanted: [Result<Wanted, Untrackable>; BATCH_MAX],
     /// What connection tracking found out, set by `track`.
     pub tracked: [Tracked; BATCH_MAX],
+    /// The mark of each, if any has one.
+    marks: [u32; BATCH_MAX],
+    any_marked: bool,
     /// What becomes of each.
     pub verdict: [Verdict; BATCH_MAX],
     /// Next hop, set by `route` together with [`Verdict::Forward`].
@@ -176,11 +183,15 @@ impl Batch {
             len: 0,
             turn: 0,
             waiting: 0,
+            past_raw: 0,
+            untracked: 0,
             frames: [const { None }; BATCH_MAX],
             ingress: [port; BATCH_MAX],
             headers: [Headers::default(); BATCH_MAX],
             wanted: [Err(Untrackable::Malformed); BATCH_MAX],
             tracked: [Tracked::UNTRACKED; BATCH_MAX],
+            marks: [0; BATCH_MAX],
+            any_marked: false,
             verdict: [Verdict::Drop(DropReason::Unclassified); BATCH_MAX],
             next_hop: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); BATCH_MAX],
             mtu: [0; BATCH_MAX],
@@ -261,6 +272,41 @@ impl Batch {
         Turn(self.turn)
     }
 
+    /// The packets among [`turn`](Self::turn) that table raw was not asked about yet; from now on it was.
+    pub fn pass_raw(&mut self) -> Turn {
+        let rest = self.turn & !self.past_raw;
+        self.past_raw |= rest;
+        Turn(rest)
+    }
+
+    /// Puts packet `i` among those that table raw was not asked about.
+    pub fn keep_before_raw(&mut self, i: usize) {
+        self.past_raw &= !(1 << i);
+    }
+
+    /// Packet `i` is not to be tracked.
+    pub fn leave_untracked(&mut self, i: usize) {
+        self.untracked |= 1 << i;
+    }
+
+    /// The packets among [`turn`](Self::turn) that may be tracked.
+    #[must_use]
+    pub fn trackable(&self) -> Turn {
+        Turn(self.turn & !self.untracked)
+    }
+
+    /// The mark that rules gave packet `i`.
+    #[must_use]
+    pub fn mark(&self, i: usize) -> u32 {
+        self.marks[i]
+    }
+
+    /// Gives packet `i` a mark.
+    pub fn set_mark(&mut self, i: usize, mark: u32) {
+        self.marks[i] = mark;
+        self.any_marked = true;
+    }
+
     /// Puts packet `i` off until [`next_turn`](Self::next_turn): what it is depends on what becomes of an earlier
     /// one.
     pub fn put_off(&mut self, i: usize) {
@@ -310,6 +356,10 @@ impl Batch {
     pub fn drain(&mut self) -> impl Iterator<Item = Frame> + '_ {
         let len = std::mem::take(&mut self.len);
         (self.turn, self.waiting) = (0, 0);
+        (self.past_raw, self.untracked) = (0, 0);
+        if std::mem::take(&mut self.any_marked) {
+            self.marks = [0; BATCH_MAX];
+        }
         self.frames[..len].iter_mut().filter_map(Option::take)
     }
 }

@@ -4,6 +4,7 @@
 //! ignored. Every error names the key, the value and what is allowed.
 
 mod conntrack;
+mod early_drop;
 mod host;
 mod ipv6;
 mod log;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use weir_control::ruleset::Policy;
 
 pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFUSED};
+pub use early_drop::EarlyDropSettings;
 pub use host::HostMode;
 pub use log::LogSettings;
 pub use recent::RecentSettings;
@@ -110,6 +112,8 @@ struct File {
     log: log::FileLog,
     #[serde(default)]
     recent: recent::FileRecent,
+    #[serde(default)]
+    early_drop: early_drop::FileEarlyDrop,
     #[serde(default)]
     control: FileControl,
 }
@@ -233,6 +237,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Tables of `-m recent`.
     pub recent: RecentSettings,
+    /// Sources that are dropped early.
+    pub early_drop: EarlyDropSettings,
     /// The control socket.
     pub control: ControlConfig,
 }
@@ -359,6 +365,7 @@ impl Config {
             conntrack: file.conntrack.check()?,
             log: file.log.check()?,
             recent: file.recent.check()?,
+            early_drop: file.early_drop.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,
                 clients_max: range("control.clients_max", file.control.clients_max, 1, 1024)?,

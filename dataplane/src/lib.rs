@@ -21,6 +21,7 @@
 //! | [`respond`] | packets that Weir makes itself |
 //! | [`port`] | where frames come from and go to: AF_XDP, the machine itself, memory, capture files |
 //! | [`program`] | the XDP program: what goes up to the kernel, what comes to the sockets |
+//! | [`early_drop`] | sources whose packets that program drops: the operator's lists, what the limiter pushes down |
 //! | [`host`] | the machine's own traffic, led through Weir: its device, its routes |
 //! | [`frame`] | the right to one UMEM chunk; the only unsafe code of this crate |
 //! | [`wire`] | packet formats |
@@ -45,6 +46,7 @@ pub mod batch;
 pub mod config;
 pub mod conntrack;
 pub mod daemon;
+pub mod early_drop;
 pub mod engine;
 pub mod errand;
 pub mod frame;

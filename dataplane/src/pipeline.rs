@@ -1,11 +1,11 @@
 //! The stages in order.
 //!
 //! ```text
-//! receive -> parse -> name -> hand_over -> reassemble
+//! receive -> parse -> name -> hand_over -> reassemble   (raw comes before, where fragments are not tracked)
 //!                              |
 //!                              v                  .---- put off: one by one ----.
 //!                        other worker's inbox     v                             |
-//!                                               track -> route -> decide -> confirm
+//!                                        raw -> track -> route -> decide -> confirm
 //!                                                                            close
 //!                                                                               |
 //!                 transmit <- emit <- answer <----------------------------------'
@@ -15,9 +15,10 @@
 //!                              '-> drop, counted by reason
 //! ```
 //!
-//! The order is netfilter's: `track` moves the state of a flow before the rules see the packet, `confirm` puts a new
-//! flow into the table when they have accepted it. What a packet is may depend on the fate of an earlier one of the
-//! same batch, which began its flow: such packets are put off, and then go through these stages alone, in order.
+//! The order is netfilter's: `raw` is asked before anything is tracked, `track` moves the state of a flow before the
+//! rules see the packet, `confirm` puts a new flow into the table when they have accepted it. What a packet is may
+//! depend on the fate of an earlier one of the same batch, which began its flow: such packets are put off, and then go
+//! through these stages alone, in order.
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
@@ -79,12 +80,19 @@ pub fn run(
     if hand_over {
         stage::hand_over(batch, decisions.flow_hash, decisions.worker);
     }
+    let has_raw = decisions.policies.have_raw();
+    if has_raw && !decisions.tracks.both() {
+        raw(batch, stage::Phase::Fragments(decisions.tracks), &mut decisions, emitter);
+    }
     let from = (decisions.flow_hash, decisions.worker);
     stage::reassemble(batch, from, decisions.tracks, emitter);
-    if decisions.policies.inspects_flows() {
+    if decisions.policies.go_one_by_one() {
         batch.one_by_one();
     }
     loop {
+        if has_raw {
+            raw(batch, stage::Phase::Datagrams, &mut decisions, emitter);
+        }
         if decisions.tracks.any() {
             stage::track(batch, decisions.tracks, decisions.conntrack, emitter.reassembly);
         }
@@ -96,7 +104,8 @@ pub fn run(
         stage::decide(batch, rules, forwarding, conntrack, reassembly, log);
         stage::confirm(batch, conntrack);
         if decisions.tracks.any() {
-            stage::close(batch, decisions.conntrack, emitter.reassembly);
+            let tracks = decisions.tracks;
+            stage::close(batch, tracks, decisions.conntrack, emitter.reassembly);
         }
         decisions.conntrack.end_batch();
         if !batch.next_turn() {
@@ -106,4 +115,18 @@ pub fn run(
     decisions.log.settle(emitter.counters);
     stage::answer(batch, decisions.answers, emitter);
     stage::emit(batch, emitter, decisions.inboxes);
+}
+
+/// The rules of table raw.
+fn raw(
+    batch: &mut Batch,
+    phase: stage::Phase,
+    decisions: &mut Decisions<'_>,
+    emitter: &mut Emitter<'_>,
+) {
+    let Decisions { policies, worker, dice, now_ns, wall_s, .. } = *decisions;
+    let Decisions { cache, conntrack, log, .. } = decisions;
+    let rules = stage::Rules { policies, cache, worker, dice, now_ns, wall_s };
+    let (forwarding, reassembly) = (emitter.forwarding, &mut *emitter.reassembly);
+    stage::raw(batch, phase, &rules, forwarding, conntrack, reassembly, log);
 }

@@ -57,6 +57,8 @@ pub struct Fragment {
     pub headers: Headers,
     /// Where it came in.
     pub ingress: PortIndex,
+    /// The mark that rules gave it.
+    pub mark: u32,
 }
 
 /// A fragment in its place. The frame of a complete datagram's first fragment is in the batch.
@@ -65,6 +67,7 @@ struct Placed {
     frame: Option<Frame>,
     headers: Headers,
     ingress: PortIndex,
+    mark: u32,
     place: Place,
 }
 
@@ -261,8 +264,8 @@ impl Reassembly {
         if overlaps || datagram.pieces.len() == PIECES_MAX {
             return Added::Overlaps(at, fragment);
         }
-        let Fragment { frame, headers, ingress } = fragment;
-        let piece = Placed { frame: Some(frame), headers, ingress, place };
+        let Fragment { frame, headers, ingress, mark } = fragment;
+        let piece = Placed { frame: Some(frame), headers, ingress, mark, place };
         datagram.pieces.insert(at_piece, piece);
         self.frames += 1;
         let mut end = 0;
@@ -336,6 +339,12 @@ impl Reassembly {
         let frame = piece.frame.take()?;
         self.frames -= 1;
         Some((frame, piece.headers, piece.ingress))
+    }
+
+    /// The mark of a datagram: that of its first fragment (`inet_frag_reasm_prepare`, net/ipv4/inet_fragment.c).
+    #[must_use]
+    pub fn mark(&self, at: usize) -> u32 {
+        self.datagrams[at].pieces.first().map_or(0, |first| first.mark)
     }
 
     /// Bytes of a complete datagram, IP header counted; `None` if they are more than a datagram can have.

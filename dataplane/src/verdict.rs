@@ -71,6 +71,7 @@ drop_reasons! {
     SourceRoute = "source_route", "carries a source route option (RFC 7126 4.3: dropped by default)";
     Martian = "martian", "an address that never stands on a wire (RFC 1812 5.3.7, RFC 4291 2.5)";
     HandOverFull = "hand_over_full", "the queue to the worker of its flow was full";
+    Raw = "raw", "table raw says DROP: a rule, its policy, or a port or flag looked for in a header that is cut off or overlapping";
     LocalAddress = "local_address", "for the firewall itself, but it came past the XDP program (address just added)";
     TtlExceeded = "ttl_exceeded", "its time to live, or hop limit, ended here (answered by time exceeded)";
     BeyondScope = "beyond_scope", "IPv6 from an address of its link, which must not leave it (answered by beyond scope)";

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use weir_dataplane::port::xdp::OpenError;
 
+use crate::compare::comparable::Incomparable;
 use crate::report::file::FileError;
 use crate::report::plot::PlotError;
 
@@ -59,6 +60,9 @@ pub(crate) enum Error {
     /// Standard output.
     #[error("cannot write the report: {0}")]
     Output(io::Error),
+    /// Results that have nothing in common.
+    #[error(transparent)]
+    Incomparable(#[from] Incomparable),
     /// A file of results.
     #[error(transparent)]
     Results(#[from] FileError),

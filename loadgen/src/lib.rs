@@ -12,6 +12,7 @@
 //!             └──────────────► report (text, or JSON for programs) ◄───────────────┘
 //!
 //!   files of results (result.rs) ──► report: text, CSV, a page with plots
+//!                                └► compare: what differs beyond noise
 //! ```
 //!
 //! # Promises
@@ -26,6 +27,7 @@
 #![deny(unsafe_code)]
 
 mod cli;
+pub mod compare;
 mod device;
 pub mod environment;
 mod error;
@@ -33,6 +35,7 @@ mod flow;
 pub mod report;
 pub mod result;
 mod schedule;
+pub mod search;
 mod send;
 mod sink;
 pub mod statistics;
@@ -46,10 +49,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command, write_out};
+use compare::Outcome;
 use error::Error;
 
 /// The exit status of a run whose result must not be used.
 const EXIT_VOID: u8 = 3;
+
+/// The exit status of a comparison in which something differs.
+const EXIT_DIFFERS: u8 = 4;
+
+/// The exit status of a comparison that cannot tell.
+const EXIT_UNKNOWN: u8 = 5;
 
 /// The program `weirgen`: reads the command line, does what it says, and returns the exit status.
 #[must_use]
@@ -82,6 +92,11 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             cli::report::run(&options)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Compare(options) => Ok(match cli::compare::run(&options)? {
+            Outcome::Same => ExitCode::SUCCESS,
+            Outcome::Differs => ExitCode::from(EXIT_DIFFERS),
+            Outcome::Unknown => ExitCode::from(EXIT_UNKNOWN),
+        }),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "weirgen", &mut text);

@@ -157,7 +157,7 @@ pub struct Latency {
 }
 
 /// What legitimate users got.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsersResult {
     /// Connections that were to begin, a second (open loop: they begin whatever became of those before them).
     pub requested_cps: f64,
@@ -192,8 +192,25 @@ pub struct UsersResult {
     pub first_byte: Option<Latency>,
     /// From the moment a connection was due to the last byte of the answer.
     pub last_byte: Option<Latency>,
+    /// Segments that reached clients with a wrong checksum, a broken header, or other data than was sent.
+    pub damaged: u64,
+    /// Of these connections, those from the address that many users share, if there is one.
+    pub shared: Option<SharedResult>,
     /// What the servers saw of it, of strangers' segments too.
     pub server: ServerResult,
+}
+
+/// What users behind one address got.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SharedResult {
+    /// Connections begun.
+    pub attempted: u64,
+    /// Connections that could not begin.
+    pub not_begun: u64,
+    /// Answers received whole and connections closed.
+    pub completed: u64,
+    /// Given up or reset.
+    pub failed: u64,
 }
 
 /// What reached the servers, and what they did.

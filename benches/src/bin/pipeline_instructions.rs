@@ -13,12 +13,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
 use clap::Parser;
 use serde::Serialize;
 use weir_benches::LoopPort;
 use weir_benches::traffic::udp_flows;
-use weir_benches::world::{EGRESS, INGRESS, engine, forwarding, frames, policies};
+use weir_benches::world::{EGRESS, INGRESS, engine_of, forwarding, frames, policies, raw_policy};
+use weir_control::rule::{Family, Table};
 use weir_dataplane::batch::{BATCH_MAX, Batch};
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
@@ -74,9 +76,13 @@ enum Scenario {
     Decide,
     /// The whole engine: also answered, rewritten, transmitted, counted.
     Engine,
+    /// The engine with a table raw without rules.
+    RawEmpty,
+    /// The engine with the same rules in table raw, too.
+    Raw,
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 9] = [
     Scenario::Port,
     Scenario::Parse,
     Scenario::HandOver,
@@ -84,6 +90,8 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario::Route,
     Scenario::Decide,
     Scenario::Engine,
+    Scenario::RawEmpty,
+    Scenario::Raw,
 ];
 
 /// The result: instructions a packet.
@@ -106,6 +114,10 @@ struct Report {
     emit_and_engine: f64,
     /// The engine without the memory port's reception.
     weir: f64,
+    /// What a table raw without rules adds.
+    raw_empty: f64,
+    /// What a table raw with the same rules adds.
+    raw: f64,
 }
 
 fn main() -> ExitCode {
@@ -129,8 +141,16 @@ fn main() -> ExitCode {
 /// Runs one scenario.
 fn play(scenario: Scenario, polls: u64, options: &Options) {
     let traffic = udp_flows(FLOWS, options.bytes as usize);
-    if scenario == Scenario::Engine {
-        let mut engine = engine(traffic, options.rules, false);
+    if matches!(scenario, Scenario::Engine | Scenario::RawEmpty | Scenario::Raw) {
+        let policies = policies(options.rules);
+        let with_raw =
+            |rules| policies.clone().with(Family::V4, Table::Raw, Arc::new(raw_policy(rules)));
+        let policies = match scenario {
+            Scenario::RawEmpty => with_raw(0),
+            Scenario::Raw => with_raw(options.rules),
+            _ => policies,
+        };
+        let mut engine = engine_of(traffic, policies, false);
         for now_ns in 0..polls {
             let work = engine.poll(now_ns, 0);
             assert_eq!(work.transmitted, BATCH_MAX as u64, "packets are lost: {work:?}");
@@ -213,6 +233,8 @@ fn measure(options: &Options) -> Result<Report, String> {
         decide: at(Scenario::Decide) - at(Scenario::Route),
         emit_and_engine: at(Scenario::Engine) - at(Scenario::Decide),
         weir: at(Scenario::Engine) - at(Scenario::Port),
+        raw_empty: at(Scenario::RawEmpty) - at(Scenario::Engine),
+        raw: at(Scenario::Raw) - at(Scenario::Engine),
         cumulative,
     })
 }
@@ -264,6 +286,8 @@ fn print(report: &Report, json: bool) {
         ("= Weir, one worker", report.weir),
         ("track (when a rule asks for it)", report.track),
         ("hand over (with several workers)", report.hand_over),
+        ("table raw without rules", report.raw_empty),
+        ("table raw with as many rules", report.raw),
         ("memory port, not in the sum", report.port),
     ];
     for (name, instructions) in lines {

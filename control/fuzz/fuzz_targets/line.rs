@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     let words: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let names = Names::builtin();
     for family in Family::ALL {
-        let context = || Context { is_chain: &|_| true, ..Context::of(family, &names) };
+        let context = || Context { is_chain: &|_, _| true, ..Context::of(family, &names) };
         let line = match parse_in(&words, context()) {
             Ok(Parsed::Command(line)) => line,
             Ok(_) => continue,
@@ -29,7 +29,7 @@ fuzz_target!(|text: &str| {
         for rule in rules {
             let mut again = vec!["-A".to_owned(), chain.to_string()];
             again.extend(rule.arguments(&names));
-            let context = Context { is_chain: &|_| true, ..Context::of(family, &names) };
+            let context = Context { is_chain: &|_, _| true, ..Context::of(family, &names) };
             match parse_in(&again, context) {
                 Ok(Parsed::Command(line)) => match line.command {
                     Command::Append { rules, .. } => assert_eq!(rules, [rule], "{again:?}"),

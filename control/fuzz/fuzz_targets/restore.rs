@@ -3,18 +3,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_control::command::ChainName;
 use weir_control::list::{SaveFormat, save};
 use weir_control::protocol::Listing;
 use weir_control::restore::{Options, read};
-use weir_control::rule::{Family, Names};
+use weir_control::rule::{Family, Names, Table};
 use weir_control::ruleset::{CounterTable, Ruleset};
 
 fuzz_target!(|text: &[u8]| {
     let names = Names::builtin();
     for family in Family::ALL {
         let options = Options { family, ..Options::default() };
-        let chains = || vec![ChainName::input(), ChainName::forward(), ChainName::output()];
+        let chains = |table: Table| {
+            let names = table.built_in().iter();
+            names.map(|name| name.parse().expect("a chain's name")).collect()
+        };
         let restored = |text: &[u8]| {
             let plan = match read(text, &options, &names, chains) {
                 Ok(plan) => plan,
@@ -23,17 +25,23 @@ fuzz_target!(|text: &[u8]| {
                     return None;
                 }
             };
-            let mut rules = Ruleset::with_host_chains_of(family);
-            for table in &plan.tables {
-                rules.apply_all(&table.transaction).ok()?;
+            let mut tables =
+                [Ruleset::raw_with_host_chains(family), Ruleset::with_host_chains_of(family)];
+            for planned in &plan.tables {
+                let its = |rules: &&mut Ruleset| rules.table() == planned.transaction.table;
+                let rules = tables.iter_mut().find(its).expect("there is one of each");
+                rules.apply_all(&planned.transaction).ok()?;
             }
-            Some(rules)
+            Some(tables)
         };
         let Some(rules) = restored(text) else { continue };
-        let saved = |rules: &Ruleset| {
-            let (ruleset, counters) = (rules.clone(), CounterTable::default());
-            let format = SaveFormat { counters: false, date: String::new() };
-            save(&Listing { ruleset, counters }, &format, &names)
+        let saved = |tables: &[Ruleset; 2]| {
+            let save = |rules: &Ruleset| {
+                let (ruleset, counters) = (rules.clone(), CounterTable::default());
+                let format = SaveFormat { counters: false, date: String::new() };
+                save(&Listing { ruleset, counters }, &format, &names)
+            };
+            tables.each_ref().map(save).concat()
         };
         let first = saved(&rules);
         let again = restored(first.as_bytes()).unwrap_or_else(|| panic!("not read again: {first}"));

@@ -285,6 +285,7 @@ impl ParseErrorKind {
                 | InvalidRule::Recent(_)
                 | InvalidRule::FuzzyLimits { .. }
                 | InvalidRule::LimitBurst { .. }
+                | InvalidRule::OtherTable { .. }
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }

@@ -6,7 +6,7 @@ use super::options::{Condition, Verb};
 use super::parse::{CommandLine, Parser};
 use super::refusal::{Refusal, locate};
 use super::{CHAIN_CHARS_MAX, ChainName, Command, ListFormat, Selection};
-use crate::rule::Rule;
+use crate::rule::{Rule, Table};
 use crate::ruleset::Policy;
 
 impl<'a> Parser<'a> {
@@ -42,20 +42,17 @@ impl<'a> Parser<'a> {
             };
             return Err(Refusal::at(name, kind));
         }
-        if let Some(word) = self.table.filter(|table| table.text != "filter") {
-            let (program, table) = (self.context.family.program(), word.text.to_owned());
-            return Err(Refusal::at(word, ParseErrorKind::Table { program, table }));
-        }
-        let chain = self.chain.map(|word| self.chain_name(word, verb)).transpose()?;
+        let table = self.table()?;
+        let chain = self.chain.map(|word| self.chain_name(word, table, verb)).transpose()?;
         if verb.takes_rule() {
             self.check_interfaces(chain.as_ref())?;
-            self.specification.check_target(self.context.is_chain)?;
+            self.specification.check_target(table, self.context.is_chain)?;
         }
-        self.specification.validate(&rules)?;
+        self.specification.validate(&rules, table)?;
         let warnings = self.warnings(&rules);
         let number = self.number.filter(|_| chain.is_some());
         let selection = Selection { chain: chain.clone(), number };
-        let command = self.command(verb, rules, selection)?;
+        let command = self.command(verb, rules, table, selection)?;
         let then = self.and_zero.map(|number| {
             let number = number.filter(|_| chain.is_some());
             Command::Zero { number, chain }
@@ -63,13 +60,23 @@ impl<'a> Parser<'a> {
         let verbose = self.verbose && !command.is_listing();
         let family = self.context.family;
         let (line, chain) = locate(family, arguments, self.chain);
-        Ok(CommandLine { family, command, verbose, then, wait: self.wait, warnings, line, chain })
+        let wait = self.wait;
+        Ok(CommandLine { family, table, command, verbose, then, wait, warnings, line, chain })
+    }
+
+    fn table(&self) -> Result<Table, Refusal<'a>> {
+        let Some(word) = self.table else { return Ok(self.context.table) };
+        Table::named(word.text).ok_or_else(|| {
+            let (program, table) = (self.context.family.program(), word.text.to_owned());
+            Refusal::at(word, ParseErrorKind::Table { program, table })
+        })
     }
 
     fn command(
         &self,
         verb: Verb,
         mut rules: Vec<Rule>,
+        table: Table,
         selection: Selection,
     ) -> Result<Command, Refusal<'a>> {
         // Commands that are about one chain have it on their line: its option takes a value.
@@ -92,7 +99,7 @@ impl<'a> Parser<'a> {
             Verb::DeleteChain => Command::DeleteChain { chain: selection.chain },
             Verb::RenameChain => {
                 let missing = || Refusal::somewhere(ParseErrorKind::RenameMissing);
-                let to = self.chain_name(self.second.ok_or_else(missing)?, verb)?;
+                let to = self.chain_name(self.second.ok_or_else(missing)?, table, verb)?;
                 Command::RenameChain { chain, to }
             }
             Verb::Zero => Command::Zero { chain: selection.chain, number: selection.number },
@@ -111,10 +118,16 @@ impl<'a> Parser<'a> {
     }
 
     /// A chain's name. What no chain can be called, no chain is called.
-    fn chain_name(&self, word: Word<'a>, verb: Verb) -> Result<ChainName, Refusal<'a>> {
+    fn chain_name(
+        &self,
+        word: Word<'a>,
+        table: Table,
+        verb: Verb,
+    ) -> Result<ChainName, Refusal<'a>> {
         let chain = word.text.to_owned();
+        let of_host = |name| is_host_chain(table, name);
         let kind = match word.text {
-            "INPUT" | "OUTPUT" if !(self.context.is_chain)(word.text) => {
+            name if of_host(name) && !(self.context.is_chain)(table, name) => {
                 ParseErrorKind::HostChain { chain }
             }
             long if long.len() > CHAIN_CHARS_MAX => ParseErrorKind::ChainTooLong { chain },
@@ -128,10 +141,12 @@ impl<'a> Parser<'a> {
         Err(Refusal::at(word, kind))
     }
 
-    /// A packet to the machine leaves by no interface, one from it comes in by none. (In a user-defined
+    /// A packet to the machine leaves by no interface, one that has no way yet by none that is known, and one from the
+    /// machine comes in by none. (In a user-defined
     /// chain that is led to from there the rule may stand, and its interface has no name.)
     fn check_interfaces(&self, chain: Option<&ChainName>) -> Result<(), Refusal<'a>> {
         let (wrong, chain) = match chain.map(ChainName::as_str) {
+            Some("PREROUTING") => (Condition::OutInterface, "PREROUTING"),
             Some("INPUT") => (Condition::OutInterface, "INPUT"),
             Some("OUTPUT") => (Condition::InInterface, "OUTPUT"),
             _ => return Ok(()),
@@ -176,4 +191,9 @@ impl<'a> Parser<'a> {
         }
         warnings
     }
+}
+
+/// Whether it is the name of a chain of the table for the machine's own traffic.
+pub(crate) fn is_host_chain(table: Table, name: &str) -> bool {
+    ["INPUT", "OUTPUT"].contains(&name) && table.built_in().contains(&name)
 }

@@ -39,8 +39,8 @@ const MATCHES_ENFORCED: &[&str] = &[
 ];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 7] =
-    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK"];
+pub(super) const TARGETS_ENFORCED: [&str; 9] =
+    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK", "CT", "NOTRACK"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
@@ -89,7 +89,6 @@ const TARGETS: &[&str] = &[
     "CLASSIFY",
     "CLUSTERIP",
     "CONNSECMARK",
-    "CT",
     "DNAT",
     "DNPT",
     "DSCP",
@@ -102,7 +101,6 @@ const TARGETS: &[&str] = &[
     "NETMAP",
     "NFLOG",
     "NFQUEUE",
-    "NOTRACK",
     "QUEUE",
     "RATEEST",
     "REDIRECT",
@@ -145,8 +143,8 @@ const OF_IPV6: [&str; 13] = [
     "SNPT",
 ];
 
-/// Tables of iptables other than filter.
-const TABLES: &[&str] = &["nat", "mangle", "raw", "security"];
+/// Tables of iptables that Weir has not.
+const TABLES: &[&str] = &["nat", "mangle", "security"];
 
 /// Options that a protocol's match brings without `-m`, as in `-p esp --espspi 8`.
 const IMPLIED: [(&str, u8, &[&str]); 5] = [
@@ -209,6 +207,7 @@ pub(super) fn program_of(name: &str, family: Family) -> Option<&'static str> {
     (known && !is_of(family, name)).then(|| family.other().program())
 }
 
+/// Whether iptables has a table of that name, and Weir has not.
 pub(crate) fn is_table(name: &str) -> bool {
     TABLES.contains(&name)
 }

@@ -20,12 +20,13 @@ use serde::{Deserialize, Serialize};
 pub use error::{
     ExitStatus, ParseError, ParseErrorKind, Position, VERSION_LINE, VERSION_LINE_IPV6, version_line,
 };
+pub(crate) use finish::is_host_chain;
 pub(crate) use known::is_table;
 pub use parse::{CommandLine, Context, Parsed, Wait, parse, parse_in};
 pub(crate) use refusal::visible;
 pub use value_error::ValueError;
 
-use crate::rule::Rule;
+use crate::rule::{Rule, Table};
 use crate::ruleset::{Counters, Policy};
 
 /// The longest chain name in bytes (XT_EXTENSION_MAXNAMELEN less the final zero).
@@ -63,9 +64,14 @@ impl ChainName {
         Self("OUTPUT".to_owned())
     }
 
-    /// Whether every table `filter` of iptables has the chain.
-    pub fn is_built_in(&self) -> bool {
-        ["INPUT", "FORWARD", "OUTPUT"].contains(&self.as_str())
+    /// The chain for packets as they come, before they are tracked and have a way.
+    pub fn prerouting() -> Self {
+        Self("PREROUTING".to_owned())
+    }
+
+    /// Whether the table has the chain in every kernel.
+    pub fn is_built_in(&self, table: Table) -> bool {
+        table.built_in().contains(&self.as_str())
     }
 
     /// The name itself.
@@ -73,10 +79,10 @@ impl ChainName {
         &self.0
     }
 
-    /// Whether no user-defined chain may have the name: it is that of a chain that every table
-    /// `filter` has, or that of a verdict.
-    pub fn is_reserved(&self) -> bool {
-        self.is_built_in() || ["ACCEPT", "DROP", "QUEUE", "RETURN"].contains(&self.as_str())
+    /// Whether no user-defined chain of the table may have the name: it is that of a chain that it has in every
+    /// kernel, or that of a verdict.
+    pub fn is_reserved(&self, table: Table) -> bool {
+        self.is_built_in(table) || ["ACCEPT", "DROP", "QUEUE", "RETURN"].contains(&self.as_str())
     }
 }
 
@@ -244,11 +250,14 @@ impl Command {
     }
 }
 
-/// A saved rule set, or a part of one: commands that are carried out together or not at all.
+/// A table of a saved rule set, or a part of one: commands that are carried out together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transaction {
-    /// Whether all rules and user-defined chains go before the first command.
+    /// Of which table.
+    #[serde(default)]
+    pub table: Table,
+    /// Whether all of its rules and user-defined chains go before the first command.
     pub flush: bool,
     /// The commands, in order.
     pub commands: Vec<Command>,

@@ -10,7 +10,7 @@ use super::options::{self, Condition, Key, Verb};
 use super::refusal::{Refusal, locate};
 use super::specification::Specification;
 use super::{CHAIN_CHARS_MAX, Command, known};
-use crate::rule::{Family, Names};
+use crate::rule::{Family, Names, Table};
 use crate::ruleset::Counters;
 
 /// What a command line asks for.
@@ -29,6 +29,8 @@ pub enum Parsed {
 pub struct CommandLine {
     /// Whose rules it is about.
     pub family: Family,
+    /// In which table they are.
+    pub table: Table,
     /// What to send.
     pub command: Command,
     /// `-v` with a change: print what was done.
@@ -51,8 +53,10 @@ pub struct CommandLine {
 pub struct Context<'a> {
     /// Of protocols and services.
     pub names: &'a Names,
-    /// Whether there is a chain of that name, be it INPUT or OUTPUT or a user-defined one.
-    pub is_chain: &'a dyn Fn(&str) -> bool,
+    /// The table that a line is about which names none.
+    pub table: Table,
+    /// Whether there is a chain of that name in a table, be it INPUT or OUTPUT or a user-defined one.
+    pub is_chain: &'a dyn Fn(Table, &str) -> bool,
     /// Whether the line is one of a saved rule set, in which `-t` is an error.
     pub restoring: bool,
     /// Whether it is read as by iptables or as by ip6tables.
@@ -60,14 +64,15 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For a single command of iptables, where there is no chain but FORWARD.
+    /// For a single command of iptables, where there is no chain but FORWARD (and PREROUTING of table raw).
     pub fn new(names: &'a Names) -> Self {
         Self::of(Family::V4, names)
     }
 
     /// For a single command of either family, likewise.
     pub fn of(family: Family, names: &'a Names) -> Self {
-        Self { names, is_chain: &|_| false, restoring: false, family }
+        let table = Table::Filter;
+        Self { names, table, is_chain: &|_, _| false, restoring: false, family }
     }
 }
 

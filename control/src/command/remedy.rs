@@ -29,7 +29,7 @@ impl ParseErrorKind {
                  or FORWARD for traffic that passes through"
             ),
             Self::Table { table, .. } if super::known::is_table(table) => {
-                "known to iptables, but not enforced by Weir, which has the table filter only"
+                "known to iptables, but not enforced by Weir, which has the tables filter and raw only"
                     .to_owned()
             }
             Self::PolicyName { .. } => "a policy is ACCEPT or DROP".to_owned(),

@@ -7,7 +7,7 @@ use super::options::{Condition, Key, extension_options, target_options};
 use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, ChainName, known};
 use crate::rule::{
-    Family, InvalidRule, IpNet, Names, Negatable, Protocol, Rule, Target, parse_number,
+    Family, InvalidRule, IpNet, Names, Negatable, Protocol, Rule, Table, Target, parse_number,
 };
 
 /// The rule so far.
@@ -165,11 +165,15 @@ impl<'a> Specification<'a> {
     }
 
     /// Looks for the chain that the rule leads to, if it leads to one.
-    pub(super) fn check_target(&self, is_chain: &dyn Fn(&str) -> bool) -> Result<(), Refusal<'a>> {
+    pub(super) fn check_target(
+        &self,
+        table: Table,
+        is_chain: &dyn Fn(Table, &str) -> bool,
+    ) -> Result<(), Refusal<'a>> {
         let Some(Jump { word, goto }) = self.jump else { return Ok(()) };
         let name = word.text.to_owned();
         let known = word.text.parse::<ChainName>();
-        if known.is_ok_and(|chain| chain.is_built_in() || is_chain(word.text)) {
+        if known.is_ok_and(|chain| chain.is_built_in(table) || is_chain(table, word.text)) {
             return Ok(());
         }
         let kind = match goto {
@@ -251,8 +255,9 @@ impl<'a> Specification<'a> {
     }
 
     /// What the kernel would refuse when it loads the rule. All rules of a line are alike in it.
-    pub(super) fn validate(&self, rules: &[Rule]) -> Result<(), Refusal<'a>> {
-        let Some(error) = rules.first().and_then(|rule| rule.validate(self.family).err()) else {
+    pub(super) fn validate(&self, rules: &[Rule], table: Table) -> Result<(), Refusal<'a>> {
+        let first = rules.first();
+        let Some(error) = first.and_then(|rule| rule.validate(self.family, table).err()) else {
             return Ok(());
         };
         let wrong = self.extensions.iter().find(|extension| {
@@ -261,9 +266,10 @@ impl<'a> Specification<'a> {
             protocol.and_then(|()| asked.check_family(self.family)).is_err()
         });
         let word = match error {
-            InvalidRule::ResetNeedsTcp | InvalidRule::MarkShift { .. } => {
-                self.target.as_ref().map(|target| target.word)
-            }
+            InvalidRule::ResetNeedsTcp
+            | InvalidRule::MarkShift { .. }
+            | InvalidRule::OtherTable { .. }
+            | InvalidRule::CtWithoutNotrack => self.target.as_ref().map(|target| target.word),
             _ => wrong.or(self.extensions.last()).map(|extension| extension.word),
         };
         Err(Refusal { kind: error.into(), word })

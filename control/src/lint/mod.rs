@@ -20,6 +20,9 @@
 //! left aside where it is the rule in question that would do so, for no such packet is one of its own, and
 //! counted where other rules would do it to the rule's own packets.
 //!
+//! In table raw a rule may change the state of a packet (`-j CT --notrack`), so conditions about it are no sets there.
+//! What table raw drops or leaves untracked is not taken into account in table filter.
+//!
 //! Findings are true one by one: when a rule has been taken out, the others may be needed.
 
 mod interfaces;
@@ -137,7 +140,8 @@ impl<'a> Linter<'a> {
             None => Interfaces::mentioned(rules()),
         };
         let reach = Reach::of(ruleset, &interfaces);
-        let packets = Packets { family: ruleset.family(), interfaces };
+        let (family, table) = (ruleset.family(), ruleset.table());
+        let packets = Packets { family, table, interfaces };
         let mut entrances: BTreeMap<_, Vec<Region>> = BTreeMap::new();
         for chain in ruleset.chains().iter().filter(|chain| reach.comes_to(&chain.name)) {
             for entry in &chain.rules {

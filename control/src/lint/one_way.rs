@@ -2,7 +2,7 @@
 
 use super::{Finding, Kind, Linter, Looked, about_chain, leads_to};
 use crate::command::ChainName;
-use crate::rule::{CtStates, Rule, Target};
+use crate::rule::{CtStates, Rule, Table, Target};
 use crate::ruleset::Policy;
 
 impl Linter<'_> {
@@ -13,7 +13,8 @@ impl Linter<'_> {
     /// Which way packets go is not asked: that no rule lets anything through is so on all ways.
     pub(super) fn one_way(&self, looked: &Looked<'_>, idle: &[bool]) -> Option<Finding> {
         let chain = looked.chain;
-        if chain.policy != Some(Policy::Drop) {
+        // In table raw no packet has a connection yet.
+        if chain.policy != Some(Policy::Drop) || self.ruleset.table() == Table::Raw {
             return None;
         }
         let asks = |place: usize, state: CtStates| {

@@ -1,7 +1,8 @@
 //! Which packets come to a chain.
 //!
-//! A packet that passes through has two interfaces. What is for the machine has none to leave by, and what
-//! it sends came in by none ([`Interfaces::NOTHING`]). So the base chains have three boxes of packets, and a
+//! A packet that passes through has two interfaces. What is for the machine has none to leave by, nor has what comes
+//! to PREROUTING, and what the machine
+//! sends came in by none ([`Interfaces::NOTHING`]). So the base chains have three boxes of packets, and a
 //! chain that rules of more than one lead to has the union of theirs: one box where that is one, else two.
 //!
 //! Whether the rules on the way let any packet through is not asked. So more packets are thought to come than
@@ -36,7 +37,8 @@ impl<'a> Reach<'a> {
         let mut hooks: BTreeMap<&ChainName, Hooks> = BTreeMap::new();
         for base in ruleset.chains().iter().filter(|chain| chain.policy.is_some()) {
             let hook = match base.name.as_str() {
-                "INPUT" => INPUT,
+                // Neither has an interface to leave by, and the two are in different tables.
+                "INPUT" | "PREROUTING" => INPUT,
                 "FORWARD" => FORWARD,
                 "OUTPUT" => OUTPUT,
                 _ => ALL,

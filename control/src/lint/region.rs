@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::interfaces::Interfaces;
 use super::intervals::Intervals;
 use super::sets::{Headers, Protocols, Set};
-use crate::rule::{CtStates, Family, TcpFlags};
+use crate::rule::{CtStates, Family, Table, TcpFlags};
 
 /// How far an IPv4 address stands from the right among the bits of a number in a set.
 pub(super) const ADDRESS_SHIFT: u32 = u128::BITS - u32::BITS;
@@ -20,6 +20,8 @@ pub(super) const STATES: u16 = CtStates::INVALID.bits()
 /// Packets that there can be.
 #[derive(Debug)]
 pub(super) struct Packets {
+    /// The table whose rules they meet.
+    pub(super) table: Table,
     pub(super) family: Family,
     pub(super) interfaces: Interfaces,
 }
@@ -166,7 +168,7 @@ impl Region {
     }
 
     /// A packet of it, in words: what is not told may be anything.
-    pub(super) fn example(&self, Packets { family, interfaces }: &Packets) -> Option<String> {
+    pub(super) fn example(&self, Packets { family, interfaces, .. }: &Packets) -> Option<String> {
         if self.is_empty() {
             return None;
         }

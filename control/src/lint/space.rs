@@ -11,6 +11,7 @@ use super::region::{ADDRESS_SHIFT, Packets, Region, STATES};
 use super::sets::{Headers, Protocols, Set as _};
 use crate::rule::{
     ConntrackMatch, CtStates, Family, InterfacePattern, IpNet, Match, Negatable, PortRange, Rule,
+    Table,
 };
 
 /// The packets of a rule: those of a box for which also the opaque parts hold.
@@ -26,6 +27,8 @@ pub(super) struct Space<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Opaque<'a> {
     Match(&'a Match),
+    /// The state, where rules may change it.
+    State(&'a Match),
     /// Addresses under a mask with gaps.
     Source(Negatable<IpNet>),
     Destination(Negatable<IpNet>),
@@ -67,6 +70,10 @@ impl<'a> Space<'a> {
             manner.drops = Headers::LOST;
         }
         for extension in &rule.matches {
+            if packets.table == Table::Raw && asks_for_state(extension) {
+                opaque.push(Opaque::State(extension));
+                continue;
+            }
             narrow(&mut region, extension);
             manner = manner.and(Manner::of(extension));
             if !is_box(extension) {
@@ -112,6 +119,7 @@ impl Opaque<'_> {
     fn is_steady(&self) -> bool {
         match self {
             Self::Match(extension) => Manner::of(extension).steady,
+            Self::State(_) => false,
             _ => true,
         }
     }
@@ -131,6 +139,10 @@ fn addresses(net: Negatable<IpNet>) -> Option<Intervals> {
 fn ports(range: Negatable<PortRange>) -> Intervals {
     let set = Intervals::range(range.value.first().into(), range.value.last().into());
     if range.negated { Intervals::range(0, u16::MAX.into()).without(&set) } else { set }
+}
+
+fn asks_for_state(extension: &Match) -> bool {
+    matches!(extension, Match::State(_) | Match::Conntrack(_))
 }
 
 /// Whether [`narrow`] says all that the match says.

@@ -16,6 +16,7 @@
 //! JSON rather than a compact form: these messages are rare, and a person with `socat` can read
 //! them.
 
+mod address_list;
 mod conntrack;
 mod message;
 mod recent;
@@ -23,6 +24,7 @@ mod set;
 mod stats;
 mod status;
 
+pub use address_list::{ADDRESS_PAGE_MAX, AddressListChange, AddressListed, AddressPage, ListedBy};
 pub use conntrack::{
     CONNTRACK_PAGE_MAX, CONNTRACK_WAIT_MS_MAX, ConntrackCount, ConntrackCounters, ConntrackCursor,
     ConntrackDeleted, ConntrackEvents, ConntrackPage, ConntrackStats, EvictedCount, FilterError,
@@ -33,21 +35,22 @@ pub use message::{MessageError, read_frame, read_message, write_message};
 pub use recent::{RECENT_PAGE_MAX, RecentAddress, RecentChange, RecentHeader, RecentPage};
 pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
 pub use stats::{
-    DropCount, EventCount, KernelPortStats, LatencyStats, PacketTotals, Percentiles, PortStats,
-    Stats, WorkerStats, XdpProgramStats,
+    DropCount, EarlyDropStats, EventCount, KernelPortStats, LatencyStats, PacketTotals,
+    Percentiles, PortStats, Stats, WorkerStats, XdpProgramStats,
 };
 pub use status::{FrameStatus, PortState, PortStatus, Status, WorkerState, WorkerStatus};
 
 use serde::{Deserialize, Serialize};
 
+use crate::address_list::{AddressList, AddressListError};
 use crate::command::{ChainName, Command, Transaction};
-use crate::rule::{Family, RecentName};
-use crate::ruleset::{CounterTable, RuleError, Ruleset};
+use crate::rule::{Family, IpNet, RecentName, Table};
+use crate::ruleset::{CounterTable, Counters, RuleError, Ruleset};
 use crate::set::{SetChange, SetError, SetName};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The longest request in bytes, without its length: a full rule set to be restored.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -108,6 +111,9 @@ pub enum RequestBody {
     Iptables {
         /// Of which family's rules.
         family: Family,
+        /// Of which table.
+        #[serde(default)]
+        table: Table,
         /// The command, already parsed.
         command: Command,
         /// Go back to the rules of before unless [`RequestBody::Confirm`] comes within so many
@@ -116,13 +122,13 @@ pub enum RequestBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm_s: Option<u32>,
     },
-    /// Many commands at once: [`Reply::Done`] once all are in force, or
+    /// Many commands at once, of one table or several: [`Reply::Done`] once all are in force, or
     /// [`Failure::Transaction`] and nothing has changed.
     Restore {
         /// Of which family's rules.
         family: Family,
-        /// The commands.
-        transaction: Transaction,
+        /// The commands, table by table.
+        transactions: Vec<Transaction>,
         /// Whether only to say what would come of it.
         dry_run: bool,
         /// As for `Iptables`.
@@ -135,6 +141,9 @@ pub enum RequestBody {
     ChainNames {
         /// Of which family's rules.
         family: Family,
+        /// Of which table.
+        #[serde(default)]
+        table: Table,
     },
     /// How the daemon is: [`Reply::Status`].
     Status,
@@ -208,6 +217,21 @@ pub enum RequestBody {
         name: SetName,
         /// Where the page begins; `None` for the first.
         cursor: Option<SetCursor>,
+    },
+    /// Change the blocklist or the allowlist: [`Reply::AddressListChanged`] once every port enforces it, or
+    /// [`Failure::AddressList`] and nothing has changed.
+    AddressListChange {
+        /// Which list.
+        list: AddressList,
+        /// What to do.
+        change: AddressListChange,
+    },
+    /// Entries of one of these lists, a page of them: [`Reply::AddressPage`].
+    AddressList {
+        /// Which list.
+        list: AddressList,
+        /// What the page comes after; `None` for the first.
+        after: Option<IpNet>,
     },
 }
 
@@ -307,15 +331,30 @@ pub enum Reply {
     Sets(Vec<SetHeader>),
     /// For [`RequestBody::SetList`].
     SetPage(SetPage),
+    /// For [`RequestBody::AddressListChange`].
+    AddressListChanged {
+        /// Entries that were added, altered or taken out.
+        entries: u64,
+    },
+    /// For [`RequestBody::AddressList`].
+    AddressPage(AddressPage),
 }
 
-/// The whole rule set with its counters, read at one moment.
+/// A table's rule set with its counters, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The rules.
     pub ruleset: Ruleset,
     /// What they counted.
     pub counters: CounterTable,
+}
+
+impl Listing {
+    /// Whether nothing has happened to the table since a fresh start.
+    pub fn is_untouched(&self) -> bool {
+        let counted = |counters: &Counters| *counters != Counters::default();
+        self.ruleset.is_untouched() && !self.counters.policies.values().any(counted)
+    }
 }
 
 /// Why a request failed.
@@ -329,7 +368,10 @@ pub enum Failure {
     /// The rule set refused a transaction.
     #[error("{error}")]
     Transaction {
-        /// Which command it was, from 0; their number if it was all together.
+        /// Which transaction it was, from 0.
+        #[serde(default)]
+        transaction: usize,
+        /// Which command of it it was, from 0; their number if it was all together.
         command: usize,
         /// Why.
         error: RuleError,
@@ -353,6 +395,9 @@ pub enum Failure {
         /// Why.
         error: SetError,
     },
+    /// A change of the blocklist or the allowlist was refused.
+    #[error(transparent)]
+    AddressList(AddressListError),
     /// Client and daemon are of different releases.
     #[error(
         "this weirctl speaks control protocol version {client}, the running weir speaks version {daemon}: run the weirctl of the same release as the daemon, or restart the daemon after an upgrade"

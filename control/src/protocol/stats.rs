@@ -20,6 +20,9 @@ pub struct Stats {
     pub ports: Vec<PortStats>,
     /// Times, over all workers.
     pub latency: LatencyStats,
+    /// What ended before Weir received it.
+    #[serde(default)]
+    pub early_drop: EarlyDropStats,
 }
 
 /// The ways a packet can begin and end. On each worker, at every moment:
@@ -132,6 +135,22 @@ pub struct KernelPortStats {
     pub tx_ring_empty_descs: u64,
 }
 
+/// What the XDP programs of all ports have dropped for its source, before Weir received it: no part of
+/// [`PacketTotals`]. Also of ports that are closed by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EarlyDropStats {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of those packets (whole frames).
+    pub bytes: u64,
+    /// Entries of the blocklist.
+    pub blocked: u64,
+    /// Of those, entries that the flood limiter has pushed.
+    pub pushed: u64,
+    /// Entries of the allowlist.
+    pub allowed: u64,
+}
+
 /// What the XDP program did with packets before any worker saw them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct XdpProgramStats {
@@ -143,6 +162,9 @@ pub struct XdpProgramStats {
     pub dropped: u64,
     /// Left to the kernel because no socket was there (`on_exit = "pass"`).
     pub fell_back: u64,
+    /// Dropped for their source ([`EarlyDropStats`]).
+    #[serde(default)]
+    pub early_dropped: u64,
 }
 
 /// How long things take.

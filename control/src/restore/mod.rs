@@ -15,14 +15,14 @@
 
 mod line;
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{
     CHAIN_CHARS_MAX, ChainName, Command, CommandLine, Context, ExitStatus, ParseError, Parsed,
-    Transaction, is_table, parse_in, version_line, visible,
+    Transaction, is_host_chain, is_table, parse_in, version_line, visible,
 };
-use crate::rule::{Family, Names};
+use crate::rule::{Family, Names, Table};
 use crate::ruleset::{Counters, Policy};
 
 /// The longest line in bytes, its end included, as in iptables.
@@ -39,8 +39,10 @@ pub struct Options {
     pub noflush: bool,
     /// `-T`: only this table; the others are passed over without a word.
     pub table: Option<String>,
-    /// Leave out tables other than filter, and say so.
+    /// Leave out all tables but filter, and say so.
     pub filter_only: bool,
+    /// Leave out tables that Weir has not, and say so.
+    pub known_only: bool,
     /// Leave out rules and policies of INPUT and OUTPUT, and say so.
     pub forward_only: bool,
 }
@@ -48,7 +50,7 @@ pub struct Options {
 /// What a saved rule set comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// What to send, in order: one for each COMMIT of table filter.
+    /// What to send, in order: one for each COMMIT.
     pub tables: Vec<PlannedTable>,
     /// What was left out, and what iptables warns about.
     pub remarks: Vec<Remark>,
@@ -143,8 +145,8 @@ impl RestoreErrorKind {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Table { table } if is_table(table) => {
-                "Weir has the table filter only; --filter-only loads that part and lists what it \
-                 leaves out"
+                "Weir has the tables filter and raw only; --filter-only loads table filter and lists \
+                 what it leaves out, -T raw loads table raw"
             }
             Self::Table { .. } => "neither iptables nor Weir has that table",
             Self::HostPolicy { .. } => {
@@ -185,8 +187,8 @@ impl RestoreError {
     }
 }
 
-/// Reads a saved rule set. `chains` names the chains that there are already; it is asked at most once,
-/// with [`Options::noflush`] or where INPUT or OUTPUT is named.
+/// Reads a saved rule set. `chains` names the chains that there are already in a table; it is asked at most once of
+/// each, with [`Options::noflush`] or where INPUT or OUTPUT is named.
 ///
 /// # Errors
 /// The first line that is wrong.
@@ -194,20 +196,16 @@ pub fn read(
     text: &[u8],
     options: &Options,
     names: &Names,
-    chains: impl Fn() -> Vec<ChainName>,
+    chains: impl Fn(Table) -> Vec<ChainName>,
 ) -> Result<Plan, RestoreError> {
     let mut reader = Reader {
         options,
         names,
-        before: OnceCell::new(),
+        before: RefCell::default(),
         ask: &chains,
-        chains: RefCell::default(),
+        chains: BTreeMap::new(),
         plan: Plan::default(),
     };
-    if options.noflush {
-        let before = reader.before().iter().filter(|chain| !chain.is_reserved()).cloned().collect();
-        reader.chains = RefCell::new(before);
-    }
     let family = options.family;
     let (mut place, mut last) = (Place::Outside, 0);
     // Like fgets, which gives no line after the last end of line.
@@ -229,7 +227,7 @@ pub fn read(
 /// Where in the text a line stands.
 enum Place {
     Outside,
-    /// In table filter.
+    /// In a table that Weir has.
     Table(PlannedTable),
     /// In a table that is passed over.
     LeftOut(LeftOut),
@@ -246,22 +244,23 @@ struct LeftOut {
 struct Reader<'a> {
     options: &'a Options,
     names: &'a Names,
-    /// All chains before the first line, once they have been asked for.
-    before: OnceCell<Vec<ChainName>>,
-    ask: &'a dyn Fn() -> Vec<ChainName>,
-    /// User-defined chains so far.
-    chains: RefCell<BTreeSet<ChainName>>,
+    /// All chains of each table before the first line, as soon as they have been asked for.
+    before: RefCell<BTreeMap<Table, Vec<ChainName>>>,
+    ask: &'a dyn Fn(Table) -> Vec<ChainName>,
+    /// User-defined chains so far, of each table that has begun.
+    chains: BTreeMap<Table, BTreeSet<ChainName>>,
     plan: Plan,
 }
 
 impl Reader<'_> {
-    fn before(&self) -> &[ChainName] {
-        self.before.get_or_init(self.ask)
+    fn before(&self, table: Table) -> Vec<ChainName> {
+        self.before.borrow_mut().entry(table).or_insert_with(|| (self.ask)(table)).clone()
     }
 
     /// Whether a chain of the machine itself is there, and not to be left out.
-    fn takes_host_chain(&self, name: &str) -> bool {
-        !self.options.forward_only && self.before().iter().any(|chain| chain.as_str() == name)
+    fn takes_host_chain(&self, table: Table, name: &str) -> bool {
+        let is_there = || self.before(table).iter().any(|chain| chain.as_str() == name);
+        !self.options.forward_only && is_there()
     }
 
     fn line(
@@ -292,9 +291,10 @@ impl Reader<'_> {
                 Ok(Place::Outside)
             }
             Place::Table(mut table) => {
+                let its = table.transaction.table;
                 let commands = match text.strip_prefix(':') {
-                    Some(rest) => self.chain(rest, number)?,
-                    None => self.command(text, number)?,
+                    Some(rest) => self.chain(its, rest, number)?,
+                    None => self.command(its, text, number)?,
                 };
                 table.lines.extend(commands.iter().map(|_| number));
                 table.transaction.commands.extend(commands);
@@ -306,18 +306,29 @@ impl Reader<'_> {
     fn begin(&mut self, rest: &str, line: usize) -> Result<Place, RestoreErrorKind> {
         let name = line::words(rest).next().ok_or(RestoreErrorKind::TableMissing)?;
         let passed_over = self.options.table.as_ref().is_some_and(|wanted| wanted != name);
-        let other = name != "filter";
-        if passed_over || (other && self.options.filter_only && is_table(name)) {
+        let Options { filter_only, known_only, .. } = *self.options;
+        let known = Table::named(name);
+        let wanted = known.filter(|table| *table == Table::Filter || !filter_only);
+        let left_out = match known {
+            Some(_) => wanted.is_none(),
+            None => (filter_only || known_only) && is_table(name),
+        };
+        if passed_over || left_out {
             let table = name.to_owned();
             return Ok(Place::LeftOut(LeftOut { table, line, commands: 0, told: !passed_over }));
         }
-        if other {
+        let Some(table) = wanted else {
             return Err(RestoreErrorKind::Table { table: name.to_owned() });
-        }
+        };
         if !self.options.noflush {
-            self.chains.get_mut().clear();
+            self.chains.insert(table, BTreeSet::new());
+        } else if !self.chains.contains_key(&table) {
+            let user_defined = |chain: &ChainName| !chain.is_reserved(table);
+            let before = self.before(table).into_iter().filter(user_defined).collect();
+            self.chains.insert(table, before);
         }
-        let transaction = Transaction { flush: !self.options.noflush, commands: Vec::new() };
+        let flush = !self.options.noflush;
+        let transaction = Transaction { table, flush, commands: Vec::new() };
         Ok(Place::Table(PlannedTable { transaction, lines: Vec::new() }))
     }
 
@@ -335,7 +346,12 @@ impl Reader<'_> {
     }
 
     /// `:CHAIN POLICY [PACKETS:BYTES]`
-    fn chain(&mut self, rest: &str, number: usize) -> Result<Vec<Command>, RestoreErrorKind> {
+    fn chain(
+        &mut self,
+        table: Table,
+        rest: &str,
+        number: usize,
+    ) -> Result<Vec<Command>, RestoreErrorKind> {
         let mut words = line::words(rest);
         let name = words.next().ok_or(RestoreErrorKind::ChainMissing)?;
         let chain = name.to_owned();
@@ -344,7 +360,7 @@ impl Reader<'_> {
         }
         let policy = words.next().ok_or(RestoreErrorKind::PolicyMissing)?;
         let counters = words.next();
-        let built_in = ["INPUT", "FORWARD", "OUTPUT"].contains(&name);
+        let built_in = table.built_in().contains(&name);
         let counted = match counters.and_then(line::policy_counters) {
             Some(counted) => counted,
             None if policy != "-" && self.options.counters => {
@@ -353,7 +369,7 @@ impl Reader<'_> {
             None => Counters::default(),
         };
         let declared = match name.parse::<ChainName>() {
-            Ok(name) if built_in || !name.is_reserved() => name,
+            Ok(name) if built_in || !name.is_reserved(table) => name,
             _ => return Err(RestoreErrorKind::ChainName { chain }),
         };
         if policy != "-" && !built_in {
@@ -366,11 +382,11 @@ impl Reader<'_> {
             "DROP" => Some(Policy::Drop),
             _ => return Err(RestoreErrorKind::PolicyName { chain, policy: policy.to_owned() }),
         };
-        if is_host_chain(name) && !self.takes_host_chain(name) {
+        if is_host_chain(table, name) && !self.takes_host_chain(table, name) {
             return self.host_policy(name, value, number).map(|()| Vec::new());
         }
         if !built_in {
-            self.chains.get_mut().insert(declared.clone());
+            self.chains.entry(table).or_default().insert(declared.clone());
             return Ok(vec![Command::DeclareChain { chain: declared }]);
         }
         let counters = Some(counted).filter(|_| self.options.counters);
@@ -396,7 +412,12 @@ impl Reader<'_> {
     }
 
     /// A command line, with counters before it or not.
-    fn command(&mut self, text: &str, number: usize) -> Result<Vec<Command>, RestoreErrorKind> {
+    fn command(
+        &mut self,
+        table: Table,
+        text: &str,
+        number: usize,
+    ) -> Result<Vec<Command>, RestoreErrorKind> {
         let (counters, rest) =
             line::rule_counters(text).map_err(|missing| RestoreErrorKind::Counters { missing })?;
         let mut arguments = Vec::new();
@@ -404,12 +425,16 @@ impl Reader<'_> {
             arguments.extend(["--set-counters", packets, bytes].map(str::to_owned));
         }
         arguments.extend(line::arguments(rest));
-        let is_chain = |name: &str| match is_host_chain(name) {
-            true => self.takes_host_chain(name),
-            false => name.parse().is_ok_and(|name| self.chains.borrow().contains(&name)),
+        let is_user_defined = |table, name: &ChainName| {
+            self.chains.get(&table).is_some_and(|chains| chains.contains(name))
+        };
+        let is_chain = |table, name: &str| match is_host_chain(table, name) {
+            true => self.takes_host_chain(table, name),
+            false => name.parse().is_ok_and(|name| is_user_defined(table, &name)),
         };
         let Self { names, options: Options { family, .. }, .. } = *self;
-        let context = Context { names, is_chain: &is_chain, restoring: true, family: *family };
+        let family = *family;
+        let context = Context { names, table, is_chain: &is_chain, restoring: true, family };
         let line = match parse_in(&arguments, context) {
             Ok(Parsed::Command(line)) => line,
             Ok(Parsed::Help | Parsed::Version) => return Err(RestoreErrorKind::Listing),
@@ -428,13 +453,13 @@ impl Reader<'_> {
         if command.is_listing() {
             return Err(RestoreErrorKind::Listing);
         }
-        self.follow(&command);
+        self.follow(table, &command);
         Ok(vec![command])
     }
 
     /// Keeps the user-defined chains that the commands so far leave.
-    fn follow(&mut self, command: &Command) {
-        let chains = self.chains.get_mut();
+    fn follow(&mut self, table: Table, command: &Command) {
+        let chains = self.chains.entry(table).or_default();
         match command {
             Command::NewChain { chain } => {
                 chains.insert(chain.clone());
@@ -450,9 +475,4 @@ impl Reader<'_> {
             _ => {}
         }
     }
-}
-
-/// Whether it is the name of a chain for the machine's own traffic.
-fn is_host_chain(name: &str) -> bool {
-    name == "INPUT" || name == "OUTPUT"
 }

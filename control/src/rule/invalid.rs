@@ -2,7 +2,7 @@
 
 use super::{
     COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, RecentError, StatisticError,
-    TimeError,
+    Table, TimeError,
 };
 
 /// Why a rule whose words are all well formed still cannot be enforced.
@@ -36,6 +36,19 @@ pub enum InvalidRule {
         /// The family that it is for.
         its: Family,
     },
+    /// A target of one table, in a rule of another.
+    #[error("target {what} is for table {its} alone, and the rule is of table {table}")]
+    OtherTable {
+        /// The target.
+        what: &'static str,
+        /// The table that it is for.
+        its: Table,
+        /// That of the rule.
+        table: Table,
+    },
+    /// `-j CT` alone.
+    #[error("CT: `--notrack' must be given: without it nothing would happen to the packet")]
+    CtWithoutNotrack,
     /// `! -p all`.
     #[error("rule would never match protocol")]
     NeverMatchesProtocol,

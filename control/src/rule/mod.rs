@@ -13,6 +13,7 @@ mod connbytes;
 mod connlimit;
 mod connmark;
 mod conntrack;
+mod ct;
 mod ctset;
 mod dscp;
 mod ecn;
@@ -44,6 +45,7 @@ mod save;
 mod set;
 mod statistic;
 mod string;
+mod table;
 mod target;
 mod tcpmss;
 mod time;
@@ -68,6 +70,7 @@ pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
     StateMatch, TupleTest,
 };
+pub use ct::CtTarget;
 pub use ctset::{CtBitsError, CtStates, CtStatuses};
 pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
@@ -106,6 +109,7 @@ pub use reject6::Reject6With;
 pub use set::{SetDirections, SetDirectionsError, SetMatch};
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
+pub use table::Table;
 pub(crate) use target::TargetExtension;
 pub use tcpmss::TcpMssMatch;
 pub use time::{TimeError, TimeMatch};
@@ -331,13 +335,15 @@ pub enum Target {
     Mark(MarkTarget),
     /// Change its flow's mark by its own or its own by that; the next rule sees it.
     Connmark(ConnmarkTarget),
+    /// Do not track it; the next rule sees it.
+    Ct(CtTarget),
 }
 
 impl Target {
     /// Whether a packet goes on to the next rule afterwards.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) => true,
+            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) => true,
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -359,6 +365,15 @@ impl Target {
             Self::Log(_) => "LOG",
             Self::Mark(_) => "MARK",
             Self::Connmark(_) => "CONNMARK",
+            Self::Ct(ct) => ct.name(),
+        }
+    }
+
+    /// The word in the first column of a listing: that of the kernel's target.
+    pub(crate) fn listed_name(&self) -> &str {
+        match self {
+            Self::Ct(_) => "CT",
+            other => other.name(),
         }
     }
 
@@ -371,18 +386,19 @@ impl Target {
             Self::Log(log) => Some(log),
             Self::Mark(mark) => Some(mark),
             Self::Connmark(connmark) => Some(connmark),
+            Self::Ct(ct) => Some(ct),
         }
     }
 }
 
 impl Rule {
-    /// Checks what the types cannot express: that all is for packets of this family, each match has the
-    /// protocol it reads, the target what it asks for, and that limits hold. The parser and
+    /// Checks what the types cannot express: that all is for packets of this family and for this table, each match
+    /// has the protocol it reads, the target what it asks for, and that limits hold. The parser and
     /// [`crate::ruleset::Ruleset::apply`] both call it.
     ///
     /// # Errors
     /// The first [`InvalidRule`] found, matches from left to right, then the target.
-    pub fn validate(&self, family: Family) -> Result<(), InvalidRule> {
+    pub fn validate(&self, family: Family, table: Table) -> Result<(), InvalidRule> {
         self.check_family(family)?;
         if self.matches.len() > MATCHES_MAX {
             return Err(InvalidRule::TooManyMatches { count: self.matches.len() });
@@ -394,8 +410,9 @@ impl Rule {
             extension.validate()?;
             extension.extension().check_protocol(self.protocol)?;
         }
-        let target = self.target.as_ref().and_then(Target::extension);
-        target.map_or(Ok(()), |target| target.validate(self))
+        let Some(target) = self.target.as_ref().and_then(Target::extension) else { return Ok(()) };
+        target.check_table(table)?;
+        target.validate(self)
     }
 
     fn check_family(&self, family: Family) -> Result<(), InvalidRule> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::target::TargetExtension;
-use super::{Family, InvalidRule, ListedLine, Negatable, Protocol, Rule, SavedWords};
+use super::{Family, InvalidRule, ListedLine, Negatable, Protocol, Rule, SavedWords, Table};
 
 /// `--reject-with`: what the sender is told. The order is that of `enum ipt_reject_with`
 /// (linux/netfilter_ipv4/ipt_REJECT.h), in which a shortened name is looked for.
@@ -62,6 +62,10 @@ impl TargetExtension for RejectWith {
 
     fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
         super::extension::only(Family::V4, self.name(), family)
+    }
+
+    fn check_table(&self, table: Table) -> Result<(), InvalidRule> {
+        super::target::only(Table::Filter, "REJECT", table)
     }
 
     fn save(&self, words: &mut SavedWords) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::target::TargetExtension;
-use super::{Family, InvalidRule, ListedLine, RejectWith, Rule, SavedWords};
+use super::{Family, InvalidRule, ListedLine, RejectWith, Rule, SavedWords, Table};
 
 /// `--reject-with`: what the sender is told. The order is that of `enum ip6t_reject_with`
 /// (linux/netfilter_ipv6/ip6t_REJECT.h), in which a shortened name is looked for.
@@ -64,6 +64,10 @@ impl TargetExtension for Reject6With {
 
     fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
         super::extension::only(Family::V6, self.name(), family)
+    }
+
+    fn check_table(&self, table: Table) -> Result<(), InvalidRule> {
+        super::target::only(Table::Filter, "REJECT", table)
     }
 
     fn save(&self, words: &mut SavedWords) {

@@ -3,7 +3,7 @@
 //! A new target is a file beside this one with its type, a variant of [`super::Target`], and a line in
 //! [`super::Target::extension`]; its options are read by a file in `command/extension/`.
 
-use super::{Family, InvalidRule, ListedLine, Rule, SavedWords};
+use super::{Family, InvalidRule, ListedLine, Rule, SavedWords, Table};
 
 /// The options of a rule's target.
 pub(crate) trait TargetExtension {
@@ -17,9 +17,19 @@ pub(crate) trait TargetExtension {
         Ok(())
     }
 
+    /// Checks that rules of the table can have it.
+    fn check_table(&self, _table: Table) -> Result<(), InvalidRule> {
+        Ok(())
+    }
+
     /// Its options as `-S` prints them.
     fn save(&self, words: &mut SavedWords);
 
     /// Its part of a line of `-L`, each word with a blank before it.
     fn list(&self, line: &mut ListedLine<'_>);
+}
+
+/// What there is in one table alone (`xt_check_target`, net/netfilter/x_tables.c).
+pub(super) fn only(its: Table, what: &'static str, table: Table) -> Result<(), InvalidRule> {
+    if its == table { Ok(()) } else { Err(InvalidRule::OtherTable { what, its, table }) }
 }

@@ -172,7 +172,7 @@ impl Ruleset {
     ) -> Result<(), RuleError> {
         let wanted = self.rule_count() + rules.len();
         for rule in rules {
-            rule.validate(self.family)?;
+            rule.validate(self.family, self.table)?;
         }
         self.check_targets(rules)?;
         if wanted > RULES_MAX {
@@ -216,7 +216,7 @@ impl Ruleset {
         (rule, counters): (&Rule, Option<Counters>),
         outcome: &mut Outcome,
     ) -> Result<(), RuleError> {
-        rule.validate(self.family)?;
+        rule.validate(self.family, self.table)?;
         self.check_targets(std::slice::from_ref(rule))?;
         let id = RuleId(self.next_id);
         let entries = &mut self.chain_mut(chain)?.rules;
@@ -278,7 +278,7 @@ impl Ruleset {
     }
 
     fn new_chain(&mut self, name: &ChainName) -> Result<(), RuleError> {
-        if self.chain(name).is_some() || name.is_reserved() {
+        if self.chain(name).is_some() || name.is_reserved(self.table) {
             return Err(RuleError::ChainExists { chain: name.clone(), renaming: false });
         }
         if self.chains.len() >= CHAINS_MAX {
@@ -316,7 +316,7 @@ impl Ruleset {
     }
 
     fn rename_chain(&mut self, name: &ChainName, to: &ChainName) -> Result<(), RuleError> {
-        if self.chain(to).is_some() || to.is_reserved() {
+        if self.chain(to).is_some() || to.is_reserved(self.table) {
             return Err(RuleError::ChainExists { chain: to.clone(), renaming: true });
         }
         let position =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{CHAIN_DEPTH_MAX, Chain, JUMPS_MAX, Policy, RuleError, Ruleset};
 use crate::command::ChainName;
-use crate::rule::{AddrtypeMatch, Family, IfaceLimit, Match, Rule, Target};
+use crate::rule::{AddrtypeMatch, Family, IfaceLimit, Match, Rule, Table, Target};
 
 impl Ruleset {
     /// The rule set of IPv4 of a fresh start where the machine's own traffic is the kernel's: the
@@ -16,7 +16,7 @@ impl Ruleset {
 
     /// As [`new`](Self::new), of either family.
     pub fn of(family: Family) -> Self {
-        Self::with_chains(family, [ChainName::forward()])
+        Self::with_chains(family, Table::Filter, [ChainName::forward()])
     }
 
     /// The rule set of IPv4 of a fresh start where the machine's own traffic passes through Weir, too:
@@ -27,17 +27,40 @@ impl Ruleset {
 
     /// As [`with_host_chains`](Self::with_host_chains), of either family.
     pub fn with_host_chains_of(family: Family) -> Self {
-        Self::with_chains(family, [ChainName::input(), ChainName::forward(), ChainName::output()])
+        let names = [ChainName::input(), ChainName::forward(), ChainName::output()];
+        Self::with_chains(family, Table::Filter, names)
     }
 
-    fn with_chains<const N: usize>(family: Family, names: [ChainName; N]) -> Self {
+    /// Table raw of a fresh start where the machine's own traffic is the kernel's: the chain PREROUTING, empty, with
+    /// policy ACCEPT.
+    pub fn raw(family: Family) -> Self {
+        Self::with_chains(family, Table::Raw, [ChainName::prerouting()])
+    }
+
+    /// The same where the machine's own traffic passes through Weir, too: the chains PREROUTING and OUTPUT.
+    pub fn raw_with_host_chains(family: Family) -> Self {
+        Self::with_chains(family, Table::Raw, [ChainName::prerouting(), ChainName::output()])
+    }
+
+    /// Whether no rule, chain or policy has changed it since a fresh start.
+    pub fn is_untouched(&self) -> bool {
+        let fresh = |chain: &Chain| chain.policy == Some(Policy::Accept) && chain.rules.is_empty();
+        self.chains.iter().all(fresh)
+    }
+
+    fn with_chains<const N: usize>(family: Family, table: Table, names: [ChainName; N]) -> Self {
         let chain = |name| Chain { name, policy: Some(Policy::Accept), rules: Vec::new() };
-        Self { family, chains: names.map(chain).into(), next_id: 1 }
+        Self { family, table, chains: names.map(chain).into(), next_id: 1 }
     }
 
     /// The family that its rules are about; those of the other are refused.
     pub fn family(&self) -> Family {
         self.family
+    }
+
+    /// Which table it is.
+    pub fn table(&self) -> Table {
+        self.table
     }
 
     /// The chains in the order of listings: built-in ones, then the others by name.
@@ -94,7 +117,9 @@ impl Ruleset {
         let Some(name) = rules.first().and_then(leads_to) else { return Ok(()) };
         match self.chain(name) {
             Some(chain) if chain.policy.is_none() => Ok(()),
-            None if !name.is_reserved() => Err(RuleError::NoSuchTarget { chain: name.clone() }),
+            None if !name.is_reserved(self.table) => {
+                Err(RuleError::NoSuchTarget { chain: name.clone() })
+            }
             _ => Err(RuleError::BuiltInChain { chain: name.clone() }),
         }
     }
@@ -143,10 +168,15 @@ impl Ruleset {
 }
 
 impl Ruleset {
-    /// That no rule to which packets of the machine itself come asks for what these do not have. The kernel
+    /// That no rule asks for what packets do not have that come to it: those of the machine itself, and those that
+    /// have no way yet. The kernel
     /// refuses it when a chain is led to from there (`xt_check_match`, net/netfilter/x_tables.c).
     pub(super) fn check_hooks(&self) -> Result<(), RuleError> {
-        for base in [ChainName::input(), ChainName::output()] {
+        for base in [ChainName::prerouting(), ChainName::input(), ChainName::output()] {
+            // A user-defined chain may have the name of one that another table has.
+            if !base.is_built_in(self.table) {
+                continue;
+            }
             let mut known = BTreeSet::from([&base]);
             let mut waiting = vec![&base];
             while let Some(chain) = waiting.pop().and_then(|name| self.chain(name)) {
@@ -165,11 +195,11 @@ impl Ruleset {
 /// What a rule asks for that packets in this base chain do not have (`mac_mt_reg`, net/netfilter/xt_mac.c;
 /// `addrtype_mt_checkentry_v1`, net/netfilter/xt_addrtype.c).
 fn unfit(rule: &Rule, base: &ChainName) -> Option<String> {
-    let input = *base == ChainName::input();
+    let input = *base != ChainName::output();
     rule.matches.iter().find_map(|asked| match asked {
         Match::Mac(_) if !input => Some(format!("-m mac stands where chain {base} leads to, and what the machine sends has no Ethernet address yet")),
         Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::Out), .. }) if input => {
-            Some(format!("--limit-iface-out stands where chain {base} leads to, and what comes to the machine leaves by no interface"))
+            Some(format!("--limit-iface-out stands where chain {base} leads to, and what comes there has no interface to leave by"))
         }
         Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::In), .. }) if !input => {
             Some(format!("--limit-iface-in stands where chain {base} leads to, and what the machine sends comes in by no interface"))

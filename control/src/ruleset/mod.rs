@@ -18,7 +18,7 @@ mod chains;
 use std::sync::Arc;
 
 use crate::command::ChainName;
-use crate::rule::{Family, InvalidRule, Rule};
+use crate::rule::{Family, InvalidRule, Rule, Table};
 use crate::set::SetName;
 
 /// How many chains there may be. Beyond it, `-N` fails ([`RuleError::TooManyChains`]).
@@ -89,6 +89,13 @@ pub struct Chain {
     pub rules: Vec<Entry>,
 }
 
+impl Chain {
+    /// Whether it is the base chain of that name: a user-defined one may have the name of another table's.
+    pub fn is_base(&self, name: &ChainName) -> bool {
+        self.policy.is_some() && self.name == *name
+    }
+}
+
 /// Packets and bytes (IP total length) that fulfilled all conditions of a rule, or fell to a
 /// policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,11 +129,13 @@ impl CounterTable {
     }
 }
 
-/// All chains of the table `filter` of one family. The order is the order of listings.
+/// All chains of a table of one family. The order is the order of listings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ruleset {
     family: Family,
+    #[serde(default)]
+    table: Table,
     chains: Vec<Chain>,
     next_id: u64,
 }

@@ -20,21 +20,21 @@ use crate::texts::{HOST_TEXTS, TEXTS, TEXTS_OF_IPV6};
 use crate::{generate, oracle};
 
 /// Weir, without a daemon, with the counters that nobody but commands moves.
-struct Weir {
+pub(crate) struct Weir {
     ruleset: Ruleset,
     counters: CounterTable,
     names: Names,
 }
 
 /// Exit status and standard output; `None` for what Weir refuses on purpose.
-type Seen = Option<(i32, String)>;
+pub(crate) type Seen = Option<(i32, String)>;
 
 impl Weir {
     fn new() -> Self {
         Self::with(Ruleset::new())
     }
 
-    fn with(ruleset: Ruleset) -> Self {
+    pub(crate) fn with(ruleset: Ruleset) -> Self {
         Self { ruleset, counters: CounterTable::default(), names: Names::system() }
     }
 
@@ -54,10 +54,11 @@ impl Weir {
         Listing { ruleset: self.ruleset.clone(), counters: self.counters.clone() }
     }
 
-    fn run(&mut self, arguments: &[String]) -> Seen {
-        let is_chain = |name: &str| self.ruleset.chains().iter().any(|c| c.name.as_str() == name);
-        let family = self.ruleset.family();
-        let context = Context { names: &self.names, is_chain: &is_chain, restoring: false, family };
+    pub(crate) fn run(&mut self, arguments: &[String]) -> Seen {
+        let is_chain =
+            |_, name: &str| self.ruleset.chains().iter().any(|c| c.name.as_str() == name);
+        let (family, table) = (self.ruleset.family(), self.ruleset.table());
+        let context = Context { table, is_chain: &is_chain, ..Context::of(family, &self.names) };
         let line = match parse_in(arguments, context) {
             Ok(Parsed::Command(line)) => line,
             Ok(_) => return Some((0, String::new())),
@@ -89,7 +90,7 @@ impl Weir {
     }
 
     fn restore(&mut self, text: &str, options: &Options) -> Seen {
-        let chains = || self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect();
+        let chains = |_| self.ruleset.chains().iter().map(|chain| chain.name.clone()).collect();
         let plan = match read(text.as_bytes(), options, &self.names, chains) {
             Ok(plan) => plan,
             Err(error) => {
@@ -124,7 +125,7 @@ impl Weir {
 
 /// Without comments. Also without the counters of policies: libiptc sets them to zero with every change
 /// of the table, whatever the change, and Weir keeps them.
-fn comparable(text: &str) -> String {
+pub(crate) fn comparable(text: &str) -> String {
     let other = |line: &&str| !line.starts_with('#');
     text.lines().filter(other).fold(String::new(), |mut text, line| {
         let counted = line.starts_with(':').then(|| line.find(" [")).flatten();
@@ -198,7 +199,7 @@ fn line(family: Family, chains: &'static [&'static str]) -> impl Strategy<Value 
     ]
 }
 
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -219,8 +220,13 @@ fn chains_of_the_machine_itself_are_those_of_iptables() {
     compare_lines(Ruleset::with_host_chains_of(Family::V6), HOST_CHAINS, whole);
 }
 
-fn compare_lines(ruleset: Ruleset, chains: &'static [&'static str], part: impl Fn(&str) -> String) {
-    let family = ruleset.family();
+pub(crate) fn compare_lines(
+    ruleset: Ruleset,
+    chains: &'static [&'static str],
+    part: impl Fn(&str) -> String,
+) {
+    let (family, table) = (ruleset.family(), ruleset.table());
+    let words = |line: &str| words(&format!("-t {table} {line}"));
     if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
@@ -269,8 +275,8 @@ fn saved_rule_sets_are_read_as_by_ip6tables() {
     compare_texts(Ruleset::with_host_chains_of(Family::V6), HOST_TEXTS, comparable);
 }
 
-fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> String) {
-    let family = ruleset.family();
+pub(crate) fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> String) {
+    let (family, table) = (ruleset.family(), ruleset.table());
     if let Some(reason) = oracle::missing_of(family) {
         eprintln!("SKIPPED: {reason}");
         return;
@@ -285,7 +291,7 @@ fn compare_texts(ruleset: Ruleset, texts: &[(&str, &str)], part: fn(&str) -> Str
                 family,
                 counters: options.iter().any(|option| option == "-c"),
                 noflush: options.iter().any(|option| option == "-n"),
-                table: options.iter().any(|option| option == "-T").then(|| "filter".to_owned()),
+                table: options.iter().any(|option| option == "-T").then(|| table.to_string()),
                 ..Options::default()
             };
             let seen = weir.borrow_mut().restore(text, &options);
@@ -334,7 +340,7 @@ fn restore_what_is_saved(family: Family, runner: &mut TestRunner) {
 fn a_bad_line_changes_nothing_and_is_named() {
     let names = Names::builtin();
     let refuse = |text: &str| {
-        read(text.as_bytes(), &Options::default(), &names, Vec::new).expect_err(text).report()
+        read(text.as_bytes(), &Options::default(), &names, |_| Vec::new()).expect_err(text).report()
     };
     let report =
         refuse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp --dprt 80 -j DROP\nCOMMIT\n");
@@ -350,7 +356,7 @@ fn a_bad_line_changes_nothing_and_is_named() {
         )
     );
     for (text, part) in [
-        ("*nat\nCOMMIT\n", "--filter-only loads that part"),
+        ("*nat\nCOMMIT\n", "--filter-only loads table filter"),
         ("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", "--forward-only loads the rest"),
         ("*filter\n-A INPUT -j DROP\nCOMMIT\n", "--forward-only loads the rest"),
         ("*filter\n-A FORWARD -j log\nCOMMIT\n", "Couldn't load target `log'"),
@@ -363,7 +369,7 @@ fn a_bad_line_changes_nothing_and_is_named() {
         assert!(!report.contains('\r'), "{report:?}");
     }
     let host = Ruleset::with_host_chains();
-    let chains = || host.chains().iter().map(|chain| chain.name.clone()).collect();
+    let chains = |_| host.chains().iter().map(|chain| chain.name.clone()).collect();
     let text = "*filter\n-A INPUT -o eth0 -j DROP\nCOMMIT\n";
     let report =
         read(text.as_bytes(), &Options::default(), &names, chains).expect_err(text).report();
@@ -374,7 +380,7 @@ fn a_bad_line_changes_nothing_and_is_named() {
     let mut set = Ruleset::new();
     let text = "*filter\n:a -\n-A FORWARD -j a\n-A a -j b\nCOMMIT\n";
     let options = Options { noflush: true, ..Options::default() };
-    let plan = read(text.as_bytes(), &options, &names, || vec![chain.clone()]).expect("fine");
+    let plan = read(text.as_bytes(), &options, &names, |_| vec![chain.clone()]).expect("fine");
     // The chain was there when the text was read, and is gone.
     let error = RuleError::NoSuchTarget { chain };
     assert_eq!(set.apply_all(&plan.tables[0].transaction), Err((2, error)));
@@ -387,7 +393,7 @@ fn what_is_left_out_is_listed() {
                 *filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n-A INPUT -j ACCEPT\n-A FORWARD -j DROP\nCOMMIT\n";
     let options = Options { filter_only: true, forward_only: true, ..Options::default() };
     let host = Ruleset::with_host_chains();
-    let chains = || host.chains().iter().map(|chain| chain.name.clone()).collect();
+    let chains = |_| host.chains().iter().map(|chain| chain.name.clone()).collect();
     let plan = read(text.as_bytes(), &options, &Names::builtin(), chains).expect("readable");
     let remarks: Vec<_> = plan.remarks.iter().map(|r| (r.line, r.text.as_str())).collect();
     assert_eq!(

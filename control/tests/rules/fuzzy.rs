@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use weir_control::command::{ChainName, Command, ExitStatus, Selection};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::{Family, FuzzyMatch, Match, Names, Rule};
+use weir_control::rule::{Family, FuzzyMatch, Match, Names, Rule, Table};
 use weir_control::ruleset::{CounterTable, Ruleset};
 
 use crate::messages::{TRY, assert_report, refused, words};
@@ -22,7 +22,7 @@ proptest! {
     #[test]
     fn a_printed_fuzzy_rule_parses_to_itself(fuzzy in asked()) {
         let rule = Rule { matches: vec![Match::Fuzzy(fuzzy)], ..Rule::default() };
-        prop_assert_eq!(rule.validate(Family::V4), Ok(()));
+        prop_assert_eq!(rule.validate(Family::V4, Table::Filter), Ok(()));
         let line = format!("-A FORWARD {}", rule.arguments(&Names::builtin()).join(" "));
         let Command::Append { rules, .. } = command(&line) else { panic!("{line}") };
         prop_assert_eq!(&rules, &[rule.clone()]);

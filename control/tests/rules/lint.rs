@@ -12,9 +12,9 @@ use weir_control::ruleset::Ruleset;
 
 /// A rule set with these lines.
 fn filled(mut set: Ruleset, lines: &str) -> Ruleset {
-    let text = format!("*filter\n{lines}\nCOMMIT\n");
+    let text = format!("*{}\n{lines}\nCOMMIT\n", set.table());
     let options = Options { family: set.family(), ..Options::default() };
-    let chains = || set.chains().iter().map(|chain| chain.name.clone()).collect();
+    let chains = |_| set.chains().iter().map(|chain| chain.name.clone()).collect();
     let plan = read(text.as_bytes(), &options, &Names::builtin(), chains);
     let plan = plan.unwrap_or_else(|error| panic!("{}", error.report()));
     set.apply_all(&plan.tables[0].transaction).expect("right");
@@ -248,4 +248,30 @@ fn packets_of_ipv6_whose_protocol_nobody_knows_are_none_of_another_protocol() {
     let between = "-A FORWARD -i eth0 -j ACCEPT\n-A FORWARD -p tcp";
     assert_eq!(told(Family::V4, between), [(Kind::Redundant, Some(1))]);
     assert_eq!(told(Family::V6, between), []);
+}
+
+#[test]
+fn table_raw_is_looked_at_and_states_are_not_believed_to_last_there() {
+    let found = |lines: &str| {
+        let set = filled(Ruleset::raw_with_host_chains(Family::V4), lines);
+        let findings = lint(&set, None).into_iter();
+        findings.map(|f| (f.kind, f.rule, f.because_of)).collect::<Vec<_>>()
+    };
+    for lines in [
+        "-A PREROUTING -m state --state UNTRACKED -j ACCEPT\n-A PREROUTING -p udp -j NOTRACK\n\
+         -A PREROUTING -m state --state UNTRACKED -j DROP",
+        "-A PREROUTING -s 10.0.0.1 -j ACCEPT\n-A PREROUTING -p tcp -j CT --notrack",
+        ":PREROUTING DROP\n-A PREROUTING -m state --state INVALID -p tcp -j ACCEPT",
+    ] {
+        assert_eq!(found(lines), [], "{lines}");
+    }
+    assert_eq!(
+        found("-A PREROUTING -s 10.0.0.0/8 -j DROP\n-A PREROUTING -s 10.1.0.0/16 -j NOTRACK"),
+        [(Kind::Shadowed, Some(2), vec![1])]
+    );
+    assert_eq!(
+        found(":u -\n-A PREROUTING -p udp -j u\n-A u -o eth0 -j DROP"),
+        [(Kind::Contradiction, Some(1), vec![])]
+    );
+    assert_eq!(found(":u -\n-A OUTPUT -p udp -j u\n-A u -o eth0 -j DROP"), []);
 }

@@ -17,6 +17,7 @@ mod messages6;
 mod oracle;
 mod parsing;
 mod properties;
+mod raw;
 mod recent;
 mod rulesets;
 mod set;

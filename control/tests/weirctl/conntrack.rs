@@ -313,7 +313,7 @@ fn a_daemon_of_version_1_is_named() {
     let (status, stdout, stderr) = weirctl(&old.socket(), "conntrack list");
     assert_eq!((status, stdout.as_str()), (1, ""));
     assert!(
-        stderr.contains("speaks control protocol version 4, the running weir speaks version 1"),
+        stderr.contains("speaks control protocol version 5, the running weir speaks version 1"),
         "{stderr}"
     );
 }

@@ -4,14 +4,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread;
 
-use weir_control::command::ChainName;
+use weir_control::command::Transaction;
 use weir_control::protocol::{
-    DropCount, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats, Listing,
-    MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus, REPLY_BYTES_MAX,
-    REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status, WorkerState,
-    WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
+    DropCount, EarlyDropStats, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats,
+    Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus,
+    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status,
+    WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
 };
-use weir_control::rule::Family;
+use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{CounterTable, Counters, Outcome, Ruleset};
 
 pub(crate) struct Daemon {
@@ -54,37 +54,67 @@ impl Daemon {
     }
 }
 
-/// Of one family; the epochs are apart, too.
+/// Of one table of a family; the epochs are apart, too.
 struct State {
     ruleset: Ruleset,
     counters: CounterTable,
     epoch: u64,
 }
 
-/// One for each family: this daemon takes the rules of both.
-struct States([State; 2]);
+/// One for each table of each family: this daemon takes the rules of both.
+struct States(Vec<State>);
 
 impl States {
     fn answer(&mut self, body: &RequestBody) -> Result<Reply, Failure> {
-        let family = match body {
-            RequestBody::Iptables { family, .. }
-            | RequestBody::Restore { family, .. }
-            | RequestBody::ChainNames { family } => *family,
-            _ => Family::V4,
+        let (family, table) = match body {
+            RequestBody::Iptables { family, table, .. }
+            | RequestBody::ChainNames { family, table } => (*family, *table),
+            RequestBody::Restore { family, transactions, dry_run, .. } => {
+                return self.restore(*family, transactions, *dry_run);
+            }
+            _ => (Family::V4, Table::Filter),
         };
+        self.of(family, table).answer(body)
+    }
+
+    fn of(&mut self, family: Family, table: Table) -> &mut State {
         let mut states = self.0.iter_mut();
-        let state = states.find(|state| state.ruleset.family() == family);
-        state.expect("there is one of each").answer(body)
+        let asked =
+            |state: &&mut State| state.ruleset.family() == family && state.ruleset.table() == table;
+        states.find(asked).expect("there is one of each")
+    }
+
+    fn restore(
+        &mut self,
+        family: Family,
+        transactions: &[Transaction],
+        dry_run: bool,
+    ) -> Result<Reply, Failure> {
+        let mut candidates = Vec::new();
+        for (transaction, asked) in transactions.iter().enumerate() {
+            let failed = |(command, error)| Failure::Transaction { transaction, command, error };
+            let after = self.of(family, asked.table).ruleset.after_all(asked);
+            candidates.push(after.map_err(failed)?);
+        }
+        let mut policy_epoch = 0;
+        for (candidate, outcome) in candidates {
+            let state = self.of(family, candidate.table());
+            if !dry_run {
+                state.ruleset = candidate;
+                state.count(&outcome);
+                state.epoch += 1;
+            }
+            policy_epoch = policy_epoch.max(state.epoch);
+        }
+        Ok(Reply::Done { policy_epoch })
     }
 }
 
 impl Default for States {
     fn default() -> Self {
-        Self(Family::ALL.map(|family| State {
-            ruleset: Ruleset::of(family),
-            counters: CounterTable::default(),
-            epoch: 0,
-        }))
+        let fresh = |family| [Ruleset::of(family), Ruleset::raw(family)];
+        let state = |ruleset| State { ruleset, counters: CounterTable::default(), epoch: 0 };
+        Self(Family::ALL.into_iter().flat_map(fresh).map(state).collect())
     }
 }
 
@@ -99,18 +129,6 @@ impl State {
                 }
                 self.count(&outcome);
                 self.epoch += u64::from(outcome.changed);
-                Reply::Done { policy_epoch: self.epoch }
-            }
-            RequestBody::Restore { transaction, dry_run, .. } => {
-                let mut candidate = self.ruleset.clone();
-                let outcome = candidate
-                    .apply_all(transaction)
-                    .map_err(|(command, error)| Failure::Transaction { command, error })?;
-                if !dry_run {
-                    self.ruleset = candidate;
-                    self.count(&outcome);
-                    self.epoch += 1;
-                }
                 Reply::Done { policy_epoch: self.epoch }
             }
             RequestBody::ChainNames { .. } => {
@@ -131,7 +149,8 @@ impl State {
         self.counters.rules.retain(|id, _| !outcome.removed.contains(id));
         self.counters.rules.retain(|id, _| !outcome.zeroed_rules.contains(id));
         self.counters.policies.retain(|chain, _| !outcome.zeroed_policies.contains(chain));
-        self.counters.policies.entry(ChainName::forward()).or_default();
+        let first = self.ruleset.chains()[0].name.clone();
+        self.counters.policies.entry(first).or_default();
     }
 }
 
@@ -211,5 +230,12 @@ pub(crate) fn stats() -> Stats {
             ..PortStats::default()
         }],
         latency,
+        early_drop: EarlyDropStats {
+            packets: 5_000,
+            bytes: 300_000,
+            blocked: 2,
+            pushed: 0,
+            allowed: 1,
+        },
     }
 }

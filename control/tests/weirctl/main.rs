@@ -147,7 +147,7 @@ fn listings_are_json_on_demand() {
     let (status, stdout, stderr) = run("--json iptables -L");
     assert_eq!((status, stderr.as_str()), (0, ""));
     let listed: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
-    let expected = serde_json::json!({ "chains": [{
+    let expected = serde_json::json!({ "table": "filter", "chains": [{
         "name": "FORWARD", "policy": "ACCEPT", "references": 0, "packets": 0, "bytes": 0,
         "rules": [{
             "number": 1, "id": 1, "packets": 7, "bytes": 700,
@@ -219,6 +219,10 @@ Packets
  dropped         98
  absorbed         0
  held now         2
+
+Early drop
+ 5 000 packets of blocked sources, 300 000 bytes: dropped before they were received
+ 2 entries in the blocklist, 0 of them by the limiter; 1 in the allowlist
 
 Drops
  reason  packets
@@ -355,12 +359,13 @@ fn a_request_above_the_limit_is_not_sent() {
     client.set_timeout(Some(Duration::from_secs(60))).expect("a time limit");
     let flush = weir_control::command::Command::Flush { chain: None };
     let transaction = weir_control::command::Transaction {
+        table: weir_control::rule::Table::Filter,
         flush: true,
         commands: vec![flush; REQUEST_BYTES_MAX / 20],
     };
     let body = RequestBody::Restore {
         family: weir_control::rule::Family::V4,
-        transaction,
+        transactions: vec![transaction],
         dry_run: true,
         confirm_s: None,
     };

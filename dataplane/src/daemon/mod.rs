@@ -14,6 +14,7 @@
 //! then the workers, and last their flows go into a file (`flows.rs`).
 
 mod conntrack;
+mod early_drop;
 mod flows;
 mod host;
 mod ipv6;
@@ -26,6 +27,7 @@ mod sets;
 mod shared;
 mod supervise;
 
+pub use early_drop::trouble as address_list_trouble;
 pub use log::LogFileError;
 pub use rules::Rules;
 pub use server::ServerError;
@@ -54,6 +56,7 @@ use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
 use crate::policy::{FlowCache, LimitSettings};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
+use crate::program::ProgramError;
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
 
@@ -90,6 +93,12 @@ pub enum DaemonError {
     /// The sets that the configuration names cannot be loaded.
     #[error("{0}")]
     Sets(String),
+    /// The blocklist or the allowlist cannot be loaded.
+    #[error("{0}")]
+    AddressList(String),
+    /// The maps of early drop cannot be made.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The machine's own traffic cannot be led through Weir.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -147,6 +156,7 @@ impl Daemon {
             return Err(DaemonError::Snapshot(trouble));
         }
         let sets = config.sets.as_deref().map(load_sets).transpose().map_err(DaemonError::Sets)?;
+        let lists = early_drop::load(&config.early_drop).map_err(DaemonError::AddressList)?;
         let server = Server::bind(&config.control)?;
         let (log, logs) =
             Log::start(config.log.file.as_deref(), config.port_names(), config.cores.len())?;
@@ -159,12 +169,14 @@ impl Daemon {
             let device = host_traffic.as_ref().map_or(0, HostTraffic::ifindex);
             host_addresses(&mirror.forwarding().current(), device)
         };
+        let early_drop = lists.begin(&config.early_drop, &host, &mirror.forwarding().current())?;
         let bank = Bank {
             area: config.area,
             mode: config.mode,
             sockets: config.sockets,
             on_exit: config.on_exit,
             host_firewalled: host_traffic.is_some(),
+            early: Some(Arc::clone(early_drop.maps())),
             workers: config.cores.len(),
             ports: config.interfaces.len(),
         };
@@ -232,6 +244,7 @@ impl Daemon {
             forwarding: Arc::clone(mirror.forwarding()),
             frames,
             log_unwritten: log.unwritten(),
+            early_drop: Mutex::new(early_drop),
             warnings: Mutex::default(),
         });
         let server = server.start(Arc::clone(&shared)).inspect_err(|_| {
@@ -282,6 +295,7 @@ impl Daemon {
             // Workers that hang are reported elsewhere; the next look takes out what is over then.
             let _ = self.shared.rules().expire_sets();
             self.shared.rules().free_replaced();
+            self.tick_early_drop();
             if looked.elapsed() >= LOOK_INTERVAL {
                 looked = Instant::now();
                 self.look();

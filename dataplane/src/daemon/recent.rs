@@ -21,7 +21,8 @@ const PAGE_PACKETS: usize = 1 << 18;
 
 impl Rules {
     fn tables(&self) -> &Tables {
-        self.v4.compiler.kept().tables()
+        // All compilers share them.
+        self.sides[0].compiler.kept().tables()
     }
 
     /// Now, by the clock of the workers.

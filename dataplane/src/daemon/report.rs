@@ -11,6 +11,7 @@ use weir_control::protocol::{
     XdpProgramStats,
 };
 
+use super::early_drop;
 use super::shared::{Shared, Slot, SlotState};
 use crate::host::HOST_DEVICE;
 use crate::port::PortIndex;
@@ -101,6 +102,7 @@ pub(crate) fn stats(shared: &Shared) -> Stats {
             ports.into_iter().chain(host).collect()
         },
         latency: latency_stats(&latencies),
+        early_drop: early_drop::stats(shared),
     }
 }
 
@@ -220,6 +222,7 @@ fn port_stats(slot: &Slot, all: &Counters) -> PortStats {
             passed: passed.iter().map(|count| count.packets).sum(),
             dropped: counters.no_socket_dropped.packets,
             fell_back: counters.no_socket_passed.packets,
+            early_dropped: counters.early_dropped.packets,
         }
     });
     PortStats { kernel, xdp, ..traffic_stats(&slot.interface, slot.index, all) }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use weir_control::command::{ChainName, Command, Transaction};
 use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
-use weir_control::rule::Family;
+use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
 use crate::limit::kept::Tables;
@@ -26,17 +26,24 @@ const RETIRED_MAX: usize = 16;
 /// A change that is undone unless it is confirmed.
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
-    /// The rules of before, of whichever family it was.
-    pub(super) before: Ruleset,
     /// When it is undone.
     until: Instant,
+    /// What it did to each table.
+    pub(super) tables: Vec<Changed>,
+}
+
+/// A table that a change has changed.
+#[derive(Debug)]
+pub(super) struct Changed {
+    /// Its rules of before.
+    pub(super) before: Ruleset,
     /// Rules that it took out, whose counters are kept until it is confirmed.
     removed: Vec<RuleId>,
     /// Where the counters stood that it set.
     zeros: Zeros,
 }
 
-/// The rules of a family, and who compiles them.
+/// The rules of a table of a family, and who compiles them.
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) ruleset: Ruleset,
@@ -44,11 +51,11 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// With this policy of chain FORWARD.
-    fn new(mut ruleset: Ruleset, policy: ruleset::Policy, compiler: Compiler) -> Self {
+    /// The same with this policy of chain FORWARD.
+    fn with_policy(mut self, policy: ruleset::Policy) -> Self {
         let command = Command::Policy { chain: ChainName::forward(), policy, counters: None };
-        ruleset.apply(&command).expect("chain FORWARD exists");
-        Self { ruleset, compiler }
+        self.ruleset.apply(&command).expect("chain FORWARD exists");
+        self
     }
 
     fn compile(&mut self, ruleset: &Ruleset) -> Result<Policy, Failure> {
@@ -64,8 +71,8 @@ fn not_compiled(error: CompileError) -> Failure {
 /// The rules in force, and how to change them.
 #[derive(Debug)]
 pub struct Rules {
-    pub(super) v4: Side,
-    v6: Side,
+    /// Table filter of IPv4 and IPv6, then table raw.
+    pub(super) sides: [Side; 4],
     /// Whether IPv6 is forwarded. Where it is not its rules would decide about nothing: there are none but the policy,
     /// which can be listed and not be changed.
     forwards_ipv6: bool,
@@ -87,7 +94,8 @@ impl Rules {
     /// Never: an empty rule set can be compiled.
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>, policy: ruleset::Policy) -> Self {
-        Self::begin(Ruleset::new(), workers, port_names, policy)
+        let rulesets = [Ruleset::new(), Ruleset::raw(Family::V4)];
+        Self::begin(rulesets, workers, port_names, policy)
     }
 
     /// The same where the machine's own IPv4 passes through Weir: with chains INPUT and OUTPUT, which accept.
@@ -101,7 +109,8 @@ impl Rules {
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        Self::begin(Ruleset::with_host_chains(), workers, port_names, policy)
+        let rulesets = [Ruleset::with_host_chains(), Ruleset::raw_with_host_chains(Family::V4)];
+        Self::begin(rulesets, workers, port_names, policy)
     }
 
     /// The same where IPv6 is forwarded, or not.
@@ -111,27 +120,30 @@ impl Rules {
     }
 
     fn begin(
-        ruleset: Ruleset,
+        [filter, raw]: [Ruleset; 2],
         workers: usize,
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        // Some of what matches share, rules of both families do.
+        // Some of what matches share, rules of all tables and families do.
         let tables = Tables::default();
         let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
-        let mut v4 = Side::new(ruleset, policy, compiler());
-        let mut v6 = Side::new(Ruleset::of(Family::V6), policy, compiler());
+        let side = |ruleset| Side { ruleset, compiler: compiler() };
+        let mut v4 = side(filter).with_policy(policy);
+        let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
+        let mut raw = side(raw);
+        let raw6 = side(Ruleset::raw(Family::V6));
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
         v4.compiler.set_sets(Arc::clone(&sets));
+        raw.compiler.set_sets(Arc::clone(&sets));
         let compiled = |side: &mut Side| {
             side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
         };
         let policies = Policies::new(compiled(&mut v4), compiled(&mut v6));
         let policies = Arc::new(Published::new(policies));
         Self {
-            v4,
-            v6,
+            sides: [v4, v6, raw, raw6],
             forwards_ipv6: false,
             policies,
             retired: Retired::default(),
@@ -147,14 +159,14 @@ impl Rules {
     pub fn counting_flows(self, counts_flows: bool) -> Self {
         let counting =
             |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
-        Self { v4: counting(self.v4), v6: counting(self.v6), ..self }
+        Self { sides: self.sides.map(counting), ..self }
     }
 
     /// The same where what rules keep is as large as this.
     #[must_use]
     pub fn limiting(self, limits: LimitSettings) -> Self {
         let limiting = |side: Side| Side { compiler: side.compiler.limiting(limits), ..side };
-        Self { v4: limiting(self.v4), v6: limiting(self.v6), ..self }
+        Self { sides: self.sides.map(limiting), ..self }
     }
 
     /// When the time of all workers begins, and that of the sets.
@@ -175,10 +187,10 @@ impl Rules {
         self.tracked
     }
 
-    /// Rules in all chains of both families.
+    /// Rules in all chains of all tables, of both families.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.v4.ruleset.rule_count() + self.v6.ruleset.rule_count()
+        self.sides.iter().map(|side| side.ruleset.rule_count()).sum()
     }
 
     /// Whether there are none.
@@ -187,18 +199,17 @@ impl Rules {
         self.len() == 0
     }
 
-    fn of(&self, family: Family) -> &Side {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
+    fn of(&self, family: Family, table: Table) -> &Side {
+        &self.sides[place(family, table)]
     }
 
-    fn of_mut(&mut self, family: Family) -> &mut Side {
-        match family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-        }
+    fn of_mut(&mut self, family: Family, table: Table) -> &mut Side {
+        &mut self.sides[place(family, table)]
+    }
+
+    /// The table that a rule set is of.
+    fn of_same(&mut self, ruleset: &Ruleset) -> &mut Side {
+        self.of_mut(ruleset.family(), ruleset.table())
     }
 
     /// Whether changes of the rules of a family are taken.
@@ -209,10 +220,10 @@ impl Rules {
         }
     }
 
-    /// The names of all chains of a family.
+    /// The names of all chains of a table.
     #[must_use]
-    pub fn chain_names(&self, family: Family) -> Vec<ChainName> {
-        self.of(family).ruleset.chains().iter().map(|chain| chain.name.clone()).collect()
+    pub fn chain_names(&self, family: Family, table: Table) -> Vec<ChainName> {
+        self.of(family, table).ruleset.chains().iter().map(|chain| chain.name.clone()).collect()
     }
 
     /// Carries out a command; a change is in force on every worker when this returns. With `confirm_s`, it is undone
@@ -223,6 +234,7 @@ impl Rules {
     pub fn carry_out(
         &mut self,
         family: Family,
+        table: Table,
         command: &Command,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
@@ -230,7 +242,7 @@ impl Rules {
             self.check_forwarded(family)?;
         }
         self.check_sets(command)?;
-        let side = self.of(family);
+        let side = self.of(family, table);
         let (candidate, outcome) = side.ruleset.after(command)?;
         if command.is_listing() {
             let counters = side.compiler.counters();
@@ -239,10 +251,10 @@ impl Rules {
         if matches!(command, Command::Check { .. }) {
             return Ok(Reply::Done { policy_epoch: self.policies.epoch() });
         }
-        self.change(candidate, outcome, confirm_s)
+        self.change(vec![(candidate, outcome)], confirm_s)
     }
 
-    /// Carries out all commands of a transaction at once, or none of them; with `dry_run`, only finds out whether
+    /// Carries out all commands of transactions at once, or none of them; with `dry_run`, only finds out whether
     /// they could be.
     ///
     /// # Errors
@@ -250,25 +262,50 @@ impl Rules {
     pub fn carry_out_all(
         &mut self,
         family: Family,
-        transaction: &Transaction,
+        transactions: &[Transaction],
         dry_run: bool,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
         self.check_forwarded(family)?;
-        for (command, asks) in transaction.commands.iter().enumerate() {
-            self.check_sets(asks).map_err(|error| Failure::Transaction { command, error })?;
+        check_tables(transactions)?;
+        let mut candidates = Vec::with_capacity(transactions.len());
+        for (transaction, asked) in transactions.iter().enumerate() {
+            let failed = |command, error| Failure::Transaction { transaction, command, error };
+            for (command, asks) in asked.commands.iter().enumerate() {
+                self.check_sets(asks).map_err(|error| failed(command, error))?;
+            }
+            let ruleset = &self.of(family, asked.table).ruleset;
+            let after = ruleset.after_all(asked);
+            candidates.push(after.map_err(|(command, error)| failed(command, error))?);
         }
-        let (candidate, outcome) = self
-            .of(family)
-            .ruleset
-            .after_all(transaction)
-            .map_err(|(command, error)| Failure::Transaction { command, error })?;
         if !dry_run {
-            return self.change(candidate, outcome, confirm_s);
+            return self.change(candidates, confirm_s);
         }
-        let checked = self.of(family).compiler.check(&candidate);
-        checked.map_err(not_compiled)?;
+        self.check(&candidates)?;
         Ok(Reply::Done { policy_epoch: self.policies.epoch() })
+    }
+
+    /// The policies with these rule sets in the place of those that they change.
+    fn compile(&mut self, candidates: &[(Ruleset, Outcome)]) -> Result<Policies, Failure> {
+        if candidates.len() > 1 {
+            // The last may be the one that cannot be, and then nothing is to be left of the others.
+            self.check(candidates)?;
+        }
+        let mut policies = Policies::clone(&self.policies.current());
+        for (candidate, _) in candidates.iter().filter(|(_, outcome)| outcome.changed) {
+            let policy = Arc::new(self.of_same(candidate).compile(candidate)?);
+            policies = policies.with(candidate.family(), candidate.table(), policy);
+        }
+        Ok(policies)
+    }
+
+    /// Finds out whether all of these rule sets could be compiled.
+    fn check(&self, candidates: &[(Ruleset, Outcome)]) -> Result<(), Failure> {
+        for (candidate, _) in candidates {
+            let side = self.of(candidate.family(), candidate.table());
+            side.compiler.check(candidate).map_err(not_compiled)?;
+        }
+        Ok(())
     }
 
     /// Keeps the change that waits for it.
@@ -276,13 +313,15 @@ impl Rules {
     /// # Errors
     /// When none does.
     pub fn confirm(&mut self) -> Result<Reply, Failure> {
-        let Some(Unconfirmed { before, removed, .. }) = self.unconfirmed.take() else {
+        let Some(Unconfirmed { tables, .. }) = self.unconfirmed.take() else {
             let reason =
                 "no change waits to be confirmed: it was undone, or made without --confirm";
             return Err(Failure::Other { reason: reason.to_owned() });
         };
-        let compiler = &mut self.of_mut(before.family()).compiler;
-        compiler.settle(&Outcome { removed, ..Outcome::default() });
+        for Changed { before, removed, .. } in tables {
+            let outcome = Outcome { removed, ..Outcome::default() };
+            self.of_same(&before).compiler.settle(&outcome);
+        }
         Ok(Reply::Done { policy_epoch: self.policies.epoch() })
     }
 
@@ -301,11 +340,15 @@ impl Rules {
         let Some(change) = self.unconfirmed.take_if(|change| change.until <= now) else {
             return Ok(false);
         };
-        let family = change.before.family();
-        let (before, outcome) = self.of(family).ruleset.back_to(&change.before);
-        let undone = self.put_in_force(before, &outcome);
+        let back = |Changed { before, .. }: &Changed| {
+            self.of(before.family(), before.table()).ruleset.back_to(before)
+        };
+        let candidates = change.tables.iter().map(back).collect();
+        let undone = self.put_in_force(candidates);
         if let Ok(_) | Err(Failure::NotYetInForce { .. }) = undone {
-            self.of_mut(family).compiler.go_back(&change.zeros);
+            for Changed { before, zeros, .. } in &change.tables {
+                self.of_same(before).compiler.go_back(zeros);
+            }
         } else {
             self.unconfirmed = Some(Unconfirmed { until: now + UNDO_INTERVAL, ..change });
         }
@@ -314,8 +357,7 @@ impl Rules {
 
     fn change(
         &mut self,
-        candidate: Ruleset,
-        mut outcome: Outcome,
+        mut candidates: Vec<(Ruleset, Outcome)>,
         confirm_s: Option<u32>,
     ) -> Result<Reply, Failure> {
         if let Some(until) = self.unconfirmed_until() {
@@ -325,37 +367,37 @@ impl Rules {
             );
             return Err(Failure::Busy { reason });
         }
-        let side = self.of(candidate.family());
+        let changed = |(candidate, outcome): &mut (Ruleset, Outcome)| {
+            let side = self.of(candidate.family(), candidate.table());
+            let removed = std::mem::take(&mut outcome.removed);
+            let zeros = side.compiler.zeros(outcome);
+            Changed { before: side.ruleset.clone(), removed, zeros }
+        };
         let unconfirmed = confirm_s.map(|seconds| Unconfirmed {
-            before: side.ruleset.clone(),
             until: Instant::now() + Duration::from_secs(seconds.min(CONFIRM_S_MAX).into()),
-            removed: std::mem::take(&mut outcome.removed),
-            zeros: side.compiler.zeros(&outcome),
+            tables: candidates.iter_mut().map(changed).collect(),
         });
-        let reply = self.put_in_force(candidate, &outcome);
+        let reply = self.put_in_force(candidates);
         if matches!(reply, Ok(_) | Err(Failure::NotYetInForce { .. })) {
             self.unconfirmed = unconfirmed;
         }
         reply
     }
 
-    fn put_in_force(&mut self, candidate: Ruleset, outcome: &Outcome) -> Result<Reply, Failure> {
+    fn put_in_force(&mut self, candidates: Vec<(Ruleset, Outcome)>) -> Result<Reply, Failure> {
         self.check_retired()?;
-        let family = candidate.family();
         let mut epoch = self.policies.epoch();
         let mut in_force = Ok(());
-        if outcome.changed {
-            let policy = Arc::new(self.of_mut(family).compile(&candidate)?);
-            self.tracked |= policy.tracks();
-            let current = self.policies.current();
-            (epoch, in_force) = self.publish(match family {
-                Family::V4 => Policies { v4: policy, v6: Arc::clone(&current.v6) },
-                Family::V6 => Policies { v4: Arc::clone(&current.v4), v6: policy },
-            });
+        if candidates.iter().any(|(_, outcome)| outcome.changed) {
+            let policies = self.compile(&candidates)?;
+            self.tracked |= policies.tracks().any();
+            (epoch, in_force) = self.publish(policies);
         }
-        let side = self.of_mut(family);
-        side.ruleset = candidate;
-        side.compiler.settle(outcome);
+        for (candidate, outcome) in candidates {
+            let side = self.of_same(&candidate);
+            side.ruleset = candidate;
+            side.compiler.settle(&outcome);
+        }
         in_force.map(|()| Reply::Done { policy_epoch: epoch })
     }
 
@@ -395,4 +437,24 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// Where the table of a family is among all.
+fn place(family: Family, table: Table) -> usize {
+    let first = match table {
+        Table::Filter => 0,
+        Table::Raw => 2,
+    };
+    first + family as usize
+}
+
+/// That there is no table of which two transactions are: the second would not see what the first did.
+fn check_tables(transactions: &[Transaction]) -> Result<(), Failure> {
+    for (place, asked) in transactions.iter().enumerate() {
+        if transactions[..place].iter().any(|earlier| earlier.table == asked.table) {
+            let reason = format!("two transactions are of table {}: join them", asked.table);
+            return Err(Failure::Malformed { reason });
+        }
+    }
+    Ok(())
 }

@@ -20,8 +20,8 @@ use weir_control::protocol::{
 };
 
 use super::conntrack::{self, Subscription};
-use super::report;
 use super::shared::Shared;
+use super::{early_drop, report};
 use crate::config::ControlConfig;
 
 /// How long the listening thread waits before it looks whether to stop.
@@ -251,15 +251,15 @@ impl Client {
         subscription: &mut Option<Subscription>,
     ) -> Result<Reply, Failure> {
         match request.body {
-            RequestBody::Iptables { family, command, confirm_s } => {
-                self.shared.rules().carry_out(family, &command, confirm_s)
+            RequestBody::Iptables { family, table, command, confirm_s } => {
+                self.shared.rules().carry_out(family, table, &command, confirm_s)
             }
-            RequestBody::Restore { family, transaction, dry_run, confirm_s } => {
-                self.shared.rules().carry_out_all(family, &transaction, dry_run, confirm_s)
+            RequestBody::Restore { family, transactions, dry_run, confirm_s } => {
+                self.shared.rules().carry_out_all(family, &transactions, dry_run, confirm_s)
             }
             RequestBody::Confirm => self.shared.rules().confirm(),
-            RequestBody::ChainNames { family } => {
-                Ok(Reply::ChainNames(self.shared.rules().chain_names(family)))
+            RequestBody::ChainNames { family, table } => {
+                Ok(Reply::ChainNames(self.shared.rules().chain_names(family, table)))
             }
             RequestBody::SetChange { changes } => self.shared.rules().change_sets(&changes),
             RequestBody::SetTest { name, entry } => self.shared.rules().test_set(&name, &entry),
@@ -272,6 +272,10 @@ impl Client {
             RequestBody::RecentChange { name, change } => {
                 self.shared.rules().change_recent(&name, change)
             }
+            RequestBody::AddressListChange { list, change } => {
+                early_drop::change(&self.shared, list, change)
+            }
+            RequestBody::AddressList { list, after } => early_drop::list(&self.shared, list, after),
             RequestBody::Status => Ok(Reply::Status(Box::new(report::status(&self.shared)))),
             RequestBody::Stats => Ok(Reply::Stats(Box::new(report::stats(&self.shared)))),
             RequestBody::Ports => Ok(Reply::Ports(report::ports(&self.shared))),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use weir_control::command::Command;
 use weir_control::protocol::{Failure, Reply, SetCursor};
-use weir_control::rule::{Match, Names, Rule};
+use weir_control::rule::{Family, Match, Names, Rule};
 use weir_control::ruleset::{RuleError, Ruleset};
 use weir_control::set::{Entry, SET_ENTRIES_MAX, SetChange, SetError, SetName, restore};
 
@@ -50,9 +50,9 @@ fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
 }
 
 /// How many rules' matches ask for each set.
-fn references(ruleset: &Ruleset) -> BTreeMap<&SetName, usize> {
+fn references<'a>(rulesets: impl Iterator<Item = &'a Ruleset>) -> BTreeMap<&'a SetName, usize> {
     let mut counts = BTreeMap::new();
-    for entry in ruleset.chains().iter().flat_map(|chain| &chain.rules) {
+    for entry in rulesets.flat_map(Ruleset::chains).flat_map(|chain| &chain.rules) {
         sets_of(&entry.rule).for_each(|name| *counts.entry(name).or_default() += 1);
     }
     counts
@@ -137,10 +137,11 @@ impl Rules {
     fn put_sets_in_force(&mut self, sets: Sets) -> Result<Reply, Failure> {
         self.check_retired()?;
         let sets = Arc::new(sets);
-        self.v4.compiler.set_sets(Arc::clone(&sets));
-        let current = self.policies.current();
-        let v4 = Arc::new(current.v4.with_sets(Arc::clone(&sets)));
-        let policies = Policies { v4, v6: Arc::clone(&current.v6) };
+        // Rules of IPv6 ask for none.
+        for side in self.sides.iter_mut().filter(|side| side.ruleset.family() == Family::V4) {
+            side.compiler.set_sets(Arc::clone(&sets));
+        }
+        let policies = Policies::clone(&self.policies.current()).with_sets(&sets);
         self.sets = sets;
         let (policy_epoch, in_force) = self.publish(policies);
         in_force.map(|()| Reply::Done { policy_epoch })
@@ -151,8 +152,9 @@ impl Rules {
         let counts = OnceCell::new();
         move |name| {
             let (now, before) = counts.get_or_init(|| {
-                let before = self.unconfirmed.as_ref().map(|change| references(&change.before));
-                (references(&self.v4.ruleset), before.unwrap_or_default())
+                let changed = self.unconfirmed.iter().flat_map(|change| &change.tables);
+                let now = self.sides.iter().map(|side| &side.ruleset);
+                (references(now), references(changed.map(|table| &table.before)))
             });
             let count = |counts: &BTreeMap<&SetName, usize>| counts.get(name).copied();
             count(now).or_else(|| count(before)).unwrap_or(0)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::conntrack::Events;
+use super::early_drop::SharedLists;
 use super::rules::Rules;
 use crate::config::{Config, HostMode};
 use crate::port::PortIndex;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) frames: usize,
     /// Lines about packets that could not be written.
     pub(super) log_unwritten: Arc<AtomicU64>,
+    pub(crate) early_drop: Mutex<SharedLists>,
     pub(crate) warnings: Mutex<Vec<String>>,
 }
 
@@ -61,6 +63,10 @@ impl Shared {
 
     pub(crate) fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn early_drop(&self) -> MutexGuard<'_, SharedLists> {
+        self.early_drop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {

@@ -106,6 +106,7 @@ impl Daemon {
             ));
         }
         troubles.extend(self.host_troubles());
+        troubles.extend(self.exposed_addresses());
         if self.shared.config.ipv6 {
             troubles.extend(ipv6::troubles(&self.shared.config.interfaces));
         }

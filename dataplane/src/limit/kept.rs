@@ -7,7 +7,7 @@
 //! ```text
 //!   Compiler ---- Kept    by rule: what its matches keep for themselves  (a bucket, a controller)
 //!      |           |
-//!      |         Tables   by name: what rules of one name share          (of both families)
+//!      |         Tables   by name: what rules of one name share          (of both families, all tables)
 //!      v           |
 //!   Policy ----> Arc<state>  <---- workers
 //! ```
@@ -27,7 +27,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_control::command::ChainName;
-use weir_control::rule::{Family, Rule};
+use weir_control::rule::{self, Family, Rule};
 use weir_control::ruleset::{RuleId, Ruleset};
 
 /// What a match keeps; each kind of match has a type of its own.
@@ -44,11 +44,14 @@ pub struct TableKey {
     pub name: String,
 }
 
+/// Whose rule it is: ids are those of a family and a table of rules.
+type Owner = (Family, rule::Table);
+
 /// A shared state, and the rules that refer to it.
 #[derive(Debug)]
 struct Table {
     state: State,
-    users: BTreeSet<(Family, RuleId)>,
+    users: BTreeSet<(Owner, RuleId)>,
 }
 
 /// What rules share by name. Clones are handles of the same; the compilers of both families have one. Only control
@@ -84,9 +87,9 @@ impl Tables {
         }
     }
 
-    fn release(&self, family: Family, rules: &BTreeSet<RuleId>) {
+    fn release(&self, owner: Owner, rules: &BTreeSet<RuleId>) {
         self.lock().retain(|_, table| {
-            table.users.retain(|(of, rule)| *of != family || !rules.contains(rule));
+            table.users.retain(|(of, rule)| *of != owner || !rules.contains(rule));
             !table.users.is_empty()
         });
     }
@@ -103,7 +106,7 @@ pub struct Kept {
     /// The rules that keep something, in order, as they were in force last.
     order: Vec<(ChainName, Arc<Rule>, RuleId)>,
     /// Whose rules they are, once there are any.
-    family: Option<Family>,
+    owner: Option<Owner>,
     tables: Tables,
 }
 
@@ -139,14 +142,14 @@ impl Kept {
                 }
             }
         }
-        let family = ruleset.family();
+        let owner = (ruleset.family(), ruleset.table());
         let (own, order, tables) = Default::default();
-        Draft { kept: self, leaving, changes: Changes { family, own, order, tables } }
+        Draft { kept: self, leaving, changes: Changes { owner, own, order, tables } }
     }
 
     /// Takes over what a draft made.
-    pub fn keep(&mut self, Changes { family, own, order, tables }: Changes) {
-        self.family = Some(family);
+    pub fn keep(&mut self, Changes { owner, own, order, tables }: Changes) {
+        self.owner = Some(owner);
         self.own.extend(own);
         self.order = order;
         self.tables.add(tables);
@@ -154,11 +157,11 @@ impl Kept {
 
     /// Forgets what rules have kept that are gone.
     pub fn forget(&mut self, rules: &[RuleId]) {
-        if let Some(family) = self.family
+        if let Some(owner) = self.owner
             && !rules.is_empty()
         {
             rules.iter().for_each(|id| drop(self.own.remove(id)));
-            self.tables.release(family, &rules.iter().copied().collect());
+            self.tables.release(owner, &rules.iter().copied().collect());
         }
     }
 
@@ -190,7 +193,7 @@ pub struct Draft<'a> {
 /// What is to be kept of a draft.
 #[derive(Debug)]
 pub struct Changes {
-    family: Family,
+    owner: Owner,
     own: BTreeMap<RuleId, Vec<State>>,
     order: Vec<(ChainName, Arc<Rule>, RuleId)>,
     tables: BTreeMap<TableKey, Table>,
@@ -281,7 +284,7 @@ impl Keeper<'_, '_> {
         let changes = &mut self.draft.changes;
         let table = Table { state: Arc::clone(&state) as State, users: BTreeSet::new() };
         let table = changes.tables.entry(key).or_insert(table);
-        table.users.insert((changes.family, self.id));
+        table.users.insert((changes.owner, self.id));
         state
     }
 }
@@ -417,5 +420,26 @@ mod tests {
         six.forget(&[RuleId(2)]);
         assert_eq!(tables.find::<u32>(&key()), None);
         assert_eq!(ask(&mut four, Family::V4, 3, 30), 30);
+    }
+
+    #[test]
+    fn rules_of_another_table_are_others_though_their_ids_are_the_same() {
+        let tables = Tables::default();
+        let key = || TableKey { of: "test", family: None, name: "n".to_owned() };
+        let ask = |ruleset: &Ruleset| {
+            let mut kept = Kept::new(tables.clone());
+            let mut draft = kept.draft(ruleset);
+            draft
+                .rule(&ChainName::forward(), &Arc::new(rule(1)), RuleId(1))
+                .shared(key(), || 7_u32);
+            let changes = draft.finish();
+            kept.keep(changes);
+            kept
+        };
+        let (mut filter, mut raw) = (ask(&Ruleset::new()), ask(&Ruleset::raw(Family::V4)));
+        filter.forget(&[RuleId(1)]);
+        assert_eq!(tables.find::<u32>(&key()), Some(Arc::new(7)));
+        raw.forget(&[RuleId(1)]);
+        assert_eq!(tables.find::<u32>(&key()), None);
     }
 }

@@ -95,7 +95,11 @@ impl Record {
     /// Of a packet at the rules; in chain FORWARD the hop is already off its time to live (`ip_forward`).
     #[must_use]
     pub fn new(spec: &LogSpec, candidate: &Candidate<'_>) -> Self {
-        let Candidate { ingress, egress, packet: bytes, mark, .. } = *candidate;
+        let Candidate { ingress, mut egress, packet: bytes, mark, .. } = *candidate;
+        if candidate.hook == Hook::Prerouting {
+            // It has no way yet: no port has this number.
+            egress = PortIndex(u8::MAX);
+        }
         let mut packet = [0; PACKET_BYTES_MAX];
         let len = bytes.len().min(PACKET_BYTES_MAX);
         packet[..len].copy_from_slice(&bytes[..len]);

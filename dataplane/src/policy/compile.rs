@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Target};
+use weir_control::rule::{ConnmarkTarget, InterfacePattern, Negatable, Rule, Table, Target};
 use weir_control::ruleset::{self, CounterTable, Outcome, RuleId, Ruleset};
 
 use super::address::{AddressTests, Windows};
@@ -200,6 +200,7 @@ impl Compiler {
         Ok(Policy {
             tracks: asks.tracking,
             inspects_flows: asks.flow,
+            remembers: asks.past,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
             rules,
             classifies: spans.iter().any(|chain| chain.classified.is_some()),
@@ -229,7 +230,7 @@ impl Compiler {
         let mut keeps = self.kept.draft(ruleset);
         let tables = self.kept.tables().all_of::<RecentTable>(RECENT);
         let recent_bytes = tables.iter().map(|(_, table)| table.bytes()).sum();
-        let mut room = Room::new(self.limits, self.workers, recent_bytes);
+        let mut room = Room::new(self.limits, self.workers, ruleset.table(), recent_bytes);
         let mut last = self.last.search();
         for (place, chain) in (0..).zip(chains) {
             for (number, entry) in (1..).zip(&chain.rules) {
@@ -252,9 +253,9 @@ impl Compiler {
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
                     room: &mut room,
                 };
-                rules.push(
-                    self.rule(&entry.rule, around, counters, (place, action)).map_err(refused)?,
-                );
+                let rule =
+                    self.rule((ruleset.table(), &entry.rule), around, counters, (place, action));
+                rules.push(rule.map_err(refused)?);
             }
         }
         Ok(Drafted { rules, lists, fresh, changes: keeps.finish() })
@@ -263,7 +264,7 @@ impl Compiler {
     /// What a hook begins with: its chain, or the empty one after all of them.
     fn base(&self, hook: Hook, chains: &[ruleset::Chain]) -> Base {
         let name = hook.chain();
-        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.name == name) else {
+        let Some((chain, base)) = (0..).zip(chains).find(|(_, base)| base.is_base(&name)) else {
             return Base::accept_all(chains.len(), self.workers);
         };
         let default = match base.policy {
@@ -373,7 +374,7 @@ impl Compiler {
 
     fn rule(
         &self,
-        rule: &Rule,
+        (table, rule): (Table, &Rule),
         mut around: Around<'_, '_>,
         counters: Arc<RuleCounters>,
         (chain, action): (u32, Action),
@@ -389,7 +390,7 @@ impl Compiler {
             chain,
             addresses: AddressTests::new(family, rule.source, rule.destination)?,
             ingress_mask: self.port_mask(rule.in_interface.as_ref()),
-            egress_mask: self.port_mask(rule.out_interface.as_ref()),
+            egress_mask: self.egress_mask(table, rule.out_interface.as_ref()),
             protocol: rule.protocol.map_or(0, |protocol| protocol.value.0),
             protocol_negated: rule.protocol.is_some_and(|protocol| protocol.negated),
             fragment: rule.fragment,
@@ -398,6 +399,22 @@ impl Compiler {
             action,
             counters,
         })
+    }
+
+    /// The ports by which packets may leave. Where the machine's own traffic is the kernel's, those of table raw have
+    /// no way yet, and so no interface there: the mask holds for whatever stands in its place, or for nothing.
+    fn egress_mask(&self, table: Table, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
+        let without_way = table == Table::Raw && !self.port_names.iter().any(String::is_empty);
+        match pattern {
+            Some(pattern) if without_way => {
+                if pattern.value.matches("") == pattern.negated {
+                    0
+                } else {
+                    u32::MAX
+                }
+            }
+            pattern => self.port_mask(pattern),
+        }
     }
 
     fn port_mask(&self, pattern: Option<&Negatable<InterfacePattern>>) -> u32 {
@@ -435,6 +452,7 @@ fn action<'a>(
         Some(Target::Log(log)) => target::log(log, &mut lists.logs),
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
+        Some(Target::Ct(_)) => Action::Notrack,
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

@@ -50,7 +50,7 @@ use crate::respond::Reject;
 use crate::set::Sets;
 use crate::verdict::DropReason;
 
-/// All chains of a family, ready to run.
+/// All chains of a table, of one family, ready to run.
 #[derive(Debug)]
 pub struct Policy {
     /// The rules of all chains, one chain after the other.
@@ -71,6 +71,7 @@ pub struct Policy {
     connections: Arc<[Arc<Connections>]>,
     tracks: bool,
     inspects_flows: bool,
+    remembers: bool,
 }
 
 /// Where a packet meets the rules (`enum nf_inet_hooks`, `linux/netfilter.h`).
@@ -82,11 +83,14 @@ pub enum Hook {
     Forward,
     /// The machine itself sends it: chain OUTPUT. It has no incoming interface.
     Output,
+    /// It has come by a port, is not tracked yet and has no way: chain PREROUTING of table raw. It has no outgoing
+    /// interface.
+    Prerouting,
 }
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Input, Self::Forward, Self::Output];
+    pub const ALL: [Self; 4] = [Self::Input, Self::Forward, Self::Output, Self::Prerouting];
 
     /// The chain of that name.
     #[must_use]
@@ -95,6 +99,7 @@ impl Hook {
             Self::Input => ChainName::input(),
             Self::Forward => ChainName::forward(),
             Self::Output => ChainName::output(),
+            Self::Prerouting => ChainName::prerouting(),
         }
     }
 }
@@ -175,6 +180,15 @@ pub enum Decision {
     Reject(Reject),
 }
 
+/// What rules did to a packet besides deciding about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Its mark; that which it had before if no rule has changed it.
+    pub mark: u32,
+    /// Whether it is not to be tracked.
+    pub untracked: bool,
+}
+
 impl Policy {
     /// No rules; everything is accepted. Where a kernel starts, too.
     #[must_use]
@@ -190,6 +204,7 @@ impl Policy {
             connections: Arc::default(),
             tracks: false,
             inspects_flows: false,
+            remembers: false,
         }
     }
 
@@ -220,6 +235,12 @@ impl Policy {
         self.rules.is_empty()
     }
 
+    /// Whether some rule asks for what it, or another one, has kept of earlier packets.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.remembers
+    }
+
     /// Whether some rule asks for connection tracking.
     #[must_use]
     pub fn tracks(&self) -> bool {
@@ -242,10 +263,33 @@ impl Policy {
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
     ) -> Decision {
+        self.decide_with_effects(worker, candidate, log).0
+    }
+
+    /// The same, and what the rules did to the packet for those of later tables.
+    pub fn decide_with_effects(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        log: &mut PacketLog,
+    ) -> (Decision, Effects) {
         let mut start = self.start(candidate.hook);
         let key =
             if self.classifies { candidate.key(self.chains[start.chain].windows()) } else { None };
-        self.walk(worker, candidate, log, (&mut start, key))
+        let mut effects = Effects { mark: candidate.mark, untracked: false };
+        let decision = self.walk((worker, candidate), log, (&mut start, key), &mut effects);
+        (decision, effects)
+    }
+
+    /// Counts a packet where there is nothing to decide: no rules, and all is accepted. False if there is.
+    #[inline]
+    pub fn merely_counts(&self, worker: usize, hook: Hook, bytes: u16) -> bool {
+        let base = &self.bases[hook as usize];
+        let merely = self.rules.is_empty() && base.default == Decision::Accept;
+        if merely {
+            base.default_counters.add(worker, bytes.into());
+        }
+        merely
     }
 
     /// The same, with what `cache` knows by `key` of the packet's flow.
@@ -259,7 +303,8 @@ impl Policy {
         let residual = match cache.look_up(key) {
             Known::New => {
                 let start = &mut self.start(candidate.hook);
-                return self.walk(worker, candidate, log, (start, Some(key.packet)));
+                let (packet, effects) = ((worker, candidate), &mut Effects::default());
+                return self.walk(packet, log, (start, Some(key.packet)), effects);
             }
             Known::Residual(residual) => residual,
             Known::Again(unknown) => unknown.keep(self.residual(candidate, &key.packet)),
@@ -289,17 +334,17 @@ impl Policy {
     /// Walks through the rules from anywhere.
     fn walk(
         &self,
-        worker: usize,
-        candidate: &Candidate<'_>,
+        (worker, candidate): (usize, &Candidate<'_>),
         log: &mut PacketLog,
         (Walk { at, chain, ways }, mut key): (&mut Walk, Option<PacketKey>),
+        effects: &mut Effects,
     ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
         let (mut at, mut chain) = (*at, &self.chains[*chain]);
         // Of IPv4 it is the same for all chains.
         let keyed = key.is_some() && matches!(candidate.headers.addresses, Addresses::V6 { .. });
-        // The packet with another mark, from the first rule on that gives it one.
-        let mut marked;
+        // The packet as rules have changed it, from the first of these on.
+        let mut changed;
         let mut candidate = candidate;
         loop {
             at = chain.next(at, key.as_ref());
@@ -323,10 +368,10 @@ impl Policy {
             }
             match rule.action {
                 Action::Continue => at += 1,
-                Action::Log(_) | Action::Mark { .. } | Action::Connmark(_) => {
-                    if let Some(mark) = self.act(rule.action, candidate, log) {
-                        marked = Candidate { mark, ..*candidate };
-                        candidate = &marked;
+                Action::Log(_) | Action::Mark { .. } | Action::Connmark(_) | Action::Notrack => {
+                    if let Some(after) = self.act(rule.action, candidate, log, effects) {
+                        changed = after;
+                        candidate = &changed;
                     }
                     at += 1;
                 }
@@ -353,20 +398,34 @@ impl Policy {
         target.map_or(candidate.mark, |target| target::mark_flow(target, candidate))
     }
 
-    /// Does what an action does besides deciding and leading on; returns the packet's mark if it changes it.
+    /// Does what an action does besides deciding and leading on; returns the packet as it is then, if it changes it.
     #[inline]
-    fn act(&self, action: Action, candidate: &Candidate<'_>, log: &mut PacketLog) -> Option<u32> {
-        match action {
-            Action::Log(place) => self.log(place, candidate, log),
-            Action::Mark { and, xor } => return Some(candidate.mark & and ^ xor),
-            Action::Connmark(place) => return Some(self.mark_flow(place, candidate)),
+    fn act<'a>(
+        &self,
+        action: Action,
+        candidate: &Candidate<'a>,
+        log: &mut PacketLog,
+        effects: &mut Effects,
+    ) -> Option<Candidate<'a>> {
+        let mark = match action {
+            Action::Log(place) => {
+                self.log(place, candidate, log);
+                return None;
+            }
+            Action::Mark { and, xor } => candidate.mark & and ^ xor,
+            Action::Connmark(place) => self.mark_flow(place, candidate),
+            Action::Notrack => {
+                effects.untracked = true;
+                return Some(Candidate { connection: Connection::UNTRACKED, ..*candidate });
+            }
             Action::Continue
             | Action::End(_)
             | Action::Return
             | Action::Jump(_)
-            | Action::Goto(_) => {}
-        }
-        None
+            | Action::Goto(_) => return None,
+        };
+        effects.mark = mark;
+        Some(Candidate { mark, ..*candidate })
     }
 
     #[cold]

@@ -1,26 +1,31 @@
-//! The rules of both families: published, and adopted by workers, together.
+//! The rules of all tables and both families: published, and adopted by workers, together.
 
 use std::ops::BitOrAssign;
 use std::sync::Arc;
 
+use weir_control::rule::{Family, Table};
+
 use super::Policy;
 use crate::batch::Addresses;
 use crate::limit::connections::{Connections, Counting};
+use crate::set::Sets;
 
-/// A policy for each family. A change of one leaves the other as it is.
+/// A policy for each family, of each table. A change of one leaves the others as they are.
 #[derive(Debug, Clone)]
 pub struct Policies {
-    /// Of IPv4.
+    /// Table filter of IPv4.
     pub v4: Arc<Policy>,
-    /// Of IPv6.
+    /// Table filter of IPv6.
     pub v6: Arc<Policy>,
+    /// Table raw of IPv4, of IPv6. As long as nobody has used it there is none, and nobody asks for it.
+    raw: [Option<Arc<Policy>>; 2],
 }
 
 impl Policies {
-    /// Of these rules.
+    /// Of these rules of table filter, and no table raw.
     #[must_use]
     pub fn new(v4: Policy, v6: Policy) -> Self {
-        Self { v4: Arc::new(v4), v6: Arc::new(v6) }
+        Self { v4: Arc::new(v4), v6: Arc::new(v6), raw: [None, None] }
     }
 
     /// No rules; everything is accepted.
@@ -29,7 +34,27 @@ impl Policies {
         Self::new(Policy::accept_all(workers), Policy::accept_all(workers))
     }
 
-    /// That of packets between such addresses.
+    /// The same with another policy in the place of one.
+    #[must_use]
+    pub fn with(mut self, family: Family, table: Table, policy: Arc<Policy>) -> Self {
+        match (table, family) {
+            (Table::Filter, Family::V4) => self.v4 = policy,
+            (Table::Filter, Family::V6) => self.v6 = policy,
+            (Table::Raw, _) => self.raw[family as usize] = Some(policy),
+        }
+        self
+    }
+
+    /// The same with other sets, in which every set that rules of IPv4 name has the number that it had.
+    #[must_use]
+    pub fn with_sets(self, sets: &Arc<Sets>) -> Self {
+        let with_sets = |policy: &Policy| Arc::new(policy.with_sets(Arc::clone(sets)));
+        let [raw, raw6] = self.raw;
+        let raw = [raw.map(|policy| with_sets(&policy)), raw6];
+        Self { v4: with_sets(&self.v4), v6: self.v6, raw }
+    }
+
+    /// That of table filter for packets between such addresses.
     #[must_use]
     #[inline]
     pub fn of(&self, addresses: &Addresses) -> &Policy {
@@ -39,17 +64,42 @@ impl Policies {
         }
     }
 
+    /// That of table raw for packets between such addresses; `None` if nobody has used it.
+    #[must_use]
+    #[inline]
+    pub fn raw_of(&self, addresses: &Addresses) -> Option<&Policy> {
+        let family = match addresses {
+            Addresses::V4 { .. } => Family::V4,
+            Addresses::V6 { .. } => Family::V6,
+        };
+        self.raw[family as usize].as_deref()
+    }
+
+    /// Whether there is a table raw, of whichever family.
+    #[must_use]
+    #[inline]
+    pub fn have_raw(&self) -> bool {
+        self.raw.iter().any(Option::is_some)
+    }
+
     /// Of which families some rule asks for connection tracking. As in the kernel, a rule asks for its own alone
     /// (`nf_ct_netns_get`, net/netfilter/nf_conntrack_proto.c).
     #[must_use]
     pub fn tracks(&self) -> Tracks {
-        Tracks { v4: self.v4.tracks(), v6: self.v6.tracks() }
+        let tracks = |raw: &Option<Arc<Policy>>| raw.as_ref().is_some_and(|raw| raw.tracks());
+        let [raw, raw6] = self.raw.each_ref().map(tracks);
+        Tracks { v4: self.v4.tracks() || raw, v6: self.v6.tracks() || raw6 }
     }
 
-    /// Whether some rule asks for more of a flow than the state of the packet; see [`Policy::inspects_flows`].
+    /// Whether packets have to be decided about one after the other: some rule asks for more of a flow than the state
+    /// of the packet ([`Policy::inspects_flows`]; those of table raw meet no packet that has a flow), or rules of two
+    /// tables may ask for what the other's have kept of the packet before.
     #[must_use]
-    pub fn inspects_flows(&self) -> bool {
-        self.v4.inspects_flows() || self.v6.inspects_flows()
+    pub fn go_one_by_one(&self) -> bool {
+        let filter = [&self.v4, &self.v6];
+        let remember = |policy: &Arc<Policy>| policy.remembers();
+        filter.iter().any(|policy| policy.inspects_flows())
+            || filter.into_iter().any(remember) && self.raw.iter().flatten().any(remember)
     }
 }
 
@@ -78,6 +128,13 @@ impl Tracks {
     #[inline]
     pub fn any(self) -> bool {
         self.v4 || self.v6
+    }
+
+    /// Whether of both.
+    #[must_use]
+    #[inline]
+    pub fn both(self) -> bool {
+        self.v4 && self.v6
     }
 
     /// Whether packets between such addresses are.

@@ -19,7 +19,7 @@
 //! So a residual never decides otherwise than the rules, and counts what they count.
 
 use super::rule::Settled;
-use super::{Action, Candidate, Decision, Evaluation, PacketKey, Policy, Walk};
+use super::{Action, Candidate, Decision, Effects, Evaluation, PacketKey, Policy, Walk};
 use crate::packet_log::PacketLog;
 use crate::verdict::DropReason;
 
@@ -134,7 +134,8 @@ impl Policy {
                 | Action::Continue
                 | Action::Log(_)
                 | Action::Mark { .. }
-                | Action::Connmark(_) => walk.at += 1,
+                | Action::Connmark(_)
+                | Action::Notrack => walk.at += 1,
                 Action::Return => walk.at = chain.end,
                 Action::Jump(place) => {
                     walk.ways.leave(walk.at);
@@ -156,8 +157,9 @@ impl Policy {
         (residual, key): (&Residual, &PacketKey),
     ) -> Decision {
         let bytes = u64::from(candidate.headers.total_len);
-        let mut marked;
+        let mut changed;
         let mut candidate = candidate;
+        let effects = &mut Effects::default();
         for step in &residual.steps[..usize::from(residual.len)] {
             let rule = &self.rules[step.rule()];
             if step.asks() {
@@ -172,13 +174,14 @@ impl Policy {
                 return decision;
             }
             // Where it leads, the next step knows.
-            if let Some(mark) = self.act(rule.action, candidate, log) {
-                marked = Candidate { mark, ..*candidate };
-                candidate = &marked;
+            if let Some(after) = self.act(rule.action, candidate, log, effects) {
+                changed = after;
+                candidate = &changed;
             }
         }
         if residual.walks {
-            return self.walk(worker, candidate, log, (&mut residual.walk(self), Some(*key)));
+            let walk = &mut residual.walk(self);
+            return self.walk((worker, candidate), log, (walk, Some(*key)), effects);
         }
         self.default(worker, candidate)
     }
@@ -201,7 +204,7 @@ mod tests {
     fn command(line: &str) -> Command {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let names = Names::builtin();
-        let context = Context { is_chain: &|_| true, ..Context::new(&names) };
+        let context = Context { is_chain: &|_, _| true, ..Context::new(&names) };
         let Ok(Parsed::Command(line)) = parse_in(&words, context) else { panic!("{line}") };
         line.command
     }

@@ -1,6 +1,6 @@
 //! `Room`: how much the rules of a set may keep from packet to packet.
 
-use weir_control::rule::{Family, RecentMatch};
+use weir_control::rule::{Family, RecentMatch, Table};
 
 use super::Unenforced;
 use super::matches::MatchTest;
@@ -38,14 +38,20 @@ impl Default for LimitSettings {
 pub(super) struct Room {
     pub(super) settings: LimitSettings,
     workers: usize,
+    table: Table,
     recent_bytes: usize,
     connlimits: usize,
 }
 
 impl Room {
-    /// Where the tables of `-m recent` that there are take so many bytes.
-    pub(super) fn new(settings: LimitSettings, workers: usize, recent_bytes: usize) -> Self {
-        Self { settings, workers, recent_bytes, connlimits: 0 }
+    /// For rules of this table, where the tables of `-m recent` that there are take so many bytes.
+    pub(super) fn new(
+        settings: LimitSettings,
+        workers: usize,
+        table: Table,
+        recent_bytes: usize,
+    ) -> Self {
+        Self { settings, workers, table, recent_bytes, connlimits: 0 }
     }
 
     /// Takes room for a table, or for what it will have more than now.
@@ -76,6 +82,9 @@ impl Room {
 
     /// Takes room for one more rule that counts connections.
     pub(super) fn take_connlimit(&mut self) -> Result<(), Unenforced> {
+        if self.table == Table::Raw {
+            return Err(Unenforced::ConnlimitRaw);
+        }
         self.connlimits += 1;
         if self.connlimits > RULES_MAX { Err(Unenforced::ConnlimitTooMany) } else { Ok(()) }
     }

@@ -35,6 +35,8 @@ pub enum Action {
     /// The mark of the packet's flow changes, or the packet's by that, as this entry of the policy's list says; on with
     /// the next rule.
     Connmark(u32),
+    /// The packet is not tracked; on with the next rule.
+    Notrack,
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.
@@ -47,7 +49,9 @@ impl Action {
     /// Whether it says all by itself, and means the same in whatever policy it stands.
     pub(super) fn is_whole(self) -> bool {
         match self {
-            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Return => true,
+            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Notrack | Self::Return => {
+                true
+            }
             Self::Log(_) | Self::Connmark(_) | Self::Jump(_) | Self::Goto(_) => false,
         }
     }

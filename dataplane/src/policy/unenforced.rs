@@ -38,6 +38,11 @@ pub enum Unenforced {
         /// The size of all.
         most: usize,
     },
+    /// Rules of table raw see packets before their connections are known.
+    #[error(
+        "`-m connlimit' counts connections, and in table raw no packet has one yet: write the rule into table filter"
+    )]
+    ConnlimitRaw,
     /// Too many rules count connections.
     #[error(
         "more than {RULES_MAX} matches with `-m connlimit', each of which looks at every connection that ends: let them stand in fewer rules, a chain that several rules lead to for one"

@@ -37,10 +37,12 @@ pub struct ProgramCounters {
     pub no_socket_dropped: PacketCount,
     /// The queue had no socket and `on_exit` is `pass`.
     pub no_socket_passed: PacketCount,
+    /// Dropped for their source ([`crate::early_drop`]).
+    pub early_dropped: PacketCount,
 }
 
 /// Number of counters, `WAYS_OUT` in `bpf/weir_xdp.bpf.c`.
-pub(super) const WAYS_OUT: u32 = 6;
+pub(super) const WAYS_OUT: u32 = 7;
 
 impl ProgramCounters {
     /// The counter at index `way` of the program's map, in the order of `enum way_out` in
@@ -53,12 +55,22 @@ impl ProgramCounters {
             3 => &mut self.redirected,
             4 => &mut self.no_socket_dropped,
             5 => &mut self.no_socket_passed,
+            6 => &mut self.early_dropped,
             _ => return None,
         })
     }
 }
 
 impl PacketCount {
+    /// What has been counted since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(before.packets),
+            bytes: self.bytes.wrapping_sub(before.bytes),
+        }
+    }
+
     /// Reads `struct count` of the program: two numbers in host byte order. `None` when there are
     /// fewer bytes.
     pub(super) fn from_map(value: &[u8]) -> Option<Self> {
@@ -94,7 +106,9 @@ mod tests {
     #[test]
     fn sums_wrap_rather_than_panic() {
         let mut sum = PacketCount { packets: u64::MAX, bytes: 1 };
+        let before = sum;
         sum += PacketCount { packets: 2, bytes: 2 };
         assert_eq!(sum, PacketCount { packets: 1, bytes: 3 });
+        assert_eq!(sum.since(before), PacketCount { packets: 2, bytes: 2 });
     }
 }

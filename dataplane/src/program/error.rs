@@ -5,6 +5,7 @@ use std::io;
 use super::attached::Place;
 use super::netlink::Refusal;
 use super::{LOCAL_ADDRESSES_MAX, QUEUES_MAX};
+use crate::early_drop::Sizes;
 
 /// Why the XDP program could not be loaded, attached, removed or spoken to.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,17 @@ pub enum ProgramError {
     #[error("cannot load the XDP program: {source}; {}", load_remedy(.source))]
     Load {
         /// What libbpf says. Its log, the verifier's included, goes to tracing.
+        source: libbpf_rs::Error,
+    },
+    /// The maps of early drop could not be made.
+    #[error(
+        "cannot make the XDP program's maps for [early_drop] sources_max = {}, prefixes_max = {}: {source}; {}",
+        .sizes.sources_max, .sizes.prefixes_max, load_remedy(.source)
+    )]
+    EarlyMaps {
+        /// The sizes.
+        sizes: Sizes,
+        /// What libbpf says.
         source: libbpf_rs::Error,
     },
     /// There is no such interface, or it vanished.

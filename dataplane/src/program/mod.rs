@@ -2,8 +2,9 @@
 //! sockets and local addresses, reading its counters.
 //!
 //! One [`Program`] serves one device, so that its maps (sockets by queue, local addresses,
-//! counters) are that device's alone. The order of things, in which no packet is lost to a
-//! half-ready device and no living Weir is robbed of one:
+//! counters) are that device's alone; but for those of early drop, which all may share
+//! ([`EarlyMaps`]). The order of things, in which no packet is lost to a half-ready device and no
+//! living Weir is robbed of one:
 //!
 //! ```text
 //!   load -> set_local_addresses -> bind the sockets -> set_socket -> attach     ... and back:
@@ -21,6 +22,7 @@
 mod attached;
 mod attachment;
 mod counters;
+mod early_maps;
 mod error;
 mod netlink;
 mod skeleton;
@@ -31,6 +33,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Once;
+use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, PrintLevel, ProgramInput};
@@ -40,6 +43,7 @@ pub use af_xdp::AttachMode;
 pub use attached::{AttachedProgram, Owner, Place, attached_programs};
 pub use attachment::{Attachment, remove_own};
 pub use counters::{PacketCount, ProgramCounters};
+pub use early_maps::EarlyMaps;
 pub use error::ProgramError;
 pub use netlink::Refusal;
 
@@ -115,6 +119,17 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Load`].
     pub fn load(config: ProgramConfig) -> Result<Self, ProgramError> {
+        Self::load_sharing(config, None)
+    }
+
+    /// The same, with the maps of early drop that others have, too; `None` for some of its own, which stay empty.
+    ///
+    /// # Errors
+    /// [`ProgramError::Load`].
+    pub fn load_sharing(
+        config: ProgramConfig,
+        early: Option<&EarlyMaps>,
+    ) -> Result<Self, ProgramError> {
         let load = |source| ProgramError::Load { source };
         trace_libbpf();
         // The generated skeleton borrows the place where it keeps its object, and a struct cannot
@@ -130,6 +145,9 @@ impl Program {
         rodata.settings.on_exit_pass = u32::from(config.on_exit == OnExit::Pass);
         rodata.settings.host_firewalled = u32::from(config.host_firewalled);
         open.progs.weir_egress.set_autoload(config.host_firewalled);
+        if let Some(early) = early {
+            early.lend(&mut open).map_err(load)?;
+        }
         let skeleton = open.load().map_err(load)?;
         let ProgramConfig { on_exit, host_firewalled } = config;
         Ok(Self { skeleton, on_exit, host_firewalled })
@@ -258,6 +276,18 @@ impl Program {
             }
         }
         Ok(sums)
+    }
+
+    /// Runs the program `repeat` times on `frame`, as [`test_run`](Self::test_run) does once. Returns
+    /// what one run takes, on average, as the kernel has measured it; whole nanoseconds.
+    ///
+    /// # Errors
+    /// As [`test_run`](Self::test_run).
+    pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, ProgramError> {
+        let input = ProgramInput { data_in: Some(frame), repeat, ..ProgramInput::default() };
+        let run = self.skeleton.progs.weir_xdp.test_run(input);
+        let output = run.map_err(|source| ProgramError::TestRun { bytes: frame.len(), source })?;
+        Ok(output.duration)
     }
 
     /// Runs the program once on `frame`, as if rx queue 0 had received it, and sends nothing

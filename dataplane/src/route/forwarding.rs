@@ -183,6 +183,13 @@ impl<A: Address> RouteTable<A> {
             == (&other.local, &other.local_prefixes, &other.broadcast)
     }
 
+    fn gateways(&self) -> impl Iterator<Item = A> {
+        self.targets.iter().filter_map(|(target, _)| match target {
+            Target::Forward { gateway, .. } => *gateway,
+            _ => None,
+        })
+    }
+
     #[inline]
     fn lookup(&self, destination: A) -> Option<Target<A>> {
         self.lookup_with_list(destination).map(|(target, _)| target)
@@ -295,6 +302,13 @@ impl Forwarding {
     #[inline]
     pub fn host(&self) -> Option<PortIndex> {
         self.host
+    }
+
+    /// The next hops of all routes that lead out of ports through a router.
+    pub fn gateways(&self) -> Vec<IpAddr> {
+        let v4 = self.routes.gateways().map(IpAddr::from);
+        let v6 = self.six.iter().flat_map(|six| six.routes.gateways()).map(IpAddr::from);
+        sorted(v4.chain(v6))
     }
 
     /// The routes of table main, one for each prefix; without [`host`](Self::host), none.

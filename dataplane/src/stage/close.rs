@@ -1,8 +1,8 @@
 //! `close`: a connection that a rule answers by a reset is over (`nf_conntrack_tcp_set_closing`,
 //! net/netfilter/nf_conntrack_proto_tcp.c): its sender will not go on, whatever the other end does.
 //!
-//! A reset that answers an INVALID packet is not known to belong to any connection, so the kernel tracks it as a packet
-//! of its own (chain OUTPUT): it ends the connection that it fits. A SYN that is rejected began nothing.
+//! A reset that answers an INVALID or UNTRACKED packet is not known to belong to any connection, so the kernel tracks
+//! it as a packet of its own (chain OUTPUT): it ends the connection that it fits. A SYN that is rejected began nothing.
 //!
 //! The kernel does this when it sends the reset, before it looks at the next packet. Here packets of the same
 //! connection that are in the same turn have been tracked by then; and a reset that finds no way back has closed its
@@ -10,6 +10,7 @@
 
 use crate::batch::{Addresses, Batch};
 use crate::conntrack::{Conntrack, CtState, Packet};
+use crate::policy::Tracks;
 use crate::reassembly::Reassembly;
 use crate::respond::reject::{RESET_BYTES, reset_of};
 use crate::respond::reject6::{self, RESET6_BYTES};
@@ -18,8 +19,16 @@ use crate::wire::{Ipv4, Ipv6};
 
 /// Closes the connections of packets that are answered by a reset. To be called when all flows of the turn are
 /// confirmed.
-pub fn close(batch: &Batch, conntrack: &mut Conntrack, reassembly: &mut Reassembly) {
+pub fn close(
+    batch: &Batch,
+    tracks: Tracks,
+    conntrack: &mut Conntrack,
+    reassembly: &mut Reassembly,
+) {
     for i in batch.turn() {
+        if !tracks.of(&batch.headers[i].addresses) {
+            continue;
+        }
         if batch.answer[i] != Some(Answer::Reject(Reject::Reset)) {
             continue;
         }
@@ -42,7 +51,7 @@ pub fn close(batch: &Batch, conntrack: &mut Conntrack, reassembly: &mut Reassemb
         if tracked.is_of_known_flow() {
             let _ =
                 with_packet(rejected, |packet| packet.tuple().map(|tuple| conntrack.close(&tuple)));
-        } else if tracked.state == CtState::Invalid {
+        } else if matches!(tracked.state, CtState::Invalid | CtState::Untracked) {
             let _ = with_packet(&bytes[..len], |packet| conntrack.track(packet));
         }
     }

@@ -61,7 +61,7 @@ pub fn decide(
             dice,
             now_ns,
             wall_s,
-            mark: 0,
+            mark: batch.mark(i),
         };
         let policy = policies.of(&headers.addresses);
         let decision = match &keys[i] {

@@ -43,7 +43,8 @@ pub fn reassemble(
         }
         let Some(frame) = batch.take(i) else { continue };
         batch.withdraw(i);
-        let fragment = Fragment { frame, headers: batch.headers[i], ingress: batch.ingress[i] };
+        let (headers, ingress, mark) = (batch.headers[i], batch.ingress[i], batch.mark(i));
+        let fragment = Fragment { frame, headers, ingress, mark };
         if let Some(oldest) = emitter.reassembly.crowded(&fragment) {
             drop_datagram(oldest, emitter);
         }
@@ -54,7 +55,10 @@ pub fn reassemble(
                 emitter.drop_frame(fragment.frame, DropReason::Reassembly);
                 drop_datagram(datagram, emitter);
             }
-            Added::Complete(datagram) => come_back(batch, i, datagram, (hash, here), emitter),
+            Added::Complete(datagram) => {
+                let hash = Some(hash).filter(|_| tracks.of(&headers.addresses));
+                come_back(batch, i, datagram, (hash, here), emitter);
+            }
         }
     }
 }
@@ -83,11 +87,12 @@ pub fn drop_datagram(datagram: usize, emitter: &mut Emitter<'_>) {
     }
 }
 
+/// Without a hash it has no flow, and stays here: table raw has seen its fragments.
 fn come_back(
     batch: &mut Batch,
     i: usize,
     datagram: usize,
-    (hash, here): (&FlowHash, usize),
+    (hash, here): (Option<&FlowHash>, usize),
     emitter: &mut Emitter<'_>,
 ) {
     let Some(total_len) = emitter.reassembly.total_len(datagram) else {
@@ -109,10 +114,13 @@ fn come_back(
     transport(IpProtocol(headers.protocol), whole, &mut headers);
     let (source, destination) = (headers.source(), headers.destination());
     let tuple = Packet::new(source, destination, headers.protocol, whole).tuple();
-    let home = tuple.map_or(here, |tuple| hash.worker(&tuple));
+    let home = tuple.zip(hash).map_or(here, |(tuple, hash)| hash.worker(&tuple));
     batch.bring_back(i, frame, datagram);
     batch.headers[i] = headers;
     batch.ingress[i] = ingress;
+    if batch.mark(i) != emitter.reassembly.mark(datagram) {
+        batch.set_mark(i, emitter.reassembly.mark(datagram));
+    }
     if home != here {
         batch.verdict[i] = Verdict::HandOver(home);
     }

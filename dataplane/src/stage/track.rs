@@ -10,7 +10,7 @@ use crate::policy::Tracks;
 use crate::reassembly::Reassembly;
 use crate::stage::name::packet;
 
-/// Tracks every packet whose turn it is, of the families that `tracks` names.
+/// Tracks every packet whose turn it is, of the families that `tracks` names, but for those that table raw exempts.
 pub fn track(
     batch: &mut Batch,
     tracks: Tracks,
@@ -21,7 +21,7 @@ pub fn track(
         track_datagrams(batch, tracks, conntrack, reassembly);
     }
     let mut looked_for = 0_u64;
-    for i in batch.turn() {
+    for i in batch.trackable() {
         let tracked = tracks.of(&batch.headers[i].addresses);
         if !tracked || !batch.is_open(i) || batch.datagram(i).is_some() {
             continue;
@@ -65,7 +65,7 @@ fn track_datagrams(
             batch.put_off(i);
         }
     }
-    for i in batch.turn() {
+    for i in batch.trackable() {
         let Some(datagram) = batch.datagram(i).filter(|_| batch.is_open(i)) else { continue };
         let headers = batch.headers[i];
         if !tracks.of(&headers.addresses) {

@@ -100,7 +100,7 @@ fn mark(chance: &mut Chance) -> u32 {
 }
 
 /// A condition, and what it is called in the tally.
-fn condition(chance: &mut Chance) -> (&'static str, String) {
+pub(crate) fn condition(chance: &mut Chance) -> (&'static str, String) {
     let not = if chance.percent(30) { " !" } else { "" };
     match chance.below(12) {
         10.. => ("connbytes", count(chance, not)),
@@ -145,7 +145,7 @@ fn count(chance: &mut Chance, not: &str) -> String {
     )
 }
 
-fn target(chance: &mut Chance) -> (&'static str, String) {
+pub(crate) fn target(chance: &mut Chance) -> (&'static str, String) {
     let shift = match chance.below(4) {
         0 => format!(" --left-shift-mark {}", chance.one_of(&[1, 4, 31])),
         1 => format!(" --right-shift-mark {}", chance.one_of(&[1, 4, 31])),
@@ -191,7 +191,7 @@ fn rule(chance: &mut Chance) -> (Vec<&'static str>, String) {
 }
 
 /// The flows of all workers as the driver writes them.
-fn flows(world: &mut World, workers: usize) -> String {
+pub(crate) fn flows(world: &mut World, workers: usize) -> String {
     let mut found = Vec::new();
     for worker in 0..workers {
         world.engine(worker).conntrack().scan(0, u32::MAX, &mut |_, view| {

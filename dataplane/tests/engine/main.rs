@@ -22,6 +22,7 @@
 //! | `track` | connection tracking in the pipeline |
 //! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
+//! | `raw` `raw_oracle` | table raw: directed, beside the kernel |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
@@ -50,6 +51,8 @@ mod log_oracle;
 mod mark;
 mod oracle;
 mod packet;
+mod raw;
+mod raw_oracle;
 mod reasons;
 mod recent_oracle;
 mod refuse;

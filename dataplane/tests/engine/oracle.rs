@@ -11,8 +11,8 @@
 //! which have no "hotdrop". No rule asks for connection tracking, so the kernel reassembles
 //! nothing.
 //!
-//! Environment: `WEIR_ORACLE_CASES` rule sets (default 120), `WEIR_ORACLE_SEED`. Needs root,
-//! unshare, ip, python3, iptables-legacy, /dev/net/tun; else prints SKIPPED.
+//! Environment: `WEIR_ORACLE_CASES` rule sets (default 120), `WEIR_ORACLE_SEED`. Needs root, unshare, ip, python3,
+//! iptables-legacy, /dev/net/tun; else prints SKIPPED.
 //!
 //! Rules are asked about Ethernet frames (TAP devices), for some look at those; whether a packet is
 //! forwarded at all, about IPv4 packets (TUN), for there are no neighbours to be found.
@@ -118,11 +118,16 @@ impl Kernel {
 
     /// Packets and bytes: of the policy, then of each rule.
     pub(crate) fn counters(&mut self) -> Vec<(u64, u64)> {
+        self.counted("counters")
+    }
+
+    /// The same, or by `raw` that of table raw and chain PREROUTING.
+    pub(crate) fn counted(&mut self, table: &str) -> Vec<(u64, u64)> {
         let pair = |word: &str| {
             let (packets, bytes) = word.split_once(':').expect("packets:bytes");
             (packets.parse().expect("a number"), bytes.parse().expect("a number"))
         };
-        self.ask("counters").split_whitespace().map(pair).collect()
+        self.ask(table).split_whitespace().map(pair).collect()
     }
 }
 
@@ -171,8 +176,8 @@ fn some_frame(chance: &mut Chance, packet: &(usize, Packet)) -> (usize, Vec<u8>)
     (ingress, frame)
 }
 
-/// The port by which each frame left the engine; packets are told apart by their identifications.
-/// They wait for each other `in_turn` where rules count: ports are polled one after the other.
+/// The port by which each frame left the engine; packets are told apart by their identifications. They wait for each
+/// other `in_turn` where rules count: ports are polled one after the other.
 pub(crate) fn forward(
     world: &mut World,
     frames: &[(usize, Vec<u8>)],
@@ -219,8 +224,7 @@ pub(crate) fn unmet() -> Option<String> {
     Some(format!("`{}` does not work here", missing.join(" ")))
 }
 
-/// Packets that a router may or may not forward. (Not of other versions: a TUN device takes the
-/// version for the protocol.)
+/// Packets that a router may or may not forward. (Not of other versions: a TUN device takes that for the protocol.)
 fn doubtful() -> Vec<(usize, Packet)> {
     let ip = |text: &str| text.parse().expect("an address");
     let good = Packet::udp((ALICE, 1), (BOB, 2), b"12345678");
@@ -359,7 +363,7 @@ fn rules_mean_what_they_mean_to_the_kernel() {
 }
 
 /// A packet of no more than one fragment, cut up; marks of congestion and times to live may differ.
-fn pieces(chance: &mut Chance, whole: &Packet) -> Vec<Packet> {
+pub(crate) fn pieces(chance: &mut Chance, whole: &Packet) -> Vec<Packet> {
     let mut pieces = Vec::new();
     let mut from = 0;
     let marks = chance.one_of(&[&[0][..], &[0, 1, 2, 3], &[1, 2, 3], &[2], &[1, 2], &[0, 2]]);

@@ -20,6 +20,7 @@ and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses o
   set PATH VALUE   of a file below /proc/sys/net -> "ok"
   ip WORDS..       the ip command -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
+  raw              -> the same of table raw, and chain PREROUTING
 """
 
 import fcntl
@@ -255,8 +256,9 @@ def main():
             run("ip", *rest)
             answer = "ok"
         else:
-            text = run(f"{TABLES}-save", "-c", "-t", "filter")
-            policy = re.search(r"^:FORWARD \w+ \[(\d+:\d+)\]", text, re.M).group(1)
+            table, chain = ("raw", "PREROUTING") if word == "raw" else ("filter", "FORWARD")
+            text = run(f"{TABLES}-save", "-c", "-t", table)
+            policy = re.search(rf"^:{chain} \w+ \[(\d+:\d+)\]", text, re.M).group(1)
             rules = re.findall(r"^\[(\d+:\d+)\] -A ", text, re.M)
             answer = " ".join([policy, *rules])
         print(answer, flush=True)

@@ -55,6 +55,10 @@ fn way(reason: DropReason) -> Way {
             }
             w.poll(0);
         }),
+        Reason::Raw => By(ONE, |w| {
+            w.raw(&["-A PREROUTING -p icmp -j DROP"]);
+            send(w, &ping());
+        }),
         Reason::LocalAddress => By(ONE, |w| to(w, "10.0.2.1")),
         Reason::TtlExceeded => By(ONE, |w| send(w, &Packet { ttl: 1, ..ping() })),
         Reason::BeyondScope => By(ONE, |w| {

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
-use weir_control::rule::{Family, Names};
+use weir_control::rule::{Family, Names, Table};
 use weir_control::ruleset::{Counters as RuleCount, Ruleset};
 use weir_control::set::restore;
 use weir_dataplane::conntrack::{Conntrack, Settings};
@@ -130,7 +130,7 @@ pub(crate) struct Sent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The rules of a family.
+/// The rules of a table of a family.
 struct Side {
     ruleset: Ruleset,
     compiler: Compiler,
@@ -138,20 +138,26 @@ struct Side {
 }
 
 impl Side {
-    /// Of IPv4 and of IPv6, as the daemon makes them: for the rules the port of the machine itself has no name.
-    fn both(sizes: Sizes, host: Option<PortIndex>) -> [Self; 2] {
+    /// Those of a world, as the daemon begins with them.
+    fn all(sizes: Sizes, host: Option<PortIndex>) -> [Self; 4] {
+        // For the rules the port of the machine itself has no name.
         let of_host = |port: PortIndex| host == Some(port);
         let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
-        let ruleset = if host.is_some() { Ruleset::with_host_chains } else { Ruleset::new };
+        let rulesets = match host {
+            Some(_) => [Ruleset::with_host_chains(), Ruleset::raw_with_host_chains(Family::V4)],
+            None => [Ruleset::new(), Ruleset::raw(Family::V4)],
+        };
         let tables = Tables::default();
         let flows_max = [sizes.flows, sizes.flows6];
-        [ruleset(), Ruleset::of(Family::V6)].map(|ruleset| {
+        let side = |ruleset| {
             let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
                 .counting_flows(sizes.acct)
                 .sharing(tables.clone())
                 .limiting(LimitSettings { flows_max, ..LimitSettings::default() });
             Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
-        })
+        };
+        let [filter, raw] = rulesets;
+        [filter, Ruleset::of(Family::V6), raw, Ruleset::raw(Family::V6)].map(side)
     }
 
     fn count(&self, number: usize) -> (u64, u64) {
@@ -161,6 +167,15 @@ impl Side {
             None => counters.policy(&chain.name),
         };
         (packets, bytes)
+    }
+
+    fn counts(&self) -> Vec<(u64, u64)> {
+        let counters = self.compiler.counters();
+        let rules = self.ruleset.chains().iter().flat_map(|chain| &chain.rules);
+        rules
+            .map(|entry| counters.rule(entry.id))
+            .map(|RuleCount { packets, bytes }| (packets, bytes))
+            .collect()
     }
 }
 
@@ -174,8 +189,8 @@ pub(crate) struct World {
     pub(crate) flow_hash: FlowHash,
     pub(crate) forwarding: Arc<Published<Forwarding>>,
     policies: Arc<Published<Policies>>,
-    /// Of IPv4, of IPv6.
-    sides: [Side; 2],
+    /// Table filter of IPv4, of IPv6; then table raw, which is there from its first change on.
+    sides: [Side; 4],
     pub(crate) resolver: Resolver,
     /// `wires[worker][port]`
     wires: Vec<Vec<Wire>>,
@@ -238,7 +253,7 @@ impl World {
             flow_hash,
             forwarding,
             policies,
-            sides: Side::both(sizes, host),
+            sides: Side::all(sizes, host),
             resolver,
             wires,
             host,
@@ -282,24 +297,35 @@ impl World {
     /// Changes the rules by command lines, as the daemon does, and publishes them. Returns their
     /// epoch.
     pub(crate) fn rules(&mut self, lines: &[&str]) -> u64 {
-        self.change(Family::V4, lines)
+        self.change(Family::V4, Table::Filter, lines)
+    }
+
+    /// The same of table raw.
+    pub(crate) fn raw(&mut self, lines: &[&str]) -> u64 {
+        self.change(Family::V4, Table::Raw, lines)
     }
 
     /// The same of IPv6.
     pub(crate) fn rules6(&mut self, lines: &[&str]) -> u64 {
-        self.change(Family::V6, lines)
+        self.change(Family::V6, Table::Filter, lines)
     }
 
-    fn change(&mut self, family: Family, lines: &[&str]) -> u64 {
-        let side = &mut self.sides[family as usize];
+    /// The same of table raw.
+    pub(crate) fn raw6(&mut self, lines: &[&str]) -> u64 {
+        self.change(Family::V6, Table::Raw, lines)
+    }
+
+    fn change(&mut self, family: Family, table: Table, lines: &[&str]) -> u64 {
+        let side = &mut self.sides[2 * table as usize + family as usize];
         for line in lines {
-            let outcome = side.ruleset.apply(&words::command_of(family, line)).expect(line);
+            let command = words::command_of(family, table, line);
+            let outcome = side.ruleset.apply(&command).expect(line);
             side.compiler.settle(&outcome);
         }
         side.policy =
             Arc::new(side.compiler.compile(&side.ruleset).expect("rules of this version"));
-        let [v4, v6] = self.sides.each_ref().map(|side| Arc::clone(&side.policy));
-        self.policies.publish(Policies { v4, v6 }).0
+        let policies = Policies::clone(&self.policies.current());
+        self.policies.publish(policies.with(family, table, Arc::clone(&side.policy))).0
     }
 
     /// The rule set of IPv4.
@@ -313,11 +339,11 @@ impl World {
         let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
         let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
         let sets = Arc::new(sets);
-        let side = &mut self.sides[0];
-        side.compiler.set_sets(Arc::clone(&sets));
-        side.policy = Arc::new(side.policy.with_sets(sets));
-        let [v4, v6] = self.sides.each_ref().map(|side| Arc::clone(&side.policy));
-        self.policies.publish(Policies { v4, v6 });
+        for side in [0, 2] {
+            self.sides[side].compiler.set_sets(Arc::clone(&sets));
+        }
+        let policies = Policies::clone(&self.policies.current());
+        self.policies.publish(policies.with_sets(&sets));
     }
 
     /// The counters of rule `number` (from 1), and of the policy for 0.
@@ -332,13 +358,13 @@ impl World {
 
     /// The counters of all rules, chain after chain in the order of listings.
     pub(crate) fn counts(&self) -> Vec<(u64, u64)> {
-        let Side { ruleset, compiler, .. } = &self.sides[0];
-        let counters = compiler.counters();
-        let rules = ruleset.chains().iter().flat_map(|chain| &chain.rules);
-        rules
-            .map(|entry| counters.rule(entry.id))
-            .map(|RuleCount { packets, bytes }| (packets, bytes))
-            .collect()
+        self.sides[0].counts()
+    }
+
+    /// Of table raw, the counters of the policy of its first chain and of all rules, likewise.
+    pub(crate) fn raw_counts(&self, family: Family) -> Vec<(u64, u64)> {
+        let side = &self.sides[2 + family as usize];
+        [vec![side.count(0)], side.counts()].concat()
     }
 
     /// The table of `-m recent` of that name, which rules of both families share.

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub(crate) mod compare;
 pub(crate) mod report;
 mod send;
 mod sink;
@@ -38,6 +39,11 @@ pub(crate) enum Command {
     /// Runs of one label and one flood rate are repeats: of several, medians with intervals are drawn. Runs of
     /// several labels (--label) and rates make the page of a study.
     Report(report::ReportOptions),
+    /// Say what differs between runs beyond noise.
+    ///
+    /// Ends with status 0 if nothing does, 4 if something does, and 5 if there are too few runs to tell: five on each
+    /// side are the least. Runs of different profiles, rates or lengths are refused.
+    Compare(compare::CompareOptions),
     /// Print a completion script.
     Completions {
         /// For which shell.

@@ -107,7 +107,11 @@ fn of_users(users: &UsersResult, elapsed_s: f64, figures: &mut Vec<Figure>) {
     ] {
         list.add(name, Unit::Packets, Some(count(number)), Better::Neither);
     }
-    list.fault("segments damaged", server.damaged);
+    list.fault("segments damaged", users.damaged + server.damaged);
+    if let Some(shared) = &users.shared {
+        let share = ratio(count(shared.completed), count(shared.attempted));
+        list.share("completed share behind one address", share, Better::Higher);
+    }
     let connect = ["p50 connect", "p90 connect", "p99 connect", "p99.9 connect"];
     list.latency(users.connect.as_ref(), connect);
     let first = ["p50 first byte", "p90 first byte", "p99 first byte", "p99.9 first byte"];

@@ -87,6 +87,8 @@ fn users(seed: u64) -> UsersResult {
         connect: Some(latency(100_000 + seed)),
         first_byte: Some(latency(200_000 + seed)),
         last_byte: Some(latency(300_000 + seed)),
+        damaged: 0,
+        shared: None,
         server: ServerResult {
             syns: 10_120,
             accepted: 9_950,

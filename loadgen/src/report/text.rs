@@ -176,9 +176,16 @@ fn of_users(users: &UsersResult, elapsed_s: f64) -> Table {
         ("answered with a cookie", users.server.cookies_sent),
         ("half-open, most at once", users.server.half_open_max),
         ("resets sent", users.server.resets_sent),
-        ("segments damaged", users.server.damaged),
+        ("segments damaged", users.damaged + users.server.damaged),
     ];
-    for (name, number) in server {
+    let shared = users.shared.iter().flat_map(|shared| {
+        [
+            ("behind one address, begun", shared.attempted),
+            ("behind one address, not begun", shared.not_begun),
+            ("behind one address, completed", shared.completed),
+        ]
+    });
+    for (name, number) in shared.chain(server) {
         table.add_row([name.to_owned(), whole(number), String::new()]);
     }
     table.add_row(["goodput".to_owned(), String::new(), goodput]);

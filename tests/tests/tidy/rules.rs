@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "dataplane/src/stage/",
     "dataplane/src/verdict.rs",
     "dataplane/src/wire/",
+    "loadgen/src/users/",
 ];
 
 /// All rules for one file.

@@ -8,6 +8,7 @@ use clap::Parser;
 use weir_control::command::{VERSION_LINE as VERSION, VERSION_LINE_IPV6 as VERSION_IPV6};
 use weir_control::protocol::CONFIRM_S_MAX;
 
+use crate::address_list::ListCommand;
 use crate::conntrack::Conntrack;
 use crate::recent::Recent;
 
@@ -78,6 +79,20 @@ pub(crate) enum Subcommand {
         #[command(subcommand)]
         what: Option<Recent>,
     },
+    /// Show or change the blocklist: sources whose packets the XDP program drops, on all ports
+    ///
+    /// All IP packets of such a source end there, also those to this machine; but not ARP and neighbour
+    /// discovery. A change is in force on every port when the command returns. Entries live in the daemon:
+    /// `early_drop.blocklist` in the configuration loads a file of them at the start.
+    Blocklist {
+        #[command(subcommand)]
+        what: ListCommand,
+    },
+    /// Show or change the allowlist: sources that nothing in the blocklist drops
+    Allowlist {
+        #[command(subcommand)]
+        what: ListCommand,
+    },
     /// Print all rules in the form that iptables-restore reads
     #[command(name = "iptables-save")]
     IptablesSave(Save),
@@ -128,7 +143,7 @@ pub(crate) struct Save {
     /// With what each rule has counted
     #[arg(short, long)]
     pub(crate) counters: bool,
-    /// Only this table; Weir has filter
+    /// Only this table; Weir has raw and filter
     #[arg(short, long, value_name = "NAME")]
     pub(crate) table: Option<String>,
     /// Write to a file
@@ -158,7 +173,7 @@ pub(crate) struct Restore {
     /// Only this table of the file, the others without a word
     #[arg(short = 'T', long, value_name = "NAME")]
     pub(crate) table: Option<String>,
-    /// Leave out tables other than filter, and list what is left out
+    /// Leave out all tables but filter, and list what is left out
     #[arg(long)]
     pub(crate) filter_only: bool,
     /// Leave out what is about INPUT and OUTPUT, and list it

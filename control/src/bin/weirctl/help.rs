@@ -17,8 +17,9 @@ Usage: PROGRAM -[ACD] CHAIN rule-specification [options]
        PROGRAM -P CHAIN ACCEPT|DROP
 
 Weir filters what passes through this machine, and with host = \"firewalled\" also what
-is sent to it and by it: the table filter, its chains FORWARD (INPUT, OUTPUT), and the
-chains that you make and lead to from there.
+is sent to it and by it: the table filter, its chains FORWARD (INPUT, OUTPUT), the table
+raw, asked before connections are tracked, its chains PREROUTING (OUTPUT), and the chains
+that you make and lead to from there.
 6> Unless the configuration forwards IPv6 (key ipv6), its rules can only be listed.
 A command is in force on every worker when it returns. Anything that Weir does not
 enforce is refused by name, never ignored.
@@ -52,6 +53,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -j LOG                write a line; the next rule sees the packet
                     -j MARK               change its mark; the next rule sees the packet
                     -j CONNMARK           change the connection's, or its own by that; likewise
+                    -j CT --notrack | NOTRACK   do not track it, in table raw; likewise
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -187,7 +189,7 @@ Options:
   --numeric -n   --exact -x   --line-numbers   with -L
   --verbose -v       with -L and -S: counters; with changes: print the rule
   --set-counters -c PACKETS BYTES   what the rule has counted, with -A, -I, -R and -P
-  --table   -t filter
+  --table   -t filter (default) | raw
   --wait    -w [SECONDS]    how long to wait for the daemon (10 s; without SECONDS: for ever)
 4>   --ipv4    -4       nothing; --ipv6 -6 is refused
 6>   --ipv6    -6       nothing; --ipv4 -4 is refused

@@ -11,7 +11,7 @@ use weir_control::command::{
 };
 use weir_control::list;
 use weir_control::protocol::{Failure, Listing, Reply, RequestBody};
-use weir_control::rule::{Family, Names, Rule};
+use weir_control::rule::{Family, Names, Rule, Table};
 use weir_control::ruleset::RuleError;
 
 use crate::help::help;
@@ -49,10 +49,11 @@ pub(crate) fn run(
     let names = Names::system();
     // A word after -j that is no target may be a chain, and INPUT and OUTPUT may be there. Should
     // the daemon not be reached, the command itself will say so.
-    let is_chain = |name: &str| {
-        chain_names(family, socket).is_none_or(|names| names.iter().any(|n| n.as_str() == name))
+    let is_chain = |table, name: &str| {
+        chain_names(family, table, socket)
+            .is_none_or(|names| names.iter().any(|n| n.as_str() == name))
     };
-    let context = Context { names: &names, is_chain: &is_chain, restoring: false, family };
+    let context = Context { is_chain: &is_chain, ..Context::of(family, &names) };
     let version = version_line(family.program());
     let line = match parse_in(&arguments, context) {
         Ok(Parsed::Command(line)) => line,
@@ -85,9 +86,14 @@ pub(crate) fn run(
     finish_as(family.program(), result)
 }
 
-/// The names of all chains of a family, if the daemon tells them.
-pub(crate) fn chain_names(family: Family, socket: Option<&Path>) -> Option<Vec<ChainName>> {
-    match Client::connect(socket).ok()?.request(RequestBody::ChainNames { family }).ok()? {
+/// The names of all chains of a table, if the daemon tells them.
+pub(crate) fn chain_names(
+    family: Family,
+    table: Table,
+    socket: Option<&Path>,
+) -> Option<Vec<ChainName>> {
+    let body = RequestBody::ChainNames { family, table };
+    match Client::connect(socket).ok()?.request(body).ok()? {
         Reply::ChainNames(names) => Some(names),
         _ => None,
     }
@@ -103,17 +109,18 @@ fn carry_out(
     names: &Names,
     output: &mut Output,
 ) -> Result<(), Problem> {
-    let family = line.family;
+    let (family, table) = (line.family, line.table);
     // All chains are named by -v, as they were before.
     let chains = match line.verbose {
-        true => chain_names(family, socket).unwrap_or_default(),
+        true => chain_names(family, table, socket).unwrap_or_default(),
         false => Vec::new(),
     };
     let mut client = Client::connect(socket)?;
     client.set_timeout(timeout(line.wait)).map_err(|error| Failed::Because(error.to_string()))?;
     let request = |client: &mut Client, command: &Command| {
         let confirm_s = confirm_s.filter(|_| !command.is_listing());
-        client.request(RequestBody::Iptables { family, command: command.clone(), confirm_s })
+        let command = command.clone();
+        client.request(RequestBody::Iptables { family, table, command, confirm_s })
     };
     match request(&mut client, &line.command)? {
         Reply::Listing(listing) if line.command.is_listing() => {
@@ -123,7 +130,7 @@ fn carry_out(
             if output.json {
                 output.json(&serde_json::json!({ "policy_epoch": policy_epoch }), false)?;
             } else if line.verbose {
-                output.text(&echo(family, &line.command, &chains))?;
+                output.text(&echo(line, &chains))?;
             }
         }
         _ => return Err(ClientError::UnexpectedReply.into()),
@@ -169,7 +176,8 @@ fn print_listing(
 }
 
 /// What `-v` prints after a change; `chains` are those of before.
-fn echo(family: Family, command: &Command, chains: &[ChainName]) -> String {
+fn echo(line: &CommandLine, chains: &[ChainName]) -> String {
+    let (family, table, command) = (line.family, line.table, &line.command);
     let rules = |rules: &[Rule]| rules.iter().map(|rule| list::echo(family, rule)).collect();
     let each = |doing: &str, chain: &Option<ChainName>, chains: &[ChainName]| {
         let chains = chain.as_ref().map_or(chains, std::slice::from_ref);
@@ -185,7 +193,7 @@ fn echo(family: Family, command: &Command, chains: &[ChainName]) -> String {
         Command::Zero { number: None, chain } => each("Zeroing", chain, chains),
         Command::DeleteChain { chain } => {
             let user_defined: Vec<_> =
-                chains.iter().filter(|chain| !chain.is_reserved()).cloned().collect();
+                chains.iter().filter(|chain| !chain.is_reserved(table)).cloned().collect();
             each("Deleting", chain, &user_defined)
         }
         _ => String::new(),

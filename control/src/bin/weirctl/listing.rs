@@ -4,12 +4,13 @@ use serde::Serialize;
 
 use weir_control::command::{ChainName, Selection};
 use weir_control::protocol::Listing;
-use weir_control::rule::{Names, Rule};
+use weir_control::rule::{Names, Rule, Table};
 use weir_control::ruleset::{Policy, RuleId};
 
 /// What is printed.
 #[derive(Serialize)]
 pub(crate) struct Document<'a> {
+    table: Table,
     chains: Vec<ChainDocument<'a>>,
 }
 
@@ -72,5 +73,5 @@ pub(crate) fn document<'a>(
             }
         })
         .collect();
-    Document { chains }
+    Document { table: listing.ruleset.table(), chains }
 }

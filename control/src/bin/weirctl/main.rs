@@ -3,6 +3,7 @@
 //! Also the commands `iptables`, `iptables-save` and `iptables-restore` for Weir, those of `ip6tables`, and `ipset`,
 //! when called by links of those names: `ln -s /usr/bin/weirctl /usr/local/sbin/iptables`.
 
+mod address_list;
 mod cli;
 mod conntrack;
 mod help;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use weir_control::command::VERSION_LINE_IPV6;
 
+use weir_control::address_list::AddressList;
 use weir_control::rule::Family;
 
 use cli::{Cli, Restore, Save, Subcommand};
@@ -32,18 +34,18 @@ use output::Output;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let called = arguments.first().map(Path::new).and_then(Path::file_name);
-    if let Some(name) = called.and_then(|name| name.to_str()) {
-        let family = if name.starts_with("ip6") { Family::V6 } else { Family::V4 };
-        if let Some(status) = by_link(family, name, &arguments) {
-            return status;
-        }
+    if let Some(status) = by_link(&arguments) {
+        return status;
     }
     let (own, verbatim) = cli::split_verbatim(&arguments);
     let cli = match Cli::try_parse_from(own) {
         Ok(cli) => cli,
         Err(error) => return usage(error),
     };
+    if let Some(remedy) = cli.confirm.and_then(|_| unconfirmed(&cli.subcommand)) {
+        eprintln!("weirctl: --confirm is for changes of rules; {remedy}");
+        return ExitCode::from(2);
+    }
     let mut output = Output::stdout(cli.json);
     let socket = cli.socket.as_deref();
     let result = match cli.subcommand {
@@ -51,10 +53,6 @@ fn main() -> ExitCode {
             return iptables::run(Family::V4, verbatim, socket, cli.confirm, &mut output);
         }
         Subcommand::IptablesSave(save) => return save::run(Family::V4, socket, &save, &mut output),
-        Subcommand::Set { .. } if cli.confirm.is_some() => {
-            eprintln!("weirctl: --confirm is for changes of rules; `set swap' undoes a swap");
-            return ExitCode::from(2);
-        }
         Subcommand::Set { .. } => return set::run(verbatim, socket, &mut output),
         Subcommand::IptablesRestore(mut restore) => {
             restore.confirm = restore.confirm.or(cli.confirm);
@@ -86,6 +84,12 @@ fn main() -> ExitCode {
             Err(failed) => Err(failed),
         },
         Subcommand::Recent { what } => recent::run(socket, what, &mut output),
+        Subcommand::Blocklist { what } => {
+            address_list::run(AddressList::Blocklist, what, socket, &mut output)
+        }
+        Subcommand::Allowlist { what } => {
+            address_list::run(AddressList::Allowlist, what, socket, &mut output)
+        }
         Subcommand::Completions { shell } => pages::completions(shell, &mut output),
         Subcommand::Man { directory } => pages::man(directory.as_deref(), &mut output),
     };
@@ -99,8 +103,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// What a link of this name does; `None` where it is no link of ours.
-fn by_link(family: Family, name: &str, arguments: &[OsString]) -> Option<ExitCode> {
+/// What helps with changes of something else than rules, which are not undone unless they are confirmed.
+fn unconfirmed(subcommand: &Subcommand) -> Option<&'static str> {
+    match subcommand {
+        Subcommand::Set { .. } => Some("`set swap' undoes a swap"),
+        Subcommand::Blocklist { .. } | Subcommand::Allowlist { .. } => {
+            Some("`--timeout' ends an entry by itself")
+        }
+        _ => None,
+    }
+}
+
+/// What a link of the name by which we are called does; `None` where it is no link of ours.
+fn by_link(arguments: &[OsString]) -> Option<ExitCode> {
+    let name = Path::new(arguments.first()?).file_name()?.to_str()?;
+    let family = if name.starts_with("ip6") { Family::V6 } else { Family::V4 };
     let mut output = Output::stdout(false);
     let arguments_of = |command: clap::Command, of_ipv6: &'static str| {
         let named = match family {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use weir_control::client::{Client, ClientError};
-use weir_control::command::{ChainName, ExitStatus, Wait};
+use weir_control::command::{ExitStatus, Wait};
 use weir_control::protocol::{Failure, Reply, RequestBody};
 use weir_control::restore::{Options, Plan, PlannedTable, read};
-use weir_control::rule::{Family, Names};
+use weir_control::rule::{Family, Names, Table};
 
 use crate::cli::Restore;
 use crate::iptables::{Problem, finish_as, timeout};
@@ -37,13 +37,14 @@ pub(crate) fn run(
         noflush: restore.noflush,
         table: restore.table.clone(),
         filter_only: restore.filter_only,
+        known_only: false,
         forward_only: restore.forward_only,
     };
     let names = Names::system();
     // Should the daemon not be reached, the request itself will say so.
-    let chains = || {
-        let all = || vec![ChainName::input(), ChainName::forward(), ChainName::output()];
-        crate::iptables::chain_names(family, socket).unwrap_or_else(all)
+    let chains = |table: Table| {
+        let all = || table.built_in().iter().filter_map(|name| name.parse().ok()).collect();
+        crate::iptables::chain_names(family, table, socket).unwrap_or_else(all)
     };
     let plan = match read(&text, &options, &names, chains) {
         Ok(plan) => plan,
@@ -108,13 +109,14 @@ fn carry_out(
     let mut client = Client::connect(socket)?;
     let wait = restore.wait.map(|seconds| seconds.map_or(Wait::Forever, Wait::Seconds));
     client.set_timeout(timeout(wait)).map_err(|error| Failed::Because(error.to_string()))?;
-    // Several sections of one table are one change: all of them or none.
-    let table = join(plan);
-    let Some((last, lines)) = table.lines.split_last() else { return Ok(()) };
+    let tables = join(plan);
+    if tables.is_empty() {
+        return Ok(());
+    }
     let (dry_run, confirm_s) = (restore.test, restore.confirm);
-    let commands = table.transaction.commands.len();
-    let transaction = table.transaction;
-    let reply = client.request(RequestBody::Restore { family, transaction, dry_run, confirm_s });
+    let transactions: Vec<_> = tables.iter().map(|table| table.transaction.clone()).collect();
+    let commands: usize = transactions.iter().map(|table| table.commands.len()).sum();
+    let reply = client.request(RequestBody::Restore { family, transactions, dry_run, confirm_s });
     match reply {
         Ok(Reply::Done { policy_epoch }) if output.json => {
             let done = serde_json::json!({
@@ -130,27 +132,33 @@ fn carry_out(
             Ok(())
         }
         Ok(_) => Err(ClientError::UnexpectedReply.into()),
-        Err(ClientError::Refused(Failure::Transaction { command, error })) => {
-            let number = *lines.get(command).unwrap_or(last);
+        Err(ClientError::Refused(Failure::Transaction { transaction, command, error })) => {
+            let lines = tables.get(transaction).map_or(&[][..], |table| &table.lines);
+            let number = lines.get(command).or(lines.last()).copied().unwrap_or(0);
             Err(NotDone::Line { number, reason: error.to_string() })
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// All sections as one. Where a later one flushes, what came before has been for nothing.
-fn join(plan: &Plan) -> PlannedTable {
-    let mut joined = PlannedTable::default();
+/// All sections of each table as one, for all together are one change: all of them or none. Where a later section
+/// flushes its table, what came before has been for nothing.
+fn join(plan: &Plan) -> Vec<PlannedTable> {
+    let mut tables: Vec<PlannedTable> = Vec::new();
     for table in &plan.tables {
-        if table.transaction.flush {
-            joined = PlannedTable::default();
-            joined.transaction.flush = true;
-        }
+        let its = table.transaction.table;
+        let place = tables.iter().position(|joined| joined.transaction.table == its);
+        let Some(place) = place.filter(|_| !table.transaction.flush) else {
+            tables.retain(|joined| joined.transaction.table != its);
+            tables.push(table.clone());
+            continue;
+        };
+        let joined = &mut tables[place];
         joined.lines.truncate(joined.transaction.commands.len());
         joined.transaction.commands.extend_from_slice(&table.transaction.commands);
         joined.lines.extend_from_slice(&table.lines);
     }
-    joined
+    tables
 }
 
 pub(crate) fn confirm(socket: Option<&Path>, output: &mut Output) -> ExitCode {

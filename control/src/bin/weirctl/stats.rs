@@ -64,6 +64,7 @@ fn describe(stats: &Stats, before: Option<&Stats>, output: &Output) -> String {
         let warning = "the packets do not add up: some ended uncounted (a bug in weir)";
         text.push_str(&format!("{}\n", output.paint(BAD, warning)));
     }
+    text.push_str(&early_drop(stats, before, output));
     text.push_str(&drops(stats, before, output));
     text.push_str(&events(stats, output));
     text.push_str(&format!("\n{}\n", output.paint(HEADING, "Ports")));
@@ -85,6 +86,28 @@ fn rate(then: u64, now: u64, now_ns: u64, then_ns: u64) -> String {
     let events = u128::from(now.saturating_sub(then)) * 1_000_000_000;
     let rate = events.checked_div(elapsed);
     rate.map(|rate| grouped(u64::try_from(rate).unwrap_or(u64::MAX))).unwrap_or_default()
+}
+
+/// What ended in the XDP program, beside the packets and not among them: those begin behind it.
+fn early_drop(stats: &Stats, before: Option<&Stats>, output: &Output) -> String {
+    let now = stats.early_drop;
+    if now.packets == 0 && now.blocked == 0 && now.allowed == 0 {
+        return String::new();
+    }
+    let rate = before.map(|before| {
+        rate(before.early_drop.packets, now.packets, stats.uptime_ns, before.uptime_ns)
+    });
+    let rate = rate.map(|rate| format!(" ({rate} per second)")).unwrap_or_default();
+    format!(
+        "\n{}\n {} packets of blocked sources{rate}, {} bytes: dropped before they were received\n {} entries in the \
+         blocklist, {} of them by the limiter; {} in the allowlist\n",
+        output.paint(HEADING, "Early drop"),
+        grouped(now.packets),
+        grouped(now.bytes),
+        grouped(now.blocked),
+        grouped(now.pushed),
+        grouped(now.allowed)
+    )
 }
 
 /// Reasons that occurred.
@@ -144,6 +167,7 @@ fn ports(stats: &Stats) -> String {
             })),
             number(xdp.map(|xdp| xdp.redirected)),
             number(xdp.map(|xdp| xdp.passed)),
+            number(xdp.map(|xdp| xdp.early_dropped)),
             number(xdp.map(|xdp| xdp.dropped.saturating_add(xdp.fell_back))),
         ]
     });
@@ -158,9 +182,10 @@ fn ports(stats: &Stats) -> String {
         "kernel errors",
         "xdp redirected",
         "xdp passed",
+        "early dropped",
         "xdp no socket",
     ];
-    table(&headings, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], rows.collect())
+    table(&headings, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], rows.collect())
 }
 
 fn workers(stats: &Stats) -> String {

@@ -10,6 +10,7 @@ mod connbytes;
 mod connlimit;
 mod connmark;
 mod conntrack;
+mod ct;
 mod dscp;
 mod ecn;
 mod fuzzy;

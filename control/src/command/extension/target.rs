@@ -6,8 +6,10 @@
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Value, Word};
 use super::super::refusal::Refusal;
-use super::{Given, connmark, log, mark, reject, reject6};
-use crate::rule::{ConnmarkTarget, Family, LogTarget, MarkTarget, Reject6With, RejectWith, Target};
+use super::{Given, connmark, ct, log, mark, reject, reject6};
+use crate::rule::{
+    ConnmarkTarget, CtTarget, Family, LogTarget, MarkTarget, Reject6With, RejectWith, Target,
+};
 
 /// An option of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,7 @@ pub(in crate::command) enum TargetKey {
     Log(log::Key),
     Mark(mark::Key),
     Connmark(connmark::Key),
+    Ct(ct::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means.
@@ -42,6 +45,8 @@ impl<'a> TargetExtension<'a> {
             "LOG" => Target::Log(LogTarget::default()),
             "MARK" => Target::Mark(MarkTarget::default()),
             "CONNMARK" => Target::Connmark(ConnmarkTarget::default()),
+            "CT" => Target::Ct(CtTarget::default()),
+            "NOTRACK" => Target::Ct(CtTarget::ALIAS),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -54,6 +59,7 @@ impl<'a> TargetExtension<'a> {
             Target::Log(_) => &log::OPTIONS,
             Target::Mark(_) => &mark::TARGET_OPTIONS,
             Target::Connmark(_) => &connmark::TARGET_OPTIONS,
+            Target::Ct(CtTarget { alias: false, .. }) => &ct::OPTIONS,
             _ => &[],
         }
     }
@@ -69,6 +75,7 @@ impl<'a> TargetExtension<'a> {
             Target::Log(_) => "LOG",
             Target::Mark(_) => "MARK",
             Target::Connmark(_) => "CONNMARK",
+            Target::Ct(_) => "CT",
             _ => "REJECT",
         };
         let option = self.option_name(key);
@@ -92,6 +99,7 @@ impl<'a> TargetExtension<'a> {
             (Target::Connmark(connmark), TargetKey::Connmark(key)) => {
                 connmark::read_target(connmark, key, option, given)
             }
+            (Target::Ct(ct), TargetKey::Ct(key)) => ct::read(ct, key, given),
             // The key comes from the target's own table.
             _ => Ok(()),
         }

@@ -44,6 +44,7 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
             report.problems.extend(config.log.trouble());
             let sets = config.sets.as_deref().map(weir_dataplane::daemon::load_sets);
             report.problems.extend(sets.and_then(Result::err));
+            report.problems.extend(weir_dataplane::daemon::address_list_trouble(&config));
             let socket = &config.control.socket;
             if UnixStream::connect(socket).is_ok() {
                 let answers =

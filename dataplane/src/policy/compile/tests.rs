@@ -240,7 +240,7 @@ fn command(line: &str) -> Command {
     use weir_control::command::{Context, Parsed, parse_in};
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let names = weir_control::rule::Names::builtin();
-    let context = Context { is_chain: &|_| true, ..Context::new(&names) };
+    let context = Context { is_chain: &|_, _| true, ..Context::new(&names) };
     match parse_in(&words, context) {
         Ok(Parsed::Command(line)) => line.command,
         other => panic!("{line}: {other:?}"),

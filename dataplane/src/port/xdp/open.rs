@@ -26,7 +26,7 @@ use crate::config::SocketOptions;
 use crate::frame::{Frame, Memory};
 use crate::port::PortIndex;
 use crate::program::{
-    AttachedProgram, Attachment, OnExit, Owner, Program, ProgramConfig, ProgramCounters,
+    AttachedProgram, Attachment, EarlyMaps, OnExit, Owner, Program, ProgramConfig, ProgramCounters,
     ProgramError, QUEUES_MAX, attached_programs,
 };
 
@@ -46,6 +46,8 @@ pub struct Bank {
     pub on_exit: OnExit,
     /// Whether IPv4 to the machine itself goes to the sockets, too.
     pub host_firewalled: bool,
+    /// The lists that the programs of all ports share; `None` for empty ones.
+    pub early: Option<Arc<EarlyMaps>>,
     /// Workers that the queues are distributed to.
     pub workers: usize,
     /// Ports that share the memory.
@@ -267,7 +269,8 @@ impl Bank {
             sockets.push(socket);
         }
         let config = ProgramConfig { on_exit: self.on_exit, host_firewalled: self.host_firewalled };
-        let mut program = Program::load(config).map_err(program_error)?;
+        let program = Program::load_sharing(config, self.early.as_deref());
+        let mut program = program.map_err(program_error)?;
         host.tell(&mut program).map_err(program_error)?;
         for (queue, socket) in (0..).zip(&sockets) {
             program.set_socket(queue, socket.as_fd()).map_err(program_error)?;

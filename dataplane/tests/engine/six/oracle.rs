@@ -8,6 +8,7 @@
 
 use std::process::Command;
 
+use weir_control::rule::Family;
 use weir_dataplane::route::{Forwarding, PortLink};
 
 use super::traffic::{self, rule};
@@ -265,5 +266,62 @@ fn rules_about_datagrams_of_ipv6_in_fragments_mean_what_they_mean_to_the_kernel(
         matched += world.count6(1).0;
     }
     eprintln!("{matched} datagrams were put together");
+    world.shut_down();
+}
+
+/// Both tables; table raw without what the kernel refuses there.
+#[test]
+fn table_raw_of_ipv6_means_what_it_means_to_the_kernel() {
+    if let Some(reason) = unmet6() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let seed = number("WEIR_ORACLE_SEED", 0x5eed);
+    let cases = number("WEIR_ORACLE_CASES", 120) / 2;
+    let mut kernel = Kernel::new("tun 6").expect("unshare runs");
+    let mut world = world(Sizes::ONE);
+    let mut untracked = 0;
+    for case in seed..seed + cases {
+        let _seed = Seed(case);
+        let mut chance = Chance::new(case);
+        let target = |chance: &mut Chance| {
+            chance.one_of(&[
+                "",
+                " -j DROP",
+                " -j NOTRACK",
+                " -j CT --notrack",
+                " -j MARK --set-mark 1",
+            ])
+        };
+        let mut raw: Vec<String> = Vec::new();
+        for _ in 0..chance.below(12) {
+            let rule = rule(&mut chance);
+            let conditions = rule.split(" -j ").next().unwrap_or_default();
+            if !conditions.contains(" -o ") && !conditions.contains("--limit-iface-out") {
+                let conditions = conditions.replace("-A FORWARD", "-A PREROUTING");
+                raw.push(format!("{conditions}{}", target(&mut chance)));
+            }
+        }
+        let filter = [
+            "-A FORWARD -m state --state UNTRACKED".to_owned(),
+            "-A FORWARD -m state --state NEW,INVALID,ESTABLISHED".to_owned(),
+            "-A FORWARD -m mark --mark 1".to_owned(),
+        ];
+        kernel.restore(&format!("*raw\n:PREROUTING ACCEPT [0:0]\n{}\nCOMMIT\n", raw.join("\n")));
+        let lines: Vec<&str> =
+            ["-F", "-Z"].into_iter().chain(raw.iter().map(String::as_str)).collect();
+        world.raw6(&lines);
+        load(&mut kernel, &mut world, &filter, true);
+        let mut packets: Vec<_> = (0..100).map(|_| traffic::packet(&mut chance)).collect();
+        labelled(&mut packets);
+        let ways = ours(&mut world, &packets).into_iter().zip(theirs(&mut kernel, &packets));
+        for ((ours, theirs), packet) in ways.zip(&packets) {
+            assert_eq!(ours, theirs, "Weir, kernel; {packet:?}\n{raw:#?}");
+        }
+        assert_eq!(world.raw_counts(Family::V6), kernel.counted("raw"), "Weir, kernel; {raw:#?}");
+        compare_counters(&mut kernel, &world, &filter);
+        untracked += world.count6(1).0;
+    }
+    assert!(untracked > 5 * cases, "{untracked}");
     world.shut_down();
 }
