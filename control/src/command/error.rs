@@ -282,6 +282,7 @@ impl ParseErrorKind {
                 InvalidRule::MatchNeedsProtocol { .. }
                 | InvalidRule::AddrtypeNotOfIpv6
                 | InvalidRule::ResetNeedsTcp
+                | InvalidRule::Recent(_)
                 | InvalidRule::FuzzyLimits { .. }
                 | InvalidRule::FuzzyName { .. }
                 | InvalidRule::FuzzyNoMode

@@ -1,6 +1,6 @@
 //! What a message alone would leave a tired reader guessing: the reason, and what to write instead.
 
-use crate::rule::{Family, InvalidRule, IpNetError, PatternError, TimeError};
+use crate::rule::{Family, InvalidRule, IpNetError, PatternError, RecentError, TimeError};
 
 use super::error::ParseErrorKind;
 use super::known::{TARGETS_ENFORCED, matches_enforced, program_of};
@@ -122,6 +122,12 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConnbytesNegatedOne { .. }) => {
                 "write two rules, one for less and one for more: `--connbytes 0:4', `--connbytes 6:'"
             }
+            Self::Incomplete(InvalidRule::ConnlimitMissing) => {
+                "say how many: `-p tcp --syn -m connlimit --connlimit-above 20 -j REJECT'"
+            }
+            Self::Incomplete(InvalidRule::Recent(RecentError::NoAction)) => {
+                "say what to do: `-m recent --set', `-m recent --update --seconds 60 --hitcount 20'"
+            }
             Self::Value(error) => error.remedy(family)?,
             Self::Incomplete(InvalidRule::StringMissing) => {
                 "say what to look for: `-m string --string TEXT --algo bm'"
@@ -167,6 +173,12 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--state" => Some("states belong to a match: write `-m state' before it"),
         "--ctstate" | "--ctstatus" => {
             Some("connections belong to a match: write `-m conntrack' before it")
+        }
+        "--connlimit-above" | "--connlimit-upto" | "--connlimit-mask" => {
+            Some("limits of connections belong to a match: write `-m connlimit' before it")
+        }
+        "--rcheck" | "--update" | "--remove" | "--hitcount" => {
+            Some("tables of addresses belong to a match: write `-m recent' before it")
         }
         "--connbytes" | "--connbytes-dir" | "--connbytes-mode" => {
             Some("counts of connections belong to a match: write `-m connbytes' before it")

@@ -1,6 +1,6 @@
 //! What can be wrong with the value of a match's option, where the match has words of its own for it.
 
-use crate::rule::{Family, HashlimitMatch, SetDirectionsError};
+use crate::rule::{Family, HashlimitMatch, RecentNameError, SetDirectionsError};
 use crate::set::SET_NAME_BYTES_MAX;
 
 /// A value that means nothing to its match. The texts are those of iptables.
@@ -67,6 +67,8 @@ pub enum ValueError {
     MultiportTooMany,
     #[error("Bad packet type '{text}'")]
     PacketType { text: String },
+    #[error(transparent)]
+    RecentName(RecentNameError),
     #[error("Set {name} doesn't exist.")]
     NoSuchSet { name: String },
     #[error("The protocol family of set {name} is {family}, which is not applicable.")]
@@ -153,6 +155,9 @@ impl ValueError {
             }
             Self::SetArguments | Self::SetDirections(_) => {
                 "write `--match-set NAME src', or `--match-set NAME src,dst' for addresses and ports"
+            }
+            Self::RecentName(_) => {
+                "iptables would take it, and could not read it again: choose another"
             }
             Self::SetTwice => "write `-m set --match-set …' once for each set",
             Self::FuzzyNegated { .. }

@@ -2,7 +2,7 @@
 
 use super::{
     COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyKeys, FuzzyMatch, HashlimitMatch, MATCHES_MAX,
-    StatisticError, Table, TimeError,
+    RecentError, StatisticError, Table, TimeError,
 };
 
 /// Why a rule whose words are all well formed still cannot be enforced.
@@ -203,6 +203,9 @@ pub enum InvalidRule {
         /// The number.
         count: u64,
     },
+    /// `-m connlimit` without a number.
+    #[error("You must specify \"--connlimit-above\" or \"--connlimit-upto\".")]
+    ConnlimitMissing,
     /// `-m conntrack` alone.
     #[error("conntrack: At least one option is required")]
     ConntrackMissing,
@@ -215,6 +218,9 @@ pub enum InvalidRule {
     /// `! --ctproto 0`.
     #[error("conntrack: condition would always match protocol")]
     AlwaysMatchesConnection,
+    /// `-m recent` that means nothing.
+    #[error(transparent)]
+    Recent(#[from] RecentError),
     /// `-m statistic` that means nothing.
     #[error(transparent)]
     Statistic(#[from] StatisticError),
@@ -258,26 +264,27 @@ pub enum InvalidRule {
 impl InvalidRule {
     /// Whether iptables leaves it to the kernel to say so, when all words are understood.
     pub(crate) fn is_left_to_the_kernel(&self) -> bool {
-        matches!(
-            self,
-            Self::MatchNeedsProtocol { .. }
-                | Self::TooManyMatches { .. }
-                | Self::FuzzyLimits { .. }
-                | Self::FuzzyName { .. }
-                | Self::FuzzyNoMode
-                | Self::FuzzyTable
-                | Self::HashlimitBytes
-                | Self::HashlimitName { .. }
-                | Self::HashlimitRate { .. }
-                | Self::HashlimitSize { .. }
-                | Self::HashlimitTimes
-                | Self::KeyMask { .. }
-                | Self::LimitEndless
-                | Self::LimitBurst { .. }
-                | Self::StringEmpty
-                | Self::StringRange { .. }
-                | Self::MarkShift { .. }
-                | Self::U32Shift { .. }
-        )
+        matches!(self, Self::Recent(error) if error.is_left_to_the_kernel())
+            || matches!(
+                self,
+                Self::MatchNeedsProtocol { .. }
+                    | Self::TooManyMatches { .. }
+                    | Self::FuzzyLimits { .. }
+                    | Self::FuzzyName { .. }
+                    | Self::FuzzyNoMode
+                    | Self::FuzzyTable
+                    | Self::HashlimitBytes
+                    | Self::HashlimitName { .. }
+                    | Self::HashlimitRate { .. }
+                    | Self::HashlimitSize { .. }
+                    | Self::HashlimitTimes
+                    | Self::KeyMask { .. }
+                    | Self::LimitEndless
+                    | Self::LimitBurst { .. }
+                    | Self::StringEmpty
+                    | Self::StringRange { .. }
+                    | Self::MarkShift { .. }
+                    | Self::U32Shift { .. }
+            )
     }
 }

@@ -10,6 +10,7 @@ mod addrtype;
 mod calendar;
 mod comment;
 mod connbytes;
+mod connlimit;
 mod connmark;
 mod conntrack;
 mod ct;
@@ -39,6 +40,7 @@ mod net;
 mod pkttype;
 mod protocol;
 mod range;
+mod recent;
 mod reject;
 mod reject6;
 mod save;
@@ -65,6 +67,7 @@ pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use connbytes::{
     ConnbytesDirection, ConnbytesMatch, ConnbytesMode, CountRange, CountRangeError,
 };
+pub use connlimit::{ConnlimitMatch, ConnlimitSide};
 pub use connmark::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, MarkShift};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
@@ -102,6 +105,10 @@ pub(crate) use net::{address_text, parse_address};
 pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
 pub use range::{SizeRange, SizeRangeError};
+pub use recent::{
+    HITCOUNT_MAX, RECENT_NAME_BYTES_MAX, RecentAction, RecentError, RecentMatch, RecentName,
+    RecentNameError, RecentSide,
+};
 pub use reject::RejectWith;
 pub use reject6::Reject6With;
 pub use set::{SetDirections, SetDirectionsError, SetMatch};
@@ -195,6 +202,8 @@ pub enum Match {
     Comment(CommentMatch),
     /// `-m connbytes`
     Connbytes(ConnbytesMatch),
+    /// `-m connlimit`
+    Connlimit(ConnlimitMatch),
     /// `-m connmark`
     Connmark(ConnmarkMatch),
     /// `-m conntrack`
@@ -227,6 +236,8 @@ pub enum Match {
     Multiport(MultiportMatch),
     /// `-m pkttype`
     Pkttype(PkttypeMatch),
+    /// `-m recent`
+    Recent(Box<RecentMatch>),
     /// `-m set`
     Set(SetMatch),
     /// `-m state`
@@ -258,6 +269,7 @@ impl Match {
             Self::Addrtype(addrtype) => addrtype,
             Self::Comment(comment) => comment,
             Self::Connbytes(connbytes) => connbytes,
+            Self::Connlimit(connlimit) => connlimit,
             Self::Connmark(connmark) => connmark,
             Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,
@@ -274,6 +286,7 @@ impl Match {
             Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
+            Self::Recent(recent) => &**recent,
             Self::Set(set) => set,
             Self::State(state) => state,
             Self::Statistic(statistic) => statistic,

@@ -2,6 +2,7 @@
 
 mod chains;
 mod connbytes;
+mod connlimit;
 mod connmark;
 mod conntrack;
 mod content;
@@ -18,6 +19,7 @@ mod oracle;
 mod parsing;
 mod properties;
 mod raw;
+mod recent;
 mod rulesets;
 mod set;
 mod synproxy;

@@ -20,6 +20,7 @@ mod host;
 mod ipv6;
 mod limits;
 mod log;
+mod recent;
 mod report;
 mod rules;
 mod server;
@@ -54,7 +55,7 @@ use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
 use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
-use crate::policy::FlowCache;
+use crate::policy::{FlowCache, LimitSettings};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::program::ProgramError;
 use crate::route::{Mirror, MirrorConfig, RouteError};
@@ -188,7 +189,8 @@ impl Daemon {
         let mut rules = rules(config.cores.len(), config.port_names(), config.policy)
             .forwarding_ipv6(config.ipv6)
             .counting_flows(config.conntrack.acct)
-            .proxying(config.conntrack.synproxy);
+            .proxying(config.conntrack.synproxy)
+            .limiting(limits(&config));
         if let Some(sets) = sets {
             let loaded = rules.change_sets(&sets);
             loaded.map_err(|failure| DaemonError::Sets(failure.to_string()))?;
@@ -349,6 +351,15 @@ impl Daemon {
         {
             flows::keep(path, &tables);
         }
+    }
+}
+
+/// How large what rules keep is made.
+fn limits(config: &Config) -> LimitSettings {
+    let flows_max = ConntrackSettings::share(config.conntrack.flows_max, config.cores.len());
+    LimitSettings {
+        recent_addresses: config.recent.addresses_max,
+        flows_max: [flows_max, if config.ipv6 { flows_max } else { 0 }],
     }
 }
 

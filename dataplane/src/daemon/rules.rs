@@ -10,7 +10,7 @@ use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
 use crate::limit::kept::Tables;
-use crate::policy::{CompileError, Compiler, Policies, Policy, Zeros};
+use crate::policy::{CompileError, Compiler, LimitSettings, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 use crate::set::Sets;
 
@@ -168,6 +168,13 @@ impl Rules {
     pub fn proxying(self, proxies: bool) -> Self {
         let proxying = |side: Side| Side { compiler: side.compiler.proxying(proxies), ..side };
         Self { sides: self.sides.map(proxying), ..self }
+    }
+
+    /// The same where what rules keep is as large as this.
+    #[must_use]
+    pub fn limiting(self, limits: LimitSettings) -> Self {
+        let limiting = |side: Side| Side { compiler: side.compiler.limiting(limits), ..side };
+        Self { sides: self.sides.map(limiting), ..self }
     }
 
     /// When the time of all workers begins, and that of the sets.

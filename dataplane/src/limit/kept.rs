@@ -23,6 +23,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_control::command::ChainName;
@@ -177,6 +178,11 @@ impl Kept {
         }
     }
 
+    /// All states of this type that rules keep for themselves, also those that were taken out and may come back.
+    pub fn every<T: Any + Send + Sync>(&self) -> impl Iterator<Item = Arc<T>> {
+        self.own.values().flatten().filter_map(typed)
+    }
+
     /// The states of this type that rules keep for themselves, with their rules, in the order in which these stand.
     pub fn all_of<T: Any + Send + Sync>(
         &self,
@@ -246,13 +252,30 @@ impl Keeper<'_, '_> {
     /// What the rule's next match keeps for itself; it is made if there is none yet. Matches of one rule must ask in
     /// the same order each time.
     pub fn own<T: Any + Send + Sync>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
+        match self.try_own(|| Ok::<_, Infallible>(make())) {
+            Ok(state) => state,
+            Err(never) => match never {},
+        }
+    }
+
+    /// As [`own`](Self::own), where it may be that it cannot be made.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn try_own<T: Any + Send + Sync, E>(
+        &mut self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         self.gave = true;
         let before =
             *self.before.get_or_insert_with(|| self.draft.begin(self.chain, self.rule, self.id));
         let states = self.draft.changes.own.entry(self.id).or_default();
-        let state = before.get(states.len()).and_then(typed).unwrap_or_else(|| Arc::new(make()));
+        let state = match before.get(states.len()).and_then(typed) {
+            Some(state) => state,
+            None => Arc::new(make()?),
+        };
         states.push(Arc::clone(&state) as State);
-        state
+        Ok(state)
     }
 
     /// What decides which keys meet in a table.

@@ -7,6 +7,8 @@
 //! | [`table`] | one state for each key, in bounded memory |
 //! | [`hashlimit`] | the accounts of `-m hashlimit` |
 //! | [`key`] | by what keyed limits tell packets apart |
+//! | [`recent`] | the tables of `-m recent` |
+//! | [`connections`] | what `-m connlimit` counts |
 //! | [`kept`] | whose state it is: how it outlives the policy in which its rule stands |
 //!
 //! # What holds for all of them
@@ -24,10 +26,13 @@
 //! How long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did
 //! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
+pub mod connections;
 pub mod fuzzy;
+mod groups;
 pub mod hashlimit;
 pub mod kept;
 pub mod key;
+pub mod recent;
 mod spin;
 pub mod table;
 pub mod tokens;
@@ -47,3 +52,8 @@ pub const KEYS_MAX: usize = 1 << 21;
 pub const fn jiffies(now_ns: u64) -> u64 {
     now_ns / JIFFY_NS
 }
+
+/// What a rule would keep needs more memory than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no memory")]
+pub struct NoMemory;

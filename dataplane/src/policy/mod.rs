@@ -16,19 +16,23 @@ mod flow_cache;
 mod matches;
 mod policies;
 mod residual;
+mod room;
 mod rule;
 mod target;
+mod unenforced;
 mod walk;
 
 pub use candidate::{Candidate, cache_key};
-pub use compile::{CompileError, Compiler, Unenforced, Zeros};
+pub use compile::{Compiler, Zeros};
 pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
 pub(crate) use matches::{FUZZY, HASHLIMIT};
 pub use policies::{Policies, Tracks};
+pub use room::LimitSettings;
 pub use rule::{Action, Evaluation};
+pub use unenforced::{CompileError, Unenforced};
 
 use std::sync::Arc;
 
@@ -42,6 +46,7 @@ use weir_control::rule::{ConnmarkTarget, SynproxyTarget};
 use classify::{Classifier, PacketKey};
 
 use crate::batch::Addresses;
+use crate::limit::connections::Connections;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::respond::Reject;
 use crate::set::Sets;
@@ -64,6 +69,8 @@ pub struct Policy {
     connmarks: Arc<[ConnmarkTarget]>,
     /// What rules with `-m set` look into.
     sets: Arc<Sets>,
+    /// What rules with `-m connlimit` count, and such as may come back.
+    connections: Arc<[Arc<Connections>]>,
     tracks: bool,
     inspects_flows: bool,
     remembers: bool,
@@ -198,6 +205,7 @@ impl Policy {
             logs: Arc::default(),
             connmarks: Arc::default(),
             sets: Arc::new(Sets::new(0)),
+            connections: Arc::default(),
             tracks: false,
             inspects_flows: false,
             remembers: false,
@@ -214,6 +222,7 @@ impl Policy {
             logs: Arc::clone(&self.logs),
             connmarks: Arc::clone(&self.connmarks),
             sets,
+            connections: Arc::clone(&self.connections),
             ..*self
         }
     }

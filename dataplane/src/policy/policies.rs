@@ -7,6 +7,7 @@ use weir_control::rule::{Family, Table};
 
 use super::Policy;
 use crate::batch::Addresses;
+use crate::limit::connections::{Connections, Counting};
 use crate::set::Sets;
 
 /// A policy for each family, of each table. A change of one leaves the others as they are.
@@ -111,6 +112,12 @@ impl Policies {
         let remember = |policy: &Arc<Policy>| policy.remembers();
         filter.iter().any(|policy| policy.inspects_flows())
             || filter.into_iter().any(remember) && self.raw.iter().flatten().any(remember)
+    }
+}
+
+impl Counting for Policies {
+    fn connections(&self, family: usize) -> &[Arc<Connections>] {
+        if family == 0 { &self.v4.connections } else { &self.v6.connections }
     }
 }
 

@@ -10,6 +10,7 @@ use weir_control::protocol::{CONFIRM_S_MAX, LIMIT_KEYS_MAX};
 
 use crate::address_list::ListCommand;
 use crate::conntrack::Conntrack;
+use crate::recent::Recent;
 
 /// Controls a running weir firewall.
 #[derive(Debug, Parser)]
@@ -79,6 +80,11 @@ pub(crate) enum Subcommand {
         /// As for ipset: add blocked 192.0.2.1
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
+    },
+    /// Show the tables of `-m recent`, or change one by hand; a table is there as long as a rule names it
+    Recent {
+        #[command(subcommand)]
+        what: Option<Recent>,
     },
     /// Show or change the blocklist: sources whose packets the XDP program drops, on all ports
     ///

@@ -43,6 +43,8 @@ Rule-specification ([!] may stand before the options marked so):
                     -m fuzzy              the more of them, the fewer pass: it holds for the others
                     -m limit              at most so many packets a time
                     -m hashlimit          the same of each source, destination, port or net
+                    -m recent             addresses that sent packets lately
+                    -m connlimit          how many connections an address has
                     -m statistic          chance, or every n-th packet
                     -m string             bytes that a packet must contain
                     -m time               the clock, UTC
@@ -73,6 +75,10 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --connbytes COUNT[:COUNT]             of a count alone: from there on
     --connbytes-dir original | reply | both
     --connbytes-mode packets | bytes | avgpkt
+  with connlimit, one of the first two:
+[!] --connlimit-above N, --connlimit-upto N   connections that there are, this one included
+    --connlimit-mask LENGTH               so many bits of addresses make a group
+    --connlimit-saddr | --connlimit-daddr   of whose address; the source's unless said
   with connmark:
 [!] --mark VALUE[/MASK]                   what CONNMARK made of the connection's; 0 at first
   with conntrack:
@@ -127,6 +133,15 @@ Rule-specification ([!] may stand before the options marked so):
 [!] --sports, --dports, --ports PORT[:PORT][,..]   15 ports, a range for two
   with pkttype:
 [!] --pkt-type TYPE                       unicast; others are never forwarded
+  with recent, one of the first line:
+[!] --set | --rcheck | --update | --remove   note a packet; was it seen; that, and note it; forget
+    --seconds N                           with rcheck, update: no longer ago
+    --hitcount N                          with rcheck, update: so often, at most 65535
+    --rttl                                with rcheck, update: with the same TTL
+    --reap                                with --seconds: the oldest goes if it is older
+    --name NAME                           of the table, DEFAULT unless said; `weirctl recent' shows it
+    --mask MASK                           of addresses, where this rule makes the table
+    --rsource | --rdest                   of whose address; the source's unless said
 4>   with set:
 4> [!] --match-set NAME src|dst[,src|dst]
 4>     --return-nomatch                      match what the set has as `nomatch'

@@ -13,6 +13,7 @@ mod lint;
 mod listing;
 mod output;
 mod pages;
+mod recent;
 mod restore;
 mod save;
 mod set;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(failed) => Err(failed),
         },
+        Subcommand::Recent { what } => recent::run(socket, what, &mut output),
         Subcommand::Blocklist { what } => {
             address_list::run(AddressList::Blocklist, what, socket, &mut output)
         }

@@ -7,7 +7,6 @@ use weir_control::rule::FuzzyMatch;
 use super::Around;
 use super::keyed;
 use crate::batch::Addresses;
-use crate::limit::KEYS_MAX;
 use crate::limit::fuzzy::{Controller, Controllers, Limits};
 use crate::limit::jiffies;
 use crate::limit::kept::TableKey;
@@ -38,10 +37,7 @@ impl FuzzyTest {
         let family = around.family;
         let make = |seed| Controllers::new(asked, keys, family, seed);
         let Some(name) = keys.name.clone() else {
-            *around.keys += keys.keys_max as usize;
-            if *around.keys > KEYS_MAX {
-                return Err(Unenforced::TooManyKeys);
-            }
+            around.room.take_keys(keys.keys_max as usize)?;
             let seed = around.keeper.seed();
             return Ok(Self::Keyed(around.keeper.own(|| make(seed))));
         };

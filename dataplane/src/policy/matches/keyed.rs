@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::Around;
-use crate::limit::KEYS_MAX;
 use crate::limit::kept::TableKey;
 use crate::limit::key::KeySpec;
 use crate::policy::{Candidate, Unenforced};
@@ -48,15 +47,12 @@ pub(super) fn table<T: Any + Send + Sync>(
     is_as: impl Fn(&T) -> bool,
     make: impl FnOnce(u64) -> T,
 ) -> Result<Arc<T>, Unenforced> {
-    let Around { keeper, keys: in_all, .. } = around;
+    let Around { keeper, room, .. } = around;
     let table = match keeper.drafted::<T>(&key) {
         Some(table) if is_as(&table) => table,
         Some(_) => return Err(Unenforced::OtherTable { of: key.of, name: key.name }),
         None => {
-            **in_all += keys;
-            if **in_all > KEYS_MAX {
-                return Err(Unenforced::TooManyKeys);
-            }
+            room.take_keys(keys)?;
             let known = keeper.known::<T>(&key).filter(|table| is_as(table));
             known.unwrap_or_else(|| Arc::new(make(keeper.seed())))
         }

@@ -7,6 +7,7 @@
 mod addrtype;
 mod connbytes;
 mod connection;
+mod connlimit;
 mod ecn;
 mod forwarded;
 mod fuzzy;
@@ -17,6 +18,7 @@ mod icmp6;
 mod keyed;
 mod limit;
 mod multiport;
+mod recent;
 mod set;
 mod statistic;
 mod string;
@@ -39,9 +41,11 @@ use weir_control::rule::{
 
 use connbytes::CountTest;
 use connection::ConnectionTest;
+use connlimit::ConnlimitTest;
 use fuzzy::FuzzyTest;
 use hashlimit::HashlimitTest;
 use limit::LimitTest;
+use recent::RecentTest;
 use set::SetTest;
 use statistic::StatisticTest;
 use string::StringTest;
@@ -49,6 +53,7 @@ use time::TimeTest;
 use u32::WordTest;
 
 use super::candidate::has_ports;
+use super::room::Room;
 use super::rule::Evaluation;
 use super::{Candidate, Unenforced};
 use crate::limit::kept::Keeper;
@@ -63,8 +68,8 @@ pub(super) struct Around<'k, 'd> {
     pub(super) sets: &'k Sets,
     /// Who has what it keeps from packet to packet.
     pub(super) keeper: Keeper<'k, 'd>,
-    /// Keys that all tables are made for so far.
-    pub(super) keys: &'k mut usize,
+    /// How much that may be.
+    pub(super) room: &'k mut Room,
 }
 
 /// A match of a rule.
@@ -76,6 +81,8 @@ pub(super) enum MatchTest {
     Comment,
     /// `-m connbytes`.
     Connbytes(CountTest),
+    /// `-m connlimit`.
+    Connlimit(Box<ConnlimitTest>),
     /// `-m connmark`.
     Connmark(ConnmarkMatch),
     /// `-m state`, `-m conntrack`.
@@ -106,6 +113,8 @@ pub(super) enum MatchTest {
     Multiport(Box<MultiportMatch>),
     /// `-m pkttype`.
     Pkttype(PkttypeMatch),
+    /// `-m recent`.
+    Recent(Box<RecentTest>),
     /// `-m set`.
     Set(SetTest),
     /// `-m tcpmss`.
@@ -137,6 +146,9 @@ impl MatchTest {
             Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
             Match::Comment(_) => Self::Comment,
             Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
+            Match::Connlimit(connlimit) => {
+                Self::Connlimit(Box::new(ConnlimitTest::compile(connlimit, around)?))
+            }
             Match::Connmark(connmark) => Self::Connmark(*connmark),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
@@ -155,6 +167,7 @@ impl MatchTest {
             Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
             Match::Pkttype(pkttype) => Self::Pkttype(*pkttype),
+            Match::Recent(recent) => Self::Recent(Box::new(RecentTest::compile(recent, around)?)),
             Match::Set(set) => Self::Set(
                 SetTest::compile(set, sets).ok_or("--match-set with a set that is not there")?,
             ),
@@ -178,6 +191,7 @@ impl MatchTest {
             Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
             Self::Comment => Evaluation::Matches,
             Self::Connbytes(test) => test.holds(&candidate.connection).into(),
+            Self::Connlimit(test) => test.evaluate(candidate),
             Self::Connmark(test) => connection::connmark(test, &candidate.connection).into(),
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
@@ -193,6 +207,7 @@ impl MatchTest {
             Self::Mark(test) => header::mark(test, candidate).into(),
             Self::Multiport(test) => multiport::evaluate(test, candidate),
             Self::Pkttype(test) => header::pkttype(test).into(),
+            Self::Recent(test) => test.holds(candidate).into(),
             Self::Set(test) => test.holds(candidate, sets).into(),
             Self::TcpMss(test) => tcpmss::evaluate(test, candidate),
             Self::Tos(test) => header::tos(test, candidate).into(),
@@ -247,21 +262,33 @@ impl MatchTest {
             | Self::Word(_) => true,
             Self::Transport(test) => test.option.is_none(),
             // They look into headers that may be broken, or count.
-            Self::Ecn(_)
+            Self::Connlimit(_)
+            | Self::Ecn(_)
             | Self::Fuzzy(_)
             | Self::Hashlimit(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
             | Self::Limit(_)
             | Self::Multiport(_)
+            | Self::Recent(_)
             | Self::Statistic(_)
             | Self::TcpMss(_) => false,
         }
     }
 
+    /// Gets ready what it shares with other rules, now that its rule is about to be in force.
+    pub(super) fn prepare(&self) {
+        if let Self::Recent(test) = self {
+            test.prepare();
+        }
+    }
+
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
+        matches!(
+            self,
+            Self::Connection(_) | Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_)
+        )
     }
 
     /// Whether it keeps something of packets and forgets it at every change of the rules.
@@ -278,7 +305,7 @@ impl MatchTest {
     pub(super) fn inspects_flows(&self) -> bool {
         match self {
             Self::Connection(test) => test.flow.is_some(),
-            Self::Connbytes(_) | Self::Connmark(_) => true,
+            Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_) => true,
             _ => false,
         }
     }
