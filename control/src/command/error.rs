@@ -283,8 +283,18 @@ impl ParseErrorKind {
                 | InvalidRule::AddrtypeNotOfIpv6
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::FuzzyLimits { .. }
+                | InvalidRule::FuzzyName { .. }
+                | InvalidRule::FuzzyNoMode
+                | InvalidRule::FuzzyTable
+                | InvalidRule::HashlimitBytes
+                | InvalidRule::HashlimitName { .. }
+                | InvalidRule::HashlimitRate { .. }
+                | InvalidRule::HashlimitSize { .. }
+                | InvalidRule::HashlimitTimes
+                | InvalidRule::KeyMask { .. }
                 | InvalidRule::LimitBurst { .. }
                 | InvalidRule::OtherTable { .. }
+                | InvalidRule::SynproxyNeedsTcp
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }

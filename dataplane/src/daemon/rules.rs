@@ -81,7 +81,7 @@ pub struct Rules {
     pub(super) unconfirmed: Option<Unconfirmed>,
     /// The sets in force.
     pub(super) sets: Arc<Sets>,
-    /// When the clock began that timeouts of their entries go by.
+    /// When the clock began that timeouts of their entries go by, and that of the workers.
     pub(super) started: Instant,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
@@ -126,7 +126,7 @@ impl Rules {
         policy: ruleset::Policy,
     ) -> Self {
         // Some of what matches share, rules of all tables and families do.
-        let tables = Tables::default();
+        let tables = Tables::seeded(RandomState::new().hash_one(0));
         let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
@@ -161,6 +161,19 @@ impl Rules {
         let counting =
             |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
         Self { sides: self.sides.map(counting), ..self }
+    }
+
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        let proxying = |side: Side| Side { compiler: side.compiler.proxying(proxies), ..side };
+        Self { sides: self.sides.map(proxying), ..self }
+    }
+
+    /// When the time of all workers begins, and that of the sets.
+    #[must_use]
+    pub fn clock(&self) -> Instant {
+        self.started
     }
 
     /// Where workers find the policies.

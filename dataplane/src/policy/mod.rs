@@ -26,6 +26,7 @@ pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
+pub(crate) use matches::{FUZZY, HASHLIMIT};
 pub use policies::{Policies, Tracks};
 pub use rule::{Action, Evaluation};
 
@@ -36,7 +37,7 @@ use flow_cache::Known;
 use rule::CompiledRule;
 use walk::{Walk, Ways};
 use weir_control::command::ChainName;
-use weir_control::rule::ConnmarkTarget;
+use weir_control::rule::{ConnmarkTarget, SynproxyTarget};
 
 use classify::{Classifier, PacketKey};
 
@@ -172,6 +173,8 @@ pub enum Decision {
     Drop(DropReason),
     /// It is dropped and answered.
     Reject(Reject),
+    /// It is a client's, and taken over.
+    Proxy(SynproxyTarget),
 }
 
 /// What rules did to a packet besides deciding about it.
@@ -279,15 +282,16 @@ impl Policy {
         (decision, effects)
     }
 
-    /// Counts a packet where there is nothing to decide: no rules, and all is accepted. False if there is.
-    #[inline]
-    pub fn merely_counts(&self, worker: usize, hook: Hook, bytes: u16) -> bool {
-        let base = &self.bases[hook as usize];
-        let merely = self.rules.is_empty() && base.default == Decision::Accept;
-        if merely {
-            base.default_counters.add(worker, bytes.into());
-        }
-        merely
+    /// Whether there is nothing to decide: no rules, and all is accepted.
+    #[must_use]
+    pub fn merely_counts(&self) -> bool {
+        let accepts = |base: &Base| base.default == Decision::Accept;
+        self.rules.is_empty() && self.bases.iter().all(accepts)
+    }
+
+    /// Counts packets that a hook's chain, which has no rules, accepts.
+    pub fn count(&self, worker: usize, hook: Hook, packets: u64, bytes: u64) {
+        self.bases[hook as usize].default_counters.add_some(worker, packets, bytes);
     }
 
     /// The same, with what `cache` knows by `key` of the packet's flow.
@@ -410,6 +414,10 @@ impl Policy {
                     at += 1;
                 }
                 Action::End(decision) => return decision,
+                Action::Synproxy(target) => match target::synproxy(target, candidate) {
+                    Some(decision) => return decision,
+                    None => at += 1,
+                },
                 Action::Return => at = chain.end,
                 Action::Jump(place) | Action::Goto(place) => {
                     if matches!(rule.action, Action::Jump(_)) {
@@ -454,6 +462,7 @@ impl Policy {
             }
             Action::Continue
             | Action::End(_)
+            | Action::Synproxy(_)
             | Action::Return
             | Action::Jump(_)
             | Action::Goto(_) => return None,

@@ -20,6 +20,7 @@
 
 use super::address::Ends;
 use super::rule::Settled;
+use super::target;
 use super::{Action, Candidate, Decision, Effects, Evaluation, PacketKey, Policy, Walk};
 use crate::packet_log::PacketLog;
 use crate::verdict::DropReason;
@@ -140,7 +141,8 @@ impl Policy {
                 | Action::Log(_)
                 | Action::Mark { .. }
                 | Action::Connmark(_)
-                | Action::Notrack => walk.at += 1,
+                | Action::Notrack
+                | Action::Synproxy(_) => walk.at += 1,
                 Action::Return => walk.at = chain.end,
                 Action::Jump(place) => {
                     walk.ways.leave(walk.at);
@@ -176,8 +178,14 @@ impl Policy {
                 }
             }
             rule.counters.add(worker, bytes);
-            if let Action::End(decision) = rule.action {
-                return decision;
+            match rule.action {
+                Action::End(decision) => return decision,
+                Action::Synproxy(asked) => {
+                    if let Some(decision) = target::synproxy(asked, candidate) {
+                        return decision;
+                    }
+                }
+                _ => {}
             }
             // Where it leads, the next step knows.
             if let Some(after) = self.act(rule.action, candidate, log, effects) {

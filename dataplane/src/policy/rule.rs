@@ -8,6 +8,8 @@
 use std::ops::{BitOr, RangeInclusive};
 use std::sync::Arc;
 
+use weir_control::rule::SynproxyTarget;
+
 use super::address::{AddressTests, Ends, Windows};
 use super::classify::RuleKey;
 use super::counters::RuleCounters;
@@ -37,6 +39,8 @@ pub enum Action {
     Connmark(u32),
     /// The packet is not tracked; on with the next rule.
     Notrack,
+    /// A client's SYN or acknowledgment is taken over; on with the next rule for other segments.
+    Synproxy(SynproxyTarget),
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.
@@ -49,9 +53,12 @@ impl Action {
     /// Whether it says all by itself, and means the same in whatever policy it stands.
     pub(super) fn is_whole(self) -> bool {
         match self {
-            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Notrack | Self::Return => {
-                true
-            }
+            Self::Continue
+            | Self::End(_)
+            | Self::Mark { .. }
+            | Self::Notrack
+            | Self::Synproxy(_)
+            | Self::Return => true,
             Self::Log(_) | Self::Connmark(_) | Self::Jump(_) | Self::Goto(_) => false,
         }
     }
