@@ -9,6 +9,7 @@ use crate::compare::comparable::Incomparable;
 use crate::profile::ProfileError;
 use crate::report::file::FileError;
 use crate::report::plot::PlotError;
+use crate::search::Failure;
 
 /// Each says what was tried, why it failed, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,9 @@ pub enum Error {
     /// Standard output.
     #[error("cannot write the report: {0}")]
     Output(io::Error),
+    /// A search that could not go on.
+    #[error(transparent)]
+    Search(#[from] Failure),
     /// Results that have nothing in common.
     #[error(transparent)]
     Incomparable(#[from] Incomparable),

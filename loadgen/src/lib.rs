@@ -16,6 +16,7 @@
 //!
 //!   files of results (result.rs) ──► report: text, CSV, a page with plots
 //!                                └► compare: what differs beyond noise
+//!   search: loads tried on the engine (RFC 9971, RFC 2544), until the answer is narrow
 //! ```
 //!
 //! # Promises
@@ -38,6 +39,7 @@ pub mod environment;
 pub mod error;
 pub mod faulty;
 mod flow;
+mod live;
 pub mod measure;
 pub mod pace;
 pub mod packet;
@@ -95,7 +97,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Run(options) => {
             let stop = stop::on_signal()?;
             let result = cli::run::run(&options, &stop)?;
-            write_out(format!("{}\n", report::text::show(&result)).as_bytes())?;
+            options.outputs.print(&report::text::show(&result))?;
             Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
         Command::Profiles(options) => {
@@ -107,6 +109,21 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             let report = sink::run(&options, &stop)?;
             print(options.json, &report)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Search(options) => {
+            cli::search::run(&options, &stop::on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Rfc2544(options) => {
+            cli::rfc2544::run(&options, &stop::on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sweep(options) => {
+            let results = cli::sweep::run(&options, &stop::on_signal()?)?;
+            let texts: Vec<String> = results.iter().map(report::text::show).collect();
+            options.outputs.print(&texts.join("\n\n"))?;
+            let is_void = results.iter().any(|result| result.void.is_some());
+            Ok(if is_void { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
         Command::Report(options) => {
             cli::report::run(&options)?;

@@ -171,8 +171,14 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--connbytes" | "--connbytes-dir" | "--connbytes-mode" => {
             Some("counts of connections belong to a match: write `-m connbytes' before it")
         }
+        _ if option.starts_with("--fuzzy-") => {
+            Some("controllers belong to a match: write `-m fuzzy' before it")
+        }
         "--lower-limit" | "--upper-limit" => {
             Some("rates belong to a match: write `-m fuzzy' before it")
+        }
+        _ if option.starts_with("--hashlimit") => {
+            Some("rates of keys belong to a match: write `-m hashlimit' before it")
         }
         "--limit" | "--limit-burst" => Some("rates belong to a match: write `-m limit' before it"),
         "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
@@ -196,7 +202,6 @@ fn not_enforced(what: &str, name: &str, family: Family) -> String {
         (_, "--kerneltz" | "--localtz") => {
             "the kernel tells no program its time zone: write the times in UTC"
         }
-        ("match", "set") => "Weir's sets are of family inet, which no IPv6 packet is in",
         ("option", name)
             if ["--packets-", "--bytes-", "--update-"].iter().any(|of| name.starts_with(of)) =>
         {

@@ -18,6 +18,7 @@
 
 mod address_list;
 mod conntrack;
+mod limits;
 mod message;
 mod set;
 mod stats;
@@ -30,6 +31,7 @@ pub use conntrack::{
     FlowCount, FlowCounts, FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple,
     TcpState, TupleFilter, WorkerFlows,
 };
+pub use limits::{LIMIT_KEYS_MAX, LimitKey, LimitReport};
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
 pub use stats::{
@@ -191,6 +193,11 @@ pub enum RequestBody {
         /// The entry, as it is saved.
         entry: String,
     },
+    /// What rules that limit keep: [`Reply::Limits`].
+    Limits {
+        /// How many keys of each to tell, at most [`LIMIT_KEYS_MAX`].
+        top: u32,
+    },
     /// All sets, without their entries: [`Reply::Sets`].
     Sets,
     /// Entries of a set, a page of them: [`Reply::SetPage`].
@@ -303,6 +310,8 @@ pub enum Reply {
     ConntrackEvents(ConntrackEvents),
     /// For [`RequestBody::SetTest`]: whether it is in the set.
     SetTest(bool),
+    /// For [`RequestBody::Limits`]: rules in their order, then tables by name.
+    Limits(Vec<LimitReport>),
     /// For [`RequestBody::Sets`], in the order of listings.
     Sets(Vec<SetHeader>),
     /// For [`RequestBody::SetList`].

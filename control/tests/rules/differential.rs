@@ -13,7 +13,7 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{connbytes, content, generate, limit, mark, oracle, vocabulary};
+use crate::{connbytes, content, generate, hashlimit, limit, mark, oracle, vocabulary};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
@@ -24,6 +24,7 @@ pub(crate) fn vocabulary() -> Vec<&'static str> {
         &mark::WORDS,
         &connbytes::WORDS,
         &limit::WORDS,
+        &hashlimit::WORDS,
     ]
     .concat()
 }

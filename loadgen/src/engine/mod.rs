@@ -192,7 +192,8 @@ impl Plan {
             packets_max: profile.packets_max / threads as u64,
             wall_s,
         };
-        let orders = Orders { known, expects, board: Arc::clone(&board), key, timing };
+        let has_users = profile.users.is_some();
+        let orders = Orders { known, expects, board: Arc::clone(&board), key, timing, has_users };
         for (thread, (equipment, lanes)) in ports.equipment.drain(..).zip(all).enumerate() {
             let mut orders = orders.clone();
             let rest = profile.packets_max % threads as u64;
@@ -235,6 +236,13 @@ fn users(settings: &Settings, macs: [[MacAddr; 2]; 2], seed: u64) -> Vec<Acting>
 
 /// Refuses frames that an interface cannot carry.
 fn check_lengths(profile: &Profile, ports: &Ports) -> Result<(), Error> {
+    let longest = profile.users.as_ref().map_or(0, Settings::frame_bytes_max);
+    if let Some(excess) = longest.checked_sub(ports.frame_bytes_max).filter(|excess| *excess > 0) {
+        return Err(Error::Profile(format!(
+            "users send frames of {longest} bytes and the interfaces carry {}: make users.tcp.mss less by {excess}",
+            ports.frame_bytes_max
+        )));
+    }
     for stream in &profile.streams {
         let longest = match &stream.content {
             Content::Made(made) => made.sizes.iter().copied().max(),

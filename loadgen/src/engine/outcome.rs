@@ -74,12 +74,14 @@ pub(super) fn assemble(
     let overrun_frames =
         outside.overruns + workers.iter().map(|worker| worker.overruns).sum::<u64>();
     let unconfirmed = workers.iter().map(Worker::unconfirmed).sum::<usize>();
+    let users = users_result(profile, workers);
     let void = outside
         .lost
         .or_else(|| not_kept_up(&streams, &wanted, overtime(ended_ns, profile.duration_ns)))
         .or_else(|| overrun(overrun_frames))
         .or_else(|| unsent(unconfirmed))
-        .or_else(|| silence(&streams, foreign_frames));
+        .or_else(|| silence(&streams, foreign_frames))
+        .or_else(|| not_begun(users.as_ref()));
     let environment = Environment { interfaces: outside.interfaces, ..options.environment.clone() };
     RunResult {
         format: FORMAT,
@@ -93,7 +95,7 @@ pub(super) fn assemble(
         void,
         seconds: each_second(workers, profile.streams.len(), ended_ns.min(profile.duration_ns)),
         streams,
-        users: users_result(profile, workers),
+        users,
         cpu: outside.cpu,
         foreign_frames,
         overrun_frames,
@@ -195,6 +197,15 @@ fn not_kept_up(streams: &[StreamResult], wanted: &[Wanted], overtime: f64) -> Op
         let (share, name) = (100.0 * share, &stream.name);
         format!("the generator could not keep up: {share:.1} % of the rate that stream {name:?} asks for")
     })
+}
+
+/// Users found no port or no room with us.
+fn not_begun(users: Option<&UsersResult>) -> Option<String> {
+    let missing = users.map(|users| users.not_begun).filter(|missing| *missing > 0)?;
+    Some(format!(
+        "{missing} connections that were due could not begin, for want of a port or of room in our own table: give \
+         [users] more clients, client_ports or connections_max, or a shorter tcp.time_wait_s"
+    ))
 }
 
 /// Frames were lost on the last yard.

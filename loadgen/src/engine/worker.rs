@@ -83,6 +83,8 @@ pub(super) struct Orders {
     pub(super) board: Arc<Board>,
     pub(super) key: Key,
     pub(super) timing: Timing,
+    /// Whether the first thread has users' ends.
+    pub(super) has_users: bool,
 }
 
 /// When a worker does what.
@@ -129,6 +131,7 @@ pub(super) struct Worker {
     expects: Arc<[Expect]>,
     threads: usize,
     pub(super) actors: Vec<Acting>,
+    has_users: bool,
     /// Connections completed and failed by the end of each second, as far as they are over.
     pub(super) users_seconds: Vec<(u64, u64)>,
     board: Arc<Board>,
@@ -157,7 +160,7 @@ impl Worker {
         lanes: Vec<Lane>,
         orders: Orders,
     ) -> Self {
-        let Orders { known, expects, board, key, timing } = orders;
+        let Orders { known, expects, board, key, timing, has_users } = orders;
         let Equipment { ports: [left, right], pool, chunks } = equipment;
         let exit = |ports| Exit {
             ports,
@@ -178,6 +181,7 @@ impl Worker {
             expects,
             threads,
             actors: Vec::new(),
+            has_users,
             users_seconds: Vec::with_capacity(seconds),
             board,
             key,

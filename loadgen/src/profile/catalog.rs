@@ -17,6 +17,8 @@ macro_rules! profile {
 /// All of them, by name.
 pub(crate) const PROFILES: &[Entry] = &[
     profile!("ack-flood"),
+    profile!("concurrent-connections"),
+    profile!("connection-rate"),
     profile!("fin-flood"),
     profile!("flows-1"),
     profile!("flows-100k"),

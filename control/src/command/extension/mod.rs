@@ -14,6 +14,7 @@ mod dscp;
 mod ecn;
 mod fuzzy;
 mod guided;
+mod hashlimit;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -31,6 +32,7 @@ mod set;
 mod state;
 mod statistic;
 mod string;
+mod synproxy;
 mod target;
 mod tcp;
 mod tcpmss;
@@ -60,6 +62,7 @@ pub(super) enum ExtensionKey {
     Dscp(dscp::Key),
     Ecn(ecn::Key),
     Fuzzy(fuzzy::Key),
+    Hashlimit(hashlimit::Key),
     Hl(ttl::Key),
     Icmp,
     Icmp6,
@@ -105,6 +108,7 @@ pub(super) struct Extension<'a> {
     pub(super) word: Word<'a>,
     pub(super) value: Match,
     seen: Vec<ExtensionKey>,
+    hashlimit: hashlimit::Said,
 }
 
 impl<'a> Extension<'a> {
@@ -120,6 +124,7 @@ impl<'a> Extension<'a> {
             "dscp" => Match::Dscp(Default::default()),
             "ecn" => Match::Ecn(Default::default()),
             "fuzzy" => Match::Fuzzy(Default::default()),
+            "hashlimit" => Match::Hashlimit(Default::default()),
             "hl" => Match::Hl(Default::default()),
             "icmp" => Match::Icmp(Default::default()),
             "icmp6" => Match::Icmp6(Default::default()),
@@ -143,10 +148,10 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
-        if known::program_of(name, family).is_some() || !known::is_enforced(family, name) {
+        if known::program_of(name, family).is_some() {
             return None;
         }
-        Some(Self { word, value, seen: Vec::new() })
+        Some(Self { word, value, seen: Vec::new(), hashlimit: hashlimit::Said::default() })
     }
 
     /// The options it adds.
@@ -160,6 +165,7 @@ impl<'a> Extension<'a> {
             Match::Dscp(_) => &dscp::OPTIONS,
             Match::Ecn(_) => &ecn::OPTIONS,
             Match::Fuzzy(_) => &fuzzy::OPTIONS,
+            Match::Hashlimit(_) => &hashlimit::OPTIONS,
             Match::Hl(_) => &hl::OPTIONS,
             Match::Icmp(_) => &icmp::OPTIONS,
             Match::Icmp6(_) => &icmp6::OPTIONS,
@@ -189,6 +195,7 @@ impl<'a> Extension<'a> {
         match self.value {
             Match::Addrtype(_) => &addrtype::EXCLUSIVE,
             Match::Dscp(_) => &dscp::EXCLUSIVE,
+            Match::Hashlimit(_) => &hashlimit::EXCLUSIVE,
             Match::Hl(_) => &hl::EXCLUSIVE,
             Match::Multiport(_) => &multiport::EXCLUSIVE,
             Match::String(_) => &string::EXCLUSIVE,
@@ -246,6 +253,9 @@ impl<'a> Extension<'a> {
             (Match::Dscp(dscp), ExtensionKey::Dscp(key)) => dscp::read(dscp, key, given),
             (Match::Ecn(ecn), ExtensionKey::Ecn(key)) => ecn::read(ecn, key, given),
             (Match::Fuzzy(fuzzy), ExtensionKey::Fuzzy(key)) => fuzzy::read(fuzzy, key, given),
+            (Match::Hashlimit(hashlimit), ExtensionKey::Hashlimit(key)) => {
+                hashlimit::read(hashlimit, &mut self.hashlimit, key, given)
+            }
             (Match::Hl(hl), ExtensionKey::Hl(key)) => hl::read(hl, key, given),
             (Match::Icmp(icmp), ExtensionKey::Icmp) => icmp::read(icmp, given),
             (Match::Icmp6(icmp6), ExtensionKey::Icmp6) => icmp6::read(icmp6, given),
@@ -329,6 +339,9 @@ impl<'a> Extension<'a> {
 
     /// What is missing, as far as iptables itself looks for it.
     fn incomplete(&self) -> Result<(), ParseErrorKind> {
+        if let Match::Hashlimit(hashlimit) = &self.value {
+            hashlimit::incomplete(hashlimit, &self.hashlimit)?;
+        }
         match self.value.validate() {
             Err(error) if !error.is_left_to_the_kernel() => Err(ParseErrorKind::Incomplete(error)),
             _ => Ok(()),

@@ -10,9 +10,11 @@ mod connection;
 mod ecn;
 mod forwarded;
 mod fuzzy;
+mod hashlimit;
 mod header;
 mod icmp;
 mod icmp6;
+mod keyed;
 mod limit;
 mod multiport;
 mod set;
@@ -25,6 +27,8 @@ mod transport;
 mod u32;
 
 pub use connection::Connection;
+pub(crate) use fuzzy::FUZZY;
+pub(crate) use hashlimit::HASHLIMIT;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
@@ -36,6 +40,7 @@ use weir_control::rule::{
 use connbytes::CountTest;
 use connection::ConnectionTest;
 use fuzzy::FuzzyTest;
+use hashlimit::HashlimitTest;
 use limit::LimitTest;
 use set::SetTest;
 use statistic::StatisticTest;
@@ -43,9 +48,9 @@ use string::StringTest;
 use time::TimeTest;
 use u32::WordTest;
 
-use super::Candidate;
 use super::candidate::has_ports;
 use super::rule::Evaluation;
+use super::{Candidate, Unenforced};
 use crate::limit::kept::Keeper;
 use crate::set::Sets;
 
@@ -58,6 +63,8 @@ pub(super) struct Around<'k, 'd> {
     pub(super) sets: &'k Sets,
     /// Who has what it keeps from packet to packet.
     pub(super) keeper: Keeper<'k, 'd>,
+    /// Keys that all tables are made for so far.
+    pub(super) keys: &'k mut usize,
 }
 
 /// A match of a rule.
@@ -79,6 +86,8 @@ pub(super) enum MatchTest {
     Ecn(EcnMatch),
     /// `-m fuzzy`.
     Fuzzy(FuzzyTest),
+    /// `-m hashlimit`.
+    Hashlimit(HashlimitTest),
     /// `-m icmp`.
     Icmp(IcmpMatch),
     /// `-m icmp6`.
@@ -118,26 +127,30 @@ pub(super) enum MatchTest {
 }
 
 impl MatchTest {
-    /// Compiles a match of a rule; its name, if this engine cannot enforce it.
-    pub(super) fn compile(
-        asked: &Match,
-        Around { family, sets, keeper }: &mut Around<'_, '_>,
-    ) -> Result<Self, &'static str> {
+    /// Compiles a match of a rule.
+    ///
+    /// # Errors
+    /// Why this engine cannot enforce it.
+    pub(super) fn compile(asked: &Match, around: &mut Around<'_, '_>) -> Result<Self, Unenforced> {
+        let (family, sets) = (around.family, around.sets);
         Ok(match asked {
-            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, *family)?),
+            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
             Match::Comment(_) => Self::Comment,
             Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
             Match::Connmark(connmark) => Self::Connmark(*connmark),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
-            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, keeper)),
+            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, around)?),
+            Match::Hashlimit(hashlimit) => {
+                Self::Hashlimit(HashlimitTest::compile(hashlimit, around)?)
+            }
             Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
             Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
             Match::Length(length) => Self::Length(*length),
-            Match::Limit(limit) => Self::Limit(LimitTest::compile(limit, keeper)),
+            Match::Limit(limit) => Self::Limit(LimitTest::compile(limit, &mut around.keeper)),
             Match::Mac(mac) => Self::Mac(*mac),
             Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
@@ -155,7 +168,7 @@ impl MatchTest {
             Match::String(string) => Self::String(Box::new(string.into())),
             Match::Time(time) => Self::Time((*time).into()),
             Match::U32(u32) => Self::Word(u32.into()),
-            other => return Err(other.name()),
+            other => return Err(other.name().into()),
         })
     }
 
@@ -169,7 +182,8 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
-            Self::Fuzzy(test) => test.holds(candidate).into(),
+            Self::Fuzzy(test) => test.evaluate(candidate),
+            Self::Hashlimit(test) => test.evaluate(candidate),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
@@ -235,6 +249,7 @@ impl MatchTest {
             // They look into headers that may be broken, or count.
             Self::Ecn(_)
             | Self::Fuzzy(_)
+            | Self::Hashlimit(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
             | Self::Limit(_)
