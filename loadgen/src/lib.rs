@@ -4,6 +4,9 @@
 //! so shows that none of it knows what a firewall is:
 //!
 //! ```text
+//!   cli ──► profile ──► engine: pace (when), packet (what), users (both ends), measure (what arrived)
+//!             └──► ports of either side ──► result.rs
+//!
 //!   cli ──► flow     which addresses and ports, in which order
 //!           template the frame, and how the next one differs
 //!           schedule when each packet is due

@@ -75,6 +75,11 @@ fn what_is_wrong_is_said_with_file_key_value_and_range() {
         let said = said.expect_err(text);
         assert!(said.contains(expected), "{text}: {said}");
     }
+}
+
+#[test]
+// long: one table
+fn what_is_wrong_in_a_stream_is_said_with_its_name() {
     let in_stream = [
         ("rate = 5", "rate = 0", "stream \"a\": rate = 0 is not possible: packets a second from"),
         ("rate = 5", "rate = \"fast\"", "rate = \"fast\" is not possible"),
@@ -137,6 +142,15 @@ fn what_is_wrong_is_said_with_file_key_value_and_range() {
         let said = parse(&STREAM.replacen(old, new, 1)).expect_err(new);
         assert!(said.starts_with("p.toml: ") && said.contains(expected), "{new}: {said}");
     }
+    let twice = parse(&format!("{STREAM}{STREAM}")).expect_err("two of a name");
+    assert!(twice.contains("name = a is not possible: a name of its own"), "{twice}");
+    let long = format!("{STREAM}text = \"{}\"\nframe_bytes = 64", "x".repeat(30));
+    let said = parse(&long).expect_err("too long a text");
+    assert!(said.contains("has no room for 76 bytes"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_users_is_said() {
     for (users, expected) in [
         ("rate = 5", "missing field `clients`"),
         (
@@ -148,11 +162,6 @@ fn what_is_wrong_is_said_with_file_key_value_and_range() {
         let said = parse(&format!("[users]\n{users}")).expect_err(users);
         assert!(said.contains(expected), "{users}: {said}");
     }
-    let twice = parse(&format!("{STREAM}{STREAM}")).expect_err("two of a name");
-    assert!(twice.contains("name = a is not possible: a name of its own"), "{twice}");
-    let long = format!("{STREAM}text = \"{}\"\nframe_bytes = 64", "x".repeat(30));
-    let said = parse(&long).expect_err("too long a text");
-    assert!(said.contains("has no room for 76 bytes"), "{said}");
 }
 
 #[test]
