@@ -259,7 +259,8 @@ fn users_get_what_they_ask_for_beside_a_flood_that_hits_their_server() {
         let flood = &result.streams[0];
         assert_eq!((flood.sent, flood.received), (10_000, 10_000));
         assert_eq!(users.server.syns, 10_000 + users.attempted);
-        assert!(users.server.half_open_max == 4_096 && users.server.cookies_sent > 5_000);
+        // 4,094 addresses, each with one port.
+        assert!(users.server.half_open_max >= 4_094, "{users:?}");
         assert_eq!(result.void, None);
         assert!(result.foreign_frames >= 10_000, "{}", result.foreign_frames);
     }
