@@ -37,7 +37,7 @@ const MATCHES_ENFORCED: &[&str] = &[
 ];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 10] =
+const TARGETS_ENFORCED: [&str; 10] =
     ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK", "CT", "NOTRACK", "SYNPROXY"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
@@ -172,7 +172,12 @@ pub(super) fn matches_enforced(family: Family) -> Vec<&'static str> {
     MATCHES_ENFORCED.iter().copied().filter(enforced).collect()
 }
 
-/// Whether a match that Weir has is enforced for the family.
+/// Targets that Weir enforces.
+pub(super) fn targets_enforced(family: Family) -> Vec<&'static str> {
+    TARGETS_ENFORCED.iter().copied().filter(|name| is_enforced(family, name)).collect()
+}
+
+/// Whether a match or target that Weir has is enforced for the family.
 pub(super) fn is_enforced(family: Family, name: &str) -> bool {
     family == Family::V4 || !ENFORCED_FOR_IPV4.contains(&name)
 }
