@@ -19,6 +19,7 @@
 //! | `query` | what others ask |
 //! | `wanted` | a tuple, ready to be compared with flows |
 //! | `table`, `flow`, `mark`, `count`, `wheel`, `clock` | where they are kept, what is kept, how they end |
+//! | `limited` | flows that rules count |
 //! | `pending` | flows that this batch begins |
 //! | `proxy` | connections that SYNPROXY has made |
 //! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
@@ -49,6 +50,7 @@ mod count;
 mod datagram;
 mod event;
 mod flow;
+mod limited;
 mod mark;
 mod packet;
 mod pending;

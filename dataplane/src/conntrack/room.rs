@@ -60,6 +60,8 @@ impl Conntrack {
         if let Some(entry) = self.pending.get_mut(at) {
             entry.fate = Fate::Confirmed(id);
         }
+        let (_, flow) = self.split(id.place);
+        self.keep_counted(at, flow);
         Ok(())
     }
 
@@ -169,6 +171,7 @@ impl Conntrack {
 
     pub(super) fn remove_found(&mut self, family: usize, hash: u64, found: u32) {
         self.note(EventKind::Destroy, family, found);
+        self.uncount(family, found);
         let Family { table, wheel } = &mut self.families[family];
         wheel.unlink(&mut table.asides, found);
         table.remove(hash, found);
@@ -186,6 +189,7 @@ impl Conntrack {
         if changed {
             self.note(EventKind::Update, family, found);
         }
+        self.uncount_closed(family, found, before);
     }
 
     /// Moves a flow in the wheel if its life became shorter, and so short that the wheel would look too late.

@@ -6,6 +6,7 @@ use super::clock::Time;
 use super::count::Counts;
 use super::event::EventQueue;
 use super::flow::{Bits, Flow};
+use super::limited::Limited;
 use super::packet::{Packet, Untrackable};
 use super::pending::{Entry, Fate, Pending};
 use super::settings::{Settings, Timeouts};
@@ -90,6 +91,7 @@ pub struct Conntrack {
     pub(super) half_open_max: u32,
     pub(super) now: Time,
     pub(super) pending: Pending,
+    pub(super) limited: Limited,
     pub(super) stats: Stats,
     pub(super) events: Option<Arc<EventQueue>>,
     /// Whether somebody listens, as of the last [`Conntrack::set_time`].
@@ -127,6 +129,7 @@ impl Conntrack {
             half_open_max: config.half_open_max,
             now,
             pending: Pending::new(),
+            limited: Limited::new(),
             stats: Stats::default(),
             events: config.events.clone(),
             watched: false,
@@ -210,6 +213,7 @@ impl Conntrack {
     #[inline]
     pub fn end_batch(&mut self) {
         self.pending.clear();
+        self.give_up_counted();
     }
 
     pub(super) fn invalid(&mut self) -> Tracked {

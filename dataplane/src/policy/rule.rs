@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use weir_control::rule::SynproxyTarget;
 
-use super::address::{AddressTests, Windows};
+use super::address::{AddressTests, Ends, Windows};
 use super::classify::RuleKey;
 use super::counters::RuleCounters;
 use super::matches::{MatchTest, Ports};
@@ -145,8 +145,15 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
-    pub(super) fn evaluate(&self, candidate: &Candidate<'_>, sets: &Sets) -> Evaluation {
-        let fields = self.fields(candidate);
+    /// Asks it of a packet from and to `ends`.
+    #[inline]
+    pub(super) fn evaluate<E: Ends>(
+        &self,
+        candidate: &Candidate<'_>,
+        ends: E,
+        sets: &Sets,
+    ) -> Evaluation {
+        let fields = self.fields(candidate, ends);
         if fields != Evaluation::Matches {
             return fields;
         }
@@ -161,9 +168,9 @@ impl CompiledRule {
 
     /// The tests that need no `-m`.
     #[inline(always)]
-    fn fields(&self, candidate: &Candidate<'_>) -> Evaluation {
+    fn fields<E: Ends>(&self, candidate: &Candidate<'_>, ends: E) -> Evaluation {
         let Candidate { headers, ingress, egress, .. } = candidate;
-        let holds = self.addresses.hold(&headers.addresses)
+        let holds = ends.meet(&self.addresses)
             && self.ingress_mask & ingress.bit() != 0
             && self.egress_mask & egress.bit() != 0;
         if !holds {
@@ -199,8 +206,8 @@ pub(super) enum Settled {
 impl CompiledRule {
     /// What the rule says of all packets of a flow, which is that of `candidate`, a packet that has a
     /// [key](super::cache_key). See [`MatchTest::settled`].
-    pub(super) fn settled(&self, candidate: &Candidate<'_>) -> Settled {
-        match self.fields(candidate) {
+    pub(super) fn settled<E: Ends>(&self, candidate: &Candidate<'_>, ends: E) -> Settled {
+        match self.fields(candidate, ends) {
             Evaluation::Matches => {}
             Evaluation::Differs => return Settled::Differs,
             Evaluation::Hotdrop => return Settled::Open,
@@ -255,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{Addresses, Headers};
+    use crate::policy::address::{Ends4, Ends6};
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
@@ -308,7 +316,15 @@ mod tests {
             wall_s: 0,
             mark: 0,
         };
-        rule.evaluate(&candidate, &Sets::new(0))
+        let sets = Sets::new(0);
+        match headers.addresses {
+            Addresses::V4 { source, destination } => {
+                rule.evaluate(&candidate, Ends4::new(source, destination), &sets)
+            }
+            Addresses::V6 { source, destination } => {
+                rule.evaluate(&candidate, Ends6::new(source, destination), &sets)
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod link;
 mod live;
 mod probe;
 mod raw;
+mod recent;
 mod restart;
 mod restore;
 mod router;
