@@ -40,7 +40,7 @@ const MATCHES_ENFORCED: &[&str] = &[
 ];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 10] =
+const TARGETS_ENFORCED: [&str; 10] =
     ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK", "CT", "NOTRACK", "SYNPROXY"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
@@ -169,6 +169,12 @@ fn is_of(family: Family, name: &str) -> bool {
 /// Matches that Weir enforces.
 pub(super) fn matches_enforced(family: Family) -> Vec<&'static str> {
     MATCHES_ENFORCED.iter().copied().filter(|name| is_of(family, name)).collect()
+}
+
+/// Targets that Weir enforces.
+pub(super) fn targets_enforced(family: Family) -> Vec<&'static str> {
+    let enforced = |name: &&str| family == Family::V4 || !ENFORCED_FOR_IPV4.contains(name);
+    TARGETS_ENFORCED.iter().copied().filter(enforced).collect()
 }
 
 /// The match that a word after `-m` names; ICMPv6 has three (`xtables_find_match`,

@@ -3,7 +3,7 @@
 use crate::rule::{Family, InvalidRule, IpNetError, PatternError, RecentError, TimeError};
 
 use super::error::ParseErrorKind;
-use super::known::{TARGETS_ENFORCED, matches_enforced, program_of};
+use super::known::{matches_enforced, program_of, targets_enforced};
 
 impl ParseErrorKind {
     /// Reason and remedy, where the message alone would leave a tired reader guessing.
@@ -41,7 +41,7 @@ impl ParseErrorKind {
             Self::UnknownTarget { .. } => format!(
                 "no chain has that name, and no target of iptables or Weir; a typing error? Weir has \
                  -j {}; `-N CHAIN' makes a chain",
-                TARGETS_ENFORCED.join(", ")
+                targets_enforced(family).join(", ")
             ),
             Self::GotoNoChain { .. } => "`-N CHAIN' makes a chain".to_owned(),
             Self::ChainName { .. } => {
@@ -225,7 +225,7 @@ fn not_enforced(what: &str, name: &str, family: Family) -> String {
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
                 matches_enforced(family).join(", "),
-                TARGETS_ENFORCED.join(", ")
+                targets_enforced(family).join(", ")
             );
         }
     };

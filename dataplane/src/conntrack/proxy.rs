@@ -10,10 +10,11 @@
 //!     ◄──  seq + offset, value - ts offset                            ◄──  seq, ack
 //! ```
 //!
-//! Where no connection is ever proxied nothing of this is kept: the array is allocated only if the configuration says so.
+//! Where no connection is ever proxied nothing of this is kept: the array is allocated only if the configuration says
+//! so.
 
 use super::query::Place;
-use super::tcp::TcpState;
+use super::tcp::{Segment, TcpState};
 use super::tracker::Conntrack;
 use super::{Direction, Tracked};
 use crate::synproxy::CookieKey;
@@ -33,6 +34,21 @@ pub struct Proxied {
     pub is: bool,
     /// Whether the server has answered.
     pub connected: bool,
+}
+
+/// Reads a client's segment as the server will, who counts otherwise (`nf_ct_seq_offset`).
+#[inline]
+pub(super) fn read_as_server(
+    segment: &mut Segment<'_>,
+    direction: Direction,
+    proxied: &[Proxied],
+    flow: u32,
+) {
+    if let Some(proxied) = proxied.get(flow as usize)
+        && direction == Direction::Original
+    {
+        segment.shift(proxied.offset);
+    }
 }
 
 impl Conntrack {

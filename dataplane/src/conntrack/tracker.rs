@@ -16,7 +16,7 @@ use super::tcp::{self, Segment};
 use super::tuple::{Tuple, bits6};
 use super::wanted::Wanted;
 use super::wheel::{AROUND, Wheel};
-use super::{CtState, Direction, FlowRef, Kind, Step, Tracked, datagram};
+use super::{CtState, Direction, FlowRef, Kind, Step, Tracked, datagram, proxy};
 use crate::handover::FlowHash;
 use crate::synproxy::CookieKey;
 
@@ -288,11 +288,7 @@ impl Conntrack {
         let step = match wanted.kind {
             Kind::Tcp => match Segment::read(packet.l4) {
                 Some(mut segment) => {
-                    if let Some(proxied) = table.proxied.get(found as usize)
-                        && direction == Direction::Original
-                    {
-                        segment.shift(proxied.offset);
-                    }
+                    proxy::read_as_server(&mut segment, direction, &table.proxied, found);
                     let knobs = (&self.settings, &self.timeouts);
                     tcp::follow(flow, aside, &segment, direction, knobs, self.now)
                 }

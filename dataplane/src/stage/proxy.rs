@@ -1,9 +1,9 @@
 //! `proxy`: handshakes that SYNPROXY takes over, and what comes of the connections that it has made. See
 //! [`crate::synproxy`].
 //!
-//! The kernel does the first in the rule (`synproxy_tg4`) and the second when a packet leaves (`ipv4_synproxy_hook`, just
-//! before `nf_confirm`). What is taken over is absorbed: its frame carries the answer, so that a flood of SYNs takes no
-//! frame that others need.
+//! The kernel does the first in the rule (`synproxy_tg4`) and the second when a packet leaves (`ipv4_synproxy_hook`,
+//! just before `nf_confirm`). What is taken over is absorbed: its frame carries the answer, so that a flood of SYNs
+//! takes no frame that others need.
 
 use weir_control::rule::SynproxyTarget;
 

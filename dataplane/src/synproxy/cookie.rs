@@ -5,8 +5,8 @@
 //!            (hash(key, ends, slot) + place of the MSS in a table)
 //! ```
 //!
-//! That is the form of D. J. Bernstein and of Linux (`secure_tcp_syn_cookie`, net/ipv4/syncookies.c; RFC 4987 3.6). A slot
-//! is a minute. The acknowledgment that comes back is one more than the cookie: whoever sends it has received the
+//! That is the form of D. J. Bernstein and of Linux (`secure_tcp_syn_cookie`, net/ipv4/syncookies.c; RFC 4987 3.6). A
+//! slot is a minute. The acknowledgment that comes back is one more than the cookie: whoever sends it has received the
 //! answer, so its source address is not forged. Without the key, one guess in 2^22 succeeds. The hash is SipHash: an
 //! attacker sees as many cookies as he likes.
 

@@ -17,8 +17,8 @@
 //! | `options` | the options of a handshake, some of them in a timestamp |
 //! | `segment` | what is sent, and how packets of such connections are put right |
 //!
-//! The rules put what comes from clients here (`policy::target`), [`crate::stage`] does it, and connection tracking keeps
-//! what belongs to a connection ([`crate::conntrack::Proxied`]). Nothing here reads a clock or a random number.
+//! The rules put what comes from clients here (`policy::target`), [`crate::stage`] does it, and connection tracking
+//! keeps what belongs to a connection ([`crate::conntrack::Proxied`]). Nothing here reads a clock or a random number.
 //!
 //! # Differences from the kernel, on purpose
 //!

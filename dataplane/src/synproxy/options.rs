@@ -1,7 +1,8 @@
-//! TCP options of a handshake through SYNPROXY, and what of them a timestamp can carry (net/netfilter/nf_synproxy_core.c).
+//! TCP options of a handshake through SYNPROXY, and what of them a timestamp can carry
+//! (net/netfilter/nf_synproxy_core.c).
 //!
-//! A cookie has room for nothing but a segment size. What else the client offered comes back to us in the timestamp that
-//! it echoes (RFC 7323 3), in six bits that a clock of milliseconds does not need:
+//! A cookie has room for nothing but a segment size. What else the client offered comes back to us in the timestamp
+//! that it echoes (RFC 7323 3), in six bits that a clock of milliseconds does not need:
 //!
 //! ```text
 //!   bits 0..4  window scale, 15 for none      bit 4  SACK permitted      bit 5  ECN      6..  milliseconds

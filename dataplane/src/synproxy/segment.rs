@@ -45,8 +45,8 @@ impl Handshake {
 }
 
 /// Puts a segment of a proxied connection right for its receiver (`nf_ct_seq_adjust`, `nf_ct_sack_adjust`,
-/// net/netfilter/nf_conntrack_seqadj.c; `synproxy_tstamp_adjust`). Its checksum must be one, not half of one. What is no
-/// segment stays as it is.
+/// net/netfilter/nf_conntrack_seqadj.c; `synproxy_tstamp_adjust`). Its checksum must be one, not half of one. What is
+/// no segment stays as it is.
 pub fn translate(segment: &mut [u8], direction: Direction, proxied: &Proxied) {
     let Some(header) = segment.first_chunk::<TCP_BYTES>() else { return };
     let header_len = usize::from(header[12] >> 4) * 4;
