@@ -7,9 +7,9 @@ use std::thread;
 use weir_control::command::Transaction;
 use weir_control::protocol::{
     DropCount, EarlyDropStats, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats,
-    LimitKey, LimitReport, Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus,
-    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status,
-    WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
+    LimitKey, LimitReport, Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats,
+    PortStatus, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats,
+    Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
 };
 use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{CounterTable, Counters, Outcome, Ruleset};
@@ -250,7 +250,8 @@ pub(crate) fn limits(top: u32) -> Vec<LimitReport> {
             family: Family::V4,
             of: "fuzzy".to_owned(),
             name: None,
-            settings: "-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT".to_owned(),
+            settings: "-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT"
+                .to_owned(),
             keys_max: None,
             keys: 0,
             top: vec![key("all", Some(20_000), 1)],

@@ -1,12 +1,12 @@
 //! `Spin`: a value that workers take in turns.
 //!
-//! What a match keeps in more than one word is changed by one worker at a time. That is no lock that anybody sleeps for,
-//! and none that is held for long:
+//! What a match keeps in more than one word is changed by one worker at a time. That is no lock that anybody sleeps
+//! for, and none that is held for long:
 //!
-//! * Whoever holds it runs some tens of nanoseconds of code that allocates nothing, calls nothing of the system and takes
-//!   no other such turn. So a worker waits at most for one such piece of each other worker.
-//! * Inside is a [`Mutex`], which gives safe code the one value that changes; only [`Mutex::try_lock`] is ever called. As
-//!   nobody ever sleeps for it, nobody is ever woken: to take it is a compare-and-swap, to leave it a store.
+//! * Whoever holds it runs some tens of nanoseconds of code that allocates nothing, calls nothing of the system and
+//!   takes no other such turn. So a worker waits at most for one such piece of each other worker.
+//! * Inside is a [`Mutex`], which gives safe code the one value that changes; only [`Mutex::try_lock`] is ever called.
+//!   As nobody ever sleeps for it, nobody is ever woken: to take it is a compare-and-swap, to leave it a store.
 //! * Workers have cores of their own and are not interrupted. A control thread may be while it holds it (`weirctl
 //!   recent` does, for one entry at a time), and so may a worker where there are fewer cores than workers. Then those
 //!   that wait let others run after a while: a system call, where waiting would be worse.
