@@ -294,6 +294,7 @@ impl ParseErrorKind {
                 | InvalidRule::KeyMask { .. }
                 | InvalidRule::LimitBurst { .. }
                 | InvalidRule::OtherTable { .. }
+                | InvalidRule::SynproxyNeedsTcp
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }
@@ -386,10 +387,14 @@ impl CommandLine {
             RuleError::NoSuchSet { name } => {
                 ValueError::NoSuchSet { name: name.to_string() }.into()
             }
+            RuleError::SetFamily { name, family } => {
+                ValueError::SetFamily { name: name.to_string(), family: *family }.into()
+            }
             _ => return None,
         };
         // The line may ask for several sets; the message says which.
-        let position = self.chain.filter(|_| !matches!(error, RuleError::NoSuchSet { .. }));
+        let of_set = matches!(error, RuleError::NoSuchSet { .. } | RuleError::SetFamily { .. });
+        let position = self.chain.filter(|_| !of_set);
         let line = self.line.as_str().into();
         Some(ParseError { kind, position, line, family: self.family }.report())
     }

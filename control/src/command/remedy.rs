@@ -202,7 +202,6 @@ fn not_enforced(what: &str, name: &str, family: Family) -> String {
         (_, "--kerneltz" | "--localtz") => {
             "the kernel tells no program its time zone: write the times in UTC"
         }
-        ("match", "set") => "Weir's sets are of family inet, which no IPv6 packet is in",
         ("option", name)
             if ["--packets-", "--bytes-", "--update-"].iter().any(|of| name.starts_with(of)) =>
         {

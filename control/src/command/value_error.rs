@@ -69,6 +69,8 @@ pub enum ValueError {
     PacketType { text: String },
     #[error("Set {name} doesn't exist.")]
     NoSuchSet { name: String },
+    #[error("The protocol family of set {name} is {family}, which is not applicable.")]
+    SetFamily { name: String, family: Family },
     #[error("setname `{name}' too long, max {SET_NAME_BYTES_MAX} characters.")]
     SetNameTooLong { name: String },
     #[error("--match-set requires two args.")]
@@ -146,6 +148,9 @@ impl ValueError {
                  Maximize-Throughput, Maximize-Reliability, Minimize-Cost, Normal-Service"
             }
             Self::NoSuchSet { .. } => "`weirctl set create NAME hash:ip' makes a set",
+            Self::SetFamily { .. } => {
+                "no packet of this rule could be in it; a list:set may have sets of both families"
+            }
             Self::SetArguments | Self::SetDirections(_) => {
                 "write `--match-set NAME src', or `--match-set NAME src,dst' for addresses and ports"
             }

@@ -46,6 +46,9 @@ pub enum InvalidRule {
         /// That of the rule.
         table: Table,
     },
+    /// `-j SYNPROXY` in a rule that does not select TCP.
+    #[error("SYNPROXY reads TCP headers, so the rule needs `-p tcp' (without `!')")]
+    SynproxyNeedsTcp,
     /// `-j CT` alone.
     #[error("CT: `--notrack' must be given: without it nothing would happen to the packet")]
     CtWithoutNotrack,

@@ -45,6 +45,7 @@ mod save;
 mod set;
 mod statistic;
 mod string;
+mod synproxy;
 mod table;
 mod target;
 mod tcpmss;
@@ -106,6 +107,7 @@ pub use reject6::Reject6With;
 pub use set::{SetDirections, SetDirectionsError, SetMatch};
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
+pub use synproxy::SynproxyTarget;
 pub use table::Table;
 pub(crate) use target::TargetExtension;
 pub use tcpmss::TcpMssMatch;
@@ -331,13 +333,17 @@ pub enum Target {
     Connmark(ConnmarkTarget),
     /// Do not track it; the next rule sees it.
     Ct(CtTarget),
+    /// Answer a SYN in the server's name, connect who acknowledges that; the next rule sees other segments.
+    Synproxy(SynproxyTarget),
 }
 
 impl Target {
-    /// Whether a packet goes on to the next rule afterwards.
+    /// Whether a packet goes on to the next rule afterwards, or may.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) => true,
+            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) | Self::Synproxy(_) => {
+                true
+            }
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -360,6 +366,7 @@ impl Target {
             Self::Mark(_) => "MARK",
             Self::Connmark(_) => "CONNMARK",
             Self::Ct(ct) => ct.name(),
+            Self::Synproxy(_) => "SYNPROXY",
         }
     }
 
@@ -381,6 +388,7 @@ impl Target {
             Self::Mark(mark) => Some(mark),
             Self::Connmark(connmark) => Some(connmark),
             Self::Ct(ct) => Some(ct),
+            Self::Synproxy(synproxy) => Some(synproxy),
         }
     }
 }

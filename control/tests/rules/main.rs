@@ -20,5 +20,6 @@ mod properties;
 mod raw;
 mod rulesets;
 mod set;
+mod synproxy;
 mod texts;
 mod vocabulary;

@@ -60,7 +60,7 @@ fn what_iptables_has_and_weir_has_not_is_told_apart_from_nonsense() {
             "  iptables -A FORWARD -m quota --quota 3 -j ACCEPT",
             "                         ^^^^^ argument 4, column 24",
             &format!(
-                "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG, MARK, CONNMARK, CT, NOTRACK"
+                "  not supported by this version of Weir, so the command is refused instead of letting you believe it works; enforced are -m {ENFORCED} and -j ACCEPT, DROP, RETURN, REJECT, LOG, MARK, CONNMARK, CT, NOTRACK, SYNPROXY"
             ),
             TRY,
         ],

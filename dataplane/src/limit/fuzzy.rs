@@ -152,6 +152,17 @@ impl Controller {
         passes(self.count(now), draw)
     }
 
+    /// Counts packets that were dropped before they came here ([`crate::early_drop`]), into the window in which this is
+    /// told. A window holds 2^27 packets; more are counted as that.
+    pub fn add(&self, packets: u64) {
+        let more = |word: u64| {
+            let sum = State::of(word).packets.saturating_add(packets);
+            Some(State { packets: sum.min(u64::MAX / ONE_PACKET), ..State::of(word) }.word())
+        };
+        // The closure never declines.
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
     /// Counts a packet; the share that holds for it.
     fn count(&self, now: u64) -> u32 {
         let mut word = self.word.load(Ordering::Relaxed);

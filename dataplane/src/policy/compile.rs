@@ -57,6 +57,11 @@ pub enum Unenforced {
         "`-m connbytes' asks for packets and bytes of flows, and they are not counted: set acct = true in [conntrack] of the configuration and start weir again, so that all flows are counted from their first packet on"
     )]
     NotCounted,
+    /// It makes connections whose numbers are to be translated, and there is no room for those.
+    #[error(
+        "`-j SYNPROXY' makes connections of which more is to be kept than of others: set synproxy = true in [conntrack] of the configuration and start weir again"
+    )]
+    NotProxied,
     /// A table that is known by that name is another one.
     #[error(
         "`-m {of} --{of}-name {name}' has another rate, mode or table than an earlier rule of that name, whose settings would hold for both: say the same, or give it another name"
@@ -117,6 +122,8 @@ pub struct Compiler {
     port_names: Vec<String>,
     /// Whether the packets and bytes of flows are counted.
     counts_flows: bool,
+    /// Whether connections may be proxied.
+    proxies: bool,
     sets: Arc<Sets>,
     rules: BTreeMap<RuleId, Tally>,
     /// Of the chains' policies, by [`Hook`].
@@ -173,6 +180,7 @@ impl Compiler {
             workers,
             port_names,
             counts_flows: false,
+            proxies: false,
             sets: Arc::new(Sets::new(0)),
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
@@ -186,6 +194,12 @@ impl Compiler {
     #[must_use]
     pub fn counting_flows(self, counts_flows: bool) -> Self {
         Self { counts_flows, ..self }
+    }
+
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        Self { proxies, ..self }
     }
 
     /// The same with these for what matches share by name; those of other compilers are given the same.
@@ -230,10 +244,11 @@ impl Compiler {
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
-            tracks: asks.tracking,
+            tracks: asks.tracking || proxies,
             inspects_flows: asks.flow,
             remembers: asks.past,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
@@ -416,6 +431,9 @@ impl Compiler {
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
+        if !self.proxies && matches!(action, Action::Synproxy(_)) {
+            return Err(Unenforced::NotProxied);
+        }
         let asks = Asks::of(&tests);
         Ok(CompiledRule {
             chain,
@@ -484,6 +502,7 @@ fn action<'a>(
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
         Some(Target::Ct(_)) => Action::Notrack,
+        Some(Target::Synproxy(synproxy)) => Action::Synproxy(*synproxy),
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

@@ -14,6 +14,7 @@ and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses o
   forget           -> no flow is tracked any more; "ok"
   judged N:HEX..   each written to device N, and whatever comes out thrown away -> "ok"
   ip WORDS..       the ip command -> "ok"
+  set PATH VALUE   a setting below /proc/sys/net -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
   raw              -> the same of table raw, and chain PREROUTING
 """
@@ -185,7 +186,7 @@ def main():
             run(f"{TABLES}-restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
         elif word == "sets":
-            run("iptables-legacy", "-F")
+            run(f"{TABLES}", "-F")
             run("ipset", "flush")
             run("ipset", "destroy")
             run("ipset", "restore", input=bytes.fromhex(rest[0]).decode())
@@ -219,6 +220,9 @@ def main():
                 number, packet = asked.split(":")
                 os.write(tuns[int(number)], bytes.fromhex(packet))
             arrived(tuns)
+            answer = "ok"
+        elif word == "set":
+            setting(*rest)
             answer = "ok"
         elif word == "ip":
             run("ip", *rest)

@@ -147,7 +147,8 @@ impl Side {
         };
         let side = |ruleset| {
             let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct);
+                .counting_flows(sizes.acct)
+                .proxying(sizes.synproxy);
             Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
         };
         let [filter, raw] = rulesets;
@@ -343,8 +344,8 @@ impl World {
         let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
         let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
         let sets = Arc::new(sets);
-        for side in [0, 2] {
-            self.sides[side].compiler.set_sets(Arc::clone(&sets));
+        for side in &mut self.sides {
+            side.compiler.set_sets(Arc::clone(&sets));
         }
         let policies = Policies::clone(&self.policies.current());
         self.policies.publish(policies.with_sets(&sets));

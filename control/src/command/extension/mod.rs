@@ -32,6 +32,7 @@ mod set;
 mod state;
 mod statistic;
 mod string;
+mod synproxy;
 mod target;
 mod tcp;
 mod tcpmss;
@@ -147,7 +148,7 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
-        if known::program_of(name, family).is_some() || !known::is_enforced(family, name) {
+        if known::program_of(name, family).is_some() {
             return None;
         }
         Some(Self { word, value, seen: Vec::new(), hashlimit: hashlimit::Said::default() })
