@@ -234,6 +234,7 @@ const fn ticks(now: u64) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use std::collections::BTreeMap;
 
