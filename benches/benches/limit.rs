@@ -1,5 +1,5 @@
-//! Rules that limit, a packet each: `limit`, `fuzzy`, and `hashlimit` and keyed `fuzzy` with one source that is known and
-//! with sources that nobody has seen before, beside what one would write first: numbers and a map behind a lock.
+//! Rules that limit, a packet each: `limit`, `fuzzy`, and `hashlimit` and keyed `fuzzy` with one source that is known
+//! and with sources that nobody has seen before, beside what one would write first: numbers and a map behind a lock.
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -99,8 +99,8 @@ impl HashlimitMatch {
     /// bytes, and where not.
     const BYTE_EXPIRES_MS: [u32; 2] = [15_000, 60_000];
 
-    /// How many keys the table has room for: what is said, or what the kernel takes on a machine with more than 1 GiB of
-    /// memory.
+    /// How many keys the table has room for: what is said, or what the kernel takes on a machine with more than 1 GiB
+    /// of memory.
     pub fn keys_max(&self) -> usize {
         let keys = match (self.max, self.size) {
             (0, 0) => 65_536,
@@ -112,7 +112,7 @@ impl HashlimitMatch {
 
     /// The bytes that a second allows, by what a piece costs.
     pub(crate) fn bytes_of_cost(cost: u32) -> u64 {
-        let pieces = if cost == 0 { u32::MAX } else { u32::MAX / cost };
+        let pieces = u32::MAX.checked_div(cost).unwrap_or(u32::MAX);
         u64::from(pieces.saturating_sub(1)) << 4
     }
 
@@ -207,7 +207,7 @@ impl Extension for HashlimitMatch {
                     return Err(InvalidRule::HashlimitBytes);
                 }
                 // `user2credits_byte`
-                u64::from(cost) * (u64::from(super::HZ) << 24) >> 32 == 0
+                (u64::from(cost) * (u64::from(super::HZ) << 24)) >> 32 == 0
             }
         };
         if overflows {

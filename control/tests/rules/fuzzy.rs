@@ -41,7 +41,7 @@ proptest! {
         prop_assert_eq!(rule.validate(Family::V4, Table::Filter), Ok(()));
         let line = format!("-A FORWARD {}", rule.arguments(&Names::builtin()).join(" "));
         let Command::Append { rules, .. } = command(&line) else { panic!("{line}") };
-        prop_assert_eq!(&rules, &[rule.clone()]);
+        prop_assert_eq!(&rules[..], std::slice::from_ref(&rule));
         let json = serde_json::to_string(&rule).expect("serialises");
         prop_assert_eq!(serde_json::from_str::<Rule>(&json).expect("reads"), rule);
     }

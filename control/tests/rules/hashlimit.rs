@@ -38,10 +38,10 @@ fn rate() -> impl Strategy<Value = HashlimitRate> {
         HashlimitRate::Packets { period_us, burst: burst.min(130_000_000_000 / period_us) }
     });
     // As they are read of a number of bytes, and of a burst of so many seconds of it.
-    let bytes = (16_u64..40_000_000, 0_u64..9).prop_map(|(bytes, refills)| {
-        let cost = u64::from(u32::MAX) / ((bytes >> 4) + 1);
+    let bytes = (16_u32..40_000_000, 0_u32..9).prop_map(|(bytes, refills)| {
+        let cost = u32::MAX / ((bytes >> 4) + 1);
         let refills = if bytes < 1024 { refills } else { 0 };
-        HashlimitRate::Bytes { cost: cost as u32, refills: refills as u32 }
+        HashlimitRate::Bytes { cost, refills }
     });
     prop_oneof![3 => packets, 1 => bytes]
 }

@@ -156,7 +156,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use weir_control::rule::{FuzzyMatch, HashlimitMatch};
+    use weir_control::rule::FuzzyMatch;
 
     use super::*;
 
@@ -164,6 +164,6 @@ mod tests {
     fn settings_are_told_as_rules_say_them() {
         let fuzzy = words_of(Match::Fuzzy(FuzzyMatch::default()));
         assert_eq!(fuzzy, "-m fuzzy --lower-limit 1000 --upper-limit 2000");
-        assert_eq!(words_of(Match::Hashlimit(Box::new(HashlimitMatch::default()))), "-m hashlimit");
+        assert_eq!(words_of(Match::Hashlimit(Box::default())), "-m hashlimit");
     }
 }

@@ -1,14 +1,14 @@
 //! The tables of `-m hashlimit` (net/netfilter/xt_hashlimit.c): an account for each key.
 //!
 //! An account is what the kernel keeps of a key, and its numbers are the kernel's. Of packets: a credit that grows by
-//! 2^39 with each tick up to what the burst costs, of which a packet takes its cost. Of bytes: a credit that grows by 2^24
-//! with each tick up to that of a second, of which a packet takes its cost for each 16 bytes and for the rest; where it
-//! does not reach, and the burst is not used up, it is filled once more. A second of a flood is all that is ever paid for
-//! at once, so a packet may be larger than what there is.
+//! 2^39 with each tick up to what the burst costs, of which a packet takes its cost. Of bytes: a credit that grows by
+//! 2^24 with each tick up to that of a second, of which a packet takes its cost for each 16 bytes and for the rest;
+//! where it does not reach, and the burst is not used up, it is filled once more. A second of a flood is all that is
+//! ever paid for at once, so a packet may be larger than what there is.
 //!
 //! What differs is the table. In the kernel one that is full drops the packets of all keys that it does not know; here
-//! something else gives way ([`Table`]). And an account that has expired is gone, where in the kernel it may live on until
-//! the next collection, at most `--hashlimit-htable-gcinterval`.
+//! something else gives way ([`Table`]). And an account that has expired is gone, where in the kernel it may live on
+//! until the next collection, at most `--hashlimit-htable-gcinterval`.
 
 use weir_control::rule::{Family, HASHLIMIT_CREDITS, HashlimitMatch, HashlimitRate};
 
@@ -47,7 +47,7 @@ impl Tariff {
                 (false, cost.saturating_mul(burst), cost, 0)
             }
             HashlimitRate::Bytes { cost, refills } => {
-                (true, SECOND_OF_BYTES, u64::from(cost) * SECOND_OF_BYTES >> 32, refills)
+                (true, SECOND_OF_BYTES, (u64::from(cost) * SECOND_OF_BYTES) >> 32, refills)
             }
         };
         let weight_shift = (u64::BITS - size.leading_zeros()).saturating_sub(u8::BITS);
@@ -218,7 +218,7 @@ mod tests {
                     prev: now,
                     credit: CPJ_BYTES * 250,
                     credit_cap: refills.into(),
-                    cost: u64::from(cost) * (250 * CPJ_BYTES) >> 32,
+                    cost: (u64::from(cost) * (250 * CPJ_BYTES)) >> 32,
                     bytes: true,
                 },
                 HashlimitRate::Packets { period_us, burst } => {

@@ -14,13 +14,13 @@
 //! new one, and whoever needs room takes its place. Nothing is swept. (Times are kept in 32 bits of ticks, which go
 //! round in 198 days.)
 //!
-//! **Full.** A new key always gets an entry. In its bucket gives way: one that is free, or has expired; else the one with
-//! the smallest weight, and of several that are equal the one that was asked for the longest time ago. A state's weight
-//! says how much would be lost with it; it is 0 for one that says no more than a new one would. So a flood of sources
-//! that come once drives out each other, and neither those that are held back nor, for long, those that come for the
-//! first time: in the kernel's `hashlimit` these are dropped while its table is full. What a flood can win in this way is
-//! to be forgotten: where more sources than there are entries all are held back at the same time, some of them get the
-//! start of a new one again.
+//! **Full.** A new key always gets an entry. In its bucket gives way: one that is free, or has expired; else the one
+//! with the smallest weight, and of several that are equal the one that was asked for the longest time ago. A state's
+//! weight says how much would be lost with it; it is 0 for one that says no more than a new one would. So a flood of
+//! sources that come once drives out each other, and neither those that are held back nor, for long, those that come
+//! for the first time: in the kernel's `hashlimit` these are dropped while its table is full. What a flood can win in
+//! this way is to be forgotten: where more sources than there are entries all are held back at the same time, some of
+//! them get the start of a new one again.
 //!
 //! **Nobody chooses buckets.** Which keys meet depends on a seed that nobody knows (`ahash`, seeded by the operating
 //! system at the start of the daemon).
@@ -153,7 +153,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
     )]
     fn place(&self, key: &K) -> (&Line<K, S>, u16) {
         let hash = self.hashes.hash_one(key);
-        let bucket = (hash >> 32) * self.buckets.len() as u64 >> 32;
+        let bucket = ((hash >> 32) * self.buckets.len() as u64) >> 32;
         (&self.buckets[bucket as usize], (hash as u16).max(1))
     }
 
@@ -234,6 +234,7 @@ const fn ticks(now: u64) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use std::collections::BTreeMap;
 

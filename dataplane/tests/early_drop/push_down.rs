@@ -57,7 +57,7 @@ impl World {
             model,
             lists,
             push_down: with_program.then_some(()).map(push_down),
-            rule: Rule { controller: Controller::new(), trusted_until_ns: 0, counted: 0 },
+            rule: Rule { controller: Controller::new(LIMITS), trusted_until_ns: 0, counted: 0 },
             chance: Chance::new(seed),
             source,
             frame: frame::from(source.address()),
@@ -74,7 +74,7 @@ impl World {
             let at_ns = self.next_turn_ns;
             self.lists.tick(at_ns).expect("maps");
             let feedback = self.lists.feedback(at_ns).expect("maps");
-            let reading = self.rule.controller.read(LIMITS, at_ns / JIFFY_NS);
+            let reading = self.rule.controller.read(at_ns / JIFFY_NS);
             let at_floor = reading.share_percent == 1 && reading.rate_pps >= LIMITS.upper_pps;
             let floored = Floored { source: self.source, rate_pps: reading.rate_pps };
             let floored: Vec<Floored> = at_floor.then_some(floored).into_iter().collect();
@@ -107,7 +107,7 @@ impl World {
         }
         let byte = self.chance.byte();
         let trusted = now_ns < self.rule.trusted_until_ns;
-        let passes = self.rule.controller.accepts(LIMITS, now_ns / JIFFY_NS, || byte) || trusted;
+        let passes = self.rule.controller.accepts(now_ns / JIFFY_NS, || byte) || trusted;
         self.rule.counted += u64::from(!passes);
         self.dropped_all += u64::from(!passes);
         passes
