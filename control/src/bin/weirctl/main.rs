@@ -95,9 +95,13 @@ fn main() -> ExitCode {
         Subcommand::Completions { shell } => pages::completions(shell, &mut output),
         Subcommand::Man { directory } => pages::man(directory.as_deref(), &mut output),
     };
+    ended(result)
+}
+
+/// The exit status of a command that ended so, after saying why it failed.
+fn ended(result: Result<(), output::Failed>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(output::Failed::PipeClosed) => ExitCode::SUCCESS,
+        Ok(()) | Err(output::Failed::PipeClosed) => ExitCode::SUCCESS,
         Err(output::Failed::Because(reason)) => {
             eprintln!("weirctl: {reason}");
             ExitCode::FAILURE
