@@ -10,6 +10,7 @@ mod ipv6;
 mod log;
 mod memory;
 mod path;
+mod recent;
 mod snapshot;
 mod workers;
 
@@ -25,6 +26,7 @@ pub use conntrack::{ConntrackSettings, SNAPSHOT_SUFFIX_NEW, SNAPSHOT_SUFFIX_REFU
 pub use early_drop::EarlyDropSettings;
 pub use host::HostMode;
 pub use log::LogSettings;
+pub use recent::RecentSettings;
 
 use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
@@ -108,6 +110,8 @@ struct File {
     conntrack: conntrack::FileConntrack,
     #[serde(default)]
     log: log::FileLog,
+    #[serde(default)]
+    recent: recent::FileRecent,
     #[serde(default)]
     early_drop: early_drop::FileEarlyDrop,
     #[serde(default)]
@@ -231,6 +235,8 @@ pub struct Config {
     pub conntrack: ConntrackSettings,
     /// The log of packets.
     pub log: LogSettings,
+    /// Tables of `-m recent`.
+    pub recent: RecentSettings,
     /// Sources that are dropped early.
     pub early_drop: EarlyDropSettings,
     /// The control socket.
@@ -358,6 +364,7 @@ impl Config {
             sockets,
             conntrack: file.conntrack.check()?,
             log: file.log.check()?,
+            recent: file.recent.check()?,
             early_drop: file.early_drop.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,

@@ -70,6 +70,8 @@ pub struct Engine {
     /// Set by the first policy that asks for it, and then for good: a flow that was not watched for a while would be
     /// taken for out of its window. Set from the start where there are flows from the start, for the same reason.
     tracks: Tracks,
+    /// The policies whose counted connections `conntrack` knows.
+    limited_epoch: u64,
     /// Whether flows wait to be removed whose time has come.
     overdue: bool,
     dice: Dice,
@@ -129,6 +131,7 @@ impl Engine {
             flow_cache: config.flow_cache,
             tracks: Tracks::all(config.always_track || !config.conntrack.is_empty()),
             conntrack: config.conntrack,
+            limited_epoch: u64::MAX,
             overdue: false,
             dice: Dice::new(config.dice_seed ^ (config.worker as u64) << 48),
             resolver: config.resolver,
@@ -222,6 +225,11 @@ impl Engine {
         self.policies.refresh();
         self.flow_cache.adopt(self.policies.epoch());
         self.tracks |= self.policies.get().tracks();
+        if self.limited_epoch != self.policies.epoch() {
+            self.limited_epoch = self.policies.epoch();
+            let counting = Arc::clone(self.policies.shared());
+            self.conntrack.set_limited(self.worker, counting);
+        }
         self.conntrack.set_time(now_ns);
         self.log.set_time(now_ns);
         let mut work = Work::default();

@@ -160,6 +160,12 @@ impl<T> Reader<T> {
         &self.value
     }
 
+    /// The same, to be held until it is replaced: its publisher does not free it as long as it is.
+    #[inline]
+    pub fn shared(&self) -> &Arc<T> {
+        &self.value
+    }
+
     /// The epoch of the adopted value.
     #[inline]
     pub fn epoch(&self) -> u64 {

@@ -93,6 +93,8 @@ pub struct WorkerConfig {
     pub core: Option<usize>,
     /// When it spins and when it sleeps.
     pub idle: IdleConfig,
+    /// When its time begins: the same for all workers, for what rules keep has times of all.
+    pub clock: Instant,
 }
 
 /// The control thread's side of a worker.
@@ -330,8 +332,9 @@ impl Turn {
             let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
             self.shared.pinned.store(pinned, Ordering::Relaxed);
         }
-        let clock = Instant::now();
-        let mut now_ns = 0;
+        let clock = self.config.clock;
+        let elapsed_ns = || u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut now_ns = elapsed_ns();
         let mut idle = Idle::new(self.config.idle, now_ns);
         let mut last = Work::default();
         let mut missed = 0;
@@ -339,7 +342,7 @@ impl Turn {
         let (mut slept_ns, mut just_slept) = (0, false);
         loop {
             let before_ns = now_ns;
-            now_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            now_ns = elapsed_ns();
             if !just_slept {
                 self.latency.record(now_ns - before_ns, last.transmitted, &mut missed);
             }
@@ -359,8 +362,7 @@ impl Turn {
             just_slept = false;
             if idle.step(now_ns) == Step::Sleep && last.packets == 0 {
                 self.sleep(&mut engine);
-                let woken_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                slept_ns += woken_ns - now_ns;
+                slept_ns += elapsed_ns() - now_ns;
                 just_slept = true;
             }
         }

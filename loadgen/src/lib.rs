@@ -34,6 +34,7 @@ mod device;
 pub mod engine;
 pub mod environment;
 pub mod error;
+pub mod faulty;
 mod flow;
 mod live;
 pub mod measure;
@@ -95,6 +96,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             let result = cli::run::run(&options, &stop)?;
             options.outputs.print(&report::text::show(&result))?;
             Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
+        }
+        Command::Profiles(options) => {
+            write_out(cli::profiles::run(&options)?.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Sink(options) => {
             let stop = stop::on_signal()?;

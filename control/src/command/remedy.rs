@@ -1,6 +1,6 @@
 //! What a message alone would leave a tired reader guessing: the reason, and what to write instead.
 
-use crate::rule::{Family, InvalidRule, IpNetError, PatternError, TimeError};
+use crate::rule::{Family, InvalidRule, IpNetError, PatternError, RecentError, TimeError};
 
 use super::error::ParseErrorKind;
 use super::known::{TARGETS_ENFORCED, matches_enforced, program_of};
@@ -122,6 +122,12 @@ impl ParseErrorKind {
             Self::Incomplete(InvalidRule::ConnbytesNegatedOne { .. }) => {
                 "write two rules, one for less and one for more: `--connbytes 0:4', `--connbytes 6:'"
             }
+            Self::Incomplete(InvalidRule::ConnlimitMissing) => {
+                "say how many: `-p tcp --syn -m connlimit --connlimit-above 20 -j REJECT'"
+            }
+            Self::Incomplete(InvalidRule::Recent(RecentError::NoAction)) => {
+                "say what to do: `-m recent --set', `-m recent --update --seconds 60 --hitcount 20'"
+            }
             Self::Value(error) => error.remedy(family)?,
             Self::Incomplete(InvalidRule::StringMissing) => {
                 "say what to look for: `-m string --string TEXT --algo bm'"
@@ -168,11 +174,23 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--ctstate" | "--ctstatus" => {
             Some("connections belong to a match: write `-m conntrack' before it")
         }
+        "--connlimit-above" | "--connlimit-upto" | "--connlimit-mask" => {
+            Some("limits of connections belong to a match: write `-m connlimit' before it")
+        }
+        "--rcheck" | "--update" | "--remove" | "--hitcount" => {
+            Some("tables of addresses belong to a match: write `-m recent' before it")
+        }
         "--connbytes" | "--connbytes-dir" | "--connbytes-mode" => {
             Some("counts of connections belong to a match: write `-m connbytes' before it")
         }
+        _ if option.starts_with("--fuzzy-") => {
+            Some("controllers belong to a match: write `-m fuzzy' before it")
+        }
         "--lower-limit" | "--upper-limit" => {
             Some("rates belong to a match: write `-m fuzzy' before it")
+        }
+        _ if option.starts_with("--hashlimit") => {
+            Some("rates of keys belong to a match: write `-m hashlimit' before it")
         }
         "--limit" | "--limit-burst" => Some("rates belong to a match: write `-m limit' before it"),
         "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
@@ -196,7 +214,6 @@ fn not_enforced(what: &str, name: &str, family: Family) -> String {
         (_, "--kerneltz" | "--localtz") => {
             "the kernel tells no program its time zone: write the times in UTC"
         }
-        ("match", "set") => "Weir's sets are of family inet, which no IPv6 packet is in",
         ("option", name)
             if ["--packets-", "--bytes-", "--update-"].iter().any(|of| name.starts_with(of)) =>
         {

@@ -37,6 +37,7 @@ impl Manner {
             ) => Self::QUIET,
             // A rule between may have changed the number.
             ("connmark" | "mark", _) => Self { steady: false, ..Self::QUIET },
+            ("recent", _) => Self { steady: false, remembers: true, shares: true, ..Self::QUIET },
             ("fuzzy" | "limit" | "statistic", _) => {
                 Self { steady: false, remembers: true, ..Self::QUIET }
             }

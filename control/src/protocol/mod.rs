@@ -18,7 +18,9 @@
 
 mod address_list;
 mod conntrack;
+mod limits;
 mod message;
+mod recent;
 mod set;
 mod stats;
 mod status;
@@ -30,7 +32,9 @@ pub use conntrack::{
     FlowCount, FlowCounts, FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple,
     TcpState, TupleFilter, WorkerFlows,
 };
+pub use limits::{LIMIT_KEYS_MAX, LimitKey, LimitReport};
 pub use message::{MessageError, read_frame, read_message, write_message};
+pub use recent::{RECENT_PAGE_MAX, RecentAddress, RecentChange, RecentHeader, RecentPage};
 pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
 pub use stats::{
     DropCount, EarlyDropStats, EventCount, KernelPortStats, LatencyStats, PacketTotals,
@@ -42,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address_list::{AddressList, AddressListError};
 use crate::command::{ChainName, Command, Transaction};
-use crate::rule::{Family, IpNet, Table};
+use crate::rule::{Family, IpNet, RecentName, Table};
 use crate::ruleset::{CounterTable, Counters, RuleError, Ruleset};
 use crate::set::{SetChange, SetError, SetName};
 
@@ -178,6 +182,22 @@ pub enum RequestBody {
         /// [`CONNTRACK_WAIT_MS_MAX`].
         wait_ms: u32,
     },
+    /// All tables of `-m recent`, without their addresses: [`Reply::Recents`].
+    Recents,
+    /// Addresses of a table, a page of them: [`Reply::RecentPage`].
+    RecentList {
+        /// The table.
+        name: RecentName,
+        /// Where the page begins; `None` for the first.
+        cursor: Option<u32>,
+    },
+    /// Change a table by hand: [`Reply::RecentChanged`], and workers see it with the next packet.
+    RecentChange {
+        /// The table.
+        name: RecentName,
+        /// What to do.
+        change: RecentChange,
+    },
     /// Change sets, all of these changes or none: [`Reply::Done`] once workers see them, or
     /// [`Failure::Set`] and nothing has changed.
     SetChange {
@@ -190,6 +210,11 @@ pub enum RequestBody {
         name: SetName,
         /// The entry, as it is saved.
         entry: String,
+    },
+    /// What rules that limit keep: [`Reply::Limits`].
+    Limits {
+        /// How many keys of each to tell, at most [`LIMIT_KEYS_MAX`].
+        top: u32,
     },
     /// All sets, without their entries: [`Reply::Sets`].
     Sets,
@@ -301,8 +326,16 @@ pub enum Reply {
     ConntrackStats(ConntrackStats),
     /// For [`RequestBody::ConntrackEvents`].
     ConntrackEvents(ConntrackEvents),
+    /// For [`RequestBody::Recents`], by name.
+    Recents(Vec<RecentHeader>),
+    /// For [`RequestBody::RecentList`].
+    RecentPage(RecentPage),
+    /// For [`RequestBody::RecentChange`]: whether anything changed; an address that is to be deleted may not be there.
+    RecentChanged(bool),
     /// For [`RequestBody::SetTest`]: whether it is in the set.
     SetTest(bool),
+    /// For [`RequestBody::Limits`]: rules in their order, then tables by name.
+    Limits(Vec<LimitReport>),
     /// For [`RequestBody::Sets`], in the order of listings.
     Sets(Vec<SetHeader>),
     /// For [`RequestBody::SetList`].

@@ -1,7 +1,7 @@
 //! The two families of addresses, each with a language and rule sets of its own.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,22 @@ impl Family {
         match self {
             Self::V4 => "iptables",
             Self::V6 => "ip6tables",
+        }
+    }
+
+    /// How many bits its addresses have.
+    pub fn address_bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// The mask in which every bit counts.
+    pub fn host_mask(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::BROADCAST.into(),
+            Self::V6 => Ipv6Addr::from_bits(u128::MAX).into(),
         }
     }
 

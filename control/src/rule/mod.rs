@@ -10,6 +10,7 @@ mod addrtype;
 mod calendar;
 mod comment;
 mod connbytes;
+mod connlimit;
 mod connmark;
 mod conntrack;
 mod ct;
@@ -19,6 +20,7 @@ mod ecn;
 mod extension;
 mod family;
 mod fuzzy;
+mod hashlimit;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -26,6 +28,7 @@ mod interface;
 mod invalid;
 mod iprange;
 mod ipv6;
+mod keys;
 mod length;
 mod limit;
 mod log;
@@ -37,12 +40,14 @@ mod net;
 mod pkttype;
 mod protocol;
 mod range;
+mod recent;
 mod reject;
 mod reject6;
 mod save;
 mod set;
 mod statistic;
 mod string;
+mod synproxy;
 mod table;
 mod target;
 mod tcpmss;
@@ -62,6 +67,7 @@ pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use connbytes::{
     ConnbytesDirection, ConnbytesMatch, ConnbytesMode, CountRange, CountRangeError,
 };
+pub use connlimit::{ConnlimitMatch, ConnlimitSide};
 pub use connmark::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, MarkShift};
 pub use conntrack::{
     ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
@@ -73,7 +79,8 @@ pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
 pub use family::Family;
-pub use fuzzy::FuzzyMatch;
+pub use fuzzy::{FuzzyKeys, FuzzyMatch};
+pub use hashlimit::{HashlimitMatch, HashlimitRate};
 pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
 pub use icmp6::{Icmp6Match, Icmp6Type};
@@ -82,8 +89,9 @@ pub use invalid::InvalidRule;
 pub use iprange::{AddressRange, IprangeMatch};
 pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
+pub use keys::{KeyMasks, KeyParts};
 pub use length::LengthMatch;
-pub use limit::{HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
+pub use limit::{HASHLIMIT_CREDITS, HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
     LogPrefixError, LogTarget,
@@ -97,11 +105,16 @@ pub(crate) use net::{address_text, parse_address};
 pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
 pub use range::{SizeRange, SizeRangeError};
+pub use recent::{
+    HITCOUNT_MAX, RECENT_NAME_BYTES_MAX, RecentAction, RecentError, RecentMatch, RecentName,
+    RecentNameError, RecentSide,
+};
 pub use reject::RejectWith;
 pub use reject6::Reject6With;
 pub use set::{SetDirections, SetDirectionsError, SetMatch};
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
+pub use synproxy::SynproxyTarget;
 pub use table::Table;
 pub(crate) use target::TargetExtension;
 pub use tcpmss::TcpMssMatch;
@@ -189,6 +202,8 @@ pub enum Match {
     Comment(CommentMatch),
     /// `-m connbytes`
     Connbytes(ConnbytesMatch),
+    /// `-m connlimit`
+    Connlimit(ConnlimitMatch),
     /// `-m connmark`
     Connmark(ConnmarkMatch),
     /// `-m conntrack`
@@ -199,6 +214,8 @@ pub enum Match {
     Ecn(EcnMatch),
     /// `-m fuzzy`
     Fuzzy(FuzzyMatch),
+    /// `-m hashlimit`
+    Hashlimit(Box<HashlimitMatch>),
     /// `-m hl`
     Hl(HlMatch),
     /// `-m icmp`
@@ -219,6 +236,8 @@ pub enum Match {
     Multiport(MultiportMatch),
     /// `-m pkttype`
     Pkttype(PkttypeMatch),
+    /// `-m recent`
+    Recent(Box<RecentMatch>),
     /// `-m set`
     Set(SetMatch),
     /// `-m state`
@@ -250,11 +269,13 @@ impl Match {
             Self::Addrtype(addrtype) => addrtype,
             Self::Comment(comment) => comment,
             Self::Connbytes(connbytes) => connbytes,
+            Self::Connlimit(connlimit) => connlimit,
             Self::Connmark(connmark) => connmark,
             Self::Conntrack(conntrack) => &**conntrack,
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
             Self::Fuzzy(fuzzy) => fuzzy,
+            Self::Hashlimit(hashlimit) => &**hashlimit,
             Self::Hl(hl) => hl,
             Self::Icmp(icmp) => icmp,
             Self::Icmp6(icmp6) => icmp6,
@@ -265,6 +286,7 @@ impl Match {
             Self::Mark(mark) => mark,
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
+            Self::Recent(recent) => &**recent,
             Self::Set(set) => set,
             Self::State(state) => state,
             Self::Statistic(statistic) => statistic,
@@ -324,13 +346,17 @@ pub enum Target {
     Connmark(ConnmarkTarget),
     /// Do not track it; the next rule sees it.
     Ct(CtTarget),
+    /// Answer a SYN in the server's name, connect who acknowledges that; the next rule sees other segments.
+    Synproxy(SynproxyTarget),
 }
 
 impl Target {
-    /// Whether a packet goes on to the next rule afterwards.
+    /// Whether a packet goes on to the next rule afterwards, or may.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) => true,
+            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) | Self::Synproxy(_) => {
+                true
+            }
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -353,6 +379,7 @@ impl Target {
             Self::Mark(_) => "MARK",
             Self::Connmark(_) => "CONNMARK",
             Self::Ct(ct) => ct.name(),
+            Self::Synproxy(_) => "SYNPROXY",
         }
     }
 
@@ -374,6 +401,7 @@ impl Target {
             Self::Mark(mark) => Some(mark),
             Self::Connmark(connmark) => Some(connmark),
             Self::Ct(ct) => Some(ct),
+            Self::Synproxy(synproxy) => Some(synproxy),
         }
     }
 }

@@ -7,13 +7,15 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use weir_control::command::{Command, Context, ParseErrorKind, Parsed, parse_in};
+use weir_control::command::{Command, Context, ParseErrorKind, Parsed, ValueError, parse_in};
 use weir_control::list;
 use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{connbytes, content, generate, limit, mark, oracle, vocabulary};
+use crate::{
+    connbytes, connlimit, content, generate, hashlimit, limit, mark, oracle, recent, vocabulary,
+};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
@@ -23,7 +25,10 @@ pub(crate) fn vocabulary() -> Vec<&'static str> {
         &content::WORDS,
         &mark::WORDS,
         &connbytes::WORDS,
+        &connlimit::WORDS,
         &limit::WORDS,
+        &hashlimit::WORDS,
+        &recent::WORDS,
     ]
     .concat()
 }
@@ -115,6 +120,8 @@ fn is_on_purpose(kind: &ParseErrorKind) -> bool {
             | ParseErrorKind::NegatedOption { option: 'w' | 'W' | '4' | '6' }
             // iptables reads the digits at the beginning and ignores the rest.
             | ParseErrorKind::WaitSeconds
+            // iptables takes a name that it cannot read again, or cuts it off.
+            | ParseErrorKind::Value(ValueError::RecentName(_))
             // iptables would ask a name server.
             | ParseErrorKind::Address(_)
             | ParseErrorKind::HostName { .. }

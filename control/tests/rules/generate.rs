@@ -12,7 +12,7 @@ use weir_control::rule::{
     StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
-use crate::{connbytes, connmark, content, limit, mark};
+use crate::{connbytes, connlimit, connmark, content, hashlimit, limit, mark, recent};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -21,7 +21,7 @@ fn negatable<T: std::fmt::Debug>(
 }
 
 /// An address; of IPv6 with groups of zeros, and such as are written like those of IPv4.
-fn host(family: Family) -> BoxedStrategy<IpAddr> {
+pub(crate) fn host(family: Family) -> BoxedStrategy<IpAddr> {
     if family == Family::V4 {
         return any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).into()).boxed();
     }
@@ -165,10 +165,13 @@ fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
         12 => packet::any_protocol(family),
         1 => content::statistic(),
         1 => limit::asked(),
+        1 => hashlimit::asked(family),
         2 => content::string(),
         2 => mark::asked(),
         2 => connbytes::asked(),
+        2 => connlimit::asked(family),
         2 => connmark::asked(),
+        2 => recent::asked(family),
         2 => content::time(),
         1 => content::u32(),
     ];
@@ -365,6 +368,8 @@ pub(crate) fn words(rule: &Rule, style: u32, names: &Names) -> Vec<String> {
             "--ctexpire" if liberty(15) => "--cte",
             "--probability" if liberty(19) => "--prob",
             "--connbytes-mode" if liberty(19) => "--connbytes-m",
+            "--connlimit-above" if liberty(19) => "--connlimit-a",
+            "--hitcount" if liberty(18) => "--hit",
             "--string" if liberty(18) => "--str",
             "NEW" if liberty(16) => "n",
             "NEW,ESTABLISHED" if liberty(16) => "Est,NEW",

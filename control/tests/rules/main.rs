@@ -2,12 +2,14 @@
 
 mod chains;
 mod connbytes;
+mod connlimit;
 mod connmark;
 mod conntrack;
 mod content;
 mod differential;
 mod fuzzy;
 mod generate;
+mod hashlimit;
 mod limit;
 mod lint;
 mod mark;
@@ -17,7 +19,9 @@ mod oracle;
 mod parsing;
 mod properties;
 mod raw;
+mod recent;
 mod rulesets;
 mod set;
+mod synproxy;
 mod texts;
 mod vocabulary;

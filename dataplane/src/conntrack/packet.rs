@@ -136,6 +136,13 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Its own tuple, also of a packet that quotes another; `None` if its transport header is cut off
+    /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c).
+    #[must_use]
+    pub fn own_tuple(&self) -> Option<Tuple> {
+        tuple(self.source, self.destination, self.protocol, self.kind, self.l4)
+    }
+
     /// Whether its transport checksum is right, partial (the sender left it to hardware that a virtual link does not
     /// have: [`checksum`]), or absent. Lengths too: what cannot be summed is not right.
     #[must_use]

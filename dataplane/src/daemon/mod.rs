@@ -18,7 +18,9 @@ mod early_drop;
 mod flows;
 mod host;
 mod ipv6;
+mod limits;
 mod log;
+mod recent;
 mod report;
 mod rules;
 mod server;
@@ -53,10 +55,11 @@ use crate::frame::{FramePool, Memory};
 use crate::handover::{FlowHash, INBOX_PACKETS_MAX, Inboxes};
 use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
-use crate::policy::FlowCache;
+use crate::policy::{FlowCache, LimitSettings};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::program::ProgramError;
 use crate::route::{Mirror, MirrorConfig, RouteError};
+use crate::synproxy::CookieKey;
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
 
 /// How often the supervisor looks at what nobody tells it: closed ports, IPv6 addresses.
@@ -185,7 +188,9 @@ impl Daemon {
         };
         let mut rules = rules(config.cores.len(), config.port_names(), config.policy)
             .forwarding_ipv6(config.ipv6)
-            .counting_flows(config.conntrack.acct);
+            .counting_flows(config.conntrack.acct)
+            .proxying(config.conntrack.synproxy)
+            .limiting(limits(&config));
         if let Some(sets) = sets {
             let loaded = rules.change_sets(&sets);
             loaded.map_err(|failure| DaemonError::Sets(failure.to_string()))?;
@@ -349,6 +354,15 @@ impl Daemon {
     }
 }
 
+/// How large what rules keep is made.
+fn limits(config: &Config) -> LimitSettings {
+    let flows_max = ConntrackSettings::share(config.conntrack.flows_max, config.cores.len());
+    LimitSettings {
+        recent_addresses: config.recent.addresses_max,
+        flows_max: [flows_max, if config.ipv6 { flows_max } else { 0 }],
+    }
+}
+
 /// The hash of all flows, and a table for each worker, with the flows of the last snapshot.
 fn begin_flows(config: &Config) -> (FlowHash, Vec<Conntrack>, flows::Restored) {
     let count = config.cores.len();
@@ -364,6 +378,11 @@ fn begin_flows(config: &Config) -> (FlowHash, Vec<Conntrack>, flows::Restored) {
         half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
         settings: config.conntrack.settings,
         acct: config.conntrack.acct,
+        // As that of the flows: whoever knows it needs no connection to make one.
+        cookie_key: config.conntrack.synproxy.then(|| {
+            let keys = RandomState::new();
+            CookieKey([4, 5].map(|word: u64| keys.hash_one(word)))
+        }),
         flow_hash: flow_hash.clone(),
         events: None,
     };
@@ -403,7 +422,7 @@ fn start_workers(
             pool,
         });
         engine.set_log(log);
-        let config = WorkerConfig { id, core: *core, idle: config.idle };
+        let config = WorkerConfig { id, core: *core, idle: config.idle, clock: rules.clock() };
         let worker = Worker::start(config, engine)
             .map_err(|source| DaemonError::System { what: "thread", source })?;
         workers.push(worker);

@@ -10,7 +10,7 @@ use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
 use crate::limit::kept::Tables;
-use crate::policy::{CompileError, Compiler, Policies, Policy, Zeros};
+use crate::policy::{CompileError, Compiler, LimitSettings, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
 use crate::set::Sets;
 
@@ -81,7 +81,7 @@ pub struct Rules {
     pub(super) unconfirmed: Option<Unconfirmed>,
     /// The sets in force.
     pub(super) sets: Arc<Sets>,
-    /// When the clock began that timeouts of their entries go by.
+    /// When the clock began that timeouts of their entries go by, and that of the workers.
     pub(super) started: Instant,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
@@ -126,17 +126,18 @@ impl Rules {
         policy: ruleset::Policy,
     ) -> Self {
         // Some of what matches share, rules of all tables and families do.
-        let tables = Tables::default();
+        let tables = Tables::seeded(RandomState::new().hash_one(0));
         let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
-        let side = |ruleset| Side { ruleset, compiler: compiler() };
-        let mut v4 = side(filter).with_policy(policy);
-        let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
-        let mut raw = side(raw);
-        let raw6 = side(Ruleset::raw(Family::V6));
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
-        v4.compiler.set_sets(Arc::clone(&sets));
-        raw.compiler.set_sets(Arc::clone(&sets));
+        let side = |ruleset| {
+            let mut compiler = compiler();
+            compiler.set_sets(Arc::clone(&sets));
+            Side { ruleset, compiler }
+        };
+        let mut v4 = side(filter).with_policy(policy);
+        let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
+        let (raw, raw6) = (side(raw), side(Ruleset::raw(Family::V6)));
         let compiled = |side: &mut Side| {
             side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
         };
@@ -160,6 +161,26 @@ impl Rules {
         let counting =
             |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
         Self { sides: self.sides.map(counting), ..self }
+    }
+
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        let proxying = |side: Side| Side { compiler: side.compiler.proxying(proxies), ..side };
+        Self { sides: self.sides.map(proxying), ..self }
+    }
+
+    /// The same where what rules keep is as large as this.
+    #[must_use]
+    pub fn limiting(self, limits: LimitSettings) -> Self {
+        let limiting = |side: Side| Side { compiler: side.compiler.limiting(limits), ..side };
+        Self { sides: self.sides.map(limiting), ..self }
+    }
+
+    /// When the time of all workers begins, and that of the sets.
+    #[must_use]
+    pub fn clock(&self) -> Instant {
+        self.started
     }
 
     /// Where workers find the policies.
@@ -228,7 +249,7 @@ impl Rules {
         if !command.is_listing() {
             self.check_forwarded(family)?;
         }
-        self.check_sets(command)?;
+        self.check_sets(family, command)?;
         let side = self.of(family, table);
         let (candidate, outcome) = side.ruleset.after(command)?;
         if command.is_listing() {
@@ -259,7 +280,7 @@ impl Rules {
         for (transaction, asked) in transactions.iter().enumerate() {
             let failed = |command, error| Failure::Transaction { transaction, command, error };
             for (command, asks) in asked.commands.iter().enumerate() {
-                self.check_sets(asks).map_err(|error| failed(command, error))?;
+                self.check_sets(family, asks).map_err(|error| failed(command, error))?;
             }
             let ruleset = &self.of(family, asked.table).ruleset;
             let after = ruleset.after_all(asked);

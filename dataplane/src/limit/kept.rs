@@ -23,6 +23,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_control::command::ChainName;
@@ -56,9 +57,18 @@ struct Table {
 /// What rules share by name. Clones are handles of the same; the compilers of both families have one. Only control
 /// threads use it: it has a lock.
 #[derive(Debug, Clone, Default)]
-pub struct Tables(Arc<Mutex<BTreeMap<TableKey, Table>>>);
+pub struct Tables {
+    known: Arc<Mutex<BTreeMap<TableKey, Table>>>,
+    seed: u64,
+}
 
 impl Tables {
+    /// None yet; which keys meet in them depends on the seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// All of a match that are of this type, by name.
     #[must_use]
     pub fn all_of<T: Any + Send + Sync>(&self, of: &str) -> Vec<(TableKey, Arc<T>)> {
@@ -75,13 +85,17 @@ impl Tables {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TableKey, Table>> {
         // Whoever holds it cannot panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, tables: BTreeMap<TableKey, Table>) {
         let mut known = self.lock();
         for (key, Table { state, users }) in tables {
-            let table = known.entry(key).or_insert_with(|| Table { state, users: BTreeSet::new() });
+            let table = known.entry(key);
+            let table = table
+                .or_insert_with(|| Table { state: Arc::clone(&state), users: BTreeSet::new() });
+            // It may have been made anew.
+            table.state = state;
             table.users.extend(users);
         }
     }
@@ -164,6 +178,11 @@ impl Kept {
         }
     }
 
+    /// All states of this type that rules keep for themselves, also those that were taken out and may come back.
+    pub fn every<T: Any + Send + Sync>(&self) -> impl Iterator<Item = Arc<T>> {
+        self.own.values().flatten().filter_map(typed)
+    }
+
     /// The states of this type that rules keep for themselves, with their rules, in the order in which these stand.
     pub fn all_of<T: Any + Send + Sync>(
         &self,
@@ -233,13 +252,57 @@ impl Keeper<'_, '_> {
     /// What the rule's next match keeps for itself; it is made if there is none yet. Matches of one rule must ask in
     /// the same order each time.
     pub fn own<T: Any + Send + Sync>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
+        match self.try_own(|| Ok::<_, Infallible>(make())) {
+            Ok(state) => state,
+            Err(never) => match never {},
+        }
+    }
+
+    /// As [`own`](Self::own), where it may be that it cannot be made.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn try_own<T: Any + Send + Sync, E>(
+        &mut self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         self.gave = true;
         let before =
             *self.before.get_or_insert_with(|| self.draft.begin(self.chain, self.rule, self.id));
         let states = self.draft.changes.own.entry(self.id).or_default();
-        let state = before.get(states.len()).and_then(typed).unwrap_or_else(|| Arc::new(make()));
+        let state = match before.get(states.len()).and_then(typed) {
+            Some(state) => state,
+            None => Arc::new(make()?),
+        };
         states.push(Arc::clone(&state) as State);
-        state
+        Ok(state)
+    }
+
+    /// What decides which keys meet in a table.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.draft.kept.tables.seed
+    }
+
+    /// What rules share by that name, if one has asked for it that was compiled before this one.
+    #[must_use]
+    pub fn drafted<T: Any + Send + Sync>(&self, key: &TableKey) -> Option<Arc<T>> {
+        self.draft.changes.tables.get(key).and_then(|table| typed(&table.state))
+    }
+
+    /// What rules have shared by that name until now.
+    #[must_use]
+    pub fn known<T: Any + Send + Sync>(&self, key: &TableKey) -> Option<Arc<T>> {
+        self.draft.kept.tables.find(key)
+    }
+
+    /// Lets the rule share this by that name.
+    pub fn share<T: Any + Send + Sync>(&mut self, key: TableKey, state: Arc<T>) {
+        self.gave = true;
+        let changes = &mut self.draft.changes;
+        let table = Table { state, users: BTreeSet::new() };
+        let table = changes.tables.entry(key).or_insert(table);
+        table.users.insert((changes.owner, self.id));
     }
 
     /// What rules share by that name; it is made if no rule has asked for it yet.
@@ -248,14 +311,9 @@ impl Keeper<'_, '_> {
         key: TableKey,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
-        self.gave = true;
-        let Draft { kept, changes, .. } = &mut *self.draft;
-        let drafted = changes.tables.get(&key).and_then(|table| typed(&table.state));
-        let state = drafted.or_else(|| kept.tables.find(&key));
+        let state = self.drafted(&key).or_else(|| self.known(&key));
         let state = state.unwrap_or_else(|| Arc::new(make()));
-        let table = Table { state: Arc::clone(&state) as State, users: BTreeSet::new() };
-        let table = changes.tables.entry(key).or_insert(table);
-        table.users.insert((changes.owner, self.id));
+        self.share(key, Arc::clone(&state));
         state
     }
 }

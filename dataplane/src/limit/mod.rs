@@ -4,6 +4,11 @@
 //! |---|---|
 //! | [`fuzzy`] | the controller of `-m fuzzy`: one word |
 //! | [`tokens`] | the bucket of `-m limit`: one word |
+//! | [`table`] | one state for each key, in bounded memory |
+//! | [`hashlimit`] | the accounts of `-m hashlimit` |
+//! | [`key`] | by what keyed limits tell packets apart |
+//! | [`recent`] | the tables of `-m recent` |
+//! | [`connections`] | what `-m connlimit` counts |
 //! | [`kept`] | whose state it is: how it outlives the policy in which its rule stands |
 //!
 //! # What holds for all of them
@@ -21,8 +26,15 @@
 //! How long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did
 //! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
+pub mod connections;
 pub mod fuzzy;
+mod groups;
+pub mod hashlimit;
 pub mod kept;
+pub mod key;
+pub mod recent;
+mod spin;
+pub mod table;
 pub mod tokens;
 
 /// Ticks a second.
@@ -31,8 +43,17 @@ pub const HZ: u64 = weir_control::rule::HZ as u64;
 /// Nanoseconds of a tick.
 pub const JIFFY_NS: u64 = 1_000_000_000 / HZ;
 
+/// Keys that the tables of all rules of a table of rules may be made for, `filter` or `raw`, of one family: some 200 MB
+/// of IPv4, 310 of IPv6.
+pub const KEYS_MAX: usize = 1 << 21;
+
 /// The tick that a time lies in.
 #[must_use]
 pub const fn jiffies(now_ns: u64) -> u64 {
     now_ns / JIFFY_NS
 }
+
+/// What a rule would keep needs more memory than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no memory")]
+pub struct NoMemory;

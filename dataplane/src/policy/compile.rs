@@ -18,9 +18,12 @@ use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
+use super::room::{LimitSettings, Room};
 use super::rule::{Action, Asks, CompiledRule};
+use super::unenforced::{CompileError, Unenforced};
 use super::{Base, Classified, Decision, Hook, Policy, Span, target};
 use crate::limit::kept::{Changes, Kept, Tables};
+use crate::limit::recent::{RECENT, RecentTable};
 use crate::packet_log::LogSpec;
 use crate::set::Sets;
 use crate::verdict::DropReason;
@@ -32,37 +35,6 @@ const CLASSIFIED_MIN: usize = 6;
 /// Rules that may stand before and behind those that a classifier was built of, together: then it is built anew. To
 /// spare that saves most of what it takes to add a rule to ten thousand (`benches/benches/change.rs`).
 const ADDED_MAX: usize = 32;
-
-/// A rule that the language knows and this engine cannot enforce.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("rule {number} of chain {chain}: {why}")]
-pub struct CompileError {
-    /// The chain.
-    pub chain: String,
-    /// The rule's number in it.
-    pub number: usize,
-    /// Why it cannot be enforced.
-    pub why: Unenforced,
-}
-
-/// Why a rule cannot be enforced.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unenforced {
-    /// Nothing does what this word says.
-    #[error("`{0}' is not enforced by this version of Weir, so it is refused")]
-    Word(&'static str),
-    /// It asks for what is not counted. The kernel begins to count then, but only what flows have from then on.
-    #[error(
-        "`-m connbytes' asks for packets and bytes of flows, and they are not counted: set acct = true in [conntrack] of the configuration and start weir again, so that all flows are counted from their first packet on"
-    )]
-    NotCounted,
-}
-
-impl From<&'static str> for Unenforced {
-    fn from(word: &'static str) -> Self {
-        Self::Word(word)
-    }
-}
 
 /// A counter and what it stood at when it was last set to zero, or would have stood at if it had been.
 #[derive(Debug)]
@@ -101,6 +73,8 @@ pub struct Compiler {
     port_names: Vec<String>,
     /// Whether the packets and bytes of flows are counted.
     counts_flows: bool,
+    /// Whether connections may be proxied.
+    proxies: bool,
     sets: Arc<Sets>,
     rules: BTreeMap<RuleId, Tally>,
     /// Of the chains' policies, by [`Hook`].
@@ -110,6 +84,7 @@ pub struct Compiler {
     /// What was compiled last.
     last: Last,
     kept: Kept,
+    limits: LimitSettings,
 }
 
 /// The rules of a rule set, compiled, and what comes with them.
@@ -157,12 +132,14 @@ impl Compiler {
             workers,
             port_names,
             counts_flows: false,
+            proxies: false,
             sets: Arc::new(Sets::new(0)),
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
             classifiers: BTreeMap::new(),
             last: Last::default(),
             kept: Kept::default(),
+            limits: LimitSettings::default(),
         }
     }
 
@@ -172,10 +149,22 @@ impl Compiler {
         Self { counts_flows, ..self }
     }
 
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        Self { proxies, ..self }
+    }
+
     /// The same with these for what matches share by name; those of other compilers are given the same.
     #[must_use]
     pub fn sharing(self, tables: Tables) -> Self {
         Self { kept: Kept::new(tables), ..self }
+    }
+
+    /// The same where what rules keep is as large as this.
+    #[must_use]
+    pub fn limiting(self, limits: LimitSettings) -> Self {
+        Self { limits, ..self }
     }
 
     /// What the matches of its rules keep.
@@ -211,13 +200,15 @@ impl Compiler {
         spans.push(Span::EMPTY);
         self.rules.extend(fresh);
         self.kept.keep(changes);
+        rules.iter().flat_map(|rule| &*rule.tests).for_each(MatchTest::prepare);
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
-            tracks: asks.tracking,
+            tracks: asks.tracking || proxies,
             inspects_flows: asks.flow,
             remembers: asks.past,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
@@ -227,6 +218,7 @@ impl Compiler {
             logs: lists.logs.into(),
             connmarks: lists.connmarks.into(),
             sets: Arc::clone(&self.sets),
+            connections: self.kept.every().collect(),
         })
     }
 
@@ -246,6 +238,9 @@ impl Compiler {
         let mut rules: Vec<CompiledRule> = Vec::with_capacity(ruleset.rule_count());
         let mut lists = Lists::default();
         let mut keeps = self.kept.draft(ruleset);
+        let tables = self.kept.tables().all_of::<RecentTable>(RECENT);
+        let recent_bytes = tables.iter().map(|(_, table)| table.bytes()).sum();
+        let mut room = Room::new(self.limits, self.workers, ruleset.table(), recent_bytes);
         let mut last = self.last.search();
         for (place, chain) in (0..).zip(chains) {
             for (number, entry) in (1..).zip(&chain.rules) {
@@ -257,6 +252,7 @@ impl Compiler {
                         .map_err(|word| refused(word.into()))?,
                 };
                 if let Some(known) = known {
+                    room.keep(&known.tests).map_err(refused)?;
                     rules.push(CompiledRule { chain: place, action, ..known.clone() });
                     continue;
                 }
@@ -265,6 +261,7 @@ impl Compiler {
                     family: ruleset.family(),
                     sets: &self.sets,
                     keeper: keeps.rule(&chain.name, &entry.rule, entry.id),
+                    room: &mut room,
                 };
                 let rule =
                     self.rule((ruleset.table(), &entry.rule), around, counters, (place, action));
@@ -398,6 +395,9 @@ impl Compiler {
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
+        if !self.proxies && matches!(action, Action::Synproxy(_)) {
+            return Err(Unenforced::NotProxied);
+        }
         let asks = Asks::of(&tests);
         Ok(CompiledRule {
             chain,
@@ -466,6 +466,7 @@ fn action<'a>(
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
         Some(Target::Ct(_)) => Action::Notrack,
+        Some(Target::Synproxy(synproxy)) => Action::Synproxy(*synproxy),
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

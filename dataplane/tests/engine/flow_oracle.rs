@@ -25,7 +25,7 @@ const PACKETS_PER_CASE: u16 = 80;
 
 /// What two hosts may say to each other.
 pub(crate) struct Talk {
-    protocol: u8,
+    pub(crate) protocol: u8,
     /// Client and server.
     ends: [(Ipv4Addr, u16); 2],
     /// What each has sent, as sequence numbers.

@@ -18,10 +18,12 @@
 //! | `log` `log_oracle` | what rules write about packets: directed, beside the kernel |
 //! | `limits` | rules that limit, over virtual time and with several workers |
 //! | `set_oracle` | sets that rules look into, beside the kernel's |
+//! | `recent_oracle` `connlimit_oracle` | addresses seen lately, and limits of connections, beside the kernel |
 //! | `track` | connection tracking in the pipeline |
 //! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `raw` `raw_oracle` | table raw: directed, beside the kernel |
+//! | `synproxy` `synproxy_oracle` | connections that SYNPROXY makes: directed, beside the kernel |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
@@ -35,6 +37,7 @@ mod capture;
 mod chains;
 mod chance;
 mod chaos;
+mod connlimit_oracle;
 mod content;
 mod count;
 mod delta;
@@ -52,6 +55,7 @@ mod packet;
 mod raw;
 mod raw_oracle;
 mod reasons;
+mod recent_oracle;
 mod refuse;
 mod reject;
 mod reject_oracle;
@@ -62,6 +66,8 @@ mod six;
 mod sizes;
 mod snapshot;
 mod spec;
+mod synproxy;
+mod synproxy_oracle;
 mod threads;
 mod time_oracle;
 mod track;

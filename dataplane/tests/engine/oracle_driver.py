@@ -13,7 +13,13 @@ and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses o
                       TYPE of ICMP; both directions' packets
   forget           -> no flow is tracked any more; "ok"
   judged N:HEX..   each written to device N, and whatever comes out thrown away -> "ok"
+  paced MS N:HEX.. as packets, with so many milliseconds after each
+  clock            -> nanoseconds of a clock that only goes forward
+  pause MS         -> "ok", so many milliseconds later
+  recent NAME      -> what `-m recent` knows by that name: ADDRESS=TTL=PACKETS..
+  set PATH VALUE   of a file below /proc/sys/net -> "ok"
   ip WORDS..       the ip command -> "ok"
+  set PATH VALUE   a setting below /proc/sys/net -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
   raw              -> the same of table raw, and chain PREROUTING
 """
@@ -24,6 +30,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 
 NAMES = ["east", "west", "wan0"]
 TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000
@@ -161,6 +168,17 @@ def entries():
     return " ".join(sorted(found)) or "-"
 
 
+def recent(name):
+    try:
+        with open(f"/proc/net/xt_recent/{name}", encoding="ascii") as file:
+            lines = file.readlines()
+    except FileNotFoundError:
+        return "-"
+    known = re.compile(r"src=(\S+) ttl: (\d+) last_seen: \d+ oldest_pkt: \d+ (.*)")
+    found = [known.match(line).groups() for line in lines]
+    return " ".join(sorted(f"{a}={ttl}={len(times.split(','))}" for a, ttl, times in found)) or "-"
+
+
 def main():
     for place in ("all", "default"):
         setting(f"ipv4/conf/{place}/rp_filter", "0")
@@ -185,12 +203,16 @@ def main():
             run(f"{TABLES}-restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
         elif word == "sets":
-            run("iptables-legacy", "-F")
+            run(f"{TABLES}", "-F")
             run("ipset", "flush")
             run("ipset", "destroy")
             run("ipset", "restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
-        elif word == "packets":
+        elif word in ("packets", "paced"):
+            pause = int(rest.pop(0)) / 1000 if word == "paced" else 0
+            if pause:
+                # The kernel throws out what ended on this core at once, what ended on others later.
+                os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
             ways = []
             for asked in rest:
                 number, packet = asked.split(":")
@@ -202,7 +224,15 @@ def main():
                 if any(found != sent for _, found in out) or len(out) > 1:
                     sys.exit(f"{asked}: strange packets came out: {out}")
                 ways.append(str(out[0][0]) if out else "-")
+                time.sleep(pause)
             answer = " ".join(ways)
+        elif word == "clock":
+            answer = str(time.monotonic_ns())
+        elif word == "pause":
+            time.sleep(int(rest[0]) / 1000)
+            answer = "ok"
+        elif word == "recent":
+            answer = recent(rest[0])
         elif word == "answers":
             answer = answers(tuns, rest)
         elif word == "log":
@@ -219,6 +249,9 @@ def main():
                 number, packet = asked.split(":")
                 os.write(tuns[int(number)], bytes.fromhex(packet))
             arrived(tuns)
+            answer = "ok"
+        elif word == "set":
+            setting(*rest)
             answer = "ok"
         elif word == "ip":
             run("ip", *rest)

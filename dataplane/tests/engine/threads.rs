@@ -29,13 +29,15 @@ struct Running {
 impl Running {
     fn start(sizes: Sizes, idle: IdleConfig) -> Self {
         let mut world = World::new(sizes);
+        let clock = Instant::now();
         let engines: Vec<_> = world.engines.iter_mut().map(|engine| engine.take()).collect();
         let workers = engines
             .into_iter()
             .flatten()
             .enumerate()
             .map(|(id, engine)| {
-                Worker::start(WorkerConfig { id, core: None, idle }, engine).expect("a thread")
+                Worker::start(WorkerConfig { id, core: None, idle, clock }, engine)
+                    .expect("a thread")
             })
             .collect();
         Self { world, workers }

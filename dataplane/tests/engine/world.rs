@@ -22,7 +22,9 @@ use weir_dataplane::conntrack::{Conntrack, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
-use weir_dataplane::policy::{Compiler, FlowCache, Policies, Policy};
+use weir_dataplane::limit::kept::{TableKey, Tables};
+use weir_dataplane::limit::recent::{RECENT, RecentTable};
+use weir_dataplane::policy::{Compiler, FlowCache, LimitSettings, Policies, Policy};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -145,9 +147,14 @@ impl Side {
             Some(_) => [Ruleset::with_host_chains(), Ruleset::raw_with_host_chains(Family::V4)],
             None => [Ruleset::new(), Ruleset::raw(Family::V4)],
         };
+        let tables = Tables::default();
+        let flows_max = [sizes.flows, sizes.flows6];
         let side = |ruleset| {
             let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct);
+                .counting_flows(sizes.acct)
+                .proxying(sizes.synproxy)
+                .sharing(tables.clone())
+                .limiting(LimitSettings { flows_max, ..LimitSettings::default() });
             Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
         };
         let [filter, raw] = rulesets;
@@ -322,6 +329,16 @@ impl World {
         self.policies.publish(policies.with(family, table, Arc::clone(&side.policy))).0
     }
 
+    /// What is said of rules of IPv4 that cannot be enforced; nothing changes.
+    pub(crate) fn refused(&mut self, lines: &[&str]) -> String {
+        let Side { ruleset, compiler, .. } = &self.sides[0];
+        let mut ruleset = ruleset.clone();
+        for line in lines {
+            ruleset.apply(&words::command_of(Family::V4, Table::Filter, line)).expect(line);
+        }
+        compiler.check(&ruleset).expect_err("it cannot be enforced").to_string()
+    }
+
     /// The rule set of IPv4.
     pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
         &mut self.sides[0].ruleset
@@ -333,8 +350,8 @@ impl World {
         let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
         let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
         let sets = Arc::new(sets);
-        for side in [0, 2] {
-            self.sides[side].compiler.set_sets(Arc::clone(&sets));
+        for side in &mut self.sides {
+            side.compiler.set_sets(Arc::clone(&sets));
         }
         let policies = Policies::clone(&self.policies.current());
         self.policies.publish(policies.with_sets(&sets));
@@ -359,6 +376,12 @@ impl World {
     pub(crate) fn raw_counts(&self, family: Family) -> Vec<(u64, u64)> {
         let side = &self.sides[2 + family as usize];
         [vec![side.count(0)], side.counts()].concat()
+    }
+
+    /// The table of `-m recent` of that name, which rules of both families share.
+    pub(crate) fn recent(&self, name: &str) -> Option<Arc<RecentTable>> {
+        let key = TableKey { of: RECENT, family: None, name: name.to_owned() };
+        self.sides[0].compiler.kept().tables().find(&key)
     }
 
     /// Puts a frame on a wire towards a worker.

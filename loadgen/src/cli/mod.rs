@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 mod outputs;
+pub(crate) mod profiles;
 pub(crate) mod report;
 pub(crate) mod rfc2544;
 pub(crate) mod run;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     /// The box under test is between the two interfaces. Exit status 3 means that the run is void: the
     /// generator could not keep up, an interface went away, nothing arrived.
     Run(Box<run::RunOptions>),
+    /// List the profiles that come with the program, with what each sends.
+    Profiles(profiles::ProfilesOptions),
     /// Send packets.
     ///
     /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means

@@ -85,5 +85,9 @@ impl SideOptions {
                 eprintln!("weirgen: {name} {own} -> {next_hop}: {}: {stream}, {rate}", stream.name);
             }
         }
+        if let Some(users) = &profile.users {
+            let (left, right) = (&self.left, &self.right);
+            eprintln!("weirgen: {left} <-> {right}: users: {} connections a second", users.rate);
+        }
     }
 }

@@ -34,11 +34,13 @@ pub use worker::{Acting, Equipment};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::packet::{Key, LANES_MAX, mix};
-use crate::profile::{Content, Profile};
+use crate::profile::{Content, Profile, Side};
 use crate::result::{Environment, RunResult};
 use crate::stop::Stop;
+use crate::users::{Link, Settings, both_ends};
 use board::Board;
 use lane::{Known, Lane, NO_TAG, Seat};
+use weir_dataplane::wire::MacAddr;
 use worker::{Orders, Timing, Worker};
 
 /// How often the observer is called and the devices are looked at.
@@ -190,12 +192,16 @@ impl Plan {
             packets_max: profile.packets_max / threads as u64,
             wall_s,
         };
-        let orders = Orders { known, expects, board: Arc::clone(&board), key, timing };
+        let has_users = profile.users.is_some();
+        let orders = Orders { known, expects, board: Arc::clone(&board), key, timing, has_users };
         for (thread, (equipment, lanes)) in ports.equipment.drain(..).zip(all).enumerate() {
             let mut orders = orders.clone();
             let rest = profile.packets_max % threads as u64;
             orders.timing.packets_max += u64::from((thread as u64) < rest);
             workers.push(Worker::new(thread, equipment, lanes, orders));
+        }
+        if let (Some(settings), Some(first)) = (&profile.users, workers.first_mut()) {
+            first.actors = users(settings, macs, options.seed);
         }
         Ok(Self { workers, board, streams, threads })
     }
@@ -220,8 +226,23 @@ impl Plan {
     }
 }
 
+/// Both ends of the users' connections.
+fn users(settings: &Settings, macs: [[MacAddr; 2]; 2], seed: u64) -> Vec<Acting> {
+    let [left, right] = macs.map(|[source, destination]| Link { source, destination });
+    let (clients, server) = both_ends(settings, left, right, mix(seed ^ 0x7573_6572));
+    let client = Acting { side: Side::Left, actor: Box::new(clients) };
+    vec![client, Acting { side: Side::Right, actor: Box::new(server) }]
+}
+
 /// Refuses frames that an interface cannot carry.
 fn check_lengths(profile: &Profile, ports: &Ports) -> Result<(), Error> {
+    let longest = profile.users.as_ref().map_or(0, Settings::frame_bytes_max);
+    if let Some(excess) = longest.checked_sub(ports.frame_bytes_max).filter(|excess| *excess > 0) {
+        return Err(Error::Profile(format!(
+            "users send frames of {longest} bytes and the interfaces carry {}: make users.tcp.mss less by {excess}",
+            ports.frame_bytes_max
+        )));
+    }
     for stream in &profile.streams {
         let longest = match &stream.content {
             Content::Made(made) => made.sizes.iter().copied().max(),

@@ -9,9 +9,9 @@ use super::worker::Worker;
 use super::{Options, kind};
 use crate::measure::Histogram;
 use crate::pace::SECOND_NS;
-use crate::profile::Profile;
+use crate::profile::{Profile, Side};
 use crate::result::{
-    Cpu, End, Environment, Expect, FORMAT, Interface, RunResult, Second, StreamResult,
+    Cpu, End, Environment, Expect, FORMAT, Interface, RunResult, Second, StreamResult, UsersResult,
 };
 
 /// A schedule is kept up with if so large a share of what was due was sent.
@@ -75,12 +75,14 @@ pub(super) fn assemble(
     let overrun_frames =
         outside.overruns + workers.iter().map(|worker| worker.overruns).sum::<u64>();
     let unconfirmed = workers.iter().map(Worker::unconfirmed).sum::<usize>();
+    let users = users_result(profile, workers);
     let void = outside
         .lost
         .or_else(|| not_kept_up(&streams, &wanted, overtime(ended_ns, profile.duration_ns)))
         .or_else(|| overrun(overrun_frames))
         .or_else(|| unsent(unconfirmed))
-        .or_else(|| silence(&streams, foreign_frames));
+        .or_else(|| silence(&streams, foreign_frames))
+        .or_else(|| not_begun(users.as_ref()));
     let environment = Environment { interfaces: outside.interfaces, ..options.environment.clone() };
     RunResult {
         format: FORMAT,
@@ -94,11 +96,21 @@ pub(super) fn assemble(
         void,
         seconds: each_second(workers, profile.streams.len(), ended_ns.min(profile.duration_ns)),
         streams,
-        users: None,
+        users,
         cpu: outside.cpu,
         foreign_frames,
         overrun_frames,
     }
+}
+
+/// What the users got, and what their server saw.
+fn users_result(profile: &Profile, workers: &[Worker]) -> Option<UsersResult> {
+    let settings = profile.users.as_ref()?;
+    let mut result = UsersResult { requested_cps: settings.rate, ..UsersResult::default() };
+    for acting in workers.iter().flat_map(|worker| &worker.actors) {
+        acting.actor.tell(&mut result);
+    }
+    Some(result)
 }
 
 /// One stream's figures of all threads.
@@ -141,6 +153,17 @@ fn joined(workers: &[Worker], stream: usize, elapsed_s: f64) -> StreamResult {
 
 fn each_second(workers: &[Worker], streams: usize, ended_ns: u64) -> Vec<Second> {
     let count = usize::try_from(ended_ns.div_ceil(SECOND_NS)).unwrap_or(0);
+    // What users had got by the end of a second: as noted, or at the end.
+    let users = |second: usize| {
+        let Some(worker) = workers.iter().find(|worker| !worker.actors.is_empty()) else {
+            return (0, 0);
+        };
+        let noted = worker.users_seconds.get(second).copied();
+        let clients = worker.actors.iter().find(|acting| acting.side == Side::Left);
+        let now = clients.map(|acting| acting.actor.progress());
+        noted.or(now.map(|now| (now.completed, now.failed))).unwrap_or_default()
+    };
+    let before = |second: usize| second.checked_sub(1).map_or((0, 0), users);
     let at = |second: usize| {
         let sum = |of: &dyn Fn(&Worker, usize) -> u64| -> Vec<u64> {
             (0..streams)
@@ -151,8 +174,8 @@ fn each_second(workers: &[Worker], streams: usize, ended_ns: u64) -> Vec<Second>
         Second {
             sent: sum(&|worker, stream| get(&worker.lanes[stream].seconds)),
             received: sum(&|worker, stream| get(&worker.arrivals[stream].seconds)),
-            completed: 0,
-            failed: 0,
+            completed: users(second).0 - before(second).0,
+            failed: users(second).1 - before(second).1,
         }
     };
     (0..count).map(at).collect()
@@ -175,6 +198,15 @@ fn not_kept_up(streams: &[StreamResult], wanted: &[Wanted], overtime: f64) -> Op
         let (share, name) = (100.0 * share, &stream.name);
         format!("the generator could not keep up: {share:.1} % of the rate that stream {name:?} asks for")
     })
+}
+
+/// Users found no port or no room with us.
+fn not_begun(users: Option<&UsersResult>) -> Option<String> {
+    let missing = users.map(|users| users.not_begun).filter(|missing| *missing > 0)?;
+    Some(format!(
+        "{missing} connections that were due could not begin, for want of a port or of room in our own table: give \
+         [users] more clients, client_ports or connections_max, or a shorter tcp.time_wait_s"
+    ))
 }
 
 /// Frames were lost on the last yard.

@@ -3,12 +3,13 @@
 use af_xdp::{Area, AreaConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
-use weir_dataplane::wire::MacAddr;
 
 use super::*;
 use crate::engine::ports::Nothing;
-use crate::profile::Side;
 use crate::result::{End, Expect};
+
+mod faults;
+mod trojan;
 
 const STEP_NS: u64 = 1_000;
 
@@ -16,6 +17,8 @@ const STEP_NS: u64 = 1_000;
 pub(super) struct Cables {
     pub(super) ports: Ports,
     pub(super) wires: Vec<[Wire; 2]>,
+    /// How long a turn takes.
+    pub(super) step_ns: u64,
 }
 
 impl Cables {
@@ -41,7 +44,7 @@ impl Cables {
             wires.push(own);
         }
         let macs = [[MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])]; 2];
-        Self { ports: Ports::new(equipment, macs, Box::new(Nothing)), wires }
+        Self { ports: Ports::new(equipment, macs, Box::new(Nothing)), wires, step_ns: STEP_NS }
     }
 
     /// Runs a profile; `route` says what a frame that is sent becomes, and by which thread's queue it arrives.
@@ -64,7 +67,7 @@ impl Cables {
                 }
             }
         };
-        let result = simulate(&profile, &mut self.ports, &options(), STEP_NS, carry);
+        let result = simulate(&profile, &mut self.ports, &options(), self.step_ns, carry);
         self.conserved();
         result.expect("it runs")
     }
@@ -230,4 +233,34 @@ fn strangers_are_counted_and_harm_nothing() {
     });
     let sent: u64 = result.streams.iter().map(|stream| stream.sent).sum();
     assert_eq!((result.void, result.foreign_frames), (None, sent));
+}
+
+#[test]
+fn users_get_what_they_ask_for_beside_a_flood_that_hits_their_server() {
+    let text = "duration_s = 0.5\nsettle_s = 1\n[users]\nrate = 400\nclients = \"198.18.128.0/24\"\n\
+                servers = \"198.19.0.2\"\n[[stream]]\nname = \"flood\"\nkind = \"tcp-syn\"\n\
+                rate = 20_000\nexpect = \"either\"\nsource = \"198.18.0.0/20\"\n\
+                destination = \"198.19.0.2\"\ndestination_port = 80";
+    for threads in [1, 2] {
+        let mut cables = Cables::new(threads);
+        cables.step_ns = 50_000;
+        let mut turn = 0;
+        let result = cables.run(text, |frame, out| {
+            turn += 1;
+            out(turn % threads, frame);
+        });
+        let users = result.users.expect("users");
+        assert!(users.attempted > 150, "{users:?}");
+        assert_eq!((users.completed, users.unfinished), (users.attempted, 0), "{threads} threads");
+        assert_eq!(users.goodput_bytes, users.completed * 4_000);
+        let completed: u64 = result.seconds.iter().map(|second| second.completed).sum();
+        assert!(completed <= users.completed);
+        // The flood is counted as a stream, and fills the server's queue all the same; nobody takes its answers.
+        let flood = &result.streams[0];
+        assert_eq!((flood.sent, flood.received), (10_000, 10_000));
+        assert_eq!(users.server.syns, 10_000 + users.attempted);
+        assert!(users.server.half_open_max == 4_096 && users.server.cookies_sent > 5_000);
+        assert_eq!(result.void, None);
+        assert!(result.foreign_frames >= 10_000, "{}", result.foreign_frames);
+    }
 }

@@ -83,6 +83,8 @@ pub(super) struct Orders {
     pub(super) board: Arc<Board>,
     pub(super) key: Key,
     pub(super) timing: Timing,
+    /// Whether the first thread has users' ends.
+    pub(super) has_users: bool,
 }
 
 /// When a worker does what.
@@ -129,10 +131,14 @@ pub(super) struct Worker {
     expects: Arc<[Expect]>,
     threads: usize,
     pub(super) actors: Vec<Acting>,
+    has_users: bool,
+    /// Connections completed and failed by the end of each second, as far as they are over.
+    pub(super) users_seconds: Vec<(u64, u64)>,
     board: Arc<Board>,
     key: Key,
     timing: Timing,
     phase: Phase,
+    has_begun: bool,
     is_content: bool,
     told_s: u64,
     last_arrival_ns: u64,
@@ -154,7 +160,7 @@ impl Worker {
         lanes: Vec<Lane>,
         orders: Orders,
     ) -> Self {
-        let Orders { known, expects, board, key, timing } = orders;
+        let Orders { known, expects, board, key, timing, has_users } = orders;
         let Equipment { ports: [left, right], pool, chunks } = equipment;
         let exit = |ports| Exit {
             ports,
@@ -175,10 +181,13 @@ impl Worker {
             expects,
             threads,
             actors: Vec::new(),
+            has_users,
+            users_seconds: Vec::with_capacity(seconds),
             board,
             key,
             timing,
             phase: Phase::Sending,
+            has_begun: false,
             is_content: false,
             told_s: 0,
             last_arrival_ns: 0,
@@ -221,6 +230,7 @@ impl Worker {
 
     /// Does what is to be done at a time, once. Times never fall.
     pub(super) fn turn(&mut self, now_ns: u64) -> Turn {
+        self.begin(now_ns);
         self.tell(now_ns);
         let received = self.receive(now_ns);
         self.change_phase(now_ns);
@@ -233,6 +243,13 @@ impl Worker {
             return Turn::Busy;
         }
         Turn::Idle(self.next_due_ns())
+    }
+
+    /// The first turn: the users' schedule counts from here.
+    fn begin(&mut self, now_ns: u64) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.actors.iter_mut().for_each(|acting| acting.actor.begin(now_ns));
+        }
     }
 
     /// Moves on when the time, the count or the work is over, or somebody says so.
@@ -318,10 +335,21 @@ impl Worker {
             return;
         }
         self.told_s = second;
+        self.note_users();
         let wall_s = self.timing.wall_s.saturating_add(i64::try_from(second).unwrap_or(i64::MAX));
         let told = self.lanes.iter_mut().fold(false, |any, lane| lane.tell(wall_s) | any);
         if told {
             self.tags.fill(NO_TAG);
+        }
+    }
+
+    /// Notes what users have got by the end of each second that is over.
+    fn note_users(&mut self) {
+        let clients = self.actors.iter().find(|acting| acting.side == Side::Left);
+        let Some(progress) = clients.map(|acting| acting.actor.progress()) else { return };
+        let over = usize::try_from(self.told_s).unwrap_or(usize::MAX);
+        while self.users_seconds.len() < over.min(self.users_seconds.capacity()) {
+            self.users_seconds.push((progress.completed, progress.failed));
         }
     }
 

@@ -65,7 +65,8 @@ impl Place {
     #[inline]
     pub(crate) fn bare(&self, frame: &[u8]) -> Option<Bare> {
         let l4 = self.l4;
-        (self.protocol == IpProtocol::TCP && self.end >= l4 + 20).then(|| Bare {
+        // Whatever the protocol: that byte may be what was damaged.
+        (self.end >= l4 + 20).then(|| Bare {
             sequence: long(frame, l4 + 4),
             acknowledgment: long(frame, l4 + 8),
             window: word(frame, l4 + 14),

@@ -17,6 +17,7 @@
 //! Whatever is wrong in a file is said with its name, the key, the value and what the value may be. A key that is not
 //! known is refused, not passed over.
 
+mod catalog;
 mod choice;
 mod rate;
 mod reader;
@@ -32,6 +33,7 @@ pub use replay::Replay;
 pub use stream::{Content, Made, Side, Stream};
 
 use crate::pace::{RATE_MAX, RATE_MIN, Schedule};
+use crate::users::{Settings, UsersConfig};
 use reader::Reader;
 
 /// Most streams of a profile.
@@ -64,6 +66,8 @@ pub struct Profile {
     pub settle_ns: u64,
     /// The packets.
     pub streams: Vec<Stream>,
+    /// The legitimate users, if there are any.
+    pub users: Option<Settings>,
 }
 
 impl Profile {
@@ -119,11 +123,12 @@ impl Profile {
             }
             streams.push(stream);
         }
-        if streams.is_empty() {
+        let users = users(&mut reader)?;
+        if streams.is_empty() && users.is_none() {
             return Err(ProfileError::Missing {
                 file: reader.file().to_owned(),
                 key: "stream".to_owned(),
-                allowed: "a profile has at least one [[stream]]".to_owned(),
+                allowed: "a profile has at least one [[stream]], or [users]".to_owned(),
             });
         }
         reader.finish()?;
@@ -134,6 +139,7 @@ impl Profile {
             packets_max,
             settle_ns: rate::nanoseconds(settle_s),
             streams,
+            users,
         })
     }
 
@@ -208,3 +214,19 @@ impl Profile {
         Ok(changed)
     }
 }
+
+/// Reads the table `[users]`, if there is one.
+fn users(reader: &mut Reader) -> Result<Option<Settings>, ProfileError> {
+    let Some(value) = reader.take("users") else { return Ok(None) };
+    let written = value.to_string();
+    let config: UsersConfig = value
+        .try_into()
+        .map_err(|error: toml::de::Error| reader.refuse("users", &written, error.message()))?;
+    let settings = config
+        .check()
+        .map_err(|refused| reader.refuse(refused.key, refused.value, refused.allowed))?;
+    Ok(Some(settings))
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,7 @@
 //! always those of the sides.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::BufReader;
+use std::fmt;
 use std::path::Path;
 
 use pcap_file::DataLink;
@@ -23,6 +22,7 @@ use pcap_file::pcap::PcapReader;
 use weir_dataplane::wire::checksum::{replace_u32, replace_udp};
 use weir_dataplane::wire::{IpProtocol, MacAddr};
 
+use super::catalog::recording;
 use super::choice::addresses;
 use super::reader::{ProfileError, Reader};
 use crate::pace::{SECOND_NS, Schedule};
@@ -38,13 +38,19 @@ const BYTES_MAX: usize = 512 << 20;
 type Flow = (u32, u32, u8, Option<(u16, u16)>);
 
 /// A recording, ready to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Replay {
     /// The frames, without MAC addresses of any side.
     pub frames: Vec<Vec<u8>>,
     /// Whether they bear stamps where they have room.
     pub is_stamped: bool,
     flows: HashSet<Flow>,
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Replay({} frames of {} flows)", self.frames.len(), self.flows.len())
+    }
 }
 
 impl Replay {
@@ -87,7 +93,8 @@ pub(super) fn read(mut reader: Reader, folder: &Path) -> Result<(Replay, Schedul
     let source = range(&mut reader, "source")?;
     let destination = range(&mut reader, "destination")?;
     let is_stamped = reader.flag("stamp")?.unwrap_or(false);
-    let recorded = packets(&folder.join(name)).map_err(|why| reader.refuse("file", name, why))?;
+    let recorded = recording(folder, name).and_then(|bytes| packets(&bytes));
+    let recorded = recorded.map_err(|why| reader.refuse("file", name, why))?;
     let wanted = |frame: &[u8]| {
         only_from.is_none_or(|space| {
             Place::of(frame).is_some() && space.contains(Place::addresses(frame).0)
@@ -133,9 +140,8 @@ fn schedule(recorded: &[(u64, Vec<u8>)]) -> Schedule {
 }
 
 /// The packets of a file with their times in nanoseconds.
-fn packets(path: &Path) -> Result<Vec<(u64, Vec<u8>)>, String> {
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut reader = PcapReader::new(BufReader::new(file))
+fn packets(file: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, String> {
+    let mut reader = PcapReader::new(file)
         .map_err(|error| format!("a classic pcap file can be read: {error}"))?;
     if reader.header().datalink != DataLink::ETHERNET {
         return Err(format!("a recording of Ethernet, not of {:?}", reader.header().datalink));

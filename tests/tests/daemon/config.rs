@@ -57,6 +57,11 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("mode = \"route\"\nsets = \"x\"", "", &["sets", "\"x\"", "absolute path"]),
     ("mode = \"route\"", "[log]\nfile = \"x.log\"", &["log.file", "\"x.log\"", "absolute path"]),
     ("mode = \"route\"", "[log]\npath = \"/x\"", &["path", "unknown field", "file"]),
+    (
+        "mode = \"route\"",
+        "[recent]\naddresses_max = 0",
+        &["recent.addresses_max", "0", "1 to 1048576"],
+    ),
     ("mode = \"route\"", "[control]\nsocket = 5", &["line", "string"]),
     ("mode = \"route\"", "[extra]\na = 1", &["extra", "unknown field"]),
 ];

@@ -137,7 +137,16 @@ fn what_rules_look_into_stays_and_is_listed_as_ipset_lists_it() {
         1,
         "Element cannot be added to the set: it's already added",
     );
-    refused(&town, &daemon, "create v hash:ip family inet6", 1, "family inet6 is not enforced");
+    done(&town, &daemon, "create six hash:ip family inet6");
+    let other = run_weirctl(
+        daemon.socket(),
+        &["iptables", "-A", "FORWARD", "-m", "set", "--match-set", "six", "src"],
+    );
+    let said = errors(&other);
+    assert_eq!(other.status.code(), Some(2), "{said}");
+    let family = "The protocol family of set six is IPv6, which is not applicable.";
+    assert!(said.contains(family), "{said}");
+    done(&town, &daemon, "destroy six");
     refused(&town, &daemon, "create v bitmap:port range 0-9", 1, "bitmap:port is not enforced");
     refused(&town, &daemon, "create v hash:ip counters", 2, "`counters' is not enforced");
     refused(&town, &daemon, "test a 10.0.0.8", 1, "10.0.0.8 is NOT in set a.");

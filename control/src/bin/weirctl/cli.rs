@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use weir_control::command::{VERSION_LINE as VERSION, VERSION_LINE_IPV6 as VERSION_IPV6};
-use weir_control::protocol::CONFIRM_S_MAX;
+use weir_control::protocol::{CONFIRM_S_MAX, LIMIT_KEYS_MAX};
 
 use crate::address_list::ListCommand;
 use crate::conntrack::Conntrack;
+use crate::recent::Recent;
 
 /// Controls a running weir firewall.
 #[derive(Debug, Parser)]
@@ -47,6 +48,13 @@ pub(crate) enum Subcommand {
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
         watch: Option<u32>,
     },
+    /// Show what rules that limit keep: -m limit, -m hashlimit, -m fuzzy; who is held back most comes first
+    Limits {
+        /// So many keys of each
+        #[arg(long, value_name = "NUMBER", default_value_t = 10,
+              value_parser = clap::value_parser!(u32).range(0..=LIMIT_KEYS_MAX as i64))]
+        top: u32,
+    },
     /// List, count, delete or watch tracked flows, with the options and the output of conntrack(8)
     Conntrack {
         #[command(subcommand)]
@@ -72,6 +80,11 @@ pub(crate) enum Subcommand {
         /// As for ipset: add blocked 192.0.2.1
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
+    },
+    /// Show the tables of `-m recent`, or change one by hand; a table is there as long as a rule names it
+    Recent {
+        #[command(subcommand)]
+        what: Option<Recent>,
     },
     /// Show or change the blocklist: sources whose packets the XDP program drops, on all ports
     ///

@@ -8,10 +8,12 @@ mod cli;
 mod conntrack;
 mod help;
 mod iptables;
+mod limits;
 mod lint;
 mod listing;
 mod output;
 mod pages;
+mod recent;
 mod restore;
 mod save;
 mod set;
@@ -78,10 +80,12 @@ fn main() -> ExitCode {
         Subcommand::Status => status::run(socket, &mut output),
         Subcommand::Ports => status::run_ports(socket, &mut output),
         Subcommand::Stats { watch } => stats::run(socket, watch, &mut output),
+        Subcommand::Limits { top } => limits::run(socket, top, &mut output),
         Subcommand::Conntrack { what } => match conntrack::run(socket, &what, &mut output) {
             Ok(status) => return status,
             Err(failed) => Err(failed),
         },
+        Subcommand::Recent { what } => recent::run(socket, what, &mut output),
         Subcommand::Blocklist { what } => {
             address_list::run(AddressList::Blocklist, what, socket, &mut output)
         }

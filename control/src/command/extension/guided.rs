@@ -9,8 +9,8 @@ use super::super::getopt::Word;
 use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use crate::rule::{
-    CountRange, CtAddress, ExpireRange, Family, Names, PortRange, SizeRange, number_prefix,
-    number_prefix64, parse_host_and_mask, parse_number,
+    CountRange, CtAddress, ExpireRange, Family, IpNet, KeyMasks, Names, PortRange, SizeRange,
+    number_prefix, number_prefix64, parse_host_and_mask, parse_number,
 };
 
 /// The value of an option.
@@ -133,6 +133,29 @@ impl<'a> Argument<'a> {
         Err(Refusal::at(self.word, ValueError::MaskedNumberEnds { name, option }))
     }
 
+    /// How many bits of an address count, as a number or as a mask (`xtopt_parse_plenmask` for one side). Weir's rules
+    /// say whether addresses have so many.
+    pub(super) fn mask_bits(self, family: Family) -> Result<u8, Refusal<'a>> {
+        let text = self.word.text;
+        if let Some(bits) = parse_number(text, 128).and_then(|bits| u8::try_from(bits).ok()) {
+            return Ok(bits);
+        }
+        // iptables takes a number for an address, and the kernel refuses it as a mask.
+        if family == Family::V4 && parse_number(text, u32::MAX).is_some() {
+            return Ok(u8::MAX);
+        }
+        let host = if family == Family::V4 { "0.0.0.0" } else { "::" };
+        match parse_host_and_mask(host, Some(text), family).1 {
+            // One with gaps is for the kernel to refuse.
+            Some(mask) => Ok(prefix_bits(mask).unwrap_or(u8::MAX)),
+            None => {
+                let (name, option) = (self.name, self.option);
+                let most = KeyMasks::all(family);
+                Err(Refusal::at(self.word, ParseErrorKind::OptionMask { name, option, most }))
+            }
+        }
+    }
+
     /// The word is no value from `least` to `most`.
     pub(super) fn out_of_range(self, least: u32, most: u32) -> Refusal<'a> {
         let (name, option) = (self.name, self.option);
@@ -182,32 +205,63 @@ impl<'a> Argument<'a> {
             Some((host, mask)) => (host, Some(mask)),
             None => (self.word.text, None),
         };
-        // Where a part is empty there is nothing to point at but the whole.
-        let part = |text: &'a str, offset| match text {
-            "" => self.word,
-            _ => Word { text, offset: self.word.offset + offset, ..self.word },
-        };
         let (address, netmask) = parse_host_and_mask(host, mask, family);
         if let Some(read) = address.zip(netmask).and_then(|(host, mask)| CtAddress::new(host, mask))
         {
             return Ok(read);
         }
         match address {
-            Some(_) => {
-                let (name, option) = (self.name, self.option);
-                let most = if family == Family::V4 { 32 } else { 128 };
-                let word = part(mask.unwrap_or_default(), host.len() + 1);
-                Err(Refusal::at(word, ParseErrorKind::OptionMask { name, option, most }))
-            }
-            None => {
-                let reason = match host.parse::<IpAddr>() {
-                    Ok(_) => "Address family for hostname not supported",
-                    Err(_) => "Name or service not known",
-                };
-                Err(Refusal::at(part(host, 0), ParseErrorKind::HostName { reason }))
-            }
+            Some(_) => Err(self.bad_mask(mask.unwrap_or_default(), host.len() + 1, family)),
+            None => Err(self.no_host(host)),
         }
     }
+
+    /// `ADDRESS`. Names of hosts are refused.
+    pub(super) fn host(self, family: Family) -> Result<IpAddr, Refusal<'a>> {
+        let (address, _) = parse_host_and_mask(self.word.text, None, family);
+        address.ok_or_else(|| self.no_host(self.word.text))
+    }
+
+    /// A prefix length, or a mask that is one.
+    pub(super) fn prefix_len(self, family: Family) -> Result<u8, Refusal<'a>> {
+        let (_, mask) = parse_host_and_mask("", Some(self.word.text), family);
+        let net = mask.and_then(|mask| IpNet::masked(mask, mask));
+        let length = net.and_then(|net| u8::try_from(net.prefix_len()?).ok());
+        length.ok_or_else(|| self.bad_mask(self.word.text, 0, family))
+    }
+
+    /// The word begins with no address of the family.
+    fn no_host(self, text: &'a str) -> Refusal<'a> {
+        let reason = match text.parse::<IpAddr>() {
+            Ok(_) => "Address family for hostname not supported",
+            Err(_) => "Name or service not known",
+        };
+        Refusal::at(self.part(text, 0), ParseErrorKind::HostName { reason })
+    }
+
+    /// What stands at `offset` of the word is no mask.
+    fn bad_mask(self, text: &'a str, offset: usize, family: Family) -> Refusal<'a> {
+        let (name, option, most) = (self.name, self.option, family.address_bits());
+        let kind = ParseErrorKind::OptionMask { name, option, most };
+        Refusal::at(self.part(text, offset), kind)
+    }
+
+    /// A part of the word. Where it is empty there is nothing to point at but the whole.
+    fn part(self, text: &'a str, offset: usize) -> Word<'a> {
+        match text {
+            "" => self.word,
+            _ => Word { text, offset: self.word.offset + offset, ..self.word },
+        }
+    }
+}
+
+/// The bits of a mask without gaps.
+fn prefix_bits(mask: IpAddr) -> Option<u8> {
+    let (bits, ones, width) = match mask {
+        IpAddr::V4(mask) => (u128::from(mask.to_bits()) << 96, mask.to_bits().count_ones(), 32),
+        IpAddr::V6(mask) => (mask.to_bits(), mask.to_bits().count_ones(), 128),
+    };
+    u8::try_from(ones).ok().filter(|_| bits.leading_ones() == ones && ones <= width)
 }
 
 /// A decimal number, or the name of a service of any transport.

@@ -7,6 +7,7 @@
 mod addrtype;
 mod comment;
 mod connbytes;
+mod connlimit;
 mod connmark;
 mod conntrack;
 mod ct;
@@ -14,6 +15,7 @@ mod dscp;
 mod ecn;
 mod fuzzy;
 mod guided;
+mod hashlimit;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -25,12 +27,14 @@ mod mac;
 mod mark;
 mod multiport;
 mod pkttype;
+mod recent;
 mod reject;
 mod reject6;
 mod set;
 mod state;
 mod statistic;
 mod string;
+mod synproxy;
 mod target;
 mod tcp;
 mod tcpmss;
@@ -47,7 +51,9 @@ use super::getopt::{Getopt, Value, Word};
 use super::known;
 use super::refusal::Refusal;
 use super::value_error::ValueError;
-use crate::rule::{Family, Match, MultiportEnd, Names, Negatable, Protocol};
+use crate::rule::{
+    ConnlimitMatch, Family, Match, MultiportEnd, Names, Negatable, Protocol, RecentMatch,
+};
 
 /// An option of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +61,13 @@ pub(super) enum ExtensionKey {
     Addrtype(addrtype::Key),
     Comment,
     Connbytes(connbytes::Key),
+    Connlimit(connlimit::Key),
     Connmark,
     Conntrack(conntrack::Key),
     Dscp(dscp::Key),
     Ecn(ecn::Key),
     Fuzzy(fuzzy::Key),
+    Hashlimit(hashlimit::Key),
     Hl(ttl::Key),
     Icmp,
     Icmp6,
@@ -70,6 +78,7 @@ pub(super) enum ExtensionKey {
     Mark,
     Multiport(MultiportEnd),
     Pkttype,
+    Recent(recent::Key),
     Set(set::Key),
     State,
     Statistic(statistic::Key),
@@ -105,6 +114,7 @@ pub(super) struct Extension<'a> {
     pub(super) word: Word<'a>,
     pub(super) value: Match,
     seen: Vec<ExtensionKey>,
+    hashlimit: hashlimit::Said,
 }
 
 impl<'a> Extension<'a> {
@@ -115,11 +125,13 @@ impl<'a> Extension<'a> {
             "addrtype" => Match::Addrtype(Default::default()),
             "comment" => Match::Comment(Default::default()),
             "connbytes" => Match::Connbytes(Default::default()),
+            "connlimit" => Match::Connlimit(ConnlimitMatch::of(family)),
             "connmark" => Match::Connmark(Default::default()),
             "conntrack" => Match::Conntrack(Default::default()),
             "dscp" => Match::Dscp(Default::default()),
             "ecn" => Match::Ecn(Default::default()),
             "fuzzy" => Match::Fuzzy(Default::default()),
+            "hashlimit" => Match::Hashlimit(Default::default()),
             "hl" => Match::Hl(Default::default()),
             "icmp" => Match::Icmp(Default::default()),
             "icmp6" => Match::Icmp6(Default::default()),
@@ -130,6 +142,7 @@ impl<'a> Extension<'a> {
             "mark" => Match::Mark(Default::default()),
             "multiport" => Match::Multiport(Default::default()),
             "pkttype" => Match::Pkttype(Default::default()),
+            "recent" => Match::Recent(Box::new(RecentMatch::of(family))),
             "set" => Match::Set(Default::default()),
             "state" => Match::State(Default::default()),
             "statistic" => Match::Statistic(Default::default()),
@@ -143,10 +156,10 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
-        if known::program_of(name, family).is_some() || !known::is_enforced(family, name) {
+        if known::program_of(name, family).is_some() {
             return None;
         }
-        Some(Self { word, value, seen: Vec::new() })
+        Some(Self { word, value, seen: Vec::new(), hashlimit: hashlimit::Said::default() })
     }
 
     /// The options it adds.
@@ -155,11 +168,13 @@ impl<'a> Extension<'a> {
             Match::Addrtype(_) => &addrtype::OPTIONS,
             Match::Comment(_) => &comment::OPTIONS,
             Match::Connbytes(_) => &connbytes::OPTIONS,
+            Match::Connlimit(_) => &connlimit::OPTIONS,
             Match::Connmark(_) => &connmark::OPTIONS,
             Match::Conntrack(_) => &conntrack::OPTIONS,
             Match::Dscp(_) => &dscp::OPTIONS,
             Match::Ecn(_) => &ecn::OPTIONS,
             Match::Fuzzy(_) => &fuzzy::OPTIONS,
+            Match::Hashlimit(_) => &hashlimit::OPTIONS,
             Match::Hl(_) => &hl::OPTIONS,
             Match::Icmp(_) => &icmp::OPTIONS,
             Match::Icmp6(_) => &icmp6::OPTIONS,
@@ -170,6 +185,7 @@ impl<'a> Extension<'a> {
             Match::Mark(_) => &mark::OPTIONS,
             Match::Multiport(_) => &multiport::OPTIONS,
             Match::Pkttype(_) => &pkttype::OPTIONS,
+            Match::Recent(_) => &recent::OPTIONS,
             Match::Set(_) => &set::OPTIONS,
             Match::State(_) => &state::OPTIONS,
             Match::Statistic(_) => &statistic::OPTIONS,
@@ -188,9 +204,12 @@ impl<'a> Extension<'a> {
     fn exclusive(&self) -> &'static [(ExtensionKey, ExtensionKey)] {
         match self.value {
             Match::Addrtype(_) => &addrtype::EXCLUSIVE,
+            Match::Connlimit(_) => &connlimit::EXCLUSIVE,
             Match::Dscp(_) => &dscp::EXCLUSIVE,
+            Match::Hashlimit(_) => &hashlimit::EXCLUSIVE,
             Match::Hl(_) => &hl::EXCLUSIVE,
             Match::Multiport(_) => &multiport::EXCLUSIVE,
+            Match::Recent(_) => &recent::EXCLUSIVE,
             Match::String(_) => &string::EXCLUSIVE,
             Match::Ttl(_) => &ttl::EXCLUSIVE,
             _ => &[],
@@ -239,6 +258,9 @@ impl<'a> Extension<'a> {
             (Match::Connbytes(connbytes), ExtensionKey::Connbytes(key)) => {
                 connbytes::read(connbytes, key, given)
             }
+            (Match::Connlimit(connlimit), ExtensionKey::Connlimit(key)) => {
+                connlimit::read(connlimit, key, given)
+            }
             (Match::Connmark(connmark), ExtensionKey::Connmark) => connmark::read(connmark, given),
             (Match::Conntrack(conntrack), ExtensionKey::Conntrack(key)) => {
                 conntrack::read(conntrack, key, given)
@@ -246,6 +268,9 @@ impl<'a> Extension<'a> {
             (Match::Dscp(dscp), ExtensionKey::Dscp(key)) => dscp::read(dscp, key, given),
             (Match::Ecn(ecn), ExtensionKey::Ecn(key)) => ecn::read(ecn, key, given),
             (Match::Fuzzy(fuzzy), ExtensionKey::Fuzzy(key)) => fuzzy::read(fuzzy, key, given),
+            (Match::Hashlimit(hashlimit), ExtensionKey::Hashlimit(key)) => {
+                hashlimit::read(hashlimit, &mut self.hashlimit, key, given)
+            }
             (Match::Hl(hl), ExtensionKey::Hl(key)) => hl::read(hl, key, given),
             (Match::Icmp(icmp), ExtensionKey::Icmp) => icmp::read(icmp, given),
             (Match::Icmp6(icmp6), ExtensionKey::Icmp6) => icmp6::read(icmp6, given),
@@ -260,6 +285,7 @@ impl<'a> Extension<'a> {
                 multiport::read(multiport, end, given, protocol)
             }
             (Match::Pkttype(pkttype), ExtensionKey::Pkttype) => pkttype::read(pkttype, given),
+            (Match::Recent(recent), ExtensionKey::Recent(key)) => recent::read(recent, key, given),
             (Match::Set(set), ExtensionKey::Set(key)) => set::read(set, key, given, getopt),
             (Match::State(state), ExtensionKey::State) => state::read(state, given),
             (Match::Statistic(statistic), ExtensionKey::Statistic(key)) => {
@@ -314,21 +340,29 @@ impl<'a> Extension<'a> {
             return self.without_options().map_err(|kind| Refusal::at(self.word, kind));
         }
         // Some options alone ask for nothing, and some need others.
-        self.incomplete().map_err(|kind| Refusal::at(self.word, kind))?;
+        let checked = match self.value {
+            // What goes with `recent`'s actions is no matter if there are two of them.
+            Match::Recent(_) => self.conflict().and_then(|()| self.incomplete()),
+            _ => self.incomplete().and_then(|()| self.conflict()),
+        };
+        checked.map_err(|kind| Refusal::at(self.word, kind))
+    }
+
+    /// Options that exclude each other.
+    fn conflict(&self) -> Result<(), ParseErrorKind> {
         let seen = |key: &ExtensionKey| self.seen.contains(key);
-        match self.exclusive().iter().find(|(one, other)| seen(one) && seen(other)) {
-            None => Ok(()),
-            Some((one, other)) => {
-                let (option, other) = (self.option_name(*one), self.option_name(*other));
-                let kind =
-                    ParseErrorKind::OptionConflict { name: self.value.name(), option, other };
-                Err(Refusal::at(self.word, kind))
-            }
-        }
+        let both = self.exclusive().iter().find(|(one, other)| seen(one) && seen(other));
+        both.map_or(Ok(()), |(one, other)| {
+            let (option, other) = (self.option_name(*one), self.option_name(*other));
+            Err(ParseErrorKind::OptionConflict { name: self.value.name(), option, other })
+        })
     }
 
     /// What is missing, as far as iptables itself looks for it.
     fn incomplete(&self) -> Result<(), ParseErrorKind> {
+        if let Match::Hashlimit(hashlimit) = &self.value {
+            hashlimit::incomplete(hashlimit, &self.hashlimit)?;
+        }
         match self.value.validate() {
             Err(error) if !error.is_left_to_the_kernel() => Err(ParseErrorKind::Incomplete(error)),
             _ => Ok(()),

@@ -7,7 +7,10 @@ use weir_control::rule::{
 };
 
 use super::transport::Ports;
-use crate::conntrack::{Conntrack, CtState, Direction, FlowCount, FlowView, Tracked, Tuple};
+use crate::conntrack::{
+    Conntrack, CtState, Direction, FlowCount, FlowView, Packet, Tracked, Tuple,
+};
+use crate::limit::connections::Connections;
 use crate::policy::address::IpTest;
 
 /// A packet's flow, as far as rules may ask for it.
@@ -31,6 +34,17 @@ impl Connection<'_> {
     /// What the packets of its flow have come to; `None` if it has none, or if that is not counted.
     pub(in crate::policy) fn counts(&self) -> Option<[FlowCount; 2]> {
         self.conntrack?.counts(&self.tracked)
+    }
+
+    /// How many connections there are of an address by which a rule counts its packet. `None` if it is part of no flow,
+    /// and could not be.
+    pub(in crate::policy) fn connections(
+        &self,
+        counted: &Connections,
+        address: u128,
+        packet: &Packet<'_>,
+    ) -> Option<u32> {
+        self.conntrack?.connections(counted, address, &self.tracked, packet)
     }
 
     /// Gives its flow a mark, if it has one.

@@ -7,14 +7,18 @@
 mod addrtype;
 mod connbytes;
 mod connection;
+mod connlimit;
 mod ecn;
 mod forwarded;
 mod fuzzy;
+mod hashlimit;
 mod header;
 mod icmp;
 mod icmp6;
+mod keyed;
 mod limit;
 mod multiport;
+mod recent;
 mod set;
 mod statistic;
 mod string;
@@ -25,6 +29,8 @@ mod transport;
 mod u32;
 
 pub use connection::Connection;
+pub(crate) use fuzzy::FUZZY;
+pub(crate) use hashlimit::HASHLIMIT;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
@@ -35,17 +41,21 @@ use weir_control::rule::{
 
 use connbytes::CountTest;
 use connection::ConnectionTest;
+use connlimit::ConnlimitTest;
 use fuzzy::FuzzyTest;
+use hashlimit::HashlimitTest;
 use limit::LimitTest;
+use recent::RecentTest;
 use set::SetTest;
 use statistic::StatisticTest;
 use string::StringTest;
 use time::TimeTest;
 use u32::WordTest;
 
-use super::Candidate;
 use super::candidate::has_ports;
+use super::room::Room;
 use super::rule::Evaluation;
+use super::{Candidate, Unenforced};
 use crate::limit::kept::Keeper;
 use crate::set::Sets;
 
@@ -58,6 +68,8 @@ pub(super) struct Around<'k, 'd> {
     pub(super) sets: &'k Sets,
     /// Who has what it keeps from packet to packet.
     pub(super) keeper: Keeper<'k, 'd>,
+    /// How much that may be.
+    pub(super) room: &'k mut Room,
 }
 
 /// A match of a rule.
@@ -69,6 +81,8 @@ pub(super) enum MatchTest {
     Comment,
     /// `-m connbytes`.
     Connbytes(CountTest),
+    /// `-m connlimit`.
+    Connlimit(Box<ConnlimitTest>),
     /// `-m connmark`.
     Connmark(ConnmarkMatch),
     /// `-m state`, `-m conntrack`.
@@ -79,6 +93,8 @@ pub(super) enum MatchTest {
     Ecn(EcnMatch),
     /// `-m fuzzy`.
     Fuzzy(FuzzyTest),
+    /// `-m hashlimit`.
+    Hashlimit(HashlimitTest),
     /// `-m icmp`.
     Icmp(IcmpMatch),
     /// `-m icmp6`.
@@ -97,6 +113,8 @@ pub(super) enum MatchTest {
     Multiport(Box<MultiportMatch>),
     /// `-m pkttype`.
     Pkttype(PkttypeMatch),
+    /// `-m recent`.
+    Recent(Box<RecentTest>),
     /// `-m set`.
     Set(SetTest),
     /// `-m tcpmss`.
@@ -118,30 +136,38 @@ pub(super) enum MatchTest {
 }
 
 impl MatchTest {
-    /// Compiles a match of a rule; its name, if this engine cannot enforce it.
-    pub(super) fn compile(
-        asked: &Match,
-        Around { family, sets, keeper }: &mut Around<'_, '_>,
-    ) -> Result<Self, &'static str> {
+    /// Compiles a match of a rule.
+    ///
+    /// # Errors
+    /// Why this engine cannot enforce it.
+    pub(super) fn compile(asked: &Match, around: &mut Around<'_, '_>) -> Result<Self, Unenforced> {
+        let (family, sets) = (around.family, around.sets);
         Ok(match asked {
-            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, *family)?),
+            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
             Match::Comment(_) => Self::Comment,
             Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
+            Match::Connlimit(connlimit) => {
+                Self::Connlimit(Box::new(ConnlimitTest::compile(connlimit, around)?))
+            }
             Match::Connmark(connmark) => Self::Connmark(*connmark),
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
-            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, keeper)),
+            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, around)?),
+            Match::Hashlimit(hashlimit) => {
+                Self::Hashlimit(HashlimitTest::compile(hashlimit, around)?)
+            }
             Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
             Match::Iprange(iprange) => Self::Iprange(Box::new(*iprange)),
             Match::Length(length) => Self::Length(*length),
-            Match::Limit(limit) => Self::Limit(LimitTest::compile(limit, keeper)),
+            Match::Limit(limit) => Self::Limit(LimitTest::compile(limit, &mut around.keeper)),
             Match::Mac(mac) => Self::Mac(*mac),
             Match::Mark(mark) => Self::Mark(*mark),
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
             Match::Pkttype(pkttype) => Self::Pkttype(*pkttype),
+            Match::Recent(recent) => Self::Recent(Box::new(RecentTest::compile(recent, around)?)),
             Match::Set(set) => Self::Set(
                 SetTest::compile(set, sets).ok_or("--match-set with a set that is not there")?,
             ),
@@ -155,7 +181,7 @@ impl MatchTest {
             Match::String(string) => Self::String(Box::new(string.into())),
             Match::Time(time) => Self::Time((*time).into()),
             Match::U32(u32) => Self::Word(u32.into()),
-            other => return Err(other.name()),
+            other => return Err(other.name().into()),
         })
     }
 
@@ -165,11 +191,13 @@ impl MatchTest {
             Self::Addrtype(test) => addrtype::holds(test, candidate).into(),
             Self::Comment => Evaluation::Matches,
             Self::Connbytes(test) => test.holds(&candidate.connection).into(),
+            Self::Connlimit(test) => test.evaluate(candidate),
             Self::Connmark(test) => connection::connmark(test, &candidate.connection).into(),
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
-            Self::Fuzzy(test) => test.holds(candidate).into(),
+            Self::Fuzzy(test) => test.evaluate(candidate),
+            Self::Hashlimit(test) => test.evaluate(candidate),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
@@ -179,6 +207,7 @@ impl MatchTest {
             Self::Mark(test) => header::mark(test, candidate).into(),
             Self::Multiport(test) => multiport::evaluate(test, candidate),
             Self::Pkttype(test) => header::pkttype(test).into(),
+            Self::Recent(test) => test.holds(candidate).into(),
             Self::Set(test) => test.holds(candidate, sets).into(),
             Self::TcpMss(test) => tcpmss::evaluate(test, candidate),
             Self::Tos(test) => header::tos(test, candidate).into(),
@@ -233,20 +262,33 @@ impl MatchTest {
             | Self::Word(_) => true,
             Self::Transport(test) => test.option.is_none(),
             // They look into headers that may be broken, or count.
-            Self::Ecn(_)
+            Self::Connlimit(_)
+            | Self::Ecn(_)
             | Self::Fuzzy(_)
+            | Self::Hashlimit(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
             | Self::Limit(_)
             | Self::Multiport(_)
+            | Self::Recent(_)
             | Self::Statistic(_)
             | Self::TcpMss(_) => false,
         }
     }
 
+    /// Gets ready what it shares with other rules, now that its rule is about to be in force.
+    pub(super) fn prepare(&self) {
+        if let Self::Recent(test) = self {
+            test.prepare();
+        }
+    }
+
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Connbytes(_) | Self::Connmark(_))
+        matches!(
+            self,
+            Self::Connection(_) | Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_)
+        )
     }
 
     /// Whether it keeps something of packets and forgets it at every change of the rules.
@@ -263,7 +305,7 @@ impl MatchTest {
     pub(super) fn inspects_flows(&self) -> bool {
         match self {
             Self::Connection(test) => test.flow.is_some(),
-            Self::Connbytes(_) | Self::Connmark(_) => true,
+            Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_) => true,
             _ => false,
         }
     }

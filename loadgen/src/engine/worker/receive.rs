@@ -51,18 +51,45 @@ impl Worker {
             None => 0,
         };
         if owner != self.thread && !is_letter {
-            let letter = Letter { frame, side, arrived_ns: now_ns };
-            if let Err(letter) = self.board.letters[owner].push(letter) {
-                self.overruns += 1;
-                self.pool.put(letter.frame);
-            }
+            self.hand_over(owner, side, frame, now_ns);
             return;
         }
         match stamp {
-            Some(stamp) => self.take_stamped(side, stamp, place, bytes_of(&frame), now_ns),
+            Some(stamp) if owner == self.thread => {
+                self.take_stamped(side, stamp, place, bytes_of(&frame), now_ns);
+                // A flood on the users' server is the server's business, too: it fills its queue.
+                if self.has_users && self.thread != 0 {
+                    self.hand_over(0, side, frame, now_ns);
+                    return;
+                }
+                self.offer(side, &frame, now_ns);
+            }
+            // Counted by the thread of its stream.
+            Some(_) => drop(self.offer(side, &frame, now_ns)),
             None => self.take_unstamped(side, &frame, now_ns),
         }
         self.pool.put(frame);
+    }
+
+    /// Leaves a frame to another thread. One that its letter box has no room for is lost, and the run is void.
+    fn hand_over(&mut self, to: usize, side: Side, frame: Frame, now_ns: u64) {
+        let letter = Letter { frame, side, arrived_ns: now_ns };
+        if let Err(letter) = self.board.letters[to].push(letter) {
+            self.overruns += 1;
+            self.pool.put(letter.frame);
+        }
+    }
+
+    /// Gives a frame to the actor that owns it, if one does.
+    fn offer(&mut self, side: Side, frame: &Frame, now_ns: u64) -> bool {
+        let bytes = frame.bytes();
+        let mut actors = self.actors.iter_mut();
+        let owner = actors.find(|acting| acting.side == side && acting.actor.owns(bytes));
+        let is_owned = owner.is_some();
+        if let Some(acting) = owner {
+            acting.actor.receive(now_ns, bytes);
+        }
+        is_owned
     }
 
     #[inline]
@@ -100,13 +127,10 @@ impl Worker {
     }
 
     fn take_unstamped(&mut self, side: Side, frame: &Frame, now_ns: u64) {
-        let bytes = frame.bytes();
-        let mut actors = self.actors.iter_mut();
-        if let Some(acting) = actors.find(|acting| acting.side == side && acting.actor.owns(bytes))
-        {
-            acting.actor.receive(now_ns, bytes);
+        if self.offer(side, frame, now_ns) {
             return;
         }
+        let bytes = frame.bytes();
         let streams = self.known.iter().enumerate().filter(|(_, known)| known.from != side);
         let mut claims = streams.filter_map(|(stream, known)| Some((stream, known.claims(bytes)?)));
         match claims.next() {

@@ -45,6 +45,8 @@ pub(crate) enum Step {
     TrojanAmongPages { version: u8 },
     /// Run a version of the trojan until it leaks to another address than its latest.
     TrojanElsewhere { version: u8 },
+    /// Send packets from Alice to Bob, so many a second; so many of a hundred arrive.
+    Flood { packets: u32, rate: u32, arrive: (u32, u32) },
     /// Look at a counter of the chain FORWARD: it must say exactly what was lost, that is, how many
     /// packets were seen to leave and not to arrive since the exercise began.
     Counter(Counter),
@@ -57,6 +59,14 @@ pub(crate) enum Counter {
     Rule(usize),
     /// That of the policy.
     Policy,
+}
+
+impl Exercise {
+    /// Whether it asks for what no kernel of today has.
+    pub(crate) fn is_of_weir_alone(&self) -> bool {
+        let fuzzy = |step: &Step| matches!(step, Step::Type(line) if line.contains("-m fuzzy"));
+        self.steps.iter().any(fuzzy)
+    }
 }
 
 const LOST_BY_RULE_1: Step = Step::Counter(Counter::Rule(1));
@@ -225,6 +235,22 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Trojan { version: 4, leaks: false },
             Step::Counter(Counter::Rule(3)),
             Step::Page { of: Host::Alice, loads: false },
+        ],
+    },
+    Exercise {
+        name: "flood",
+        title: "A flood",
+        story: "Then somebody floods Bob. The fuzzy match lets all pass up to a hundred packets a \
+                second, one of a hundred from a thousand on, and the fewer the faster between; the \
+                others are rejected. It is the module of 2002, which no kernel of today has.",
+        steps: &[
+            Step::Type(
+                "iptables -A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT",
+            ),
+            Step::Flood { packets: 150, rate: 50, arrive: (100, 100) },
+            Step::Flood { packets: 20_000, rate: 10_000, arrive: (1, 10) },
+            LOST_BY_RULE_1,
+            Step::Page { of: Host::Bob, loads: true },
         ],
     },
     // The last: Bob's server goes on sending what did not arrive, beside whatever came next.
