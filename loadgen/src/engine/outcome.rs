@@ -1,6 +1,7 @@
 //! What the threads have counted, put together.
 
 use std::fs;
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -241,6 +242,7 @@ fn seconds(ns: u64) -> f64 {
 /// Processor time so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CpuTimes {
+    at: Instant,
     generator_s: f64,
     machine_s: Option<f64>,
 }
@@ -251,7 +253,7 @@ impl CpuTimes {
         #[expect(clippy::cast_precision_loss, reason = "seconds")]
         let generator_s = own.tv_sec as f64 + own.tv_nsec as f64 / 1e9;
         let machine_s = fs::read_to_string("/proc/stat").ok().and_then(|text| busy_s(&text));
-        Self { generator_s, machine_s }
+        Self { at: Instant::now(), generator_s, machine_s }
     }
 
     /// What was used since an earlier reading.
@@ -260,6 +262,7 @@ impl CpuTimes {
             generator_s: self.generator_s - before.generator_s,
             machine_s: self.machine_s? - before.machine_s?,
             cores: std::thread::available_parallelism().map_or(0, usize::from),
+            over_s: self.at.duration_since(before.at).as_secs_f64(),
         })
     }
 }
