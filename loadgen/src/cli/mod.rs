@@ -1,8 +1,8 @@
 //! The command line: one file a command.
 
 pub(crate) mod compare;
-pub(crate) mod profiles;
 mod outputs;
+pub(crate) mod profiles;
 pub(crate) mod report;
 pub(crate) mod rfc2544;
 pub(crate) mod run;
