@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -82,6 +82,10 @@ fn sets(text: &str) -> Sets {
     Sets::new(1).after(&changes_of(text), 0, &|_| 0).expect("it can be carried out")
 }
 
+fn ip(address: u32) -> IpAddr {
+    Ipv4Addr::from(address).into()
+}
+
 fn name() -> SetName {
     "s".parse().expect("a name")
 }
@@ -108,7 +112,7 @@ fn addresses(size: u32) {
     let naive: HashSet<u32> = (0..size).map(|number| address(number * 2)).collect();
     let (mut ours, mut theirs, mut draw) = (Vec::new(), Vec::new(), Draw::default());
     for _ in 0..TURNS {
-        samples(&mut ours, &mut draw, size, |address| set.find_address(address) == Found::Yes);
+        samples(&mut ours, &mut draw, size, |address| set.find_address(ip(address)) == Found::Yes);
         samples(&mut theirs, &mut draw, size, |address| naive.contains(&address));
     }
     let header = sets.headers(&|_| 0).remove(0);
@@ -129,7 +133,7 @@ fn nets(size: u32) {
         nets.map(|(number, length)| (length, mask(address(number * 2), length))).collect();
     let (mut ours, mut theirs, mut draw) = (Vec::new(), Vec::new(), Draw::default());
     for _ in 0..TURNS {
-        samples(&mut ours, &mut draw, size, |address| set.find_in_nets(address) == Found::Yes);
+        samples(&mut ours, &mut draw, size, |address| set.find_in_nets(ip(address)) == Found::Yes);
         samples(&mut theirs, &mut draw, size, |address| {
             LENGTHS.iter().rev().any(|length| naive.contains(&(*length, mask(address, *length))))
         });

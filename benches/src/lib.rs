@@ -5,6 +5,7 @@
 //!   cargo run --release -p weir-benches --bin ...
 //!     pipeline_instructions                       instructions a packet (callgrind)
 //!     veth -- all                                 beside l2fwd and the kernel, on veth
+//!     transmit -- compare                         weirgen beside a bare loop, trafgen, hping3
 //! ```
 //!
 //! * **Time** on a shared machine moves by 10 to 20 %: in-memory figures are to be read as best
@@ -19,6 +20,8 @@ pub mod flows;
 pub mod loop_port;
 pub use weir_loadgen::statistics;
 pub mod traffic;
+mod urgency;
 pub mod world;
 
 pub use loop_port::LoopPort;
+pub use urgency::Urgency;

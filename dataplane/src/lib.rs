@@ -66,6 +66,7 @@ pub mod respond;
 pub mod route;
 pub mod set;
 pub mod stage;
+pub mod synproxy;
 pub mod telemetry;
 pub mod verdict;
 pub mod wake;

@@ -6,7 +6,7 @@
 //!                              v                  .---- put off: one by one ----.
 //!                        other worker's inbox     v                             |
 //!                                        raw -> track -> route -> decide -> confirm
-//!                                                                            close
+//!                                                                        close, proxy
 //!                                                                               |
 //!                 transmit <- emit <- answer <----------------------------------'
 //!                 (or to the   |
@@ -107,6 +107,7 @@ pub fn run(
             let tracks = decisions.tracks;
             stage::close(batch, tracks, decisions.conntrack, emitter.reassembly);
         }
+        stage::proxy(batch, decisions.conntrack, emitter);
         decisions.conntrack.end_batch();
         if !batch.next_turn() {
             break;

@@ -80,6 +80,7 @@ drop_reasons! {
     NotAPort = "not_a_port", "its route leads out of an interface that is not one of Weir's ports";
     MtuExceeded = "mtu_exceeded", "larger than the next link and may not be fragmented (answered by fragmentation needed, of IPv6 packet too big)";
     Rule = "rule", "a rule says DROP";
+    Synproxy = "synproxy", "SYNPROXY cannot read it, or it acknowledges nothing that SYNPROXY has sent";
     RuleReject = "reject", "a rule says REJECT (answered unless it must not be)";
     RulePolicy = "policy", "the policy of its chain says DROP";
     RuleHotdrop = "hotdrop", "a rule looked for a port or flag in a header that is cut off or overlapping";

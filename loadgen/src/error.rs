@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use weir_dataplane::port::xdp::OpenError;
 
 use crate::compare::comparable::Incomparable;
+use crate::profile::ProfileError;
 use crate::report::file::FileError;
 use crate::report::plot::PlotError;
+use crate::search::Failure;
 
 /// Each says what was tried, why it failed, and the remedy.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// A socket, its memory, or a question about the interface.
     #[error("{0}")]
     Setup(#[from] af_xdp::SetupError),
@@ -43,6 +45,12 @@ pub(crate) enum Error {
         /// What it may be.
         allowed: String,
     },
+    /// A frame of the profile that cannot be made.
+    #[error("the profile cannot be sent: {0}")]
+    Profile(String),
+    /// A profile that cannot be read.
+    #[error("{0}")]
+    ProfileFile(#[from] ProfileError),
     /// A file of the kernel's.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -60,6 +68,9 @@ pub(crate) enum Error {
     /// Standard output.
     #[error("cannot write the report: {0}")]
     Output(io::Error),
+    /// A search that could not go on.
+    #[error(transparent)]
+    Search(#[from] Failure),
     /// Results that have nothing in common.
     #[error(transparent)]
     Incomparable(#[from] Incomparable),

@@ -4,6 +4,9 @@
 //! so shows that none of it knows what a firewall is:
 //!
 //! ```text
+//!   cli ──► profile ──► engine: pace (when), packet (what), users (both ends), measure (what arrived)
+//!             └──► ports of either side ──► result.rs
+//!
 //!   cli ──► flow     which addresses and ports, in which order
 //!           template the frame, and how the next one differs
 //!           schedule when each packet is due
@@ -13,6 +16,7 @@
 //!
 //!   files of results (result.rs) ──► report: text, CSV, a page with plots
 //!                                └► compare: what differs beyond noise
+//!   search: loads tried on the engine (RFC 9971, RFC 2544), until the answer is narrow
 //! ```
 //!
 //! # Promises
@@ -27,11 +31,19 @@
 #![deny(unsafe_code)]
 
 mod cli;
+pub mod clock;
 pub mod compare;
 mod device;
+pub mod engine;
 pub mod environment;
-mod error;
+pub mod error;
+pub mod faulty;
 mod flow;
+mod live;
+pub mod measure;
+pub mod pace;
+pub mod packet;
+pub mod profile;
 pub mod report;
 pub mod result;
 mod schedule;
@@ -39,7 +51,7 @@ pub mod search;
 mod send;
 mod sink;
 pub mod statistics;
-mod stop;
+pub mod stop;
 mod template;
 mod transmitter;
 pub mod users;
@@ -82,11 +94,36 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             print(options.json, &report)?;
             Ok(if report.is_void() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
+        Command::Run(options) => {
+            let stop = stop::on_signal()?;
+            let result = cli::run::run(&options, &stop)?;
+            options.outputs.print(&report::text::show(&result))?;
+            Ok(if result.void.is_some() { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
+        }
+        Command::Profiles(options) => {
+            write_out(cli::profiles::run(&options)?.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Sink(options) => {
             let stop = stop::on_signal()?;
             let report = sink::run(&options, &stop)?;
             print(options.json, &report)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Search(options) => {
+            cli::search::run(&options, &stop::on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Rfc2544(options) => {
+            cli::rfc2544::run(&options, &stop::on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sweep(options) => {
+            let results = cli::sweep::run(&options, &stop::on_signal()?)?;
+            let texts: Vec<String> = results.iter().map(report::text::show).collect();
+            options.outputs.print(&texts.join("\n\n"))?;
+            let is_void = results.iter().any(|result| result.void.is_some());
+            Ok(if is_void { ExitCode::from(EXIT_VOID) } else { ExitCode::SUCCESS })
         }
         Command::Report(options) => {
             cli::report::run(&options)?;

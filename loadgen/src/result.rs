@@ -256,6 +256,8 @@ pub struct Cpu {
     pub machine_s: f64,
     /// Cores that are online.
     pub cores: usize,
+    /// The time that both are of, in seconds: the run, and the wait for its last packets.
+    pub over_s: f64,
 }
 
 /// What a reader must know to make anything of the figures.

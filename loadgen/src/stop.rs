@@ -9,12 +9,18 @@ use crate::error::Error;
 
 /// Whether the user asked to stop.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Whether to stop now.
-    pub(crate) fn requested(&self) -> bool {
+    #[must_use]
+    pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks to stop.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -46,20 +46,8 @@ impl Binaries {
     /// [`Error::Command`] when the build fails, [`Error::Interrupted`] on Ctrl-C,
     /// [`Error::Unreadable`] when Cargo names no program.
     pub fn build(profile: Profile) -> Result<Self> {
-        let mut command = cargo();
-        command.args(["build", "--message-format", "json-render-diagnostics"]);
-        command.args(["-p", "weir-dataplane", "-p", "weir-control", "--bins"]);
-        if profile == Profile::Release {
-            command.arg("--release");
-        }
-        let messages = process::run_showing_errors(command, BUILD_MAX)?;
-        let find = |name: &str| {
-            executable(&messages, name).ok_or_else(|| Error::Unreadable {
-                what: format!("where Cargo put the program `{name}`"),
-                text: messages.lines().last().unwrap_or_default().to_owned(),
-            })
-        };
-        Ok(Self { weir: find("weir")?, weirctl: find("weirctl")? })
+        let messages = build(profile, &["weir-dataplane", "weir-control"])?;
+        Ok(Self { weir: find(&messages, "weir")?, weirctl: find(&messages, "weirctl")? })
     }
 
     /// Asks `weir check` about a configuration file, and returns what it printed.
@@ -72,6 +60,36 @@ impl Binaries {
         command.arg("check").arg("--config").arg(config);
         process::run(command, COMMAND_MAX)
     }
+}
+
+/// Builds another program of the workspace, and says where it is.
+///
+/// # Errors
+///
+/// As [`Binaries::build`].
+pub fn build_program(profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
+    find(&build(profile, &[package])?, name)
+}
+
+/// Builds the programs of these packages, Cargo's progress on standard error; its messages.
+fn build(profile: Profile, packages: &[&str]) -> Result<String> {
+    let mut command = cargo();
+    command.args(["build", "--message-format", "json-render-diagnostics", "--bins"]);
+    for package in packages {
+        command.args(["-p", package]);
+    }
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    process::run_showing_errors(command, BUILD_MAX)
+}
+
+/// The program of this name in Cargo's messages, or what is wrong with them.
+fn find(messages: &str, name: &str) -> Result<PathBuf> {
+    executable(messages, name).ok_or_else(|| Error::Unreadable {
+        what: format!("where Cargo put the program `{name}`"),
+        text: messages.lines().last().unwrap_or_default().to_owned(),
+    })
 }
 
 /// Cargo: the one that runs us, or the one in `PATH`. It starts at the root of the repository.

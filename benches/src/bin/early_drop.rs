@@ -9,8 +9,8 @@
 //! the kernel measures them. The packet is of a source that no entry is about (what everybody pays), or of a blocked
 //! one.
 //!
-//! Then packets a second on a veth pair: the kernel sends live frames from one end, as fast as it can, each of a
-//! source drawn from 10,000; the other end has the program. The bar is a program that does nothing but drop, and counts
+//! Then packets a second on a veth pair: the kernel sends live frames from one end, as fast as it can, all of one
+//! source, or each of one drawn from 10,000; the other end has the program. The bar is a program that does nothing but drop, and counts
 //! nothing. Generator and program run on one core, one after the other, so a packet's time is that of both; ratios are
 //! taken within a round, and every second round runs backwards.
 
@@ -36,7 +36,7 @@ type Failed = Box<dyn std::error::Error>;
 /// `BPF_F_TEST_XDP_LIVE_FRAMES` in `linux/bpf.h`.
 const LIVE_FRAMES: u32 = 1 << 1;
 
-/// Sources that packets come from: 198.18.0.0 and as many after it.
+/// Sources that entries are about, and that packets come from, or the first of them: 198.18.0.0 and as many after it.
 const SOURCES: u32 = 10_000;
 const FIRST_SOURCE: u32 = 0xc612_0000;
 
@@ -176,13 +176,13 @@ fn packet() -> Vec<u8> {
     packet
 }
 
-fn compile(folder: &Path, name: &str, source: &str) -> Result<Object, Failed> {
+fn compile(folder: &Path, name: &str, source: &str, sources: u32) -> Result<Object, Failed> {
     let (from, to) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.o")));
     fs::write(&from, source)?;
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let status = Command::new(clang)
         .args(["-O2", "-g", "-target", "bpf", "-mcpu=v2", "-c"])
-        .arg(format!("-DSOURCES={SOURCES}"))
+        .arg(format!("-DSOURCES={sources}"))
         .arg(format!("-DFIRST_SOURCE={FIRST_SOURCE}U"))
         .args([&from, Path::new("-o"), &to])
         .status()?;
@@ -243,7 +243,7 @@ fn print(title: &str, rows: &[Row]) {
 }
 
 fn alone(options: &Options, folder: &Path) -> Result<(), Failed> {
-    let bare = compile(folder, "bare", BARE)?;
+    let bare = compile(folder, "bare", BARE, 1)?;
     let other = match &options.object {
         Some(file) => Some(ObjectBuilder::default().open_file(file)?.load()?),
         None => None,
@@ -270,11 +270,11 @@ fn received(sink: &Namespace) -> Result<u64, Failed> {
     Ok(sink.run("cat /sys/class/net/s0/statistics/rx_packets")?.trim().parse()?)
 }
 
-fn live(options: &Options, folder: &Path) -> Result<(), Failed> {
+fn live(options: &Options, folder: &Path, sources: u32) -> Result<(), Failed> {
     let (generating, sink) = (Namespace::unique("early-gen")?, Namespace::unique("early-sink")?);
     Veth::between(&generating, "g0", &sink, "s0").create()?;
-    let generator = compile(folder, "generator", GENERATOR)?;
-    let bare = compile(folder, "bare", BARE)?;
+    let generator = compile(folder, "generator", GENERATOR, sources)?;
+    let bare = compile(folder, "bare", BARE, 1)?;
     let index = |namespace: &Namespace, device: &str| -> Result<u32, Failed> {
         let _inside = namespace.enter()?;
         Ok(af_xdp::nic::ifindex(device)?)
@@ -322,7 +322,7 @@ fn live(options: &Options, folder: &Path) -> Result<(), Failed> {
             }
         }
     })?;
-    print("packets a second on a veth pair, millions", &rows);
+    print(&format!("packets a second of {sources} source(s) on a veth pair, millions"), &rows);
     Ok(())
 }
 
@@ -348,7 +348,8 @@ fn run(options: &Options) -> Result<(), Failed> {
     weir_tests::netns::remove_stale()?;
     let folder = tempfile::tempdir()?;
     alone(options, folder.path())?;
-    live(options, folder.path())
+    live(options, folder.path(), 1)?;
+    live(options, folder.path(), SOURCES)
 }
 
 fn main() -> ExitCode {

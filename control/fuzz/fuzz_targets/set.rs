@@ -17,22 +17,22 @@ fuzz_target!(|text: &[u8]| {
             return;
         }
     };
-    let mut kinds = BTreeMap::new();
+    let mut forms = BTreeMap::new();
     for change in &plan.changes {
         match &change.command {
             SetCommand::Create { name, spec } => {
-                kinds.insert(name.clone(), spec.kind);
+                forms.insert(name.clone(), spec.form());
             }
             SetCommand::Add { name, entries } => {
                 // Sets may have changed their names meanwhile; then nothing is known of them.
-                let Some(kind) = kinds.get(name) else { continue };
+                let Some(form) = forms.get(name) else { continue };
                 for wire in entries {
-                    let Ok(entry) = Entry::from_wire(*kind, wire) else { continue };
+                    let Ok(entry) = Entry::from_wire(*form, wire) else { continue };
                     assert_eq!(entry.to_wire(), *wire);
                     assert!(!entry.print(&names).contains('\n'), "{wire:?}");
                 }
             }
-            SetCommand::Rename { .. } | SetCommand::Swap { .. } => kinds.clear(),
+            SetCommand::Rename { .. } | SetCommand::Swap { .. } => forms.clear(),
             _ => {}
         }
     }

@@ -284,8 +284,18 @@ impl ParseErrorKind {
                 | InvalidRule::ResetNeedsTcp
                 | InvalidRule::Recent(_)
                 | InvalidRule::FuzzyLimits { .. }
+                | InvalidRule::FuzzyName { .. }
+                | InvalidRule::FuzzyNoMode
+                | InvalidRule::FuzzyTable
+                | InvalidRule::HashlimitBytes
+                | InvalidRule::HashlimitName { .. }
+                | InvalidRule::HashlimitRate { .. }
+                | InvalidRule::HashlimitSize { .. }
+                | InvalidRule::HashlimitTimes
+                | InvalidRule::KeyMask { .. }
                 | InvalidRule::LimitBurst { .. }
                 | InvalidRule::OtherTable { .. }
+                | InvalidRule::SynproxyNeedsTcp
                 | InvalidRule::StringEmpty
                 | InvalidRule::StringRange { .. }
                 | InvalidRule::MarkShift { .. }
@@ -378,10 +388,14 @@ impl CommandLine {
             RuleError::NoSuchSet { name } => {
                 ValueError::NoSuchSet { name: name.to_string() }.into()
             }
+            RuleError::SetFamily { name, family } => {
+                ValueError::SetFamily { name: name.to_string(), family: *family }.into()
+            }
             _ => return None,
         };
         // The line may ask for several sets; the message says which.
-        let position = self.chain.filter(|_| !matches!(error, RuleError::NoSuchSet { .. }));
+        let of_set = matches!(error, RuleError::NoSuchSet { .. } | RuleError::SetFamily { .. });
+        let position = self.chain.filter(|_| !of_set);
         let line = self.line.as_str().into();
         Some(ParseError { kind, position, line, family: self.family }.report())
     }

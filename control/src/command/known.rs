@@ -14,6 +14,7 @@ const MATCHES_ENFORCED: &[&str] = &[
     "dscp",
     "ecn",
     "fuzzy",
+    "hashlimit",
     "hl",
     "icmp",
     "icmp6",
@@ -39,8 +40,8 @@ const MATCHES_ENFORCED: &[&str] = &[
 ];
 
 /// Targets that Weir enforces.
-pub(super) const TARGETS_ENFORCED: [&str; 9] =
-    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK", "CT", "NOTRACK"];
+const TARGETS_ENFORCED: [&str; 10] =
+    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MARK", "CONNMARK", "CT", "NOTRACK", "SYNPROXY"];
 
 /// The other matches of iptables 1.8.11 and xtables-addons.
 const MATCHES: &[&str] = &[
@@ -58,7 +59,6 @@ const MATCHES: &[&str] = &[
     "eui64",
     "frag",
     "geoip",
-    "hashlimit",
     "hbh",
     "helper",
     "iface",
@@ -108,7 +108,6 @@ const TARGETS: &[&str] = &[
     "SET",
     "SNAT",
     "SNPT",
-    "SYNPROXY",
     "TARPIT",
     "TCPMSS",
     "TCPOPTSTRIP",
@@ -120,8 +119,8 @@ const TARGETS: &[&str] = &[
     "ULOG",
 ];
 
-/// What iptables has for both families, and Weir enforces for IPv4 alone.
-const ENFORCED_FOR_IPV4: [&str; 1] = ["set"];
+/// The targets that iptables has for both families, and Weir enforces for IPv4 alone.
+const ENFORCED_FOR_IPV4: [&str; 1] = ["SYNPROXY"];
 
 /// Of all these, what is for IPv4 alone.
 const OF_IPV4: [&str; 7] = ["icmp", "realm", "ttl", "CLUSTERIP", "ECN", "TTL", "ULOG"];
@@ -169,13 +168,13 @@ fn is_of(family: Family, name: &str) -> bool {
 
 /// Matches that Weir enforces.
 pub(super) fn matches_enforced(family: Family) -> Vec<&'static str> {
-    let enforced = |name: &&str| is_of(family, name) && is_enforced(family, name);
-    MATCHES_ENFORCED.iter().copied().filter(enforced).collect()
+    MATCHES_ENFORCED.iter().copied().filter(|name| is_of(family, name)).collect()
 }
 
-/// Whether a match that Weir has is enforced for the family.
-pub(super) fn is_enforced(family: Family, name: &str) -> bool {
-    family == Family::V4 || !ENFORCED_FOR_IPV4.contains(&name)
+/// Targets that Weir enforces.
+pub(super) fn targets_enforced(family: Family) -> Vec<&'static str> {
+    let enforced = |name: &&str| family == Family::V4 || !ENFORCED_FOR_IPV4.contains(name);
+    TARGETS_ENFORCED.iter().copied().filter(enforced).collect()
 }
 
 /// The match that a word after `-m` names; ICMPv6 has three (`xtables_find_match`,
@@ -189,11 +188,12 @@ pub(super) fn match_name(word: &str, family: Family) -> &str {
 
 /// Whether iptables has a match of that name, and Weir does not enforce it.
 pub(super) fn is_match(name: &str, family: Family) -> bool {
-    is_of(family, name) && (MATCHES.contains(&name) || !is_enforced(family, name))
+    is_of(family, name) && MATCHES.contains(&name)
 }
 
 pub(super) fn is_target(name: &str, family: Family) -> bool {
-    TARGETS.contains(&name) && is_of(family, name)
+    let of_other = family == Family::V6 && ENFORCED_FOR_IPV4.contains(&name);
+    (TARGETS.contains(&name) || of_other) && is_of(family, name)
 }
 
 /// Whether iptables would find a target of that name, enforced by Weir or not.

@@ -3,7 +3,7 @@
 use crate::rule::{Family, InvalidRule, IpNetError, PatternError, RecentError, TimeError};
 
 use super::error::ParseErrorKind;
-use super::known::{TARGETS_ENFORCED, matches_enforced, program_of};
+use super::known::{matches_enforced, program_of, targets_enforced};
 
 impl ParseErrorKind {
     /// Reason and remedy, where the message alone would leave a tired reader guessing.
@@ -41,7 +41,7 @@ impl ParseErrorKind {
             Self::UnknownTarget { .. } => format!(
                 "no chain has that name, and no target of iptables or Weir; a typing error? Weir has \
                  -j {}; `-N CHAIN' makes a chain",
-                TARGETS_ENFORCED.join(", ")
+                targets_enforced(family).join(", ")
             ),
             Self::GotoNoChain { .. } => "`-N CHAIN' makes a chain".to_owned(),
             Self::ChainName { .. } => {
@@ -183,8 +183,14 @@ fn of_match(option: &str) -> Option<&'static str> {
         "--connbytes" | "--connbytes-dir" | "--connbytes-mode" => {
             Some("counts of connections belong to a match: write `-m connbytes' before it")
         }
+        _ if option.starts_with("--fuzzy-") => {
+            Some("controllers belong to a match: write `-m fuzzy' before it")
+        }
         "--lower-limit" | "--upper-limit" => {
             Some("rates belong to a match: write `-m fuzzy' before it")
+        }
+        _ if option.starts_with("--hashlimit") => {
+            Some("rates of keys belong to a match: write `-m hashlimit' before it")
         }
         "--limit" | "--limit-burst" => Some("rates belong to a match: write `-m limit' before it"),
         "--reject-with" => Some("the option belongs to a target: write `-j REJECT' before it"),
@@ -208,7 +214,6 @@ fn not_enforced(what: &str, name: &str, family: Family) -> String {
         (_, "--kerneltz" | "--localtz") => {
             "the kernel tells no program its time zone: write the times in UTC"
         }
-        ("match", "set") => "Weir's sets are of family inet, which no IPv6 packet is in",
         ("option", name)
             if ["--packets-", "--bytes-", "--update-"].iter().any(|of| name.starts_with(of)) =>
         {
@@ -220,7 +225,7 @@ fn not_enforced(what: &str, name: &str, family: Family) -> String {
                 "not supported by this version of Weir, so the command is refused instead of \
                  letting you believe it works; enforced are -m {} and -j {}",
                 matches_enforced(family).join(", "),
-                TARGETS_ENFORCED.join(", ")
+                targets_enforced(family).join(", ")
             );
         }
     };

@@ -269,6 +269,7 @@ impl<'a> Specification<'a> {
             InvalidRule::ResetNeedsTcp
             | InvalidRule::MarkShift { .. }
             | InvalidRule::OtherTable { .. }
+            | InvalidRule::SynproxyNeedsTcp
             | InvalidRule::CtWithoutNotrack => self.target.as_ref().map(|target| target.word),
             _ => wrong.or(self.extensions.last()).map(|extension| extension.word),
         };

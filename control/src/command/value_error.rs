@@ -1,6 +1,6 @@
 //! What can be wrong with the value of a match's option, where the match has words of its own for it.
 
-use crate::rule::{Family, RecentNameError, SetDirectionsError};
+use crate::rule::{Family, HashlimitMatch, RecentNameError, SetDirectionsError};
 use crate::set::SET_NAME_BYTES_MAX;
 
 /// A value that means nothing to its match. The texts are those of iptables.
@@ -18,12 +18,23 @@ pub enum ValueError {
     ConnbytesMode { text: String },
     #[error("Invalid DSCP value `{text}'")]
     DscpClass { text: String },
+    #[error("fuzzy: Bad value for \"--fuzzy-mode\" option: \"{text}\"")]
+    FuzzyMode { text: String },
     #[error("Can't specify ! --{option}")]
     FuzzyNegated { option: &'static str },
     #[error("BAD --{option}")]
     FuzzyRate { option: &'static str },
     #[error("Can't specify --{option} twice")]
     FuzzyTwice { option: &'static str },
+    #[error(
+        "bad value for option \"--hashlimit-burst\", or out of range (1-{}).",
+        HashlimitMatch::BURST_MAX
+    )]
+    HashlimitBurst,
+    #[error("burst cannot be smaller than {least}b")]
+    HashlimitBurstSmall { least: u64 },
+    #[error("hashlimit: Bad value for \"--{option}\" option: \"{text}\"")]
+    HashlimitValue { option: &'static str, text: String },
     #[error("Ambiguous {} type `{text}': `{first}' or `{second}'?", icmp(*family))]
     IcmpAmbiguous { family: Family, text: String, first: &'static str, second: &'static str },
     #[error("unknown character {character}")]
@@ -60,6 +71,8 @@ pub enum ValueError {
     RecentName(RecentNameError),
     #[error("Set {name} doesn't exist.")]
     NoSuchSet { name: String },
+    #[error("The protocol family of set {name} is {family}, which is not applicable.")]
+    SetFamily { name: String, family: Family },
     #[error("setname `{name}' too long, max {SET_NAME_BYTES_MAX} characters.")]
     SetNameTooLong { name: String },
     #[error("--match-set requires two args.")]
@@ -101,6 +114,13 @@ impl ValueError {
             Self::ConnbytesMode { .. } => "modes are packets, bytes and avgpkt",
             Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
             Self::FuzzyRate { .. } => "rates are 1 to 10000000 packets a second",
+            Self::HashlimitBurst => "bursts are 1 to 1000000 packets, or bytes as 10kb, 10mb",
+            Self::FuzzyMode { .. } | Self::HashlimitValue { option: "hashlimit-mode", .. } => {
+                "modes are srcip, srcport, dstip, dstport, joined by commas"
+            }
+            Self::HashlimitValue { .. } => {
+                "write NUMBER/second, /minute, /hour or /day, or bytes as 512kb/s"
+            }
             Self::IcmpCharacter { .. }
             | Self::IcmpCode { .. }
             | Self::IcmpType { .. }
@@ -130,6 +150,9 @@ impl ValueError {
                  Maximize-Throughput, Maximize-Reliability, Minimize-Cost, Normal-Service"
             }
             Self::NoSuchSet { .. } => "`weirctl set create NAME hash:ip' makes a set",
+            Self::SetFamily { .. } => {
+                "no packet of this rule could be in it; a list:set may have sets of both families"
+            }
             Self::SetArguments | Self::SetDirections(_) => {
                 "write `--match-set NAME src', or `--match-set NAME src,dst' for addresses and ports"
             }
@@ -138,6 +161,7 @@ impl ValueError {
             }
             Self::SetTwice => "write `-m set --match-set …' once for each set",
             Self::FuzzyNegated { .. }
+            | Self::HashlimitBurstSmall { .. }
             | Self::FuzzyTwice { .. }
             | Self::IcmpAmbiguous { .. }
             | Self::MultiportProtocol

@@ -18,6 +18,7 @@
 
 mod address_list;
 mod conntrack;
+mod limits;
 mod message;
 mod recent;
 mod set;
@@ -31,6 +32,7 @@ pub use conntrack::{
     FlowCount, FlowCounts, FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple,
     TcpState, TupleFilter, WorkerFlows,
 };
+pub use limits::{LIMIT_KEYS_MAX, LimitKey, LimitReport};
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use recent::{RECENT_PAGE_MAX, RecentAddress, RecentChange, RecentHeader, RecentPage};
 pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
@@ -209,6 +211,11 @@ pub enum RequestBody {
         /// The entry, as it is saved.
         entry: String,
     },
+    /// What rules that limit keep: [`Reply::Limits`].
+    Limits {
+        /// How many keys of each to tell, at most [`LIMIT_KEYS_MAX`].
+        top: u32,
+    },
     /// All sets, without their entries: [`Reply::Sets`].
     Sets,
     /// Entries of a set, a page of them: [`Reply::SetPage`].
@@ -327,6 +334,8 @@ pub enum Reply {
     RecentChanged(bool),
     /// For [`RequestBody::SetTest`]: whether it is in the set.
     SetTest(bool),
+    /// For [`RequestBody::Limits`]: rules in their order, then tables by name.
+    Limits(Vec<LimitReport>),
     /// For [`RequestBody::Sets`], in the order of listings.
     Sets(Vec<SetHeader>),
     /// For [`RequestBody::SetList`].

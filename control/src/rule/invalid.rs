@@ -1,8 +1,8 @@
 //! Why a rule cannot be enforced, though each of its words can be read.
 
 use super::{
-    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyMatch, MATCHES_MAX, RecentError, StatisticError,
-    Table, TimeError,
+    COMMENT_BYTES_MAX, EcnMatch, Family, FuzzyKeys, FuzzyMatch, HashlimitMatch, MATCHES_MAX,
+    RecentError, StatisticError, Table, TimeError,
 };
 
 /// Why a rule whose words are all well formed still cannot be enforced.
@@ -46,6 +46,9 @@ pub enum InvalidRule {
         /// That of the rule.
         table: Table,
     },
+    /// `-j SYNPROXY` in a rule that does not select TCP.
+    #[error("SYNPROXY reads TCP headers, so the rule needs `-p tcp' (without `!')")]
+    SynproxyNeedsTcp,
     /// `-j CT` alone.
     #[error("CT: `--notrack' must be given: without it nothing would happen to the packet")]
     CtWithoutNotrack,
@@ -83,6 +86,77 @@ pub enum InvalidRule {
         lower: u32,
         /// `--upper-limit`
         upper: u32,
+    },
+    /// Options about keys without what makes them.
+    #[error(
+        "fuzzy: --fuzzy-mode says what makes a key, srcip for one controller a source; without it a rule has one controller, and the other --fuzzy options mean nothing"
+    )]
+    FuzzyNoMode,
+    /// A name that cannot be one.
+    #[error(
+        "fuzzy: `{name}' is no name for a table: up to {} letters, digits, `-', `_', `.' and `:'",
+        FuzzyKeys::NAME_BYTES_MAX
+    )]
+    FuzzyName {
+        /// The name.
+        name: Box<str>,
+    },
+    /// A table that would be too large, or forget too soon.
+    #[error(
+        "fuzzy: --fuzzy-htable-max is 1 to {}, --fuzzy-htable-expire at least {} ms",
+        FuzzyKeys::KEYS_MAX,
+        FuzzyKeys::EXPIRE_MIN_MS
+    )]
+    FuzzyTable,
+    /// `-m hashlimit` without a rate.
+    #[error("You have to specify --hashlimit")]
+    HashlimitMissing,
+    /// Without a name.
+    #[error("hashlimit: option \"--hashlimit-name\" must be specified")]
+    HashlimitNameMissing,
+    /// A rate below what is counted.
+    #[error("hashlimit: bytes are counted in pieces of 16, so a rate is at least 16b/s")]
+    HashlimitBytes,
+    /// A rate that the kernel's numbers cannot say.
+    #[error(
+        "hashlimit: a rate of {rate}, and {burst} at once, is more than the kernel can count: what may come at once takes 37 hours at the most to come again, and a rate is at most 32gb/s"
+    )]
+    HashlimitRate {
+        /// The rate.
+        rate: String,
+        /// `--hashlimit-burst`
+        burst: String,
+    },
+    /// A name that is none for a file.
+    #[error(
+        "hashlimit: `{name}' is no name for a table: it has up to {} bytes, and no `/' or control characters",
+        HashlimitMatch::NAME_BYTES_MAX
+    )]
+    HashlimitName {
+        /// The name.
+        name: Box<str>,
+    },
+    /// `--hashlimit-htable-expire 0`
+    #[error(
+        "hashlimit: --hashlimit-htable-expire and --hashlimit-htable-gcinterval are at least 1 ms"
+    )]
+    HashlimitTimes,
+    /// A table that is too large.
+    #[error(
+        "hashlimit: a table of {entries} entries; at most {} are allowed",
+        HashlimitMatch::ENTRIES_MAX
+    )]
+    HashlimitSize {
+        /// `--hashlimit-htable-size` or `--hashlimit-htable-max`
+        entries: u32,
+    },
+    /// A mask of more bits than an address has, or one with gaps.
+    #[error("{name}: a mask is the first bits of an address, 0 to {most} of them")]
+    KeyMask {
+        /// The match.
+        name: &'static str,
+        /// Bits of an address.
+        most: u8,
     },
     /// `-m iprange` alone.
     #[error("iprange match: You must specify `--src-range' or `--dst-range'")]
@@ -196,6 +270,15 @@ impl InvalidRule {
                 Self::MatchNeedsProtocol { .. }
                     | Self::TooManyMatches { .. }
                     | Self::FuzzyLimits { .. }
+                    | Self::FuzzyName { .. }
+                    | Self::FuzzyNoMode
+                    | Self::FuzzyTable
+                    | Self::HashlimitBytes
+                    | Self::HashlimitName { .. }
+                    | Self::HashlimitRate { .. }
+                    | Self::HashlimitSize { .. }
+                    | Self::HashlimitTimes
+                    | Self::KeyMask { .. }
                     | Self::LimitEndless
                     | Self::LimitBurst { .. }
                     | Self::StringEmpty

@@ -12,6 +12,9 @@ pub const HZ: u32 = 250;
 /// Credits that a tick is worth: the largest power of two with which a day's still fit into 32 bits.
 pub const LIMIT_CREDITS_PER_JIFFY: u32 = 128;
 
+/// Credits that a microsecond is worth to `hashlimit`, whose ticks are worth 2^39.
+pub const HASHLIMIT_CREDITS: u64 = ((HZ as u64) << 39) / 1_000_000;
+
 /// The `limit` match. Its default is what `-m limit` alone means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

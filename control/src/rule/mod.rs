@@ -20,6 +20,7 @@ mod ecn;
 mod extension;
 mod family;
 mod fuzzy;
+mod hashlimit;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -27,6 +28,7 @@ mod interface;
 mod invalid;
 mod iprange;
 mod ipv6;
+mod keys;
 mod length;
 mod limit;
 mod log;
@@ -45,6 +47,7 @@ mod save;
 mod set;
 mod statistic;
 mod string;
+mod synproxy;
 mod table;
 mod target;
 mod tcpmss;
@@ -76,7 +79,8 @@ pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
 pub use family::Family;
-pub use fuzzy::FuzzyMatch;
+pub use fuzzy::{FuzzyKeys, FuzzyMatch};
+pub use hashlimit::{HashlimitMatch, HashlimitRate};
 pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};
 pub use icmp6::{Icmp6Match, Icmp6Type};
@@ -85,8 +89,9 @@ pub use invalid::InvalidRule;
 pub use iprange::{AddressRange, IprangeMatch};
 pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
+pub use keys::{KeyMasks, KeyParts};
 pub use length::LengthMatch;
-pub use limit::{HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
+pub use limit::{HASHLIMIT_CREDITS, HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,
     LogPrefixError, LogTarget,
@@ -109,6 +114,7 @@ pub use reject6::Reject6With;
 pub use set::{SetDirections, SetDirectionsError, SetMatch};
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
+pub use synproxy::SynproxyTarget;
 pub use table::Table;
 pub(crate) use target::TargetExtension;
 pub use tcpmss::TcpMssMatch;
@@ -208,6 +214,8 @@ pub enum Match {
     Ecn(EcnMatch),
     /// `-m fuzzy`
     Fuzzy(FuzzyMatch),
+    /// `-m hashlimit`
+    Hashlimit(Box<HashlimitMatch>),
     /// `-m hl`
     Hl(HlMatch),
     /// `-m icmp`
@@ -267,6 +275,7 @@ impl Match {
             Self::Dscp(dscp) => dscp,
             Self::Ecn(ecn) => ecn,
             Self::Fuzzy(fuzzy) => fuzzy,
+            Self::Hashlimit(hashlimit) => &**hashlimit,
             Self::Hl(hl) => hl,
             Self::Icmp(icmp) => icmp,
             Self::Icmp6(icmp6) => icmp6,
@@ -337,13 +346,17 @@ pub enum Target {
     Connmark(ConnmarkTarget),
     /// Do not track it; the next rule sees it.
     Ct(CtTarget),
+    /// Answer a SYN in the server's name, connect who acknowledges that; the next rule sees other segments.
+    Synproxy(SynproxyTarget),
 }
 
 impl Target {
-    /// Whether a packet goes on to the next rule afterwards.
+    /// Whether a packet goes on to the next rule afterwards, or may.
     pub(crate) fn continues(&self) -> bool {
         match self {
-            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) => true,
+            Self::Log(_) | Self::Mark(_) | Self::Connmark(_) | Self::Ct(_) | Self::Synproxy(_) => {
+                true
+            }
             Self::Accept
             | Self::Drop
             | Self::Reject(_)
@@ -366,6 +379,7 @@ impl Target {
             Self::Mark(_) => "MARK",
             Self::Connmark(_) => "CONNMARK",
             Self::Ct(ct) => ct.name(),
+            Self::Synproxy(_) => "SYNPROXY",
         }
     }
 
@@ -387,6 +401,7 @@ impl Target {
             Self::Mark(mark) => Some(mark),
             Self::Connmark(connmark) => Some(connmark),
             Self::Ct(ct) => Some(ct),
+            Self::Synproxy(synproxy) => Some(synproxy),
         }
     }
 }

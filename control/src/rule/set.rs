@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::extension::only;
-use super::{Extension, Family, InvalidRule, ListedLine, Negatable, SavedWords};
+use super::{Extension, InvalidRule, ListedLine, Negatable, SavedWords};
 use crate::set::SetName;
 
 /// Which end of the packet each part of an entry is compared with: `src` or `dst`, up to
@@ -115,10 +114,6 @@ impl Extension for SetMatch {
             Some(_) if !self.directions.is_empty() => Ok(()),
             _ => Err(InvalidRule::SetMissing),
         }
-    }
-
-    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
-        only(Family::V4, "-m set", family)
     }
 
     fn save(&self, words: &mut SavedWords) {

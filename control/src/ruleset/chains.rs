@@ -196,6 +196,11 @@ impl Ruleset {
 /// `addrtype_mt_checkentry_v1`, net/netfilter/xt_addrtype.c).
 fn unfit(rule: &Rule, base: &ChainName) -> Option<String> {
     let input = *base != ChainName::output();
+    if matches!(rule.target, Some(Target::Synproxy(_))) {
+        return Some(format!(
+            "target SYNPROXY stands where chain {base} leads to, and Weir takes over connections that pass through alone (FORWARD): the kernel's own answers for the machine itself"
+        ));
+    }
     rule.matches.iter().find_map(|asked| match asked {
         Match::Mac(_) if !input => Some(format!("-m mac stands where chain {base} leads to, and what the machine sends has no Ethernet address yet")),
         Match::Addrtype(AddrtypeMatch { limit: Some(IfaceLimit::Out), .. }) if input => {

@@ -272,6 +272,14 @@ pub enum RuleError {
         /// Its name.
         name: SetName,
     },
+    /// A set of addresses of the other family.
+    #[error("The protocol family of set {name} is {family}, which is not applicable.")]
+    SetFamily {
+        /// Its name.
+        name: SetName,
+        /// Its family.
+        family: Family,
+    },
     /// The rule set is full.
     #[error(
         "the rule set would hold {wanted} rules, and Weir's limit is {RULES_MAX}: delete rules, or join some by ranges and masks"

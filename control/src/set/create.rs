@@ -2,7 +2,9 @@
 
 use super::error::SetLineErrorKind;
 use super::number::{byte, number};
+use super::spec::address_bits;
 use super::{SET_TIMEOUT_S_MAX, SetKind, SetSpec};
+use crate::rule::Family;
 
 /// Types that ipset has and Weir has not.
 const KINDS: [&str; 15] = [
@@ -44,16 +46,21 @@ pub(super) fn parse(words: &[String]) -> Result<SetSpec, (usize, SetLineErrorKin
         )
     })?;
     let (mut spec, mut seen) = (SetSpec::new(kind), Vec::new());
+    let mut netmask = None;
     let mut place = 0;
     while let Some(word) = options.get(place) {
         // `-4` and `-6` are families, and an option may have dashes, as in ipset 4.
-        let option = word.trim_start_matches('-');
+        let known = takes(kind, word.trim_start_matches('-'));
+        let (option, family) = match word.trim_start_matches('-') {
+            "4" => ("family", Some(Family::V4)),
+            "6" => ("family", Some(Family::V6)),
+            option => (option, None),
+        };
         let at = |error| (place + 1, error);
         if seen.contains(&option) {
             return Err(at(SetLineErrorKind::Repeated { option: option.to_owned() }));
         }
         seen.push(option);
-        let known = takes(kind, option);
         if !known {
             let (option, text) = (option.to_owned(), word.clone());
             return Err(at(match OPTIONS.contains(&option.as_str()) {
@@ -63,16 +70,24 @@ pub(super) fn parse(words: &[String]) -> Result<SetSpec, (usize, SetLineErrorKin
         }
         match option {
             "comment" => spec.comment = true,
-            "4" => {}
-            "6" => return Err(at(SetLineErrorKind::Ipv6)),
+            "family" if family.is_some() => spec.family = family.unwrap_or_default(),
             _ => {
                 let missing = || SetLineErrorKind::ValueMissing { option: option.to_owned() };
                 let value = options.get(place + 1).ok_or_else(|| at(missing()))?;
-                with_value(&mut spec, option, value).map_err(|error| (place + 2, error))?;
+                if option == "netmask" {
+                    netmask = Some((place + 2, value));
+                } else {
+                    with_value(&mut spec, option, value).map_err(|error| (place + 2, error))?;
+                }
                 place += 1;
             }
         }
         place += 1;
+    }
+    // How long it may be depends on the family, which may come behind it.
+    if let Some((place, value)) = netmask {
+        let length = byte(value, 1, address_bits(spec.family));
+        spec.netmask = Some(length.map_err(|error| (place, error))?);
     }
     Ok(spec.rounded())
 }
@@ -93,14 +108,13 @@ fn takes(kind: SetKind, option: &str) -> bool {
 fn with_value(spec: &mut SetSpec, option: &str, value: &str) -> Result<(), SetLineErrorKind> {
     match option {
         "family" => match value {
-            "inet" | "ipv4" | "-4" => {}
-            "inet6" | "ipv6" | "-6" => return Err(SetLineErrorKind::Ipv6),
+            "inet" | "ipv4" | "-4" => spec.family = Family::V4,
+            "inet6" | "ipv6" | "-6" => spec.family = Family::V6,
             _ => return Err(SetLineErrorKind::Family { text: value.to_owned() }),
         },
         "hashsize" => spec.hashsize = number(value, 0, u32::MAX)?,
         "maxelem" => spec.maxelem = number(value, 0, u32::MAX)?,
         "size" => spec.size = number(value, 0, u32::MAX)?,
-        "netmask" => spec.netmask = Some(byte(value, 1, 32)?),
         "timeout" => spec.timeout_s = Some(number(value, 0, SET_TIMEOUT_S_MAX)?),
         "bucketsize" => spec.bucketsize = Some(byte(value, 0, u8::MAX)?),
         _ => spec.initval = Some(number(value, 0, u32::MAX)?),

@@ -1,13 +1,13 @@
 //! One entry of a set, as it is added, asked for, saved and listed.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use super::error::SetLineErrorKind;
 use super::number::number;
 use super::ports::{self, Ports};
-use super::{Addresses, SET_COMMENT_BYTES_MAX, SET_TIMEOUT_S_MAX, SetKind, SetName, To};
+use super::{Addresses, SET_COMMENT_BYTES_MAX, SET_TIMEOUT_S_MAX, SetForm, SetKind, SetName, To};
 use crate::rule::Names;
 
 /// The names by which entries travel, whatever files either side has. Made once: there may be a million.
@@ -49,7 +49,7 @@ pub enum Beside {
 
 impl Element {
     /// One address with a port.
-    pub fn port(address: Ipv4Addr, protocol: u8, port: u16) -> Self {
+    pub fn port(address: impl Into<IpAddr>, protocol: u8, port: u16) -> Self {
         let addresses = Addresses::one(address);
         Self::Ports { addresses, protocol, first: port, last: port }
     }
@@ -59,11 +59,12 @@ impl Element {
         Self::Set { name, beside: None }
     }
 
-    fn parse(kind: SetKind, text: &str, names: &Names) -> Result<Self, SetLineErrorKind> {
+    fn parse(form: SetForm, text: &str, names: &Names) -> Result<Self, SetLineErrorKind> {
         let owned = || text.to_owned();
+        let kind = form.kind;
         match kind {
             SetKind::HashIp | SetKind::HashNet => match text.contains(',') {
-                false => Addresses::parse(text).map(Self::Addresses),
+                false => Addresses::parse(text, form).map(Self::Addresses),
                 true => Err(SetLineErrorKind::Separator { text: owned(), kind }),
             },
             SetKind::HashIpPort => {
@@ -74,8 +75,8 @@ impl Element {
                 if second.contains(',') {
                     return Err(SetLineErrorKind::TwoSeparators { text: owned(), kind });
                 }
-                let addresses = Addresses::parse(first)?;
-                let Ports { protocol, first, last } = ports::parse(second, names)?;
+                let addresses = Addresses::parse(first, form)?;
+                let Ports { protocol, first, last } = ports::parse(second, form.family, names)?;
                 Ok(Self::Ports { addresses, protocol, first, last })
             }
             SetKind::ListSet => {
@@ -129,17 +130,17 @@ impl Entry {
         Self { element, timeout_s: None, nomatch: false, comment: None }
     }
 
-    /// Reads an entry of a set of that kind.
+    /// Reads an entry of a set of that form.
     ///
     /// # Errors
     /// What is wrong, and with which of the words.
     pub fn parse(
-        kind: SetKind,
+        form: SetForm,
         words: &[String],
         names: &Names,
     ) -> Result<Self, (usize, SetLineErrorKind)> {
         let (first, options) = words.split_first().ok_or((0, SetLineErrorKind::EntryMissing))?;
-        let element = Element::parse(kind, first, names).map_err(|error| (0, error))?;
+        let element = Element::parse(form, first, names).map_err(|error| (0, error))?;
         let (mut entry, mut seen) = (Self::new(element), Vec::new());
         let mut place = 0;
         while let Some(option) = options.get(place) {
@@ -153,7 +154,7 @@ impl Entry {
                 return Err(at(SetLineErrorKind::Repeated { option: option.clone() }));
             }
             seen.push(option);
-            match (option.as_str(), kind) {
+            match (option.as_str(), form.kind) {
                 ("timeout", _) => {
                     let (at, text) = value()?;
                     let seconds =
@@ -204,9 +205,9 @@ impl Entry {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn from_wire(kind: SetKind, text: &str) -> Result<Self, SetLineErrorKind> {
+    pub fn from_wire(form: SetForm, text: &str) -> Result<Self, SetLineErrorKind> {
         let words = super::text::words(text)?;
-        Self::parse(kind, &words, &WIRE).map_err(|(_, error)| error)
+        Self::parse(form, &words, &WIRE).map_err(|(_, error)| error)
     }
 
     /// What `ipset list` and `ipset save` print of it.
@@ -233,8 +234,8 @@ impl Entry {
     ///
     /// # Errors
     /// Why it does not.
-    pub fn check_test(&self, kind: SetKind) -> Result<(), SetLineErrorKind> {
-        let refused = |what| Err(SetLineErrorKind::NotTested { what, kind });
+    pub fn check_test(&self, SetForm { kind, family }: SetForm) -> Result<(), SetLineErrorKind> {
+        let refused = |what| Err(SetLineErrorKind::NotTested { what, kind, family });
         let (addresses, ports) = match &self.element {
             Element::Addresses(addresses) => (addresses.to, None),
             Element::Ports { addresses, first, last, .. } => (addresses.to, Some((first, last))),

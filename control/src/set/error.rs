@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::line::SET_VERSION_LINE;
+use super::spec::family_word;
 use super::{SET_COMMENT_BYTES_MAX, SET_ENTRIES_MAX, SETS_MAX, SetKind, SetName, SetNameError};
+use crate::rule::Family;
 
 /// Why a change, or a question, was refused: what the kernel says to ipset (lib/errcode.c there).
 /// Nothing has changed.
@@ -133,14 +135,16 @@ pub enum SetLineErrorKind {
     TypeNotEnforced { text: String },
     #[error("Syntax error: unknown inet family {text}")]
     Family { text: String },
-    #[error("family inet6 is not enforced by this version of Weir")]
-    Ipv6,
     #[error("Syntax error: '{text}' is invalid as number")]
     NotANumber { text: String },
     #[error("Syntax error: '{text}' is out of range {least}-{most}")]
     OutOfRange { text: String, least: u32, most: u32 },
-    #[error("Syntax error: cannot parse {text}: resolving to IPv4 address failed")]
-    Address { text: String },
+    #[error("Syntax error: cannot parse {text}: resolving to {family} address failed")]
+    Address { text: String, family: Family },
+    #[error("Syntax error: plain IP address must be supplied: {text}")]
+    PlainAddress { text: String },
+    #[error("Syntax error: IP address or IP/cidr must be specified: {text}")]
+    AddressOrNet { text: String },
     #[error("Syntax error: Elem separator in {text}, but settype {kind} supports none.")]
     Separator { text: String, kind: SetKind },
     #[error("Syntax error: Two elem separators in {text}, but settype {kind} supports one.")]
@@ -155,10 +159,12 @@ pub enum SetLineErrorKind {
     NoProtocol,
     #[error("Syntax error: Protocol ICMPv6 can be used with family inet6 only")]
     Icmpv6,
+    #[error("Syntax error: Protocol ICMP can be used with family inet only")]
+    Icmp,
     #[error("Syntax error: Protocol {protocol} can be used with pseudo port value 0 only.")]
     PseudoPort { protocol: String },
-    #[error("Cannot parse {text} as an ICMP type/code.")]
-    IcmpType { text: String },
+    #[error("Cannot parse {text} as an {} type/code.", icmp_of(*family))]
+    IcmpType { text: String, family: Family },
     #[error("you must specify elements as setname,[before|after],setname")]
     BesideForm,
     #[error("Syntax error: mixed syntax, before|after option already used")]
@@ -173,8 +179,11 @@ pub enum SetLineErrorKind {
         "control characters are not permitted in comments: a saved set could not be read again"
     )]
     CommentControl,
-    #[error("{what} is not allowed in command test with set type {kind} and family inet")]
-    NotTested { what: &'static str, kind: SetKind },
+    #[error(
+        "{what} is not allowed in command test with set type {kind} and family {}",
+        family_word(*family)
+    )]
+    NotTested { what: &'static str, kind: SetKind, family: Family },
     #[error("the line has {bytes} bytes, and at most {} are read", super::restore::LINE_BYTES_MAX)]
     LineTooLong { bytes: usize },
     #[error("the line is no UTF-8 text")]
@@ -183,6 +192,13 @@ pub enum SetLineErrorKind {
     QuoteOpen,
     #[error("{0}")]
     Refused(SetError),
+}
+
+fn icmp_of(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ICMP",
+        Family::V6 => "ICMPv6",
+    }
 }
 
 impl SetLineErrorKind {
@@ -219,8 +235,15 @@ impl SetLineErrorKind {
             Self::TypeNotEnforced { .. } | Self::TypeName { .. } => {
                 "types are hash:ip, hash:net, hash:ip,port and list:set"
             }
-            Self::Ipv6 => "Weir filters IPv4; leave out what is about IPv6",
-            Self::Address { .. } => {
+            Self::Address { family: Family::V6, .. } => {
+                "write it as 2001:db8::1: Weir asks no name server, since a set must not depend on \
+                 its answer; what is IPv4 goes into a set of its own, without `family inet6'"
+            }
+            Self::PlainAddress { .. } => "for nets of IPv6 there is hash:net",
+            Self::AddressOrNet { .. } => {
+                "a set of IPv6 takes no ranges: add the nets that it is made of"
+            }
+            Self::Address { family: Family::V4, .. } => {
                 "write four numbers, as 192.0.2.1, alone, as 192.0.2.0/24, or as \
                  192.0.2.1-192.0.2.9: Weir asks no name server, since a set must not depend on its answer"
             }

@@ -2,6 +2,37 @@
 
 use super::error::SetLineErrorKind;
 use super::number::byte;
+use crate::rule::Family;
+
+/// As [`NAMES`], of ICMPv6 (RFC 4443, RFC 4861).
+const NAMES6: [(&str, u8, u8); 19] = [
+    ("no-route", 1, 0),
+    ("communication-prohibited", 1, 1),
+    ("address-unreachable", 1, 3),
+    ("port-unreachable", 1, 4),
+    ("packet-too-big", 2, 0),
+    ("ttl-zero-during-transit", 3, 0),
+    ("ttl-zero-during-reassembly", 3, 1),
+    ("bad-header", 4, 0),
+    ("unknown-header-type", 4, 1),
+    ("unknown-option", 4, 2),
+    ("echo-request", 128, 0),
+    ("ping", 128, 0),
+    ("echo-reply", 129, 0),
+    ("pong", 129, 0),
+    ("router-solicitation", 133, 0),
+    ("router-advertisement", 134, 0),
+    ("neighbour-solicitation", 135, 0),
+    ("neighbour-advertisement", 136, 0),
+    ("redirect", 137, 0),
+];
+
+fn names(family: Family) -> &'static [(&'static str, u8, u8)] {
+    match family {
+        Family::V4 => &NAMES,
+        Family::V6 => &NAMES6,
+    }
+}
 
 /// Names in the order of their numbers; of two for one, the first is printed. ipset's names are
 /// those of iptables, but each means one code (RFC 792, RFC 1812 5.2.7).
@@ -43,20 +74,20 @@ const NAMES: [(&str, u8, u8); 34] = [
 ];
 
 /// What stands in the place of the port: the type in the upper byte, the code in the lower.
-pub(super) fn parse(text: &str) -> Result<u16, SetLineErrorKind> {
-    if let Some((_, kind, code)) = NAMES.iter().find(|(name, ..)| *name == text) {
+pub(super) fn parse(text: &str, family: Family) -> Result<u16, SetLineErrorKind> {
+    if let Some((_, kind, code)) = names(family).iter().find(|(name, ..)| *name == text) {
         return Ok(u16::from_be_bytes([*kind, *code]));
     }
     let Some((kind, code)) = text.split_once('/') else {
-        return Err(SetLineErrorKind::IcmpType { text: text.to_owned() });
+        return Err(SetLineErrorKind::IcmpType { text: text.to_owned(), family });
     };
     Ok(u16::from_be_bytes([byte(kind, 0, u8::MAX)?, byte(code, 0, u8::MAX)?]))
 }
 
 /// The name, or the numbers.
-pub(super) fn print(port: u16) -> String {
+pub(super) fn print(port: u16, family: Family) -> String {
     let [kind, code] = port.to_be_bytes();
-    let known = NAMES.iter().find(|(_, k, c)| (*k, *c) == (kind, code));
+    let known = names(family).iter().find(|(_, k, c)| (*k, *c) == (kind, code));
     known.map_or_else(|| format!("{kind}/{code}"), |(name, ..)| (*name).to_owned())
 }
 
@@ -66,16 +97,23 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_read_and_printed() {
-        for (text, port, printed) in [
-            ("ping", 0x0800, "echo-request"),
-            ("8/0", 0x0800, "echo-request"),
-            ("3/4", 0x0304, "fragmentation-needed"),
-            ("200/7", 0xc807, "200/7"),
-            ("3/8", 0x0308, "3/8"),
+        for (family, text, port, printed) in [
+            (Family::V4, "ping", 0x0800, "echo-request"),
+            (Family::V4, "8/0", 0x0800, "echo-request"),
+            (Family::V4, "3/4", 0x0304, "fragmentation-needed"),
+            (Family::V4, "200/7", 0xc807, "200/7"),
+            (Family::V4, "3/8", 0x0308, "3/8"),
+            (Family::V6, "ping", 0x8000, "echo-request"),
+            (Family::V6, "2/0", 0x0200, "packet-too-big"),
+            (Family::V6, "8/0", 0x0800, "8/0"),
         ] {
-            assert_eq!(parse(text), Ok(port));
-            assert_eq!(print(port), printed);
+            assert_eq!(parse(text, family), Ok(port));
+            assert_eq!(print(port, family), printed);
         }
-        assert!(parse("3").is_err() && parse("8/300").is_err() && parse("any").is_err());
+        for family in Family::ALL {
+            for text in ["3", "8/300", "any"] {
+                assert!(parse(text, family).is_err());
+            }
+        }
     }
 }

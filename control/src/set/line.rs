@@ -1,7 +1,7 @@
 //! Reads a command line of ipset.
 
 use super::error::{SetLineError, SetLineErrorKind};
-use super::{Entry, SetCommand, SetError, SetKind, SetName, create};
+use super::{Entry, SetCommand, SetError, SetForm, SetName, create};
 use crate::rule::Names;
 
 /// What `ipset version` prints, and what begins error messages: the release whose language this is,
@@ -13,8 +13,8 @@ pub const SET_VERSION_LINE: &str = concat!("ipset v7.17 (weir ", env!("CARGO_PKG
 pub struct SetContext<'a> {
     /// Of protocols and services.
     pub names: &'a Names,
-    /// The kind of the set of that name, if there is one: entries are read by it.
-    pub kind_of: &'a dyn Fn(&SetName) -> Option<SetKind>,
+    /// The form of the set of that name, if there is one: entries are read by it.
+    pub form_of: &'a dyn Fn(&SetName) -> Option<SetForm>,
     /// Whether the line is one of a saved file.
     pub restoring: bool,
 }
@@ -189,16 +189,16 @@ fn action(
         }
         _ => {
             let missing = || SetError::NoSuchSet { name: first.to_string() };
-            let kind = (context.kind_of)(&first).ok_or_else(missing)?;
+            let form = (context.form_of)(&first).ok_or_else(missing)?;
             let parse = |words| {
-                Entry::parse(kind, words, context.names).map_err(|error| located(rest, error))
+                Entry::parse(form, words, context.names).map_err(|error| located(rest, error))
             };
             // What is wrong with the element is said first.
             parse(&rest[..1])?;
             check_options(command, rest)?;
             let entry = parse(rest)?;
             if command == "test" {
-                entry.check_test(kind).map_err(|error| located(rest, (0, error)))?;
+                entry.check_test(form).map_err(|error| located(rest, (0, error)))?;
                 return Ok((SetAction::Test { name: first, entry }, words.len()));
             }
             let entries = vec![entry.to_wire()];

@@ -34,7 +34,7 @@ pub use error::{SetError, SetLineError, SetLineErrorKind};
 pub use line::{Output, ParsedSet, SET_VERSION_LINE, SetAction, SetContext, SetLine, parse_set};
 pub use name::{SET_NAME_BYTES_MAX, SetName, SetNameError};
 pub use print::{header_words, plain, save_create};
-pub use spec::{SetKind, SetSpec};
+pub use spec::{SetForm, SetKind, SetSpec};
 
 /// How many sets there may be.
 pub const SETS_MAX: usize = 1_024;

@@ -4,7 +4,7 @@
 use super::error::SetLineErrorKind;
 use super::icmp;
 use super::number::number;
-use crate::rule::{Names, Protocol};
+use crate::rule::{Family, Names, Protocol};
 
 /// A protocol and its ports, from the first to the last, which may be the lower of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub(super) fn has_ports(protocol: u8) -> bool {
     matches!(protocol, 6 | 17 | 132 | 136)
 }
 
-pub(super) fn parse(text: &str, names: &Names) -> Result<Ports, SetLineErrorKind> {
+pub(super) fn parse(text: &str, family: Family, names: &Names) -> Result<Ports, SetLineErrorKind> {
     let Some((protocol, ports)) = outside_brackets(text, ':') else {
         return range(text, 6, "tcp", names);
     };
@@ -38,8 +38,9 @@ pub(super) fn parse(text: &str, names: &Names) -> Result<Ports, SetLineErrorKind
     let single = |port| Ports { protocol: value, first: port, last: port };
     match value {
         0 => Err(SetLineErrorKind::NoProtocol),
-        ICMP => icmp::parse(ports).map(single),
-        ICMPV6 => Err(SetLineErrorKind::Icmpv6),
+        ICMP if family == Family::V6 => Err(SetLineErrorKind::Icmp),
+        ICMPV6 if family == Family::V4 => Err(SetLineErrorKind::Icmpv6),
+        ICMP | ICMPV6 => icmp::parse(ports, family).map(single),
         _ if has_ports(value) => {
             let name = Names::builtin_protocol_name(Protocol(value)).unwrap_or("tcp");
             range(ports, value, name, names)
@@ -89,7 +90,8 @@ pub(super) fn print(ports: Ports, names: &Names) -> String {
     let name = names.protocol_name(Protocol(protocol));
     let name = name.map_or_else(|| protocol.to_string(), str::to_owned);
     match protocol {
-        ICMP => format!("{name}:{}", icmp::print(first)),
+        ICMP => format!("{name}:{}", icmp::print(first, Family::V4)),
+        ICMPV6 => format!("{name}:{}", icmp::print(first, Family::V6)),
         _ if first == last => format!("{name}:{first}"),
         _ => format!("{name}:{first}-{last}"),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::spec::family_word;
 use super::{SetKind, SetSpec};
 use crate::protocol::SetHeader;
 
@@ -9,7 +10,12 @@ use crate::protocol::SetHeader;
 pub fn header_words(spec: &SetSpec) -> String {
     let mut text = match spec.kind {
         SetKind::ListSet => format!("size {}", spec.size),
-        _ => format!("family inet hashsize {} maxelem {}", spec.hashsize, spec.maxelem),
+        _ => format!(
+            "family {} hashsize {} maxelem {}",
+            family_word(spec.family),
+            spec.hashsize,
+            spec.maxelem
+        ),
     };
     let mut option = |name: &str, value: Option<u32>| {
         if let Some(value) = value {

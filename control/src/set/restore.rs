@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::error::{SetLineError, SetLineErrorKind};
 use super::line::{ParsedSet, SET_VERSION_LINE, SetAction, SetContext, parse_set};
-use super::{SetChange, SetCommand, SetError, SetKind, SetName, text};
+use super::{SetChange, SetCommand, SetError, SetForm, SetName, text};
 use crate::rule::Names;
 
 /// The longest line in bytes: with the longest names and comment a line has less.
@@ -54,7 +54,7 @@ impl SetRestoreError {
     }
 }
 
-/// Reads a saved file. `exist` is `-exist` for all lines, `kind_of` knows the sets that there are before.
+/// Reads a saved file. `exist` is `-exist` for all lines, `form_of` knows the sets that there are before.
 ///
 /// # Errors
 /// The first line that is wrong.
@@ -62,9 +62,9 @@ pub fn read(
     text: &[u8],
     exist: bool,
     names: &Names,
-    kind_of: &dyn Fn(&SetName) -> Option<SetKind>,
+    form_of: &dyn Fn(&SetName) -> Option<SetForm>,
 ) -> Result<SetPlan, SetRestoreError> {
-    let mut reader = Reader { names, kind_of, made: BTreeMap::new(), plan: SetPlan::default() };
+    let mut reader = Reader { names, form_of, made: BTreeMap::new(), plan: SetPlan::default() };
     for (line, bytes) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         reader.line(bytes, line, exist).map_err(|error| SetRestoreError { line, error })?;
     }
@@ -73,9 +73,9 @@ pub fn read(
 
 struct Reader<'a> {
     names: &'a Names,
-    kind_of: &'a dyn Fn(&SetName) -> Option<SetKind>,
-    /// What the lines so far have made of names: sets of a kind, or nothing.
-    made: BTreeMap<SetName, Option<SetKind>>,
+    form_of: &'a dyn Fn(&SetName) -> Option<SetForm>,
+    /// What the lines so far have made of names: sets of a form, or nothing.
+    made: BTreeMap<SetName, Option<SetForm>>,
     plan: SetPlan,
 }
 
@@ -94,11 +94,11 @@ impl Reader<'_> {
         if words.is_empty() || words == ["COMMIT"] {
             return Ok(());
         }
-        let kind_of = |name: &SetName| match self.made.get(name) {
+        let form_of = |name: &SetName| match self.made.get(name) {
             Some(made) => *made,
-            None => (self.kind_of)(name),
+            None => (self.form_of)(name),
         };
-        let context = SetContext { names: self.names, kind_of: &kind_of, restoring: true };
+        let context = SetContext { names: self.names, form_of: &form_of, restoring: true };
         let parsed = match parse_set(&words, context)? {
             ParsedSet::Line(line) => line,
             ParsedSet::Help => {
@@ -119,18 +119,18 @@ impl Reader<'_> {
 
     /// Keeps what the commands so far make of names.
     fn follow(&mut self, command: &SetCommand) {
-        let kind = |made: &BTreeMap<SetName, Option<SetKind>>, name: &SetName| {
-            made.get(name).copied().unwrap_or_else(|| (self.kind_of)(name))
+        let form = |made: &BTreeMap<SetName, Option<SetForm>>, name: &SetName| {
+            made.get(name).copied().unwrap_or_else(|| (self.form_of)(name))
         };
         match command {
             SetCommand::Create { name, spec } => {
-                self.made.insert(name.clone(), Some(spec.kind));
+                self.made.insert(name.clone(), Some(spec.form()));
             }
             SetCommand::Destroy { name: Some(name) } => {
                 self.made.insert(name.clone(), None);
             }
             SetCommand::Rename { name, to } => {
-                let known = kind(&self.made, name);
+                let known = form(&self.made, name);
                 self.made.insert(to.clone(), known);
                 self.made.insert(name.clone(), None);
             }

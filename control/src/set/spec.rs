@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rule::Family;
+
 /// The kind of a set, by the name that ipset gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SetKind {
@@ -72,6 +74,35 @@ impl fmt::Display for SetKind {
     }
 }
 
+/// By what entries of a set are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SetForm {
+    /// The set's kind.
+    pub kind: SetKind,
+    /// The family of its addresses; of a list, which has none, IPv4.
+    pub family: Family,
+}
+
+/// `family`, as ipset names it.
+pub(super) fn family_word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "inet",
+        Family::V6 => "inet6",
+    }
+}
+
+/// Bits of an address of that family.
+pub(super) fn address_bits(family: Family) -> u8 {
+    match family {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    }
+}
+
+fn is_v4(family: &Family) -> bool {
+    *family == Family::V4
+}
+
 /// What a set is made as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +110,9 @@ pub struct SetSpec {
     /// Its kind.
     #[serde(rename = "type")]
     pub kind: SetKind,
+    /// `family`: that of its addresses; of a list, which has none, IPv4.
+    #[serde(default, skip_serializing_if = "is_v4")]
+    pub family: Family,
     /// `hashsize`, a power of two. The kernel's table begins with so many buckets and grows; Weir's
     /// begins small and grows as well, so the number is kept and printed, and means nothing else.
     pub hashsize: u32,
@@ -110,6 +144,7 @@ impl SetSpec {
     pub fn new(kind: SetKind) -> Self {
         Self {
             kind,
+            family: Family::V4,
             hashsize: 1_024,
             maxelem: 65_536,
             size: 8,
@@ -121,6 +156,11 @@ impl SetSpec {
         }
     }
 
+    /// By what its entries are read.
+    pub fn form(&self) -> SetForm {
+        SetForm { kind: self.kind, family: self.family }
+    }
+
     /// Rounds as the kernel does (`IP_SET_HASH_WITH_…_create`, `list_set_create`): buckets to the next
     /// power of two, at least 64; their size to even numbers from 2 to 12; lists to at least 4.
     #[must_use]
@@ -128,7 +168,7 @@ impl SetSpec {
         self.hashsize = self.hashsize.clamp(64, 1 << 31).next_power_of_two();
         self.bucketsize = self.bucketsize.map(|size| size.clamp(2, 12).next_multiple_of(2));
         self.size = self.size.max(4);
-        self.netmask = self.netmask.filter(|length| *length != 32);
+        self.netmask = self.netmask.filter(|length| *length != address_bits(self.family));
         self
     }
 
@@ -138,7 +178,7 @@ impl SetSpec {
             SetKind::ListSet => spec.size,
             _ => spec.maxelem,
         };
-        self.kind == other.kind
+        self.form() == other.form()
             && sizes(self) == sizes(other)
             && self.netmask == other.netmask
             && self.timeout_s == other.timeout_s

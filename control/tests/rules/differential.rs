@@ -13,7 +13,9 @@ use weir_control::protocol::Listing;
 use weir_control::rule::{CtAddress, Family, InvalidRule, Match, Names, Rule, TimeError};
 use weir_control::ruleset::{CounterTable, Counters, Ruleset};
 
-use crate::{connbytes, connlimit, content, generate, limit, mark, oracle, recent, vocabulary};
+use crate::{
+    connbytes, connlimit, content, generate, hashlimit, limit, mark, oracle, recent, vocabulary,
+};
 
 /// Words for wrong lines.
 pub(crate) fn vocabulary() -> Vec<&'static str> {
@@ -25,6 +27,7 @@ pub(crate) fn vocabulary() -> Vec<&'static str> {
         &connbytes::WORDS,
         &connlimit::WORDS,
         &limit::WORDS,
+        &hashlimit::WORDS,
         &recent::WORDS,
     ]
     .concat()

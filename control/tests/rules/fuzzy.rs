@@ -5,17 +5,33 @@ use proptest::prelude::*;
 use weir_control::command::{ChainName, Command, ExitStatus, Selection};
 use weir_control::list;
 use weir_control::protocol::Listing;
-use weir_control::rule::{Family, FuzzyMatch, Match, Names, Rule, Table};
+use weir_control::rule::{
+    Family, FuzzyKeys, FuzzyMatch, KeyMasks, KeyParts, Match, Names, Rule, Table,
+};
 use weir_control::ruleset::{CounterTable, Ruleset};
 
 use crate::messages::{TRY, assert_report, refused, words};
 use crate::parsing::command;
 
 fn asked() -> impl Strategy<Value = FuzzyMatch> {
-    (FuzzyMatch::RATE_MIN..FuzzyMatch::RATE_MAX, 1_u32..).prop_map(|(lower_pps, more)| {
-        let upper_pps = lower_pps.saturating_add(more).min(FuzzyMatch::RATE_MAX);
-        FuzzyMatch { lower_pps, upper_pps }
-    })
+    let keys = (
+        any::<[bool; 4]>().prop_filter("a mode is needed", |parts| parts.contains(&true)),
+        (prop::option::of(0_u8..32), prop::option::of(0_u8..32)),
+        prop::option::of("[a-zA-Z0-9_.:-]{1,32}"),
+        (prop_oneof![Just(65_536), 1..=FuzzyKeys::KEYS_MAX], prop_oneof![Just(60_000), 150_u32..]),
+    );
+    let keys =
+        keys.prop_map(|([a, b, c, d], (source, destination), name, (keys_max, expire_ms))| {
+            let parts = KeyParts { source: a, source_port: b, destination: c, destination_port: d };
+            let masks = KeyMasks { source, destination };
+            Box::new(FuzzyKeys { parts, masks, name, keys_max, expire_ms })
+        });
+    (FuzzyMatch::RATE_MIN..FuzzyMatch::RATE_MAX, 1_u32.., prop::option::of(keys)).prop_map(
+        |(lower_pps, more, keys)| {
+            let upper_pps = lower_pps.saturating_add(more).min(FuzzyMatch::RATE_MAX);
+            FuzzyMatch { lower_pps, upper_pps, keys }
+        },
+    )
 }
 
 proptest! {
@@ -25,7 +41,7 @@ proptest! {
         prop_assert_eq!(rule.validate(Family::V4, Table::Filter), Ok(()));
         let line = format!("-A FORWARD {}", rule.arguments(&Names::builtin()).join(" "));
         let Command::Append { rules, .. } = command(&line) else { panic!("{line}") };
-        prop_assert_eq!(&rules, &[rule.clone()]);
+        prop_assert_eq!(&rules[..], std::slice::from_ref(&rule));
         let json = serde_json::to_string(&rule).expect("serialises");
         prop_assert_eq!(serde_json::from_str::<Rule>(&json).expect("reads"), rule);
     }
@@ -120,4 +136,47 @@ fn the_words_about_fuzzy_rules_are_those_of_xtables_addons() {
     }
     let (_, report) = refused(&words("-A FORWARD --lower-limit 5"));
     assert!(report.contains("rates belong to a match: write `-m fuzzy' before it"), "{report}");
+}
+
+/// Weir's own: a controller for each key.
+#[test]
+fn keys_are_read_and_printed() {
+    let lines = [
+        "-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 --fuzzy-mode srcip -j DROP",
+        "-A FORWARD -m fuzzy --fuzzy-mode dstport,srcip --fuzzy-srcmask 255.255.255.0 --fuzzy-name web",
+        "-A FORWARD -m fuzzy --fuzzy-htable-max 9 --fuzzy-mode srcip --fuzzy-dstmask 32 --fuzzy-htable-expire 150",
+    ];
+    let (saved, listed) = printed(&lines);
+    let limits = "--lower-limit 1000 --upper-limit 2000";
+    assert_eq!(
+        saved,
+        format!(
+            "-P FORWARD ACCEPT\n{}\n\
+             -A FORWARD -m fuzzy {limits} --fuzzy-mode srcip,dstport --fuzzy-srcmask 24 --fuzzy-name web\n\
+             -A FORWARD -m fuzzy {limits} --fuzzy-mode srcip --fuzzy-htable-max 9 --fuzzy-htable-expire 150\n",
+            lines[0]
+        )
+    );
+    assert!(
+        listed.contains(" fuzzy: lower limit = 1000 pps - upper limit = 2000 pps mode srcip-dstport srcmask 24 name web"),
+        "{listed}"
+    );
+    for (options, status, said) in [
+        ("--fuzzy-mode foo", 2, "fuzzy: Bad value for \"--fuzzy-mode\" option: \"foo\""),
+        ("--fuzzy-mode ,", 2, "modes are srcip, srcport, dstip, dstport, joined by commas"),
+        ("--fuzzy-mode srcip --fuzzy-mode srcip", 2, "Can't specify --fuzzy-mode twice"),
+        ("--fuzzy-srcmask 24", 1, "--fuzzy-mode says what makes a key"),
+        ("--fuzzy-name web", 1, "the other --fuzzy options mean nothing"),
+        (
+            "--fuzzy-mode srcip --fuzzy-srcmask 33",
+            1,
+            "fuzzy: a mask is the first bits of an address",
+        ),
+        ("--fuzzy-mode srcip --fuzzy-name a/b", 1, "`a/b' is no name for a table"),
+        ("--fuzzy-mode srcip --fuzzy-htable-max 0", 2, "out of range (1-1048576)"),
+        ("--fuzzy-mode srcip --fuzzy-htable-expire 149", 2, "out of range (150-4294967295)"),
+    ] {
+        let (is, report) = refused(&words(&format!("-A FORWARD -m fuzzy {options}")));
+        assert!(is == status && report.contains(said), "{options}\n{report}");
+    }
 }

@@ -12,7 +12,7 @@ use weir_control::rule::{
     StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
-use crate::{connbytes, connlimit, connmark, content, limit, mark, recent};
+use crate::{connbytes, connlimit, connmark, content, hashlimit, limit, mark, recent};
 
 fn negatable<T: std::fmt::Debug>(
     value: impl Strategy<Value = T>,
@@ -165,6 +165,7 @@ fn others(family: Family) -> BoxedStrategy<Vec<(Match, usize)>> {
         12 => packet::any_protocol(family),
         1 => content::statistic(),
         1 => limit::asked(),
+        1 => hashlimit::asked(family),
         2 => content::string(),
         2 => mark::asked(),
         2 => connbytes::asked(),

@@ -7,9 +7,9 @@ use std::thread;
 use weir_control::command::Transaction;
 use weir_control::protocol::{
     DropCount, EarlyDropStats, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats,
-    Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats, PortStatus,
-    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats, Status,
-    WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
+    LimitKey, LimitReport, Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats,
+    PortStatus, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats,
+    Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
 };
 use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{CounterTable, Counters, Outcome, Ruleset};
@@ -135,6 +135,7 @@ impl State {
                 let names = self.ruleset.chains().iter().map(|chain| chain.name.clone());
                 Reply::ChainNames(names.collect())
             }
+            RequestBody::Limits { top } => Reply::Limits(limits(*top)),
             RequestBody::Status => Reply::Status(Box::new(status())),
             RequestBody::Stats => Reply::Stats(Box::new(stats())),
             RequestBody::Ports => Reply::Ports(status().ports),
@@ -238,4 +239,31 @@ pub(crate) fn stats() -> Stats {
             allowed: 1,
         },
     }
+}
+
+/// A rule's own controller, and a table of a name.
+pub(crate) fn limits(top: u32) -> Vec<LimitReport> {
+    let key = |key: &str, rate_pps, percent| LimitKey { key: key.to_owned(), rate_pps, percent };
+    let keys = [key("10.0.0.66", None, 0), key("10.0.0.7", None, 80)];
+    vec![
+        LimitReport {
+            family: Family::V4,
+            of: "fuzzy".to_owned(),
+            name: None,
+            settings: "-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT"
+                .to_owned(),
+            keys_max: None,
+            keys: 0,
+            top: vec![key("all", Some(20_000), 1)],
+        },
+        LimitReport {
+            family: Family::V6,
+            of: "hashlimit".to_owned(),
+            name: Some("web".to_owned()),
+            settings: "-m hashlimit --hashlimit-upto 10/sec --hashlimit-name web".to_owned(),
+            keys_max: Some(65_536),
+            keys: 1234,
+            top: keys.into_iter().take(top as usize).collect(),
+        },
+    ]
 }

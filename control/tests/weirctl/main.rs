@@ -200,6 +200,32 @@ Workers
 }
 
 #[test]
+fn limits_are_for_people_and_for_programs() {
+    let daemon = Daemon::start();
+    let (status, json, _) = weirctl(&daemon.socket(), "limits --json");
+    let parsed: Vec<weir_control::protocol::LimitReport> =
+        serde_json::from_str(&json).expect("JSON");
+    assert_eq!((status, parsed), (0, daemon::limits(10)));
+    let (status, text, stderr) = weirctl(&daemon.socket(), "limits --top 1");
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let expected = "\
+fuzzy of a rule, IPv4
+-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT
+ key     pps  accepted
+ all  20 000       1 %
+
+hashlimit web, IPv6
+-m hashlimit --hashlimit-upto 10/sec --hashlimit-name web
+1 234 keys, room for 65 536
+ key        pps  credit
+ 10.0.0.66          0 %
+";
+    assert_eq!(text, expected);
+    let (status, _, stderr) = weirctl(&daemon.socket(), "limits --top 1001");
+    assert!(status == 2 && stderr.contains("1001 is not in 0..=1000"), "{stderr}");
+}
+
+#[test]
 fn stats_are_for_people_and_for_programs() {
     let daemon = Daemon::start();
     let (status, json, _) = weirctl(&daemon.socket(), "--json stats");

@@ -159,6 +159,19 @@ pub fn is_up(name: &str) -> Result<bool, SetupError> {
     Ok(libc::c_int::from(flags) & libc::IFF_UP != 0)
 }
 
+/// Whether the device called `name` is switched on and can reach its peer (`IFF_UP` and
+/// `IFF_RUNNING`): a cable is plugged in, the other end is up.
+///
+/// # Errors
+/// [`SetupError::NoSuchDevice`], or [`SetupError::Os`].
+pub fn is_running(name: &str) -> Result<bool, SetupError> {
+    let answer = ask(name, libc::SIOCGIFFLAGS as libc::c_ulong, "read the flags of")?;
+    // SAFETY: SIOCGIFFLAGS has filled this member; any bits make a short.
+    let flags = unsafe { answer.ifr_ifru.ifru_flags };
+    let both = libc::IFF_UP | libc::IFF_RUNNING;
+    Ok(libc::c_int::from(flags) & both == both)
+}
+
 /// A socket to ask interface questions on.
 fn asking_socket() -> io::Result<std::os::fd::OwnedFd> {
     sys::socket(libc::AF_INET, libc::SOCK_DGRAM)

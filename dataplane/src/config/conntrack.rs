@@ -18,6 +18,8 @@ pub struct ConntrackSettings {
     pub half_open_max: u32,
     /// Whether the packets and bytes of each flow are counted.
     pub acct: bool,
+    /// Whether connections may be proxied.
+    pub synproxy: bool,
     /// Netfilter's knobs.
     pub settings: Settings,
     /// Where flows stand between an orderly end and the next start; `None`: nowhere.
@@ -40,6 +42,7 @@ pub(super) struct FileConntrack {
     flows_max: Option<i64>,
     half_open_max: Option<i64>,
     acct: Option<bool>,
+    synproxy: Option<bool>,
     snapshot: Option<PathBuf>,
     checksum: Option<bool>,
     tcp_loose: Option<bool>,
@@ -97,8 +100,16 @@ impl FileConntrack {
             .map(|snapshot| path::of_file("conntrack.snapshot", snapshot, SNAPSHOT_SUFFIX_REFUSED));
         let snapshot = snapshot.transpose()?;
         let settings = self.settings()?;
-        let acct = self.acct.unwrap_or(false);
-        Ok(ConntrackSettings { always_track, flows_max, half_open_max, acct, settings, snapshot })
+        let (acct, synproxy) = (self.acct.unwrap_or(false), self.synproxy.unwrap_or(false));
+        Ok(ConntrackSettings {
+            always_track,
+            flows_max,
+            half_open_max,
+            acct,
+            synproxy,
+            settings,
+            snapshot,
+        })
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

@@ -21,6 +21,7 @@
 //! | `table`, `flow`, `mark`, `count`, `wheel`, `clock` | where they are kept, what is kept, how they end |
 //! | `limited` | flows that rules count |
 //! | `pending` | flows that this batch begins |
+//! | `proxy` | connections that SYNPROXY has made |
 //! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
 //! | `settings` | netfilter's knobs |
 //! | `snapshot` | a table's flows as a file, for the next process |
@@ -53,6 +54,7 @@ mod limited;
 mod mark;
 mod packet;
 mod pending;
+mod proxy;
 mod query;
 mod room;
 mod settings;
@@ -72,6 +74,7 @@ mod tests;
 pub use count::FlowCount;
 pub use event::{EventKind, EventQueue, FlowEvent};
 pub use packet::{Packet, Untrackable};
+pub use proxy::Proxied;
 pub use settings::{Settings, TIMEOUT_S_MAX};
 pub use stats::Stats;
 pub use tcp::TcpState;

@@ -8,6 +8,7 @@ use std::cell::Cell;
 
 use super::count::Counts;
 use super::flow::{Aside, Flow};
+use super::proxy::Proxied;
 use super::view::FlowId;
 use crate::batch::BATCH_MAX;
 use crate::conntrack::clock::Ticks;
@@ -23,6 +24,7 @@ pub(super) struct Entry {
     /// Source and destination of an IPv6 flow.
     pub(super) addresses6: Option<[u128; 2]>,
     pub(super) mark: Cell<u32>,
+    pub(super) proxied: Cell<Proxied>,
     pub(super) counts: Counts,
     pub(super) hash: u64,
     /// How long it will live if it is confirmed.
@@ -116,6 +118,7 @@ impl Entry {
             aside: Aside::default(),
             addresses6: None,
             mark: Cell::new(0),
+            proxied: Cell::default(),
             counts: Counts::default(),
             hash,
             timeout: Ticks(0),

@@ -5,6 +5,7 @@ use super::count::Counts;
 use super::event::{EventKind, FlowEvent};
 use super::flow::{Aside, Bits, Flow};
 use super::pending::Fate;
+use super::proxy::Proxied;
 use super::table::{Search, Standing, Victim};
 use super::tcp::{TcpState, is_closing};
 use super::tracker::{Conntrack, Family, Refused};
@@ -25,6 +26,7 @@ pub(super) struct Rest {
     /// Source and destination of an IPv6 flow.
     pub(super) addresses6: Option<[u128; 2]>,
     pub(super) mark: u32,
+    pub(super) proxied: Proxied,
     /// Of no use where nothing is counted.
     pub(super) counts: Counts,
 }
@@ -51,6 +53,7 @@ impl Conntrack {
             aside: entry.aside,
             addresses6: entry.addresses6,
             mark: entry.mark.get(),
+            proxied: entry.proxied.get(),
             counts: entry.counts,
         };
         let id = self.put_in(entry.hash, &entry.flow, rest, entry.timeout)?;
@@ -70,7 +73,7 @@ impl Conntrack {
         rest: Rest,
         life: Ticks,
     ) -> Result<FlowId, Refused> {
-        let Rest { aside: known, addresses6, mark, counts } = rest;
+        let Rest { aside: known, addresses6, mark, proxied, counts } = rest;
         let family = usize::from(addresses6.is_some());
         let deadline = self.now.after(life);
         let Family { table, wheel } = &mut self.families[family];
@@ -86,6 +89,9 @@ impl Conntrack {
             (known.retrans, known.last_scale, known.last_flags);
         wheel.link(&mut table.asides, place, deadline);
         table.marks.set(place, mark);
+        if let Some(own) = table.proxied.get_mut(place as usize) {
+            *own = proxied;
+        }
         if let Some(own) = table.counts.get_mut(place as usize) {
             *own = counts;
         }

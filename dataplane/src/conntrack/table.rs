@@ -21,6 +21,7 @@
 use super::count::{Counts, FlowCount};
 use super::flow::{Aside, Flow};
 use super::mark::Marks;
+use super::proxy::Proxied;
 use super::wheel::NIL;
 
 const WAYS: usize = 8;
@@ -65,6 +66,8 @@ pub(super) struct Table {
     /// Source and destination of IPv6 flows; empty in a table of IPv4 flows.
     pub(super) addresses6: Box<[[u128; 2]]>,
     pub(super) marks: Marks,
+    /// Empty where no connection is proxied.
+    pub(super) proxied: Box<[Proxied]>,
     /// Empty where nothing is counted.
     pub(super) counts: Box<[Counts]>,
     free: u32,
@@ -116,6 +119,15 @@ fn tag(hash: u64) -> u16 {
 }
 
 impl Table {
+    /// The same with room for what is kept of proxied connections, or without.
+    pub(super) fn proxying(self, proxies: bool) -> Self {
+        let count = if proxies { self.flows.len() } else { 0 };
+        // Written to, so that no page is first touched by a packet; and not as zeros, which need not be written.
+        let mut proxied = vec![Proxied { is: true, ..Proxied::default() }; count];
+        std::hint::black_box(&mut proxied).fill(Proxied::default());
+        Self { proxied: proxied.into(), ..self }
+    }
+
     /// A table for `flows_max` flows; with room for their addresses if they are IPv6, and for what their packets come
     /// to if that is counted.
     pub(super) fn new(flows_max: u32, ipv6: bool, acct: bool) -> Self {
@@ -135,6 +147,7 @@ impl Table {
             asides: asides.into(),
             addresses6: vec![[1; 2]; if ipv6 { count } else { 0 }].into(),
             marks: Marks::new(count),
+            proxied: Box::default(),
             counts: Counts::table(if acct { count } else { 0 }),
             free: if flows_max == 0 { NIL } else { 0 },
             len: 0,
@@ -161,6 +174,7 @@ impl Table {
             + size_of_val(&*self.asides)
             + size_of_val(&*self.addresses6)
             + self.marks.bytes()
+            + size_of_val(&*self.proxied)
             + size_of_val(&*self.counts)
     }
 

@@ -16,8 +16,9 @@ use super::tcp::{self, Segment};
 use super::tuple::{Tuple, bits6};
 use super::wanted::Wanted;
 use super::wheel::{AROUND, Wheel};
-use super::{CtState, Direction, FlowRef, Kind, Step, Tracked, datagram};
+use super::{CtState, Direction, FlowRef, Kind, Step, Tracked, datagram, proxy};
 use crate::handover::FlowHash;
+use crate::synproxy::CookieKey;
 
 /// Most flows of one worker and family: ids of places have 31 bits, and both families share them.
 pub const FLOWS_MAX_LIMIT: u32 = 1 << 26;
@@ -35,6 +36,8 @@ pub struct ConntrackConfig {
     pub settings: Settings,
     /// Whether packets and bytes of each flow are counted (`nf_conntrack_acct`), for 32 bytes more each.
     pub acct: bool,
+    /// What SYN cookies are made with, where connections may be proxied, for 20 bytes more each IPv4 flow.
+    pub cookie_key: Option<CookieKey>,
     /// Finds a flow's place.
     pub flow_hash: FlowHash,
     /// Where events go.
@@ -50,6 +53,7 @@ impl Default for ConntrackConfig {
             half_open_max: 65_536,
             settings: Settings::default(),
             acct: false,
+            cookie_key: None,
             flow_hash: FlowHash::new([1, 2, 3, 4], 1),
             events: None,
         }
@@ -80,6 +84,7 @@ pub struct Conntrack {
     pub(super) settings: Settings,
     pub(super) timeouts: Timeouts,
     pub(super) acct: bool,
+    pub(super) cookie_key: Option<CookieKey>,
     pub(super) hash: FlowHash,
     /// IPv4, IPv6.
     pub(super) families: [Family; 2],
@@ -110,13 +115,15 @@ impl Conntrack {
         assert!(config.flows_max.max(config.flows6_max) <= FLOWS_MAX_LIMIT, "too many flows");
         let now = Time::default();
         let family = |flows_max, ipv6| Family {
-            table: Table::new(flows_max, ipv6, config.acct),
+            table: Table::new(flows_max, ipv6, config.acct)
+                .proxying(config.cookie_key.is_some() && !ipv6),
             wheel: Wheel::new(now),
         };
         Self {
             settings: config.settings,
             timeouts: Timeouts::new(&config.settings),
             acct: config.acct,
+            cookie_key: config.cookie_key,
             hash: config.flow_hash.clone(),
             families: [family(config.flows_max, false), family(config.flows6_max, true)],
             half_open_max: config.half_open_max,
@@ -280,7 +287,8 @@ impl Conntrack {
         };
         let step = match wanted.kind {
             Kind::Tcp => match Segment::read(packet.l4) {
-                Some(segment) => {
+                Some(mut segment) => {
+                    proxy::read_as_server(&mut segment, direction, &table.proxied, found);
                     let knobs = (&self.settings, &self.timeouts);
                     tcp::follow(flow, aside, &segment, direction, knobs, self.now)
                 }
@@ -341,6 +349,7 @@ impl Conntrack {
         let mut entry = Entry::new(flow, hash, Fate::Ended);
         entry.addresses6 = addresses6;
         entry.mark.set(table.marks.get(found));
+        entry.proxied.set(table.proxied.get(found as usize).copied().unwrap_or_default());
         entry.counts = table.counts.get(found as usize).copied().unwrap_or_default();
         self.remove_found(family, hash, found);
         let flow = self.pending.push(entry).map_or(FlowRef::None, |(at, _)| FlowRef::Batch(at));

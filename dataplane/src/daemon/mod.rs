@@ -18,6 +18,7 @@ mod early_drop;
 mod flows;
 mod host;
 mod ipv6;
+mod limits;
 mod log;
 mod recent;
 mod report;
@@ -58,6 +59,7 @@ use crate::policy::{FlowCache, LimitSettings};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
 use crate::program::ProgramError;
 use crate::route::{Mirror, MirrorConfig, RouteError};
+use crate::synproxy::CookieKey;
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
 
 /// How often the supervisor looks at what nobody tells it: closed ports, IPv6 addresses.
@@ -187,6 +189,7 @@ impl Daemon {
         let mut rules = rules(config.cores.len(), config.port_names(), config.policy)
             .forwarding_ipv6(config.ipv6)
             .counting_flows(config.conntrack.acct)
+            .proxying(config.conntrack.synproxy)
             .limiting(limits(&config));
         if let Some(sets) = sets {
             let loaded = rules.change_sets(&sets);
@@ -375,6 +378,11 @@ fn begin_flows(config: &Config) -> (FlowHash, Vec<Conntrack>, flows::Restored) {
         half_open_max: ConntrackSettings::share(config.conntrack.half_open_max, count),
         settings: config.conntrack.settings,
         acct: config.conntrack.acct,
+        // As that of the flows: whoever knows it needs no connection to make one.
+        cookie_key: config.conntrack.synproxy.then(|| {
+            let keys = RandomState::new();
+            CookieKey([4, 5].map(|word: u64| keys.hash_one(word)))
+        }),
         flow_hash: flow_hash.clone(),
         events: None,
     };

@@ -259,6 +259,11 @@ fn events(counters: &Counters, latencies: &[Latency], unwritten: u64) -> Vec<Eve
         event("log_unwritten", unwritten),
         event("sleeps", counters.get(Counter::Sleeps)),
         event("kick_errors", counters.get(Counter::KickErrors)),
+        event("synproxy_syns", counters.get(Counter::SynproxySyns)),
+        event("synproxy_cookies_valid", counters.get(Counter::SynproxyCookiesValid)),
+        event("synproxy_cookies_invalid", counters.get(Counter::SynproxyCookiesInvalid)),
+        event("synproxy_cookies_repeated", counters.get(Counter::SynproxyCookiesRepeated)),
+        event("synproxy_connections", counters.get(Counter::SynproxyConnections)),
         event("foreign_addresses", counters.get(Counter::ForeignAddresses)),
         event("latency_missed", latencies.iter().map(|latency| latency.missed).sum()),
     ]

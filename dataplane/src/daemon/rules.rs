@@ -126,17 +126,18 @@ impl Rules {
         policy: ruleset::Policy,
     ) -> Self {
         // Some of what matches share, rules of all tables and families do.
-        let tables = Tables::default();
+        let tables = Tables::seeded(RandomState::new().hash_one(0));
         let compiler = || Compiler::new(workers, port_names.clone()).sharing(tables.clone());
-        let side = |ruleset| Side { ruleset, compiler: compiler() };
-        let mut v4 = side(filter).with_policy(policy);
-        let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
-        let mut raw = side(raw);
-        let raw6 = side(Ruleset::raw(Family::V6));
         // Who may fill a set must not know what makes its entries meet.
         let sets = Arc::new(Sets::new(RandomState::new().hash_one(0)));
-        v4.compiler.set_sets(Arc::clone(&sets));
-        raw.compiler.set_sets(Arc::clone(&sets));
+        let side = |ruleset| {
+            let mut compiler = compiler();
+            compiler.set_sets(Arc::clone(&sets));
+            Side { ruleset, compiler }
+        };
+        let mut v4 = side(filter).with_policy(policy);
+        let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
+        let (raw, raw6) = (side(raw), side(Ruleset::raw(Family::V6)));
         let compiled = |side: &mut Side| {
             side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
         };
@@ -160,6 +161,13 @@ impl Rules {
         let counting =
             |side: Side| Side { compiler: side.compiler.counting_flows(counts_flows), ..side };
         Self { sides: self.sides.map(counting), ..self }
+    }
+
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        let proxying = |side: Side| Side { compiler: side.compiler.proxying(proxies), ..side };
+        Self { sides: self.sides.map(proxying), ..self }
     }
 
     /// The same where what rules keep is as large as this.
@@ -241,7 +249,7 @@ impl Rules {
         if !command.is_listing() {
             self.check_forwarded(family)?;
         }
-        self.check_sets(command)?;
+        self.check_sets(family, command)?;
         let side = self.of(family, table);
         let (candidate, outcome) = side.ruleset.after(command)?;
         if command.is_listing() {
@@ -272,7 +280,7 @@ impl Rules {
         for (transaction, asked) in transactions.iter().enumerate() {
             let failed = |command, error| Failure::Transaction { transaction, command, error };
             for (command, asks) in asked.commands.iter().enumerate() {
-                self.check_sets(asks).map_err(|error| failed(command, error))?;
+                self.check_sets(family, asks).map_err(|error| failed(command, error))?;
             }
             let ruleset = &self.of(family, asked.table).ruleset;
             let after = ruleset.after_all(asked);

@@ -263,6 +263,7 @@ impl Client {
             }
             RequestBody::SetChange { changes } => self.shared.rules().change_sets(&changes),
             RequestBody::SetTest { name, entry } => self.shared.rules().test_set(&name, &entry),
+            RequestBody::Limits { top } => Ok(self.shared.rules().list_limits(top as usize)),
             RequestBody::Sets => self.shared.rules().list_sets(),
             RequestBody::SetList { name, cursor } => self.shared.rules().list_set(&name, cursor),
             RequestBody::Recents => Ok(self.shared.rules().list_recents()),

@@ -13,7 +13,7 @@ use weir_control::command::Command;
 use weir_control::protocol::{Failure, Reply, SetCursor};
 use weir_control::rule::{Family, Match, Names, Rule};
 use weir_control::ruleset::{RuleError, Ruleset};
-use weir_control::set::{Entry, SET_ENTRIES_MAX, SetChange, SetError, SetName, restore};
+use weir_control::set::{Entry, SET_ENTRIES_MAX, SetChange, SetError, SetKind, SetName, restore};
 
 use super::Rules;
 use crate::policy::Policies;
@@ -90,8 +90,8 @@ impl Rules {
         self.expire_sets()?;
         let test = || {
             let missing = || SetError::NoSuchSet { name: name.to_string() };
-            let kind = self.sets.kind_of(name).ok_or_else(missing)?;
-            let entry = Entry::from_wire(kind, entry)
+            let form = self.sets.form_of(name).ok_or_else(missing)?;
+            let entry = Entry::from_wire(form, entry)
                 .map_err(|error| SetError::Malformed { reason: error.to_string() })?;
             self.sets.test(name, &entry)
         };
@@ -137,8 +137,7 @@ impl Rules {
     fn put_sets_in_force(&mut self, sets: Sets) -> Result<Reply, Failure> {
         self.check_retired()?;
         let sets = Arc::new(sets);
-        // Rules of IPv6 ask for none.
-        for side in self.sides.iter_mut().filter(|side| side.ruleset.family() == Family::V4) {
+        for side in &mut self.sides {
             side.compiler.set_sets(Arc::clone(&sets));
         }
         let policies = Policies::clone(&self.policies.current()).with_sets(&sets);
@@ -161,8 +160,9 @@ impl Rules {
         }
     }
 
-    /// Finds a rule of a command that asks for a set which is not there.
-    pub(super) fn check_sets(&self, command: &Command) -> Result<(), RuleError> {
+    /// Finds a rule of a command that asks for a set which is not there, or is of the other family
+    /// (`get_set_byname`, extensions/libxt_set.h of iptables).
+    pub(super) fn check_sets(&self, family: Family, command: &Command) -> Result<(), RuleError> {
         let rules = match command {
             Command::Append { rules, .. }
             | Command::Insert { rules, .. }
@@ -171,11 +171,13 @@ impl Rules {
             Command::Replace { rule, .. } => std::slice::from_ref(rule),
             _ => &[],
         };
-        let mut asked = rules.iter().flat_map(sets_of);
-        match asked.find(|name| self.sets.place_of(name).is_none()) {
-            Some(name) => Err(RuleError::NoSuchSet { name: name.clone() }),
-            None => Ok(()),
-        }
+        rules.iter().flat_map(sets_of).try_for_each(|name| match self.sets.form_of(name) {
+            None => Err(RuleError::NoSuchSet { name: name.clone() }),
+            Some(form) if form.kind != SetKind::ListSet && form.family != family => {
+                Err(RuleError::SetFamily { name: name.clone(), family: form.family })
+            }
+            Some(_) => Ok(()),
+        })
     }
 }
 

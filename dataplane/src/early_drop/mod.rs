@@ -36,6 +36,7 @@ mod maps;
 mod net;
 mod placed;
 mod protected;
+mod push_down;
 mod pushed;
 mod slots;
 
@@ -48,6 +49,9 @@ pub use maps::{CONDITIONS_MAX, ConditionNumber, FOR_EVER, Held, MapChange, MapEn
 pub use net::Net;
 use placed::allowed_map_of;
 pub use protected::{Guarded, GuardedBy};
+pub use push_down::{
+    CALM_TURNS, Floored, HOLD_NS, HOT_TURNS, MARGIN_NS, PushDown, SOURCES_A_TURN_MAX, Step,
+};
 pub use pushed::{Counted, Feedback, PushRefusal, Pushed};
 use slots::{Slot, Slots};
 use weir_control::address_list::AddressList;

@@ -30,12 +30,19 @@
 //!
 //! A new controller lets all pass, as the module's does: its window began when the machine started, long ago.
 //!
+//! With keys ([`Controllers`]), each has the same numbers in an entry of a [`Table`], which workers take turns with.
+//!
 //! Ticks of 30 bits go round in 49 days. Who was silent for so long, to a tenth of a second, keeps the share of before
 //! for that tenth.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use weir_control::rule::{Family, FuzzyKeys, FuzzyMatch};
+
 use super::HZ;
+use super::hashlimit::ticks_of_ms;
+use super::key::{ByFamily, Key4, Key6, KeySpec};
+use super::table::{self, Table};
 
 /// A window is over when more ticks than that have passed.
 pub const WINDOW_JIFFIES: u64 = HZ / 10;
@@ -63,6 +70,19 @@ impl Limits {
             100 * (upper - rate_pps) / (upper - lower)
         }
     }
+}
+
+impl Limits {
+    /// The rate of a window of so many packets and ticks, and the share that passes then.
+    fn close(self, packets: u64, elapsed: u64) -> (u32, u32) {
+        let rate = u32::try_from(HZ * packets / elapsed.max(1)).unwrap_or(u32::MAX);
+        (rate, self.share(rate))
+    }
+}
+
+/// Whether a packet passes, of which a share does.
+fn passes(share_percent: u32, draw: impl FnOnce() -> u8) -> bool {
+    share_percent >= 100 || u32::from(draw()) <= 255 * share_percent / 100
 }
 
 const SHARE_BITS: u32 = 7;
@@ -104,15 +124,10 @@ impl State {
 /// See the module.
 #[derive(Debug)]
 pub struct Controller {
+    limits: Limits,
     word: AtomicU64,
     /// Of the last window that ended, for whoever wants to know.
     rate_pps: AtomicU32,
-}
-
-impl Default for Controller {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// What a controller has come to.
@@ -127,30 +142,39 @@ pub struct Reading {
 impl Controller {
     /// As before the first packet.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn new(limits: Limits) -> Self {
         let state = State { packets: 0, began: 0, share: 100 };
-        Self { word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+        Self { limits, word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
     }
 
     /// Whether a packet that comes at the tick `now` passes. `draw` gives a random byte, if one is needed.
-    pub fn accepts(&self, limits: Limits, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        let share = self.count(limits, now);
-        share >= 100 || u64::from(draw()) <= 255 * share / 100
+    pub fn accepts(&self, now: u64, draw: impl FnOnce() -> u8) -> bool {
+        passes(self.count(now), draw)
+    }
+
+    /// Counts packets that were dropped before they came here ([`crate::early_drop`]), into the window in which this is
+    /// told. A window holds 2^27 packets; more are counted as that.
+    pub fn add(&self, packets: u64) {
+        let more = |word: u64| {
+            let sum = State::of(word).packets.saturating_add(packets);
+            Some(State { packets: sum.min(u64::MAX / ONE_PACKET), ..State::of(word) }.word())
+        };
+        // The closure never declines.
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     /// Counts a packet; the share that holds for it.
-    fn count(&self, limits: Limits, now: u64) -> u64 {
+    fn count(&self, now: u64) -> u32 {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let state = State::of(word);
             let elapsed = state.elapsed(now);
             if elapsed <= WINDOW_JIFFIES {
-                return State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed)).share;
+                let counted = State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed));
+                return u32::try_from(counted.share).unwrap_or(100);
             }
-            let rate = HZ * (state.packets + 1) / elapsed;
-            let rate = u32::try_from(rate).unwrap_or(u32::MAX);
-            let share = limits.share(rate).into();
-            let next = State { packets: 0, began: now & (TICKS - 1), share };
+            let (rate, share) = self.limits.close(state.packets + 1, elapsed);
+            let next = State { packets: 0, began: now & (TICKS - 1), share: share.into() };
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             match self.word.compare_exchange_weak(word, next.word(), success, failure) {
                 Ok(_) => {
@@ -165,15 +189,133 @@ impl Controller {
     /// What it has come to at the tick `now`. Where the window would be over, it is what the window has come to until
     /// now: a flood that has ended is not shown for ever.
     #[must_use]
-    pub fn read(&self, limits: Limits, now: u64) -> Reading {
+    pub fn read(&self, now: u64) -> Reading {
         let state = State::of(self.word.load(Ordering::Relaxed));
         let elapsed = state.elapsed(now);
         if elapsed > WINDOW_JIFFIES {
-            let rate_pps = u32::try_from(HZ * state.packets / elapsed).unwrap_or(u32::MAX);
-            return Reading { rate_pps, share_percent: limits.share(rate_pps) };
+            let (rate_pps, share_percent) = self.limits.close(state.packets, elapsed);
+            return Reading { rate_pps, share_percent };
         }
         let share_percent = u32::try_from(state.share).unwrap_or(100);
         Reading { rate_pps: self.rate_pps.load(Ordering::Relaxed), share_percent }
+    }
+}
+
+/// The controller of one key.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Window {
+    packets: u32,
+    /// Ticks since it began, up to the packet before.
+    age: u32,
+    rate_pps: u32,
+    share_percent: u8,
+}
+
+impl table::State for Window {
+    /// Who is held back must not be forgotten.
+    fn weight(&self) -> u8 {
+        100 - self.share_percent.min(100)
+    }
+}
+
+impl Window {
+    /// As before the first packet: the window began long ago.
+    fn new() -> Self {
+        Self { packets: 0, age: u32::MAX, rate_pps: 0, share_percent: 100 }
+    }
+
+    /// Counts a packet that comes so many ticks after the one before; the share that holds for it.
+    fn count(&mut self, limits: Limits, since: u32) -> u32 {
+        self.age = self.age.saturating_add(since);
+        self.packets = self.packets.saturating_add(1);
+        if u64::from(self.age) > WINDOW_JIFFIES {
+            let (rate, share) = limits.close(self.packets.into(), self.age.into());
+            let share_percent = u8::try_from(share).unwrap_or(100);
+            *self = Self { packets: 0, age: 0, rate_pps: rate, share_percent };
+        }
+        self.share_percent.into()
+    }
+
+    /// What it has come to so many ticks after the last packet.
+    #[must_use]
+    pub fn read(&self, limits: Limits, since: u32) -> Reading {
+        let age = u64::from(self.age.saturating_add(since));
+        if age > WINDOW_JIFFIES {
+            let (rate_pps, share_percent) = limits.close(self.packets.into(), age);
+            return Reading { rate_pps, share_percent };
+        }
+        Reading { rate_pps: self.rate_pps, share_percent: self.share_percent.into() }
+    }
+}
+
+/// The controllers of all keys of a rule, or of all rules of a name.
+#[derive(Debug)]
+pub struct Controllers {
+    /// What the first of these rules said.
+    asked: FuzzyMatch,
+    limits: Limits,
+    spec: KeySpec,
+    table: ByFamily<Table<Key4, Window>, Table<Key6, Window>>,
+}
+
+impl Controllers {
+    /// For a rule of this family, allocated here.
+    #[must_use]
+    pub fn new(asked: &FuzzyMatch, keys: &FuzzyKeys, family: Family, seed: u64) -> Self {
+        let (room, expire) = (keys.keys_max as usize, ticks_of_ms(keys.expire_ms));
+        let blank = Window::default();
+        let table = match family {
+            Family::V4 => ByFamily::V4(Table::new(room, expire, seed, blank)),
+            Family::V6 => ByFamily::V6(Table::new(room, expire, seed, blank)),
+        };
+        let spec = KeySpec::new(family, keys.parts, keys.masks);
+        Self { asked: asked.clone(), limits: asked.into(), spec, table }
+    }
+
+    /// What the first rule said.
+    #[must_use]
+    pub fn asked(&self) -> &FuzzyMatch {
+        &self.asked
+    }
+
+    /// What makes keys.
+    #[must_use]
+    pub fn spec(&self) -> &KeySpec {
+        &self.spec
+    }
+
+    /// Between which rates.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The controllers.
+    #[must_use]
+    pub fn table(&self) -> &ByFamily<Table<Key4, Window>, Table<Key6, Window>> {
+        &self.table
+    }
+
+    /// Whether a packet of IPv4 of this key passes that comes at the tick `now`.
+    #[inline]
+    pub fn accepts4(&self, key: Key4, now: u64, draw: impl FnOnce() -> u8) -> bool {
+        let ByFamily::V4(table) = &self.table else { return true };
+        let count = |window: &mut Window, since| window.count(self.limits, since);
+        passes(table.with(key, now, Window::new, count), draw)
+    }
+
+    /// The same of IPv6.
+    #[inline]
+    pub fn accepts6(&self, key: Key6, now: u64, draw: impl FnOnce() -> u8) -> bool {
+        let ByFamily::V6(table) = &self.table else { return true };
+        let count = |window: &mut Window, since| window.count(self.limits, since);
+        passes(table.with(key, now, Window::new, count), draw)
+    }
+}
+
+impl From<&FuzzyMatch> for Limits {
+    fn from(asked: &FuzzyMatch) -> Self {
+        Self { lower_pps: asked.lower_pps, upper_pps: asked.upper_pps }
     }
 }
 

@@ -57,9 +57,18 @@ struct Table {
 /// What rules share by name. Clones are handles of the same; the compilers of both families have one. Only control
 /// threads use it: it has a lock.
 #[derive(Debug, Clone, Default)]
-pub struct Tables(Arc<Mutex<BTreeMap<TableKey, Table>>>);
+pub struct Tables {
+    known: Arc<Mutex<BTreeMap<TableKey, Table>>>,
+    seed: u64,
+}
 
 impl Tables {
+    /// None yet; which keys meet in them depends on the seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// All of a match that are of this type, by name.
     #[must_use]
     pub fn all_of<T: Any + Send + Sync>(&self, of: &str) -> Vec<(TableKey, Arc<T>)> {
@@ -76,13 +85,17 @@ impl Tables {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TableKey, Table>> {
         // Whoever holds it cannot panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, tables: BTreeMap<TableKey, Table>) {
         let mut known = self.lock();
         for (key, Table { state, users }) in tables {
-            let table = known.entry(key).or_insert_with(|| Table { state, users: BTreeSet::new() });
+            let table = known.entry(key);
+            let table = table
+                .or_insert_with(|| Table { state: Arc::clone(&state), users: BTreeSet::new() });
+            // It may have been made anew.
+            table.state = state;
             table.users.extend(users);
         }
     }
@@ -265,12 +278,31 @@ impl Keeper<'_, '_> {
         Ok(state)
     }
 
-    /// What rules share by that name, if one of them has asked for it.
+    /// What decides which keys meet in a table.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.draft.kept.tables.seed
+    }
+
+    /// What rules share by that name, if one has asked for it that was compiled before this one.
+    #[must_use]
+    pub fn drafted<T: Any + Send + Sync>(&self, key: &TableKey) -> Option<Arc<T>> {
+        self.draft.changes.tables.get(key).and_then(|table| typed(&table.state))
+    }
+
+    /// What rules have shared by that name until now.
     #[must_use]
     pub fn known<T: Any + Send + Sync>(&self, key: &TableKey) -> Option<Arc<T>> {
-        let Draft { kept, changes, .. } = &*self.draft;
-        let drafted = changes.tables.get(key).and_then(|table| typed(&table.state));
-        drafted.or_else(|| kept.tables.find(key))
+        self.draft.kept.tables.find(key)
+    }
+
+    /// Lets the rule share this by that name.
+    pub fn share<T: Any + Send + Sync>(&mut self, key: TableKey, state: Arc<T>) {
+        self.gave = true;
+        let changes = &mut self.draft.changes;
+        let table = Table { state, users: BTreeSet::new() };
+        let table = changes.tables.entry(key).or_insert(table);
+        table.users.insert((changes.owner, self.id));
     }
 
     /// What rules share by that name; it is made if no rule has asked for it yet.
@@ -279,12 +311,9 @@ impl Keeper<'_, '_> {
         key: TableKey,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
-        self.gave = true;
-        let state = self.known(&key).unwrap_or_else(|| Arc::new(make()));
-        let changes = &mut self.draft.changes;
-        let table = Table { state: Arc::clone(&state) as State, users: BTreeSet::new() };
-        let table = changes.tables.entry(key).or_insert(table);
-        table.users.insert((changes.owner, self.id));
+        let state = self.drafted(&key).or_else(|| self.known(&key));
+        let state = state.unwrap_or_else(|| Arc::new(make()));
+        self.share(key, Arc::clone(&state));
         state
     }
 }

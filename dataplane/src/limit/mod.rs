@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`fuzzy`] | the controller of `-m fuzzy`: one word |
 //! | [`tokens`] | the bucket of `-m limit`: one word |
+//! | [`table`] | one state for each key, in bounded memory |
+//! | [`hashlimit`] | the accounts of `-m hashlimit` |
+//! | [`key`] | by what keyed limits tell packets apart |
 //! | [`recent`] | the tables of `-m recent` |
 //! | [`connections`] | what `-m connlimit` counts |
 //! | [`kept`] | whose state it is: how it outlives the policy in which its rule stands |
@@ -26,9 +29,12 @@
 pub mod connections;
 pub mod fuzzy;
 mod groups;
+pub mod hashlimit;
 pub mod kept;
+pub mod key;
 pub mod recent;
 mod spin;
+pub mod table;
 pub mod tokens;
 
 /// Ticks a second.
@@ -36,6 +42,10 @@ pub const HZ: u64 = weir_control::rule::HZ as u64;
 
 /// Nanoseconds of a tick.
 pub const JIFFY_NS: u64 = 1_000_000_000 / HZ;
+
+/// Keys that the tables of all rules of a table of rules may be made for, `filter` or `raw`, of one family: some 200 MB
+/// of IPv4, 310 of IPv6.
+pub const KEYS_MAX: usize = 1 << 21;
 
 /// The tick that a time lies in.
 #[must_use]

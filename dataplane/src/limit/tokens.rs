@@ -28,21 +28,28 @@ pub struct Rate {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bucket {
+    rate: Rate,
     full_at: AtomicU64,
 }
 
 impl Bucket {
     /// Full.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new(rate: Rate) -> Self {
+        Self { rate, full_at: AtomicU64::new(0) }
+    }
+
+    /// How it fills, and what packets cost.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Takes what a packet costs, at the tick `now`, if that is there; whether it was.
-    pub fn take(&self, rate: Rate, now: u64) -> bool {
-        let Rate { per_jiffy, size, cost } = rate;
+    pub fn take(&self, now: u64) -> bool {
+        let Rate { per_jiffy, size, cost } = self.rate;
         let now = now.saturating_mul(per_jiffy);
         let take = |full_at: u64| {
             let full_at = full_at.max(now);
@@ -53,9 +60,9 @@ impl Bucket {
 
     /// The credit that there is at the tick `now`.
     #[must_use]
-    pub fn credit(&self, rate: Rate, now: u64) -> u64 {
-        let now = now.saturating_mul(rate.per_jiffy);
-        rate.size.saturating_sub(self.full_at.load(Ordering::Relaxed).saturating_sub(now))
+    pub fn credit(&self, now: u64) -> u64 {
+        let now = now.saturating_mul(self.rate.per_jiffy);
+        self.rate.size.saturating_sub(self.full_at.load(Ordering::Relaxed).saturating_sub(now))
     }
 }
 
@@ -105,11 +112,11 @@ mod tests {
         ) {
             let per_jiffy = u64::from(LIMIT_CREDITS_PER_JIFFY);
             let rate = Rate { per_jiffy, size: cost * burst, cost };
-            let (bucket, mut model, mut now) = (Bucket::new(), Model::new(rate), 0);
+            let (bucket, mut model, mut now) = (Bucket::new(rate), Model::new(rate), 0);
             for step in steps {
                 now += step;
-                prop_assert_eq!(bucket.take(rate, now), model.take(rate, now));
-                prop_assert_eq!(bucket.credit(rate, now), u64::from(model.credit));
+                prop_assert_eq!(bucket.take(now), model.take(rate, now));
+                prop_assert_eq!(bucket.credit(now), u64::from(model.credit));
             }
         }
     }
@@ -117,16 +124,16 @@ mod tests {
     #[test]
     fn workers_share_a_bucket_to_the_last_credit() {
         let rate = Rate { per_jiffy: 128, size: 1000 * 7, cost: 7 };
-        let bucket = Bucket::new();
+        let bucket = Bucket::new(rate);
         let taken: usize = std::thread::scope(|scope| {
-            let worker = || scope.spawn(|| (0..5000).filter(|_| bucket.take(rate, 0)).count());
+            let worker = || scope.spawn(|| (0..5000).filter(|_| bucket.take(0)).count());
             [worker(), worker(), worker()]
                 .map(|worker| worker.join().expect("it counts"))
                 .iter()
                 .sum()
         });
-        assert_eq!((taken, bucket.credit(rate, 0)), (1000, 0));
+        assert_eq!((taken, bucket.credit(0)), (1000, 0));
         // An idle bucket is full again and no fuller.
-        assert_eq!(bucket.credit(rate, u64::MAX / 256), 7000);
+        assert_eq!(bucket.credit(u64::MAX / 256), 7000);
     }
 }

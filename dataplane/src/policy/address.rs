@@ -1,7 +1,7 @@
 //! What rules ask of addresses.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::BitAnd;
 
 use weir_control::rule::{Family, IpNet, Negatable};
@@ -122,20 +122,6 @@ impl AddressTests {
         })
     }
 
-    /// Whether they hold; never of a packet of the other family.
-    #[inline]
-    pub(super) fn hold(&self, addresses: &Addresses) -> bool {
-        match self {
-            Self::V4 { source: from, destination: to } => match addresses {
-                Addresses::V4 { source, destination } => {
-                    from.holds(source.to_bits()) && to.holds(destination.to_bits())
-                }
-                Addresses::V6 { .. } => false,
-            },
-            Self::V6(tests) => both_hold(tests, addresses),
-        }
-    }
-
     /// What the classifier looks at: source and destination.
     pub(super) fn keys(&self, windows: Windows) -> [AddressKey; 2] {
         match self {
@@ -145,13 +131,67 @@ impl AddressTests {
     }
 }
 
-/// Apart, so that what is asked of IPv4 stays short.
-#[inline(never)]
-fn both_hold([from, to]: &[AddressTest<u128>; 2], addresses: &Addresses) -> bool {
-    match addresses {
-        Addresses::V4 { .. } => false,
-        Addresses::V6 { source, destination } => {
-            from.holds(source.to_bits()) && to.holds(destination.to_bits())
+/// Source and destination of a packet as numbers: read once, and compared by each rule of its family.
+pub(super) trait Ends: Copy {
+    /// Whether the classifier looks at other bits of them in each chain.
+    const WINDOWED: bool;
+
+    /// Whether a rule's tests hold; never those of the other family.
+    fn meet(self, tests: &AddressTests) -> bool;
+}
+
+/// Of IPv4.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends4 {
+    source: u32,
+    destination: u32,
+}
+
+impl Ends4 {
+    #[inline]
+    pub(super) fn new(source: Ipv4Addr, destination: Ipv4Addr) -> Self {
+        Self { source: source.to_bits(), destination: destination.to_bits() }
+    }
+}
+
+impl Ends for Ends4 {
+    const WINDOWED: bool = false;
+
+    #[inline(always)]
+    fn meet(self, tests: &AddressTests) -> bool {
+        match tests {
+            AddressTests::V4 { source, destination } => {
+                source.holds(self.source) && destination.holds(self.destination)
+            }
+            AddressTests::V6(_) => false,
+        }
+    }
+}
+
+/// Of IPv6.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends6 {
+    source: u128,
+    destination: u128,
+}
+
+impl Ends6 {
+    #[inline]
+    pub(super) fn new(source: Ipv6Addr, destination: Ipv6Addr) -> Self {
+        Self { source: source.to_bits(), destination: destination.to_bits() }
+    }
+}
+
+impl Ends for Ends6 {
+    const WINDOWED: bool = true;
+
+    #[inline(always)]
+    fn meet(self, tests: &AddressTests) -> bool {
+        match tests {
+            AddressTests::V4 { .. } => false,
+            AddressTests::V6(tests) => {
+                tests[0].holds(self.source) && tests[1].holds(self.destination)
+            }
         }
     }
 }
@@ -267,12 +307,13 @@ mod tests {
         let tests = AddressTests::new(Family::V6, a, b).expect("of the family");
         let holds = |source: &str, destination: &str| {
             let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
-            tests.hold(&Addresses::V6 { source, destination })
+            Ends6::new(source, destination).meet(&tests)
         };
         assert!(holds("2001:db8:1::7", "2001:db8:2::8"));
         assert!(!holds("2001:db8:1::7", "2001:db8:2::9"));
         assert!(!holds("2001:db8:3::7", "2001:db8:2::8"));
-        assert!(!tests.hold(&Addresses::default()), "of the other family");
+        let [one, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Ipv4Addr::from);
+        assert!(!Ends4::new(one, other).meet(&tests), "of the other family");
         assert!(AddressTests::new(Family::V4, a, None).is_err());
         assert!(AddressTests::new(Family::V6, None, net("10.0.0.1", false)).is_err());
         // Rules are looked at one after the other.

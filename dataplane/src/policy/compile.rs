@@ -73,6 +73,8 @@ pub struct Compiler {
     port_names: Vec<String>,
     /// Whether the packets and bytes of flows are counted.
     counts_flows: bool,
+    /// Whether connections may be proxied.
+    proxies: bool,
     sets: Arc<Sets>,
     rules: BTreeMap<RuleId, Tally>,
     /// Of the chains' policies, by [`Hook`].
@@ -130,6 +132,7 @@ impl Compiler {
             workers,
             port_names,
             counts_flows: false,
+            proxies: false,
             sets: Arc::new(Sets::new(0)),
             rules: BTreeMap::new(),
             policies: Hook::ALL.map(|_| Tally::new(workers)),
@@ -144,6 +147,12 @@ impl Compiler {
     #[must_use]
     pub fn counting_flows(self, counts_flows: bool) -> Self {
         Self { counts_flows, ..self }
+    }
+
+    /// The same where connections may be proxied, or not: then rules that would do that are refused.
+    #[must_use]
+    pub fn proxying(self, proxies: bool) -> Self {
+        Self { proxies, ..self }
     }
 
     /// The same with these for what matches share by name; those of other compilers are given the same.
@@ -195,10 +204,11 @@ impl Compiler {
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
-            tracks: asks.tracking,
+            tracks: asks.tracking || proxies,
             inspects_flows: asks.flow,
             remembers: asks.past,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
@@ -385,6 +395,9 @@ impl Compiler {
         if !self.counts_flows && tests.iter().any(MatchTest::counts_flows) {
             return Err(Unenforced::NotCounted);
         }
+        if !self.proxies && matches!(action, Action::Synproxy(_)) {
+            return Err(Unenforced::NotProxied);
+        }
         let asks = Asks::of(&tests);
         Ok(CompiledRule {
             chain,
@@ -453,6 +466,7 @@ fn action<'a>(
         Some(Target::Mark(mark)) => target::mark(*mark),
         Some(Target::Connmark(connmark)) => target::connmark(*connmark, &mut lists.connmarks),
         Some(Target::Ct(_)) => Action::Notrack,
+        Some(Target::Synproxy(synproxy)) => Action::Synproxy(*synproxy),
         Some(Target::Jump(chain)) => Action::Jump(place(chain)?),
         Some(Target::Goto(chain)) => Action::Goto(place(chain)?),
         Some(Target::Return) => Action::Return,

@@ -36,9 +36,16 @@ impl RuleCounters {
 
     /// Counts one packet. Only worker `worker` may call this for its own number: its share has one
     /// writer, so a load and a store suffice and no bus lock is taken.
+    #[inline]
     pub fn add(&self, worker: usize, bytes: u64) {
+        self.add_some(worker, 1, bytes);
+    }
+
+    /// The same of some packets with so many bytes together.
+    #[inline]
+    pub fn add_some(&self, worker: usize, packets: u64, bytes: u64) {
         let share = &self.shares[worker];
-        share.packets.store(share.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        share.packets.store(share.packets.load(Ordering::Relaxed) + packets, Ordering::Relaxed);
         share.bytes.store(share.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 

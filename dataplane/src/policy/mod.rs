@@ -20,6 +20,7 @@ mod room;
 mod rule;
 mod target;
 mod unenforced;
+mod walk;
 
 pub use candidate::{Candidate, cache_key};
 pub use compile::{Compiler, Zeros};
@@ -27,6 +28,7 @@ pub use counters::{Count, RuleCounters};
 pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
+pub(crate) use matches::{FUZZY, HASHLIMIT};
 pub use policies::{Policies, Tracks};
 pub use room::LimitSettings;
 pub use rule::{Action, Evaluation};
@@ -34,12 +36,12 @@ pub use unenforced::{CompileError, Unenforced};
 
 use std::sync::Arc;
 
-use address::Windows;
+use address::{Ends, Ends4, Ends6, Windows};
 use flow_cache::Known;
 use rule::CompiledRule;
+use walk::{Walk, Ways};
 use weir_control::command::ChainName;
-use weir_control::rule::ConnmarkTarget;
-use weir_control::ruleset::CHAIN_DEPTH_MAX;
+use weir_control::rule::{ConnmarkTarget, SynproxyTarget};
 
 use classify::{Classifier, PacketKey};
 
@@ -178,6 +180,8 @@ pub enum Decision {
     Drop(DropReason),
     /// It is dropped and answered.
     Reject(Reject),
+    /// It is a client's, and taken over.
+    Proxy(SynproxyTarget),
 }
 
 /// What rules did to a packet besides deciding about it.
@@ -273,23 +277,30 @@ impl Policy {
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
     ) -> (Decision, Effects) {
-        let mut start = self.start(candidate.hook);
-        let key =
-            if self.classifies { candidate.key(self.chains[start.chain].windows()) } else { None };
         let mut effects = Effects { mark: candidate.mark, untracked: false };
-        let decision = self.walk((worker, candidate), log, (&mut start, key), &mut effects);
+        let decision = match candidate.headers.addresses {
+            Addresses::V4 { source, destination } => {
+                let ends = Ends4::new(source, destination);
+                self.begin((worker, candidate), ends, log, &mut effects)
+            }
+            Addresses::V6 { source, destination } => {
+                let ends = Ends6::new(source, destination);
+                self.begin((worker, candidate), ends, log, &mut effects)
+            }
+        };
         (decision, effects)
     }
 
-    /// Counts a packet where there is nothing to decide: no rules, and all is accepted. False if there is.
-    #[inline]
-    pub fn merely_counts(&self, worker: usize, hook: Hook, bytes: u16) -> bool {
-        let base = &self.bases[hook as usize];
-        let merely = self.rules.is_empty() && base.default == Decision::Accept;
-        if merely {
-            base.default_counters.add(worker, bytes.into());
-        }
-        merely
+    /// Whether there is nothing to decide: no rules, and all is accepted.
+    #[must_use]
+    pub fn merely_counts(&self) -> bool {
+        let accepts = |base: &Base| base.default == Decision::Accept;
+        self.rules.is_empty() && self.bases.iter().all(accepts)
+    }
+
+    /// Counts packets that a hook's chain, which has no rules, accepts.
+    pub fn count(&self, worker: usize, hook: Hook, packets: u64, bytes: u64) {
+        self.bases[hook as usize].default_counters.add_some(worker, packets, bytes);
     }
 
     /// The same, with what `cache` knows by `key` of the packet's flow.
@@ -298,18 +309,53 @@ impl Policy {
         worker: usize,
         candidate: &Candidate<'_>,
         log: &mut PacketLog,
+        cached: (&mut FlowCache, &CacheKey),
+    ) -> Decision {
+        match candidate.headers.addresses {
+            Addresses::V4 { source, destination } => {
+                self.go_on(worker, candidate, Ends4::new(source, destination), log, cached)
+            }
+            Addresses::V6 { source, destination } => {
+                self.go_on(worker, candidate, Ends6::new(source, destination), log, cached)
+            }
+        }
+    }
+
+    /// Decides about a packet of which nothing is known.
+    #[inline]
+    fn begin<E: Ends>(
+        &self,
+        (worker, candidate): (usize, &Candidate<'_>),
+        ends: E,
+        log: &mut PacketLog,
+        effects: &mut Effects,
+    ) -> Decision {
+        let mut start = self.start(candidate.hook);
+        let key =
+            if self.classifies { candidate.key(self.chains[start.chain].windows()) } else { None };
+        self.walk((worker, candidate), ends, log, (&mut start, key), effects)
+    }
+
+    /// Decides about a packet of whose flow something may be known.
+    #[inline]
+    fn go_on<E: Ends>(
+        &self,
+        worker: usize,
+        candidate: &Candidate<'_>,
+        ends: E,
+        log: &mut PacketLog,
         (cache, key): (&mut FlowCache, &CacheKey),
     ) -> Decision {
         let residual = match cache.look_up(key) {
             Known::New => {
                 let start = &mut self.start(candidate.hook);
                 let (packet, effects) = ((worker, candidate), &mut Effects::default());
-                return self.walk(packet, log, (start, Some(key.packet)), effects);
+                return self.walk(packet, ends, log, (start, Some(key.packet)), effects);
             }
             Known::Residual(residual) => residual,
-            Known::Again(unknown) => unknown.keep(self.residual(candidate, &key.packet)),
+            Known::Again(unknown) => unknown.keep(self.residual(candidate, ends, &key.packet)),
         };
-        self.decide_rest(worker, candidate, log, (residual, &key.packet))
+        self.decide_rest(worker, candidate, ends, log, (residual, &key.packet))
     }
 
     /// Whether to ask a cache: a handful of rules is sooner walked through.
@@ -332,9 +378,10 @@ impl Policy {
     }
 
     /// Walks through the rules from anywhere.
-    fn walk(
+    fn walk<E: Ends>(
         &self,
         (worker, candidate): (usize, &Candidate<'_>),
+        ends: E,
         log: &mut PacketLog,
         (Walk { at, chain, ways }, mut key): (&mut Walk, Option<PacketKey>),
         effects: &mut Effects,
@@ -342,7 +389,7 @@ impl Policy {
         let bytes = u64::from(candidate.headers.total_len);
         let (mut at, mut chain) = (*at, &self.chains[*chain]);
         // Of IPv4 it is the same for all chains.
-        let keyed = key.is_some() && matches!(candidate.headers.addresses, Addresses::V6 { .. });
+        let keyed = E::WINDOWED && key.is_some();
         // The packet as rules have changed it, from the first of these on.
         let mut changed;
         let mut candidate = candidate;
@@ -358,7 +405,7 @@ impl Policy {
                 continue;
             }
             let rule = &self.rules[at];
-            match rule.evaluate(candidate, &self.sets) {
+            match rule.evaluate(candidate, ends, &self.sets) {
                 Evaluation::Differs => {
                     at += 1;
                     continue;
@@ -376,6 +423,10 @@ impl Policy {
                     at += 1;
                 }
                 Action::End(decision) => return decision,
+                Action::Synproxy(target) => match target::synproxy(target, candidate) {
+                    Some(decision) => return decision,
+                    None => at += 1,
+                },
                 Action::Return => at = chain.end,
                 Action::Jump(place) | Action::Goto(place) => {
                     if matches!(rule.action, Action::Jump(_)) {
@@ -420,6 +471,7 @@ impl Policy {
             }
             Action::Continue
             | Action::End(_)
+            | Action::Synproxy(_)
             | Action::Return
             | Action::Jump(_)
             | Action::Goto(_) => return None,
@@ -433,42 +485,5 @@ impl Policy {
         if let Some(spec) = self.logs.get(place as usize) {
             log.note(spec, candidate);
         }
-    }
-}
-
-/// A place among the rules, and the way that led there.
-#[derive(Debug, Clone, Copy, Default)]
-struct Walk {
-    /// The next rule.
-    at: usize,
-    /// Its chain.
-    chain: usize,
-    ways: Ways,
-}
-
-/// The rules by which a packet left chains for others, to come back after them. A rule set that leads deeper
-/// than [`CHAIN_DEPTH_MAX`] chains is refused when it is made.
-#[derive(Debug, Clone, Copy)]
-struct Ways {
-    rules: [u32; CHAIN_DEPTH_MAX],
-    depth: usize,
-}
-
-impl Default for Ways {
-    fn default() -> Self {
-        Self { rules: [0; CHAIN_DEPTH_MAX], depth: 0 }
-    }
-}
-
-impl Ways {
-    #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
-    fn leave(&mut self, rule: usize) {
-        self.rules[self.depth] = rule as u32;
-        self.depth += 1;
-    }
-
-    fn back(&mut self) -> Option<usize> {
-        self.depth = self.depth.checked_sub(1)?;
-        Some(self.rules[self.depth] as usize)
     }
 }

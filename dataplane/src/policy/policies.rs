@@ -49,9 +49,8 @@ impl Policies {
     #[must_use]
     pub fn with_sets(self, sets: &Arc<Sets>) -> Self {
         let with_sets = |policy: &Policy| Arc::new(policy.with_sets(Arc::clone(sets)));
-        let [raw, raw6] = self.raw;
-        let raw = [raw.map(|policy| with_sets(&policy)), raw6];
-        Self { v4: with_sets(&self.v4), v6: self.v6, raw }
+        let raw = self.raw.map(|raw| raw.map(|policy| with_sets(&policy)));
+        Self { v4: with_sets(&self.v4), v6: with_sets(&self.v6), raw }
     }
 
     /// That of table filter for packets between such addresses.
@@ -72,6 +71,13 @@ impl Policies {
             Addresses::V4 { .. } => Family::V4,
             Addresses::V6 { .. } => Family::V6,
         };
+        self.raw(family)
+    }
+
+    /// Table raw of a family; `None` if nobody has used it.
+    #[must_use]
+    #[inline]
+    pub fn raw(&self, family: Family) -> Option<&Policy> {
         self.raw[family as usize].as_deref()
     }
 
@@ -80,6 +86,12 @@ impl Policies {
     #[inline]
     pub fn have_raw(&self) -> bool {
         self.raw.iter().any(Option::is_some)
+    }
+
+    /// Whether table raw has nothing to decide, of neither family.
+    #[must_use]
+    pub fn raw_merely_counts(&self) -> bool {
+        self.raw.iter().flatten().all(|policy| policy.merely_counts())
     }
 
     /// Of which families some rule asks for connection tracking. As in the kernel, a rule asks for its own alone

@@ -18,7 +18,9 @@
 //! chains are nested too deep, it ends in the middle of the rules, and the walk through them goes on from there.
 //! So a residual never decides otherwise than the rules, and counts what they count.
 
+use super::address::Ends;
 use super::rule::Settled;
+use super::target;
 use super::{Action, Candidate, Decision, Effects, Evaluation, PacketKey, Policy, Walk};
 use crate::packet_log::PacketLog;
 use crate::verdict::DropReason;
@@ -78,13 +80,13 @@ impl Residual {
     /// through all rules.
     #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
     fn end_at(mut self, walk: &Walk, start: &Walk) -> Self {
-        let walk = if walk.ways.depth > WAYS_MAX {
+        let walk = if walk.ways.depth() > WAYS_MAX {
             self = Self::default();
             start
         } else {
             walk
         };
-        let depth = walk.ways.depth;
+        let depth = walk.ways.depth();
         self.ways[..depth].copy_from_slice(&walk.ways.rules[..depth]);
         (self.walks, self.at, self.depth) = (true, walk.at as u32, depth as u8);
         self
@@ -94,17 +96,21 @@ impl Residual {
     fn walk(&self, policy: &Policy) -> Walk {
         let at = self.at as usize;
         let mut walk = Walk { at, chain: policy.rules[at].chain as usize, ..Walk::default() };
-        walk.ways.rules[..WAYS_MAX].copy_from_slice(&self.ways);
-        walk.ways.depth = self.depth.into();
+        walk.ways.rules.extend(self.ways.into_iter().take(self.depth.into()));
         walk
     }
 }
 
 impl Policy {
     /// What is left of the rules for packets like this one: of its flow, in its state, with the same interfaces.
-    pub(super) fn residual(&self, candidate: &Candidate<'_>, key: &PacketKey) -> Residual {
+    pub(super) fn residual<E: Ends>(
+        &self,
+        candidate: &Candidate<'_>,
+        ends: E,
+        key: &PacketKey,
+    ) -> Residual {
         let start = self.start(candidate.hook);
-        let mut walk = start;
+        let mut walk = start.clone();
         let mut residual = Residual::default();
         loop {
             let chain = &self.chains[walk.chain];
@@ -116,7 +122,7 @@ impl Policy {
             }
             let rule = &self.rules[walk.at];
             let leads = matches!(rule.action, Action::Jump(_) | Action::Goto(_) | Action::Return);
-            let asks = match rule.settled(candidate) {
+            let asks = match rule.settled(candidate, ends) {
                 Settled::Differs => {
                     walk.at += 1;
                     continue;
@@ -135,7 +141,8 @@ impl Policy {
                 | Action::Log(_)
                 | Action::Mark { .. }
                 | Action::Connmark(_)
-                | Action::Notrack => walk.at += 1,
+                | Action::Notrack
+                | Action::Synproxy(_) => walk.at += 1,
                 Action::Return => walk.at = chain.end,
                 Action::Jump(place) => {
                     walk.ways.leave(walk.at);
@@ -149,10 +156,11 @@ impl Policy {
     }
 
     /// Decides about a packet of a flow whose residual is known.
-    pub(super) fn decide_rest(
+    pub(super) fn decide_rest<E: Ends>(
         &self,
         worker: usize,
         candidate: &Candidate<'_>,
+        ends: E,
         log: &mut PacketLog,
         (residual, key): (&Residual, &PacketKey),
     ) -> Decision {
@@ -163,15 +171,21 @@ impl Policy {
         for step in &residual.steps[..usize::from(residual.len)] {
             let rule = &self.rules[step.rule()];
             if step.asks() {
-                match rule.evaluate(candidate, &self.sets) {
+                match rule.evaluate(candidate, ends, &self.sets) {
                     Evaluation::Differs => continue,
                     Evaluation::Hotdrop => return Decision::Drop(DropReason::RuleHotdrop),
                     Evaluation::Matches => {}
                 }
             }
             rule.counters.add(worker, bytes);
-            if let Action::End(decision) = rule.action {
-                return decision;
+            match rule.action {
+                Action::End(decision) => return decision,
+                Action::Synproxy(asked) => {
+                    if let Some(decision) = target::synproxy(asked, candidate) {
+                        return decision;
+                    }
+                }
+                _ => {}
             }
             // Where it leads, the next step knows.
             if let Some(after) = self.act(rule.action, candidate, log, effects) {
@@ -181,7 +195,7 @@ impl Policy {
         }
         if residual.walks {
             let walk = &mut residual.walk(self);
-            return self.walk((worker, candidate), log, (walk, Some(*key)), effects);
+            return self.walk((worker, candidate), ends, log, (walk, Some(*key)), effects);
         }
         self.default(worker, candidate)
     }
@@ -195,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{Addresses, Headers};
-    use crate::policy::address::Windows;
+    use crate::policy::address::{Ends4, Windows};
     use crate::policy::candidate::packet_key;
     use crate::policy::{Compiler, Connection, Dice, Hook};
     use crate::port::PortIndex;
@@ -245,7 +259,8 @@ mod tests {
             mark: 0,
         };
         let key = packet_key(&headers, ports, Windows::default()).expect("a whole header");
-        let left = policy.residual(&candidate, &key);
+        let (source, destination) = headers.v4().expect("an IPv4 packet");
+        let left = policy.residual(&candidate, Ends4::new(source, destination), &key);
         let shown = |step: &Step| format!("{}{}", step.rule(), if step.asks() { "?" } else { "" });
         let mut steps: Vec<String> =
             left.steps[..usize::from(left.len)].iter().map(shown).collect();

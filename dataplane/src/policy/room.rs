@@ -4,6 +4,7 @@ use weir_control::rule::{Family, RecentMatch, Table};
 
 use super::Unenforced;
 use super::matches::MatchTest;
+use crate::limit::KEYS_MAX;
 use crate::limit::connections::RULES_MAX;
 use crate::limit::recent::RecentTable;
 
@@ -41,6 +42,7 @@ pub(super) struct Room {
     table: Table,
     recent_bytes: usize,
     connlimits: usize,
+    keys: usize,
 }
 
 impl Room {
@@ -51,7 +53,7 @@ impl Room {
         table: Table,
         recent_bytes: usize,
     ) -> Self {
-        Self { settings, workers, table, recent_bytes, connlimits: 0 }
+        Self { settings, workers, table, recent_bytes, connlimits: 0, keys: 0 }
     }
 
     /// Takes room for a table, or for what it will have more than now.
@@ -72,6 +74,12 @@ impl Room {
             mebibytes: bytes >> 20,
             most: RECENT_BYTES_MAX >> 20,
         })
+    }
+
+    /// Takes room for the keys of a table of `-m hashlimit` or `-m fuzzy`.
+    pub(super) fn take_keys(&mut self, keys: usize) -> Result<(), Unenforced> {
+        self.keys += keys;
+        if self.keys > KEYS_MAX { Err(Unenforced::TooManyKeys) } else { Ok(()) }
     }
 
     /// Takes room for the matches of a rule that was there already.

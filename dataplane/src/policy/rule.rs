@@ -8,7 +8,9 @@
 use std::ops::{BitOr, RangeInclusive};
 use std::sync::Arc;
 
-use super::address::{AddressTests, Windows};
+use weir_control::rule::SynproxyTarget;
+
+use super::address::{AddressTests, Ends, Windows};
 use super::classify::RuleKey;
 use super::counters::RuleCounters;
 use super::matches::{MatchTest, Ports};
@@ -37,6 +39,8 @@ pub enum Action {
     Connmark(u32),
     /// The packet is not tracked; on with the next rule.
     Notrack,
+    /// A client's SYN or acknowledgment is taken over; on with the next rule for other segments.
+    Synproxy(SynproxyTarget),
     /// On with that chain, and back to the next rule.
     Jump(u32),
     /// On with that chain, and back to where this rule's own chain would lead back to.
@@ -49,9 +53,12 @@ impl Action {
     /// Whether it says all by itself, and means the same in whatever policy it stands.
     pub(super) fn is_whole(self) -> bool {
         match self {
-            Self::Continue | Self::End(_) | Self::Mark { .. } | Self::Notrack | Self::Return => {
-                true
-            }
+            Self::Continue
+            | Self::End(_)
+            | Self::Mark { .. }
+            | Self::Notrack
+            | Self::Synproxy(_)
+            | Self::Return => true,
             Self::Log(_) | Self::Connmark(_) | Self::Jump(_) | Self::Goto(_) => false,
         }
     }
@@ -138,8 +145,15 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
-    pub(super) fn evaluate(&self, candidate: &Candidate<'_>, sets: &Sets) -> Evaluation {
-        let fields = self.fields(candidate);
+    /// Asks it of a packet from and to `ends`.
+    #[inline]
+    pub(super) fn evaluate<E: Ends>(
+        &self,
+        candidate: &Candidate<'_>,
+        ends: E,
+        sets: &Sets,
+    ) -> Evaluation {
+        let fields = self.fields(candidate, ends);
         if fields != Evaluation::Matches {
             return fields;
         }
@@ -154,9 +168,9 @@ impl CompiledRule {
 
     /// The tests that need no `-m`.
     #[inline(always)]
-    fn fields(&self, candidate: &Candidate<'_>) -> Evaluation {
+    fn fields<E: Ends>(&self, candidate: &Candidate<'_>, ends: E) -> Evaluation {
         let Candidate { headers, ingress, egress, .. } = candidate;
-        let holds = self.addresses.hold(&headers.addresses)
+        let holds = ends.meet(&self.addresses)
             && self.ingress_mask & ingress.bit() != 0
             && self.egress_mask & egress.bit() != 0;
         if !holds {
@@ -192,8 +206,8 @@ pub(super) enum Settled {
 impl CompiledRule {
     /// What the rule says of all packets of a flow, which is that of `candidate`, a packet that has a
     /// [key](super::cache_key). See [`MatchTest::settled`].
-    pub(super) fn settled(&self, candidate: &Candidate<'_>) -> Settled {
-        match self.fields(candidate) {
+    pub(super) fn settled<E: Ends>(&self, candidate: &Candidate<'_>, ends: E) -> Settled {
+        match self.fields(candidate, ends) {
             Evaluation::Matches => {}
             Evaluation::Differs => return Settled::Differs,
             Evaluation::Hotdrop => return Settled::Open,
@@ -248,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{Addresses, Headers};
+    use crate::policy::address::{Ends4, Ends6};
     use crate::policy::matches::{FlagsTest, Ports, TransportTest};
     use crate::port::PortIndex;
 
@@ -301,7 +316,15 @@ mod tests {
             wall_s: 0,
             mark: 0,
         };
-        rule.evaluate(&candidate, &Sets::new(0))
+        let sets = Sets::new(0);
+        match headers.addresses {
+            Addresses::V4 { source, destination } => {
+                rule.evaluate(&candidate, Ends4::new(source, destination), &sets)
+            }
+            Addresses::V6 { source, destination } => {
+                rule.evaluate(&candidate, Ends6::new(source, destination), &sets)
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The targets of a rule, compiled.
 
 use weir_control::rule::{
-    ConnmarkMode, ConnmarkTarget, LogTarget, MarkTarget, Reject6With, RejectWith,
+    ConnmarkMode, ConnmarkTarget, LogTarget, MarkTarget, Reject6With, RejectWith, SynproxyTarget,
 };
 
-use super::{Action, Candidate};
+use super::{Action, Candidate, Decision};
+use crate::conntrack::Packet;
 use crate::packet_log::LogSpec;
 use crate::respond::{Reject, Unreachable, Unreachable6};
+use crate::verdict::DropReason;
+use crate::wire::tcp::TcpFlags;
 
 /// `-j REJECT`.
 pub(super) fn reject(with: RejectWith) -> Reject {
@@ -33,6 +36,26 @@ pub(super) fn reject6(with: Reject6With) -> Reject {
         Reject6With::RejectRoute => Unreachable6::RejectRoute,
         Reject6With::TcpReset => return Reject::Reset,
     })
+}
+
+/// What `-j SYNPROXY` makes of a segment; `None` if that is for the next rule (`synproxy_tg4`).
+pub(super) fn synproxy(target: SynproxyTarget, candidate: &Candidate<'_>) -> Option<Decision> {
+    let headers = candidate.headers;
+    let l4 = candidate.transport_header();
+    let packet = Packet::new(headers.source(), headers.destination(), headers.protocol, l4);
+    let whole = |header: &[u8; 20]| {
+        let header_len = usize::from(header[12] >> 4) * 4;
+        (20..=l4.len()).contains(&header_len)
+    };
+    let readable = headers.transport && l4.first_chunk().is_some_and(whole);
+    if !readable || !packet.checksum_ok() {
+        return Some(Decision::Drop(DropReason::Synproxy));
+    }
+    let all = TcpFlags::SYN.0 | TcpFlags::ACK.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+    match TcpFlags(headers.tcp_flags & all) {
+        TcpFlags::SYN | TcpFlags::ACK => Some(Decision::Proxy(target)),
+        _ => None,
+    }
 }
 
 /// `-j LOG`: an entry of the policy's list.

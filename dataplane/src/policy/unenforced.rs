@@ -1,7 +1,7 @@
 //! Why a rule cannot be enforced that the language knows.
 
-use crate::limit::NoMemory;
 use crate::limit::connections::RULES_MAX;
+use crate::limit::{KEYS_MAX, NoMemory};
 
 /// A rule that the language knows and this engine cannot enforce.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,26 @@ pub enum Unenforced {
         "`-m connbytes' asks for packets and bytes of flows, and they are not counted: set acct = true in [conntrack] of the configuration and start weir again, so that all flows are counted from their first packet on"
     )]
     NotCounted,
+    /// It makes connections whose numbers are to be translated, and there is no room for those.
+    #[error(
+        "`-j SYNPROXY' makes connections of which more is to be kept than of others: set synproxy = true in [conntrack] of the configuration and start weir again"
+    )]
+    NotProxied,
+    /// A table that is known by that name is another one.
+    #[error(
+        "`-m {of} --{of}-name {name}' has another rate, mode or table than an earlier rule of that name, whose settings would hold for both: say the same, or give it another name"
+    )]
+    OtherTable {
+        /// The match.
+        of: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Tables would take too much memory.
+    #[error(
+        "the tables of `-m hashlimit' and `-m fuzzy' would have room for more than {KEYS_MAX} keys, which is Weir's limit: ask for less with --hashlimit-htable-max or --fuzzy-htable-max, or let rules share tables by name"
+    )]
+    TooManyKeys,
     /// A table of `-m recent` would be too large.
     #[error(
         "`-m recent --name {name}' needs {mebibytes} MiB for the addresses of that table and the packets of each, and all such tables have {most} MiB: ask for a smaller --hitcount, or set a smaller addresses_max in [recent] of the configuration"

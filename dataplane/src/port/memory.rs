@@ -139,6 +139,10 @@ impl Port for MemoryPort {
         self.fill.len() + self.in_flight.len()
     }
 
+    fn in_transmission(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn is_host(&self) -> bool {
         self.is_host
     }

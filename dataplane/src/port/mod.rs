@@ -72,6 +72,12 @@ pub trait Port: Send {
     /// Frames that are lent out, to be received into or being transmitted.
     fn lent(&self) -> usize;
 
+    /// Of these, frames that are to be transmitted and that the device has not given back. 0 where the
+    /// port cannot tell.
+    fn in_transmission(&self) -> usize {
+        0
+    }
+
     /// How long after [`close`](Self::close) the device may still touch the frames that it had, in
     /// nanoseconds.
     fn quarantine_ns(&self) -> u64 {

@@ -10,6 +10,8 @@
 //! * [`fragment`]: an IPv4 packet without "don't fragment" in pieces that fit the next link.
 //! * [`rate`]: how many errors a second.
 
+use weir_control::rule::SynproxyTarget;
+
 pub mod fragment;
 pub mod icmp_error;
 pub mod icmpv6_error;
@@ -33,4 +35,6 @@ pub enum Answer {
     Error6(Icmpv6Error),
     /// A rule rejected it.
     Reject(Reject),
+    /// A rule has it taken over; the stage `proxy` does that.
+    Proxy(SynproxyTarget),
 }

@@ -1,13 +1,17 @@
 //! How commands change sets: each wholly, or not at all.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use weir_control::rule::Family;
 use weir_control::set::{
-    Element, Entry, SET_ENTRIES_MAX, SETS_MAX, SetChange, SetCommand, SetError, SetKind, SetName,
-    SetSpec,
+    Element, Entry, SETS_MAX, SetChange, SetCommand, SetError, SetForm, SetKind, SetName, SetSpec,
 };
 
-use super::expand::Span;
+use super::expand::{Span as _, Span4};
+use super::expand6::Span6;
+use super::fill::{self, Whose};
+use super::key::Key as _;
 use super::list::{self, Member};
 use super::shard::Extra;
 use super::table::Table;
@@ -94,9 +98,9 @@ impl Sets {
         mut change: impl FnMut(&mut Self, u16, &Entry) -> Result<(), SetError>,
     ) -> Result<(), (usize, SetError)> {
         let place = self.place(name).map_err(|error| (0, error))?;
-        let kind = self.kind_at(place);
+        let form = self.form_at(place);
         for (index, text) in entries.iter().enumerate() {
-            let entry = Entry::from_wire(kind, text);
+            let entry = Entry::from_wire(form, text);
             let entry = entry.map_err(|error| malformed(&error.to_string()));
             entry.and_then(|entry| change(self, place, &entry)).map_err(|error| (index, error))?;
         }
@@ -107,8 +111,9 @@ impl Sets {
         self.place_of(name).ok_or_else(|| SetError::NoSuchSet { name: name.to_string() })
     }
 
-    fn kind_at(&self, place: u16) -> SetKind {
-        self.at(place).map_or(SetKind::HashIp, Set::kind)
+    fn form_at(&self, place: u16) -> SetForm {
+        let none = SetForm { kind: SetKind::HashIp, family: Family::V4 };
+        self.at(place).map_or(none, Set::form)
     }
 
     fn named_mut(&mut self, place: u16) -> Option<&mut Named> {
@@ -125,7 +130,7 @@ impl Sets {
     fn lists(&self, name: &SetName) -> usize {
         let lists = self.places.iter().flatten().filter(|named| match &named.set.contents {
             Contents::List(members) => list::has(members, name, None),
-            Contents::Table(_) => false,
+            Contents::V4(_) | Contents::V6(_) => false,
         });
         lists.count()
     }
@@ -162,7 +167,10 @@ impl Sets {
         self.next_id += 1;
         let contents = match spec.kind {
             SetKind::ListSet => Contents::List(Vec::new()),
-            _ => Contents::Table(Table::new(self.hash.clone())),
+            SetKind::HashIp | SetKind::HashNet | SetKind::HashIpPort => match spec.family {
+                Family::V4 => Contents::V4(Table::new(self.hash.clone())),
+                Family::V6 => Contents::V6(Table::new(self.hash.clone())),
+            },
         };
         Set { id: self.next_id, spec, contents }
     }
@@ -203,7 +211,7 @@ impl Sets {
         let empty = Arc::new(self.empty(spec));
         if let Some(named) = self.named_mut(place) {
             let old = std::mem::replace(&mut named.set, empty);
-            self.entries -= if matches!(old.contents, Contents::Table(_)) { gone } else { 0 };
+            self.entries -= if matches!(old.contents, Contents::List(_)) { 0 } else { gone };
         }
     }
 
@@ -233,7 +241,7 @@ impl Sets {
     fn swap(&mut self, name: &SetName, with: &SetName) -> Result<(), SetError> {
         let one = self.place(name)?;
         let other = self.place(with).map_err(|_| SetError::NoSecondSet { name: with.clone() })?;
-        if self.kind_at(one) != self.kind_at(other) {
+        if self.form_at(one) != self.form_at(other) {
             return Err(SetError::SwapKinds { name: name.clone(), with: with.clone() });
         }
         let set = |sets: &Self, place: u16| {
@@ -259,33 +267,23 @@ impl Sets {
             }
             return match &mut self.set_mut(place)?.contents {
                 Contents::List(members) => list::add(members, member, beside.as_ref(), exist),
-                Contents::Table(_) => Err(malformed("the set is no list")),
+                Contents::V4(_) | Contents::V6(_) => Err(malformed("the set is no list")),
             };
         }
-        let span = Span::new(&spec, &entry.element, false)?;
-        let of_nets = spec.kind == SetKind::HashNet;
         let all = self.entries;
         let named = self.named_mut(place).ok_or_else(|| malformed("no set has that number"))?;
         let name = Arc::clone(&named.name);
-        let Contents::Table(table) = &mut Arc::make_mut(&mut named.set).contents else {
-            return Err(malformed("the set is a list"));
-        };
-        let full = || SetError::Full { name: (*name).clone(), maxelem: spec.maxelem };
-        let mut added = 0;
-        for key in span.keys() {
-            if table.find(key) != Found::No {
-                if !exist {
-                    let entry = Entry::new(key.element(spec.kind)).to_wire();
-                    return Err(SetError::Added { entry });
-                }
-            } else if table.len() >= spec.maxelem as usize {
-                return Err(full());
-            } else if all + added >= SET_ENTRIES_MAX {
-                return Err(SetError::TooManyEntries);
+        let whose = Whose { name: &name, spec: &spec, all, exist };
+        let marks = (entry.nomatch, &extra);
+        let added = match &mut Arc::make_mut(&mut named.set).contents {
+            Contents::V4(table) => {
+                fill::add(table, Span4::new(&spec, &entry.element, false)?, marks, whose)?
             }
-            let new = table.set(key, (entry.nomatch, extra.clone()), of_nets);
-            added += usize::from(new.map_err(|_| full())?);
-        }
+            Contents::V6(table) => {
+                fill::add(table, Span6::new(&spec, &entry.element, false)?, marks, whose)?
+            }
+            Contents::List(_) => return Err(malformed("the set is a list")),
+        };
         self.entries += added;
         Ok(())
     }
@@ -294,7 +292,7 @@ impl Sets {
     fn member(&self, name: &SetName, extra: Extra) -> Result<Member, SetError> {
         let place = self.place(name);
         let place = place.map_err(|_| SetError::NoSuchMember { name: name.clone() })?;
-        if self.kind_at(place) == SetKind::ListSet {
+        if self.form_at(place).kind == SetKind::ListSet {
             return Err(SetError::MemberIsList { name: name.clone() });
         }
         let Extra { expires_ms, comment } = extra;
@@ -320,30 +318,19 @@ impl Sets {
             }
             return match &mut self.set_mut(place)?.contents {
                 Contents::List(members) => list::delete(members, name, beside.as_ref(), exist),
-                Contents::Table(_) => Err(malformed("the set is no list")),
+                Contents::V4(_) | Contents::V6(_) => Err(malformed("the set is no list")),
             };
         }
-        let span = Span::new(&spec, &entry.element, false)?;
-        let of_nets = spec.kind == SetKind::HashNet;
-        let Contents::Table(table) = &mut self.set_mut(place)?.contents else {
-            return Err(malformed("the set is a list"));
+        let element = &entry.element;
+        let gone = match &mut self.set_mut(place)?.contents {
+            Contents::V4(table) => {
+                fill::delete(table, Span4::new(&spec, element, false)?, &spec, exist)?
+            }
+            Contents::V6(table) => {
+                fill::delete(table, Span6::new(&spec, element, false)?, &spec, exist)?
+            }
+            Contents::List(_) => return Err(malformed("the set is a list")),
         };
-        let before = table.len();
-        if exist && span.count() > before as u64 {
-            // More names than entries: the entries are fewer to go through.
-            let meant: Vec<_> = table.iter().filter(|key| span.has(*key)).collect();
-            for key in meant {
-                table.remove(key, of_nets);
-            }
-        } else {
-            for key in span.keys() {
-                if !table.remove(key, of_nets) && !exist {
-                    let entry = Entry::new(key.element(spec.kind)).to_wire();
-                    return Err(SetError::NotAdded { entry });
-                }
-            }
-        }
-        let gone = before - table.len();
         self.entries -= gone;
         Ok(())
     }
@@ -359,14 +346,26 @@ impl Sets {
         if let Element::Set { name, beside } = &entry.element {
             return Ok(match &set.contents {
                 Contents::List(members) => list::has(members, name, beside.as_ref()),
-                Contents::Table(_) => false,
+                Contents::V4(_) | Contents::V6(_) => false,
             });
         }
-        let found = match Span::new(&set.spec, &entry.element, true) {
-            Err(_) => Found::No,
-            // A net that is one address is looked for as a packet's.
-            Ok(Span::Net(net)) if net.length() == 32 => set.find_in_nets(net.ip()),
-            Ok(span) => span.keys().next().map_or(Found::No, |key| set.find(key)),
+        let found = match &set.contents {
+            Contents::V4(table) => match Span4::new(&set.spec, &entry.element, true) {
+                Err(_) => Found::No,
+                // A net that is one address is looked for as a packet's.
+                Ok(Span4::Net(net)) if net.length() == 32 => {
+                    set.find_in_nets(Ipv4Addr::from(net.ip()).into())
+                }
+                Ok(span) => span.keys().next().map_or(Found::No, |key| table.find(key)),
+            },
+            Contents::V6(table) => match Span6::new(&set.spec, &entry.element, true) {
+                Err(_) => Found::No,
+                Ok(Span6::Net { address, length: 128 }) => {
+                    set.find_in_nets(Ipv6Addr::from(address).into())
+                }
+                Ok(span) => table.find(span.first()),
+            },
+            Contents::List(_) => Found::No,
         };
         Ok(match found {
             Found::No => false,
@@ -386,18 +385,18 @@ impl Sets {
             }
             let Ok(set) = self.set_mut(place) else { continue };
             let of_nets = set.spec.kind == SetKind::HashNet;
-            match &mut set.contents {
-                Contents::Table(table) => {
-                    let count = table.expire(now_ms, of_nets);
-                    self.entries -= count;
-                    gone |= count > 0;
-                }
+            let count = match &mut set.contents {
+                Contents::V4(table) => table.expire(now_ms, of_nets),
+                Contents::V6(table) => table.expire(now_ms, of_nets),
                 Contents::List(members) => {
                     let before = members.len();
                     members.retain(|member| member.expires_ms.is_none_or(|end| end > now_ms));
                     gone |= members.len() < before;
+                    0
                 }
-            }
+            };
+            self.entries -= count;
+            gone |= count > 0;
         }
         gone
     }
@@ -412,7 +411,8 @@ impl Sets {
 impl Set {
     pub(super) fn len(&self) -> usize {
         match &self.contents {
-            Contents::Table(table) => table.len(),
+            Contents::V4(table) => table.len(),
+            Contents::V6(table) => table.len(),
             Contents::List(members) => members.len(),
         }
     }
@@ -422,7 +422,8 @@ impl Set {
             return u64::MAX;
         }
         match &self.contents {
-            Contents::Table(table) => table.expires_ms(),
+            Contents::V4(table) => table.expires_ms(),
+            Contents::V6(table) => table.expires_ms(),
             Contents::List(members) => {
                 members.iter().filter_map(|member| member.expires_ms).min().unwrap_or(u64::MAX)
             }

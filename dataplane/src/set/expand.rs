@@ -2,30 +2,47 @@
 //! (`hash_ip4_uadt`, `hash_net4_uadt`, `hash_ipport4_uadt`: net/netfilter/ipset/ip_set_hash_ip.c and
 //! its neighbours).
 
+use std::net::IpAddr;
+
 use weir_control::set::{Addresses, Element, SetError, SetKind, SetSpec, To};
 
-use super::key::{Key, mask};
+use super::key::{Key, Key4, mask};
 
-/// Entries that one command names.
+/// Entries of a family that one command names.
+pub(super) trait Span: Copy {
+    /// What they are.
+    type Key: Key;
+
+    /// How many entries it is.
+    fn count(self) -> u64;
+
+    /// Whether an entry is among them.
+    fn has(self, key: Self::Key) -> bool;
+
+    /// All of them, from the lowest on, addresses before ports.
+    fn keys(self) -> Box<dyn Iterator<Item = Self::Key>>;
+}
+
+/// Those of IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Span {
+pub(super) enum Span4 {
     /// Nets, to be made of the addresses from the one to the other.
     Nets { first: u32, last: u32 },
     /// One net.
-    Net(Key),
+    Net(Key4),
     /// Every `step`-th address.
     Addresses { first: u32, last: u32, step: u64 },
     /// Every address with every port.
     Ports { first: u32, last: u32, protocol: u8, ports: (u16, u16) },
 }
 
-impl Span {
+impl Span4 {
     /// What `element` means to a set that was made so; `alone`: only what `test` looks at, the first.
     pub(super) fn new(spec: &SetSpec, element: &Element, alone: bool) -> Result<Self, SetError> {
         match (spec.kind, element) {
             (SetKind::HashIp, Element::Addresses(addresses)) => {
                 let length = spec.netmask.unwrap_or(32);
-                let start = u32::from(addresses.first) & mask(length);
+                let start = number(addresses.first)? & mask(length);
                 if start == 0 {
                     return Err(SetError::Null);
                 }
@@ -37,13 +54,13 @@ impl Span {
                 Ok(Self::Addresses { first, last, step: 1 << (32 - length) })
             }
             (SetKind::HashNet, Element::Addresses(Addresses { first, to })) => {
-                let first = u32::from(*first);
+                let first = number(*first)?;
                 match to {
                     To::Length(0) => Err(SetError::Length),
-                    To::Length(length) => Ok(Self::Net(Key::net(first, *length))),
-                    To::Alone => Ok(Self::Net(Key::net(first, 32))),
+                    To::Length(length) => Ok(Self::Net(Key4::net(first, *length))),
+                    To::Alone => Ok(Self::Net(Key4::net(first, 32))),
                     To::Address(last) => {
-                        let last = u32::from(*last);
+                        let last = number(*last)?;
                         let (first, last) = (first.min(last), first.max(last));
                         match (first, last) {
                             (0, u32::MAX) => Err(SetError::WholeSpace),
@@ -53,7 +70,7 @@ impl Span {
                 }
             }
             (SetKind::HashIpPort, Element::Ports { addresses, protocol, first, last }) => {
-                let start = u32::from(addresses.first);
+                let start = number(addresses.first)?;
                 if start == 0 {
                     return Err(SetError::NullAddress);
                 }
@@ -65,15 +82,15 @@ impl Span {
                     if alone { (*first, *first) } else { (*first.min(last), *first.max(last)) };
                 Ok(Self::Ports { first: lowest, last: highest, protocol: *protocol, ports })
             }
-            _ => {
-                let reason = format!("an entry of another type than {}", spec.kind);
-                Err(SetError::Malformed { reason })
-            }
+            _ => Err(other_type(spec)),
         }
     }
+}
 
-    /// How many entries it is.
-    pub(super) fn count(self) -> u64 {
+impl Span for Span4 {
+    type Key = Key4;
+
+    fn count(self) -> u64 {
         match self {
             Self::Net(_) => 1,
             // At most 31 on the way up to the largest, and as many down.
@@ -87,8 +104,7 @@ impl Span {
         }
     }
 
-    /// Whether an entry is among them.
-    pub(super) fn has(self, key: Key) -> bool {
+    fn has(self, key: Key4) -> bool {
         match self {
             Self::Net(net) => net == key,
             Self::Nets { .. } => self.keys().any(|net| net == key),
@@ -104,20 +120,35 @@ impl Span {
         }
     }
 
-    /// All of them, from the lowest on, addresses before ports.
-    pub(super) fn keys(self) -> Box<dyn Iterator<Item = Key>> {
+    fn keys(self) -> Box<dyn Iterator<Item = Key4>> {
         match self {
             Self::Net(net) => Box::new(std::iter::once(net)),
             Self::Nets { first, last } => Box::new(nets(first, last)),
             Self::Addresses { first, last, step } => {
                 let step = usize::try_from(step).unwrap_or(usize::MAX);
-                Box::new((first..=last).step_by(step).map(Key::address))
+                Box::new((first..=last).step_by(step).map(Key4::address))
             }
             Self::Ports { first, last, protocol, ports } => {
                 Box::new((first..=last).flat_map(move |address| {
-                    (ports.0..=ports.1).map(move |port| Key::port(address, protocol, port))
+                    (ports.0..=ports.1).map(move |port| Key4::port(address, protocol, port))
                 }))
             }
+        }
+    }
+}
+
+/// What only a client other than `weirctl` sends.
+pub(super) fn other_type(spec: &SetSpec) -> SetError {
+    let reason = format!("an entry of another type than {}", spec.kind);
+    SetError::Malformed { reason }
+}
+
+fn number(address: IpAddr) -> Result<u32, SetError> {
+    match address {
+        IpAddr::V4(address) => Ok(address.into()),
+        IpAddr::V6(_) => {
+            let reason = "an IPv6 address for a set of IPv4".to_owned();
+            Err(SetError::Malformed { reason })
         }
     }
 }
@@ -128,7 +159,7 @@ fn range(start: u32, addresses: Addresses, null: bool) -> Result<(u32, u32), Set
         To::Alone => Ok((start, start)),
         To::Length(0) => Err(SetError::Length),
         To::Length(length) => Ok((start & mask(length), start | !mask(length))),
-        To::Address(last) => match u32::from(last) {
+        To::Address(last) => match number(last)? {
             0 if null => Err(SetError::Null),
             last => Ok((start.min(last), start.max(last))),
         },
@@ -136,7 +167,7 @@ fn range(start: u32, addresses: Addresses, null: bool) -> Result<(u32, u32), Set
 }
 
 /// The fewest nets that have these addresses and no others (`ip_set_range_to_cidr`).
-fn nets(first: u32, last: u32) -> impl Iterator<Item = Key> {
+fn nets(first: u32, last: u32) -> impl Iterator<Item = Key4> {
     let mut next = Some(first);
     std::iter::from_fn(move || {
         let address = next?;
@@ -144,7 +175,7 @@ fn nets(first: u32, last: u32) -> impl Iterator<Item = Key> {
         let length = (1..=32).find(fits).unwrap_or(32);
         let end = address | !mask(length);
         next = end.checked_add(1).filter(|following| *following <= last);
-        Some(Key::net(address, length))
+        Some(Key4::net(address, length))
     })
 }
 
@@ -156,7 +187,7 @@ mod tests {
     fn ranges_become_the_fewest_nets() {
         let cut = |first: [u8; 4], last: [u8; 4]| {
             let span =
-                Span::Nets { first: u32::from_be_bytes(first), last: u32::from_be_bytes(last) };
+                Span4::Nets { first: u32::from_be_bytes(first), last: u32::from_be_bytes(last) };
             let nets: Vec<String> = span
                 .keys()
                 .map(|key| match key.element(SetKind::HashNet) {
@@ -169,7 +200,7 @@ mod tests {
         assert_eq!(cut([1, 2, 3, 0], [1, 2, 3, 10]), "1.2.3.0/29 1.2.3.8/31 1.2.3.10");
         assert_eq!(cut([0, 0, 0, 0], [127, 255, 255, 255]), "0.0.0.0/1");
         assert_eq!(cut([255, 255, 255, 254], [255, 255, 255, 255]), "255.255.255.254/31");
-        let most = Span::Nets { first: 1, last: u32::MAX - 1 };
+        let most = Span4::Nets { first: 1, last: u32::MAX - 1 };
         assert_eq!(most.keys().count() as u64, most.count());
     }
 }

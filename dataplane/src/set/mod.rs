@@ -10,7 +10,7 @@
 //!
 //! ```text
 //!   Sets ── places ──► Arc<Set> ── directory, by the first bits of the hash ──► Arc<Shard>
-//!    │                                                                            512 slots of 8 bytes
+//!    │                                                                            512 slots of 8 bytes, of IPv6 24
 //!    └─ a copy has the same Arcs. A change replaces the set, its directory and the shards it touches.
 //! ```
 //!
@@ -21,13 +21,15 @@
 //! full splits in two, and the directory doubles when it has to, so that no entry but those of one shard
 //! ever moves. A look-up costs the directory, which stays in the cache, and one or two lines of a shard.
 //! `hash:net` makes one for each length of prefix that is in the set, longest first. An entry takes 19
-//! bytes on average, and with a timeout or comment some 70 more.
+//! bytes on average (of IPv6 some 55), and with a timeout or comment some 70 more.
 //!
 //! The hash is keyed by a seed drawn at each start: nobody who may fill a set, by a list that is downloaded
 //! say, can make entries that meet.
 
 mod apply;
 mod expand;
+mod expand6;
+mod fill;
 mod key;
 mod list;
 mod page;
@@ -35,13 +37,14 @@ mod shard;
 mod table;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use weir_control::set::{SetKind, SetName, SetSpec};
+use weir_control::set::{SetForm, SetKind, SetName, SetSpec};
 
 pub use apply::{References, Refused};
-use key::Key;
+use key::{Key, Key4, Key6};
 use list::Member;
 use table::Table;
 
@@ -85,7 +88,8 @@ pub struct Set {
 
 #[derive(Debug, Clone)]
 enum Contents {
-    Table(Table),
+    V4(Table<Key4>),
+    V6(Table<Key6>),
     List(Vec<Member>),
 }
 
@@ -127,10 +131,10 @@ impl Sets {
         self.places.get(usize::from(place))?.as_ref().map(|named| &*named.set)
     }
 
-    /// The kind of the set of that name.
+    /// The form of the set of that name.
     #[must_use]
-    pub fn kind_of(&self, name: &SetName) -> Option<SetKind> {
-        self.at(self.place_of(name)?).map(Set::kind)
+    pub fn form_of(&self, name: &SetName) -> Option<SetForm> {
+        self.at(self.place_of(name)?).map(Set::form)
     }
 }
 
@@ -142,40 +146,57 @@ impl Set {
         self.spec.kind
     }
 
-    /// Of `hash:ip`: whether it has the address, or the net that stands for it.
+    /// By what its entries are read.
+    #[must_use]
+    pub fn form(&self) -> SetForm {
+        self.spec.form()
+    }
+
+    /// Of `hash:ip`: whether it has the address, or the net that stands for it. As everywhere below, no set has
+    /// addresses of the other family.
     #[inline]
     #[must_use]
-    pub fn find_address(&self, address: u32) -> Found {
-        let address = address & key::mask(self.spec.netmask.unwrap_or(32));
-        if address == 0 { Found::No } else { self.find(Key::address(address)) }
+    pub fn find_address(&self, address: IpAddr) -> Found {
+        match (&self.contents, address) {
+            (Contents::V4(table), IpAddr::V4(address)) => {
+                let address = address.to_bits() & key::mask(self.spec.netmask.unwrap_or(32));
+                if address == 0 { Found::No } else { table.find(Key4::address(address)) }
+            }
+            (Contents::V6(table), IpAddr::V6(address)) => {
+                let address = address.to_bits() & key::mask6(self.spec.netmask.unwrap_or(128));
+                if address == 0 { Found::No } else { table.find(Key6::address(address)) }
+            }
+            _ => Found::No,
+        }
     }
 
     /// Of `hash:net`: what the longest prefix says that it has of the address.
     #[inline]
     #[must_use]
-    pub fn find_in_nets(&self, address: u32) -> Found {
-        let Contents::Table(table) = &self.contents else { return Found::No };
-        for length in table.lengths() {
-            match table.find(Key::net(address, length)) {
-                Found::No => {}
-                found => return found,
+    pub fn find_in_nets(&self, address: IpAddr) -> Found {
+        match (&self.contents, address) {
+            (Contents::V4(table), IpAddr::V4(address)) => {
+                longest(table, |length| Key4::net(address.to_bits(), length))
             }
+            (Contents::V6(table), IpAddr::V6(address)) => {
+                longest(table, |length| Key6::net(address.to_bits(), length))
+            }
+            _ => Found::No,
         }
-        Found::No
     }
 
     /// Of `hash:ip,port`: whether it has the address with that port.
     #[inline]
     #[must_use]
-    pub fn find_port(&self, address: u32, protocol: u8, port: u16) -> Found {
-        self.find(Key::port(address, protocol, port))
-    }
-
-    #[inline]
-    fn find(&self, key: Key) -> Found {
-        match &self.contents {
-            Contents::Table(table) => table.find(key),
-            Contents::List(_) => Found::No,
+    pub fn find_port(&self, address: IpAddr, protocol: u8, port: u16) -> Found {
+        match (&self.contents, address) {
+            (Contents::V4(table), IpAddr::V4(address)) => {
+                table.find(Key4::port(address.to_bits(), protocol, port))
+            }
+            (Contents::V6(table), IpAddr::V6(address)) => {
+                table.find(Key6::port(address.to_bits(), protocol, port))
+            }
+            _ => Found::No,
         }
     }
 
@@ -183,10 +204,22 @@ impl Set {
     pub fn members(&self) -> impl Iterator<Item = u16> {
         let members = match &self.contents {
             Contents::List(members) => &members[..],
-            Contents::Table(_) => &[],
+            Contents::V4(_) | Contents::V6(_) => &[],
         };
         members.iter().map(|member| member.place)
     }
+}
+
+/// What the longest of the nets says that there is.
+#[inline]
+fn longest<K: Key>(table: &Table<K>, net: impl Fn(u8) -> K) -> Found {
+    for length in table.lengths() {
+        match table.find(net(length)) {
+            Found::No => {}
+            found => return found,
+        }
+    }
+    Found::No
 }
 
 #[cfg(test)]

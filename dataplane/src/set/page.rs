@@ -1,13 +1,13 @@
 //! What is told of sets.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use weir_control::protocol::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
 use weir_control::set::{Element, Entry, SetError, SetKind, SetName};
 
 use super::apply::References;
-use super::table::Listed;
+use super::key::Key;
+use super::table::{Listed, Table};
 use super::{Contents, Set, Sets};
 
 /// Entries for which a page is large enough: what follows may be a whole shard.
@@ -62,26 +62,31 @@ impl Sets {
                 });
                 Ok(SetPage { entries: entries.collect(), next: None })
             }
-            Contents::Table(table) => {
-                let (listed, next) = table.page(cursor.map_or(0, |cursor| cursor.place), PAGE_MIN);
-                let entries = listed.into_iter().map(|Listed { key, nomatch, extra }| {
-                    if set.kind() == SetKind::HashIp
-                        && extra.is_none()
-                        && set.spec.timeout_s.is_none()
-                    {
-                        return Ipv4Addr::from(key.ip()).to_string();
-                    }
-                    let mut entry = Entry::new(key.element(set.kind()));
-                    entry.nomatch = nomatch;
-                    entry.timeout_s = left_s(extra.and_then(|extra| extra.expires_ms));
-                    let comment = extra.and_then(|extra| extra.comment.as_deref());
-                    entry.comment = comment.map(str::to_owned);
-                    entry.to_wire()
-                });
-                let entries = entries.collect();
-                Ok(SetPage { entries, next: next.map(|place| SetCursor { set: set.id, place }) })
-            }
+            Contents::V4(table) => Ok(set.page_of(table, cursor, left_s)),
+            Contents::V6(table) => Ok(set.page_of(table, cursor, left_s)),
         }
+    }
+}
+
+impl Set {
+    /// Entries of its table.
+    fn page_of<K: Key>(
+        &self,
+        table: &Table<K>,
+        cursor: Option<SetCursor>,
+        left_s: impl Fn(Option<u64>) -> Option<u32>,
+    ) -> SetPage {
+        let (listed, next) = table.page(cursor.map_or(0, |cursor| cursor.place), PAGE_MIN);
+        let entries = listed.into_iter().map(|Listed { key, nomatch, extra }| {
+            let mut entry = Entry::new(key.element(self.kind()));
+            entry.nomatch = nomatch;
+            entry.timeout_s = left_s(extra.and_then(|extra| extra.expires_ms));
+            let comment = extra.and_then(|extra| extra.comment.as_deref());
+            entry.comment = comment.map(str::to_owned);
+            entry.to_wire()
+        });
+        let entries = entries.collect();
+        SetPage { entries, next: next.map(|place| SetCursor { set: self.id, place }) }
     }
 }
 
@@ -93,7 +98,8 @@ fn left_s(end_ms: u64, now_ms: u64) -> u32 {
 impl Set {
     fn bytes(&self) -> usize {
         match &self.contents {
-            Contents::Table(table) => size_of::<Self>() + table.bytes(),
+            Contents::V4(table) => size_of::<Self>() + table.bytes(),
+            Contents::V6(table) => size_of::<Self>() + table.bytes(),
             Contents::List(members) => {
                 let comment = |comment: &Arc<str>| comment.len();
                 let comments = members.iter().filter_map(|member| member.comment.as_ref());

@@ -34,15 +34,15 @@ impl Extra {
 
 /// Entries whose hashes begin with the same bits.
 #[derive(Debug, Clone)]
-pub(super) struct Shard {
-    /// Keys as [`Key::slot`] has them, or 0.
-    slots: [u64; SLOTS],
+pub(super) struct Shard<K> {
+    /// Keys as [`Key::slot`] has them, or [`Key::FREE`].
+    slots: [K; SLOTS],
     live: usize,
     /// How many bits their hashes have in common.
     pub(super) depth: u32,
     /// When the first of them ends, or later; no entry ends before.
     pub(super) expires_ms: u64,
-    extras: BTreeMap<Key, Extra>,
+    extras: BTreeMap<K, Extra>,
     /// Bytes that their comments take.
     comment_bytes: usize,
 }
@@ -52,10 +52,10 @@ fn home(hash: u64) -> usize {
     hash as usize % SLOTS
 }
 
-impl Shard {
+impl<K: Key> Shard<K> {
     pub(super) fn new(depth: u32) -> Self {
         Self {
-            slots: [0; SLOTS],
+            slots: [K::FREE; SLOTS],
             live: 0,
             depth,
             expires_ms: u64::MAX,
@@ -70,28 +70,28 @@ impl Shard {
 
     /// Where the key is, or where it would be.
     #[inline]
-    fn place(&self, key: Key, hash: u64) -> usize {
+    fn place(&self, key: K, hash: u64) -> usize {
         let mut place = home(hash);
         // There are always free slots.
-        while self.slots[place] != 0 && Key::of_slot(self.slots[place]).0 != key {
+        while self.slots[place] != K::FREE && K::of_slot(self.slots[place]).0 != key {
             place = (place + 1) % SLOTS;
         }
         place
     }
 
     #[inline]
-    pub(super) fn find(&self, key: Key, hash: u64) -> Found {
+    pub(super) fn find(&self, key: K, hash: u64) -> Found {
         match self.slots[self.place(key, hash)] {
-            0 => Found::No,
-            slot if Key::of_slot(slot).1 => Found::Exception,
+            slot if slot == K::FREE => Found::No,
+            slot if K::of_slot(slot).1 => Found::Exception,
             _ => Found::Yes,
         }
     }
 
     /// Puts the entry in, or in the place of what it was. Not to be called when full and new.
-    pub(super) fn set(&mut self, key: Key, hash: u64, nomatch: bool, extra: Extra) {
+    pub(super) fn set(&mut self, key: K, hash: u64, nomatch: bool, extra: Extra) {
         let place = self.place(key, hash);
-        self.live += usize::from(self.slots[place] == 0);
+        self.live += usize::from(self.slots[place] == K::FREE);
         self.slots[place] = key.slot(nomatch);
         if let Some(expires) = extra.expires_ms {
             self.expires_ms = self.expires_ms.min(expires);
@@ -106,7 +106,7 @@ impl Shard {
     }
 
     /// Takes the entry out, which must be there, and moves up those behind it that belong further ahead.
-    pub(super) fn remove(&mut self, key: Key, hash: u64, hash_of: impl Fn(Key) -> u64) {
+    pub(super) fn remove(&mut self, key: K, hash: u64, hash_of: impl Fn(K) -> u64) {
         let extra = self.extras.remove(&key);
         self.comment_bytes -= extra.map_or(0, |extra| extra.comment_bytes());
         let mut gap = self.place(key, hash);
@@ -115,34 +115,33 @@ impl Shard {
         loop {
             place = (place + 1) % SLOTS;
             let slot = self.slots[place];
-            if slot == 0 {
+            if slot == K::FREE {
                 break;
             }
-            let from_home =
-                |to: usize| to.wrapping_sub(home(hash_of(Key::of_slot(slot).0))) % SLOTS;
+            let from_home = |to: usize| to.wrapping_sub(home(hash_of(K::of_slot(slot).0))) % SLOTS;
             if from_home(gap) <= from_home(place) {
                 self.slots[gap] = slot;
                 gap = place;
             }
         }
-        self.slots[gap] = 0;
+        self.slots[gap] = K::FREE;
     }
 
     /// All entries.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, bool)> {
-        self.slots.iter().filter(|slot| **slot != 0).map(|slot| Key::of_slot(*slot))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, bool)> {
+        self.slots.iter().filter(|slot| **slot != K::FREE).map(|slot| K::of_slot(*slot))
     }
 
-    pub(super) fn extra(&self, key: Key) -> Option<&Extra> {
+    pub(super) fn extra(&self, key: K) -> Option<&Extra> {
         self.extras.get(&key)
     }
 
     /// The entries whose time is over at `now_ms`; sets when to look again.
-    pub(super) fn over(&mut self, now_ms: u64) -> Vec<Key> {
+    pub(super) fn over(&mut self, now_ms: u64) -> Vec<K> {
         let ends = |extra: &Extra| extra.expires_ms;
         let over = |extra: &Extra| ends(extra).is_some_and(|end| end <= now_ms);
         let keys = self.extras.iter().filter(|(_, extra)| over(extra)).map(|(key, _)| *key);
-        let keys: Vec<Key> = keys.collect();
+        let keys: Vec<K> = keys.collect();
         let left = self.extras.values().filter(|extra| !over(extra)).filter_map(ends);
         self.expires_ms = left.min().unwrap_or(u64::MAX);
         keys

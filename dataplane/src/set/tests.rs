@@ -1,13 +1,14 @@
 //! Sets beside a naive twin, and what the kernel cannot be asked about: copies, pages, limits, time.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 use weir_control::protocol::SetCursor;
-use weir_control::rule::Names;
+use weir_control::rule::{Family, Names};
 use weir_control::set::{
-    Entry, SET_ENTRIES_MAX, SETS_MAX, SetChange, SetCommand, SetError, SetKind, SetName, restore,
+    Entry, SET_ENTRIES_MAX, SETS_MAX, SetChange, SetCommand, SetError, SetForm, SetKind, SetName,
+    restore,
 };
 
 use super::apply::Refused;
@@ -20,7 +21,7 @@ fn name(text: &str) -> SetName {
 /// The sets after these lines of a saved file, all at one time.
 fn after(sets: &Sets, lines: &str, now_ms: u64) -> Result<Sets, Refused> {
     let plan =
-        restore::read(lines.as_bytes(), false, &Names::builtin(), &|name| sets.kind_of(name));
+        restore::read(lines.as_bytes(), false, &Names::builtin(), &|name| sets.form_of(name));
     sets.after(&plan.expect("lines").changes, now_ms, &|_| 0)
 }
 
@@ -30,6 +31,10 @@ fn of(lines: &str) -> Sets {
 
 fn set<'a>(sets: &'a Sets, of: &str) -> &'a Set {
     sets.place_of(&name(of)).and_then(|place| sets.at(place)).expect("a set")
+}
+
+fn ip(address: u32) -> IpAddr {
+    Ipv4Addr::from(address).into()
 }
 
 /// All entries as they are saved, page by page; `between` runs after each page.
@@ -100,7 +105,7 @@ proptest! {
             prop_assert_eq!(set(&sets, "n").len(), nets.len());
             let inside = nets.keys().map(|(_, address)| *address);
             for address in asked.iter().copied().chain(inside) {
-                prop_assert_eq!(set(&sets, "n").find_in_nets(address), naive(&nets, address));
+                prop_assert_eq!(set(&sets, "n").find_in_nets(ip(address)), naive(&nets, address));
             }
         }
     }
@@ -124,7 +129,7 @@ fn a_copy_does_not_feel_what_becomes_of_the_other() {
     let other = after(&before, "add a 9.9.9.9\ncreate b hash:net\nswap a a", 0).expect("new");
     let none = after(&before, "flush a", 0).expect("it is there");
     for (index, address) in many().enumerate() {
-        let found = |sets: &Sets| set(sets, "a").find_address(address);
+        let found = |sets: &Sets| set(sets, "a").find_address(ip(address));
         assert_eq!(found(&before), Found::Yes);
         assert_eq!(found(&fewer) == Found::Yes, index % 2 == 1);
         assert_eq!((found(&other), found(&none)), (Found::Yes, Found::No));
@@ -208,7 +213,7 @@ fn entries_go_when_their_time_is_over() {
         let lines = format!("add a 1.1.1.1 timeout {seconds} -exist");
         let mut changed = after(&sets, &lines, 0).expect("it is there");
         changed.expire(50_000);
-        assert_eq!(set(&changed, "a").find_address(0x0101_0101) == Found::Yes, stays);
+        assert_eq!(set(&changed, "a").find_address(ip(0x0101_0101)) == Found::Yes, stays);
     }
 }
 
@@ -228,8 +233,8 @@ fn there_are_only_so_many_sets_and_entries() {
     let maxelem = SET_ENTRIES_MAX + 1;
     let large = of(&format!("create a hash:ip maxelem {maxelem}\nadd a 1.0.0.0-1.31.255.255"));
     assert_eq!(large.entries, SET_ENTRIES_MAX);
-    let all = set(&large, "a").find_address(0x0100_0000) == Found::Yes;
-    assert!(all && set(&large, "a").find_address(0x0120_0000) == Found::No);
+    let all = set(&large, "a").find_address(ip(0x0100_0000)) == Found::Yes;
+    assert!(all && set(&large, "a").find_address(ip(0x0120_0000)) == Found::No);
     let error = after(&large, "create b hash:ip\nadd b 2.2.2.2", 0).map(|_| ()).expect_err("full");
     assert_eq!(error.error, SetError::TooManyEntries);
     let room = after(&large, "del a 1.0.0.0\ncreate b hash:ip\nadd b 2.2.2.2", 0);
@@ -266,7 +271,8 @@ fn what_something_refers_to_stays() {
 #[test]
 fn an_entry_of_another_kind_is_refused_whoever_sends_it() {
     let sets = of("create a hash:ip\ncreate l list:set");
-    let entry = Entry::from_wire(SetKind::HashIpPort, "1.1.1.1,80");
+    let form = SetForm { kind: SetKind::HashIpPort, family: Family::V4 };
+    let entry = Entry::from_wire(form, "1.1.1.1,80");
     assert_eq!(sets.test(&name("a"), &entry.expect("an entry")), Ok(false));
     for (of, text) in [("a", "1.1.1.1,80"), ("l", "nope"), ("a", ""), ("a", "1.1.1.1 nomatch")] {
         let entries = vec![text.to_owned()];

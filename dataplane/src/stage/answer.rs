@@ -216,6 +216,10 @@ fn written(
 pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_>) {
     for i in 0..batch.len() {
         let Some(answer) = batch.answer[i] else { continue };
+        if matches!(answer, Answer::Proxy(_)) {
+            // It was not good enough to be taken over.
+            continue;
+        }
         let l3 = usize::from(batch.headers[i].l3);
         let host = emitter.forwarding.host();
         let ingress = batch.ingress[i];
@@ -243,6 +247,7 @@ pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_
             Answer::Error(kind) => answers.send(original, kind, emitter),
             Answer::Error6(kind) => answers.send6(original, kind, ingress, emitter),
             Answer::Reject(with) => answers.reject(original, with, ingress, emitter),
+            Answer::Proxy(_) => {}
         };
         match batch.datagram(i) {
             None => say(batch.bytes(i).get(l3..).unwrap_or_default(), emitter),

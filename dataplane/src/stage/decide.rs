@@ -71,6 +71,10 @@ pub fn decide(
         match decision {
             Decision::Accept => {}
             Decision::Drop(reason) => batch.verdict[i] = Verdict::Drop(reason),
+            Decision::Proxy(target) => {
+                batch.verdict[i] = Verdict::Drop(DropReason::Synproxy);
+                batch.answer[i] = Some(Answer::Proxy(target));
+            }
             Decision::Reject(with) => {
                 batch.verdict[i] = Verdict::Drop(DropReason::RuleReject);
                 batch.answer[i] = Some(Answer::Reject(with));

@@ -9,6 +9,8 @@
 //! A packet before these rules has no flow: its state is INVALID, and UNTRACKED from `-j CT --notrack` on (`nf_ct_get`
 //! finds nothing; net/netfilter/xt_conntrack.c). What `parse` drops they do not see.
 
+use weir_control::rule::Family;
+
 use crate::batch::{Addresses, Batch};
 use crate::conntrack::{Conntrack, Tracked};
 use crate::packet_log::PacketLog;
@@ -39,6 +41,9 @@ pub fn raw(
     log: &mut PacketLog,
 ) {
     let Rules { policies, worker, dice, now_ns, wall_s, .. } = *rules;
+    if policies.raw_merely_counts() {
+        return count(batch, phase, rules, forwarding);
+    }
     for i in batch.pass_raw() {
         let headers = &batch.headers[i];
         let Some(policy) = policies.raw_of(&headers.addresses).filter(|_| batch.is_open(i)) else {
@@ -51,9 +56,6 @@ pub fn raw(
             continue;
         }
         let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
-        if policy.merely_counts(worker, hook, headers.total_len) {
-            continue;
-        }
         let bytes = batch.bytes(i);
         let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
         let candidate = Candidate {
@@ -76,8 +78,8 @@ pub fn raw(
         let (decision, effects) = policy.decide_with_effects(worker, &candidate, log);
         match decision {
             Decision::Accept => {}
-            // There is no REJECT in this table.
-            Decision::Drop(_) | Decision::Reject(_) => {
+            // There is neither REJECT nor SYNPROXY in this table.
+            Decision::Drop(_) | Decision::Reject(_) | Decision::Proxy(_) => {
                 batch.verdict[i] = Verdict::Drop(DropReason::Raw);
                 continue;
             }
@@ -87,6 +89,41 @@ pub fn raw(
         }
         if effects.untracked {
             batch.leave_untracked(i);
+        }
+    }
+}
+
+/// Counts every open packet, where that is all there is to do: for a batch at once.
+fn count(batch: &mut Batch, phase: Phase, rules: &Rules<'_>, forwarding: &Forwarding) {
+    let host = forwarding.host();
+    // Of IPv4 and IPv6, by chain: packets and bytes.
+    let mut counts = [[[0_u64; 2]; Hook::ALL.len()]; 2];
+    for i in batch.pass_raw() {
+        let headers = &batch.headers[i];
+        if let Phase::Fragments(tracks) = phase
+            && tracks.of(&headers.addresses)
+        {
+            batch.keep_before_raw(i);
+            continue;
+        }
+        let hook = match host {
+            Some(host) if host == batch.ingress[i] => match place(batch, i, forwarding) {
+                Some((hook, _)) => hook,
+                None => continue,
+            },
+            _ => Hook::Prerouting,
+        };
+        if batch.is_open(i) {
+            let six = matches!(headers.addresses, Addresses::V6 { .. });
+            let [packets, bytes] = &mut counts[usize::from(six)][hook as usize];
+            *packets += 1;
+            *bytes += u64::from(headers.total_len);
+        }
+    }
+    for (family, counts) in [Family::V4, Family::V6].into_iter().zip(counts) {
+        let Some(policy) = rules.policies.raw(family) else { continue };
+        for (hook, [packets, bytes]) in Hook::ALL.into_iter().zip(counts) {
+            policy.count(rules.worker, hook, packets, bytes);
         }
     }
 }

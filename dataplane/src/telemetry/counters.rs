@@ -17,7 +17,7 @@ use crate::verdict::DropReason;
 pub enum Counter {
     /// Packets taken from ports.
     Received,
-    /// Packets that Weir made itself: ICMP errors, fragments.
+    /// Packets that Weir made itself: ICMP errors, resets, fragments, handshakes of SYNPROXY.
     Originated,
     /// Packets that came from other workers.
     HandedIn,
@@ -27,7 +27,7 @@ pub enum Counter {
     ToHost,
     /// Packets given to the worker of their flow.
     HandedOut,
-    /// Packets that went into something else: cut into fragments.
+    /// Packets that went into something else: cut into fragments, or answered by SYNPROXY.
     Absorbed,
     /// Packets that wait now for their next hop (a level, not a sum).
     Held,
@@ -47,6 +47,16 @@ pub enum Counter {
     Logged,
     /// Lines about packets that were too many.
     LogSuppressed,
+    /// SYNs that SYNPROXY has answered.
+    SynproxySyns,
+    /// Acknowledgments of what SYNPROXY has sent.
+    SynproxyCookiesValid,
+    /// Acknowledgments of something else.
+    SynproxyCookiesInvalid,
+    /// Of the valid ones, those of which the server has been told already.
+    SynproxyCookiesRepeated,
+    /// Proxied connections that have come about.
+    SynproxyConnections,
     /// Addresses that the kernel named although they were not lent to it.
     ForeignAddresses,
     /// Unexpected errors of the system call that starts transmission or reception.

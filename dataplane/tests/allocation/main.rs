@@ -393,6 +393,10 @@ fn packets_whose_contents_are_searched() {
         "-m statistic --mode random --probability 0.5",
         "-m statistic --mode nth --every 3 --packet 1",
         "-m time --timestart 8:00 --weekdays Mon --monthdays 3",
+        "-m limit --limit 9/s",
+        "-m hashlimit --hashlimit-upto 9kb/s --hashlimit-mode srcip,dstport --hashlimit-name t",
+        "-m fuzzy",
+        "-m fuzzy --fuzzy-mode srcip,dstip --fuzzy-srcmask 24",
     ] {
         let words = ["-A", "FORWARD"].into_iter().chain(rule.split(' ')).map(str::to_owned);
         match parse(&words.collect::<Vec<_>>(), &weir_control::rule::Names::builtin()) {

@@ -12,6 +12,7 @@ mod frame;
 mod kernel;
 mod lists;
 mod model;
+mod push_down;
 mod pushed;
 mod spec;
 mod verdicts;

@@ -38,6 +38,7 @@ fn sizes(chance: &mut Chance) -> Sizes {
         always_track: chance.percent(80),
         flow_cache: 64,
         acct: chance.percent(50),
+        synproxy: false,
         seed: chance.below(4) as u64,
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! What they are asked of is the packet as it leaves the router: time to live and checksum changed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use crate::chance::Chance;
 
@@ -12,6 +13,8 @@ use crate::chance::Chance;
 pub(crate) enum Content {
     /// `xt_limit.c`, so slow that nothing comes back while packets do; with how many it still lets pass.
     Limit { burst: u32, left: Cell<u32> },
+    /// `xt_hashlimit.c`, likewise for each net of a source or destination.
+    Hashlimit(Keyed),
     /// `xt_statistic.c`: every `every`th, from `packet` on; with how many have come.
     Nth { negated: bool, every: u32, packet: u32, count: Cell<u32> },
     /// `xt_statistic.c`, never or always: what lies between is not to be foretold.
@@ -20,6 +23,52 @@ pub(crate) enum Content {
     Text { negated: bool, pattern: Vec<u8>, bm: bool, window: (usize, usize), ignore_case: bool },
     /// `xt_u32.c`
     Word { negated: bool, tests: Vec<WordTest> },
+}
+
+/// How many packets of each key pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed {
+    name: u32,
+    above: bool,
+    burst: u32,
+    source: bool,
+    bits: u8,
+    come: RefCell<BTreeMap<u32, u32>>,
+}
+
+impl Keyed {
+    fn draw(chance: &mut Chance) -> Self {
+        let name = u32::from_be_bytes(std::array::from_fn(|_| chance.byte()));
+        Self {
+            name,
+            above: chance.percent(50),
+            burst: chance.one_of(&[1, 2, 5, 30]),
+            source: chance.percent(50),
+            bits: chance.one_of(&[0, 8, 24, 31, 32]),
+            come: RefCell::default(),
+        }
+    }
+
+    fn words(&self) -> String {
+        let Self { name, above, burst, source, bits, .. } = self;
+        let (which, end) =
+            (if *above { "above" } else { "upto" }, if *source { "src" } else { "dst" });
+        format!(
+            "-m hashlimit --hashlimit-{which} 1/hour --hashlimit-burst {burst} --hashlimit-mode {end}ip \
+             --hashlimit-name t{name:x} --hashlimit-htable-size 16 --hashlimit-htable-max 100 \
+             --hashlimit-{end}mask {bits}"
+        )
+    }
+
+    fn holds(&self, ip: &[u8]) -> bool {
+        let at = if self.source { 12 } else { 16 };
+        let address = u32::from_be_bytes(ip[at..at + 4].try_into().expect("four bytes"));
+        let key = address & u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+        let mut come = self.come.borrow_mut();
+        let come = come.entry(key).or_default();
+        *come += 1;
+        (*come <= self.burst) != self.above
+    }
 }
 
 /// A place, operations on what is there, and values that will do.
@@ -46,6 +95,7 @@ pub(crate) fn data(chance: &mut Chance) -> Vec<u8> {
 impl Content {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         match chance.below(10) {
+            0 if chance.percent(50) => Self::Hashlimit(Keyed::draw(chance)),
             0 if chance.percent(50) => {
                 let burst = chance.one_of(&[1, 2, 5, 30]);
                 Self::Limit { burst, left: Cell::new(burst) }
@@ -63,13 +113,14 @@ impl Content {
 
     /// Whether it depends on the packets before.
     pub(crate) fn counts(&self) -> bool {
-        matches!(self, Self::Nth { .. } | Self::Limit { .. })
+        matches!(self, Self::Nth { .. } | Self::Limit { .. } | Self::Hashlimit(_))
     }
 
     /// As words for iptables, which read the same between quotes or without.
     pub(crate) fn words(&self) -> String {
         let not = |negated: bool| if negated { " !" } else { "" };
         match self {
+            Self::Hashlimit(keyed) => keyed.words(),
             Self::Limit { burst, .. } => format!("-m limit --limit 1/hour --limit-burst {burst}"),
             Self::Nth { negated, every, packet, .. } => {
                 let not = not(*negated);
@@ -98,6 +149,7 @@ impl Content {
     /// What it says about an IPv4 packet on its way out; packets that are asked about are counted.
     pub(crate) fn holds(&self, ip: &[u8]) -> bool {
         match self {
+            Self::Hashlimit(keyed) => keyed.holds(ip),
             Self::Limit { left, .. } => left.replace(left.get().saturating_sub(1)) > 0,
             Self::Nth { negated, every, packet, count } => {
                 let number = count.replace(count.get() + 1);

@@ -1,6 +1,8 @@
 //! Rules that limit: over virtual time, with several workers, beside other rules, and through changes of them. What
 //! each says packet by packet is for the tests of `weir_dataplane::limit`.
 
+use std::net::Ipv4Addr;
+
 use weir_dataplane::verdict::DropReason::{Rule, RulePolicy};
 
 use crate::delta::Moved::{Drop, In};
@@ -115,5 +117,98 @@ fn what_a_limit_refuses_is_for_the_next_rule() {
     }
     world.expect(&[In(0, 9, 9 * 44), Drop(Rule, 5), Drop(RulePolicy, 4)]);
     assert_eq!([1, 2, 3, 0].map(|rule| world.count(rule).0), [2, 4, 1, 4]);
+    world.shut_down();
+}
+
+/// Packets of these sources, so many of each at once; how many of each leave.
+fn bursts(world: &mut World, packets: u32, sources: &[Ipv4Addr]) -> Vec<usize> {
+    sources
+        .iter()
+        .map(|source| {
+            for _ in 0..packets {
+                world.inject_packet(0, EAST, &Packet::udp((*source, 1000), (BOB, 53), b"12"));
+            }
+            world.settle();
+            world.left().iter().filter(|sent| sent.port == WEST).count()
+        })
+        .collect()
+}
+
+fn source(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 1, last)
+}
+
+#[test]
+fn each_source_has_its_own_account_and_rules_of_a_name_share_them() {
+    let mut world = World::new(Sizes::ONE);
+    let rule = |net: &str, more: &str| {
+        format!(
+            "-A FORWARD -s {net} -m hashlimit --hashlimit-upto 10/s --hashlimit-burst 4 --hashlimit-mode srcip \
+             --hashlimit-name web --hashlimit-htable-max 1000{more} -j ACCEPT"
+        )
+    };
+    let (low, all) = (rule("10.0.1.0/25", ""), rule("10.0.1.0/24", ""));
+    world.rules(&["-P FORWARD DROP", &low, &all]);
+    // What the first rule refuses the second asks the same account for, and finds nothing left.
+    assert_eq!(bursts(&mut world, 6, &[source(3), source(4), source(200)]), [4, 4, 4]);
+    world.now_ns += 200 * MS;
+    assert_eq!(bursts(&mut world, 6, &[source(3), source(200), source(5)]), [2, 2, 4]);
+    // Accounts stand as long as a rule of the name does.
+    world.rules(&["-D FORWARD 1", "-I FORWARD -p tcp"]);
+    assert_eq!(bursts(&mut world, 6, &[source(3), source(6)]), [0, 4]);
+    // After a second without a packet an account is forgotten; it would be full again anyway.
+    world.now_ns += 1000 * MS;
+    assert_eq!(bursts(&mut world, 6, &[source(3)]), [4]);
+    let other = rule("10.0.1.0/24", " --hashlimit-srcmask 24");
+    let error = world.refused(&["-A FORWARD", &other]);
+    assert!(
+        error.contains("`-m hashlimit --hashlimit-name web' has another rate, mode or table"),
+        "{error}"
+    );
+    let huge = other.replace("web", "huge").replace("1000 ", "1048576 ");
+    let error =
+        world.refused(&[&huge, &huge.replace("huge", "more"), &huge.replace("huge", "most")]);
+    assert!(error.contains("more than 2097152 keys"), "{error}");
+    assert_eq!(bursts(&mut world, 6, &[source(7)]), [4], "as before");
+    world.shut_down();
+}
+
+#[test]
+fn a_flood_of_sources_shuts_nobody_out() {
+    let mut world = World::new(Sizes::ONE);
+    world.rules(&[
+        "-A FORWARD -m hashlimit --hashlimit-above 1/hour --hashlimit-burst 3 --hashlimit-mode srcip \
+         --hashlimit-name t --hashlimit-htable-max 200 -j DROP",
+    ]);
+    assert_eq!(bursts(&mut world, 9, &[source(9)]), [3], "who is held back");
+    let flood: Vec<Ipv4Addr> =
+        (0..2000_u32).map(|n| Ipv4Addr::from_bits(0x0b00_0000 + n * 7)).collect();
+    assert_eq!(bursts(&mut world, 1, &flood), vec![1; 2000]);
+    assert_eq!(
+        bursts(&mut world, 9, &[source(9), source(10)]),
+        [0, 3],
+        "stays so; who is new is served"
+    );
+    world.shut_down();
+}
+
+/// What the lab's rule cannot do: to hold back who floods, and nobody else.
+#[test]
+fn a_controller_for_each_source_holds_back_the_flood_alone() {
+    let mut world = World::new(Sizes::ONE);
+    world.rules(&[
+        "-A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 --fuzzy-mode srcip --fuzzy-htable-max 100 -j DROP",
+    ]);
+    let (mut flood, mut reader) = (0, 0);
+    for ms in 0..10_000_u32 {
+        flood += bursts(&mut world, 2, &[source(66)])[0];
+        if ms % 20 == 0 {
+            reader += bursts(&mut world, 1, &[source(7)])[0];
+        }
+        world.now_ns += MS;
+    }
+    assert_eq!(reader, 500, "fifty a second, all served");
+    // The first window passes, then 3 of 256.
+    assert!((300..600).contains(&flood), "{flood} of 20000");
     world.shut_down();
 }

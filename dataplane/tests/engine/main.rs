@@ -23,6 +23,7 @@
 //! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `raw` `raw_oracle` | table raw: directed, beside the kernel |
+//! | `synproxy` `synproxy_oracle` | connections that SYNPROXY makes: directed, beside the kernel |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
@@ -65,6 +66,8 @@ mod six;
 mod sizes;
 mod snapshot;
 mod spec;
+mod synproxy;
+mod synproxy_oracle;
 mod threads;
 mod time_oracle;
 mod track;

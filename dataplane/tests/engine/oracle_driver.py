@@ -19,6 +19,7 @@ and neighbours of world.rs. With "tun 6" all of it is IPv6, with the addresses o
   recent NAME      -> what `-m recent` knows by that name: ADDRESS=TTL=PACKETS..
   set PATH VALUE   of a file below /proc/sys/net -> "ok"
   ip WORDS..       the ip command -> "ok"
+  set PATH VALUE   a setting below /proc/sys/net -> "ok"
   counters         -> "PACKETS:BYTES" of chain FORWARD's policy, then of each rule of all chains
   raw              -> the same of table raw, and chain PREROUTING
 """
@@ -202,7 +203,7 @@ def main():
             run(f"{TABLES}-restore", input=bytes.fromhex(rest[0]).decode())
             answer = "ok"
         elif word == "sets":
-            run("iptables-legacy", "-F")
+            run(f"{TABLES}", "-F")
             run("ipset", "flush")
             run("ipset", "destroy")
             run("ipset", "restore", input=bytes.fromhex(rest[0]).decode())

@@ -77,6 +77,10 @@ fn way(reason: DropReason) -> Way {
             w.rules(&["-A FORWARD -p icmp -j DROP"]);
             send(w, &ping());
         }),
+        Reason::Synproxy => By(Sizes { synproxy: true, ..ONE }, |w| {
+            w.rules(&["-A FORWARD -p tcp -j SYNPROXY"]);
+            send(w, &Packet::tcp((ALICE, 1), (BOB, 80), crate::packet::ACK, b""));
+        }),
         Reason::RuleReject => By(ONE, |w| {
             w.rules(&["-A FORWARD -p icmp -j REJECT"]);
             send(w, &ping());

@@ -11,11 +11,13 @@ const CHAINS: [&str; 5] = ["FORWARD", "a", "b", "c", "d"];
 
 /// What may stand before or behind the other conditions: what differs from packet to packet of a flow, and what has to
 /// be asked exactly as often as the kernel would.
-const LOTS: [&str; 8] = [
+const LOTS: [&str; 10] = [
     " -m statistic --mode nth --every 3 --packet 1",
     " -m statistic --mode random --probability 0.5",
     " -m limit --limit 1/s --limit-burst 4",
     " -m fuzzy --lower-limit 3 --upper-limit 90",
+    " -m hashlimit --hashlimit-upto 1/s --hashlimit-mode srcip --hashlimit-name a --hashlimit-htable-max 64",
+    " -m fuzzy --lower-limit 3 --upper-limit 90 --fuzzy-mode srcip,dstport --fuzzy-htable-max 64",
     " -m ttl --ttl-gt 60",
     " -m length --length 40:60",
     " -m mark --mark 0x1/0x1",

@@ -30,10 +30,11 @@ const SETS: [(&str, &str); 9] = [
     ("lists", "list:set"),
 ];
 
-fn unmet() -> Option<String> {
+/// Why there is no ipset here; `None` if there is one.
+pub(crate) fn no_sets() -> Option<String> {
     let works = Command::new("unshare").args(["-n", "ipset", "create", "x", "hash:ip"]).output();
     let works = works.is_ok_and(|output| output.status.success());
-    oracle::unmet().or_else(|| (!works).then(|| "`unshare -n ipset create` does not work".into()))
+    (!works).then(|| "`unshare -n ipset create` does not work".into())
 }
 
 fn address(chance: &mut Chance) -> Ipv4Addr {
@@ -111,7 +112,7 @@ fn rule(chance: &mut Chance) -> String {
 
 #[test]
 fn sets_mean_to_packets_what_they_mean_to_the_kernel() {
-    if let Some(reason) = unmet() {
+    if let Some(reason) = oracle::unmet().or_else(no_sets) {
         eprintln!("SKIPPED: {reason}");
         return;
     }

@@ -5,6 +5,7 @@ mod fragments;
 mod oracle;
 mod packet;
 mod refuse;
+mod sets;
 mod traffic;
 
 use std::net::Ipv6Addr;

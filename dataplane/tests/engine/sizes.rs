@@ -2,6 +2,7 @@
 
 use weir_dataplane::conntrack::{Conntrack, ConntrackConfig, Settings};
 use weir_dataplane::handover::FlowHash;
+use weir_dataplane::synproxy::CookieKey;
 
 /// How large everything is.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(crate) struct Sizes {
     pub(crate) flow_cache: usize,
     /// Whether packets and bytes of flows are counted.
     pub(crate) acct: bool,
+    /// Whether connections may be proxied.
+    pub(crate) synproxy: bool,
     /// Of the hash that finds a flow's worker.
     pub(crate) seed: u64,
 }
@@ -42,6 +45,7 @@ impl Sizes {
         always_track: false,
         flow_cache: 64,
         acct: false,
+        synproxy: false,
         seed: 1,
     };
     pub(crate) const TWO: Self = Self { workers: 2, ..Self::ONE };
@@ -57,6 +61,7 @@ impl Sizes {
             flows6_max: self.flows6,
             half_open_max: self.half_open,
             acct: self.acct,
+            cookie_key: self.synproxy.then_some(CookieKey([self.seed, 5])),
             settings,
             flow_hash: self.flow_hash(),
             ..ConntrackConfig::default()

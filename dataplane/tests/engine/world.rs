@@ -152,6 +152,7 @@ impl Side {
         let side = |ruleset| {
             let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
                 .counting_flows(sizes.acct)
+                .proxying(sizes.synproxy)
                 .sharing(tables.clone())
                 .limiting(LimitSettings { flows_max, ..LimitSettings::default() });
             Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
@@ -328,6 +329,16 @@ impl World {
         self.policies.publish(policies.with(family, table, Arc::clone(&side.policy))).0
     }
 
+    /// What is said of rules of IPv4 that cannot be enforced; nothing changes.
+    pub(crate) fn refused(&mut self, lines: &[&str]) -> String {
+        let Side { ruleset, compiler, .. } = &self.sides[0];
+        let mut ruleset = ruleset.clone();
+        for line in lines {
+            ruleset.apply(&words::command_of(Family::V4, Table::Filter, line)).expect(line);
+        }
+        compiler.check(&ruleset).expect_err("it cannot be enforced").to_string()
+    }
+
     /// The rule set of IPv4.
     pub(crate) fn ruleset(&mut self) -> &mut Ruleset {
         &mut self.sides[0].ruleset
@@ -339,8 +350,8 @@ impl World {
         let plan = restore::read(text.as_bytes(), false, &names, &|_| None).expect("sets");
         let sets = Sets::new(self.sizes.seed).after(&plan.changes, 0, &|_| 0).expect("sets");
         let sets = Arc::new(sets);
-        for side in [0, 2] {
-            self.sides[side].compiler.set_sets(Arc::clone(&sets));
+        for side in &mut self.sides {
+            side.compiler.set_sets(Arc::clone(&sets));
         }
         let policies = Policies::clone(&self.policies.current());
         self.policies.publish(policies.with_sets(&sets));

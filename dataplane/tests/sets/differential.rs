@@ -24,8 +24,11 @@ impl Chance {
     }
 }
 
+/// Names of sets, and what they are made as.
+type Made = [(&'static str, &'static str); 13];
+
 /// Sets and what they are made as; the last two are not there at first.
-const SETS: [(&str, &str); 13] = [
+const SETS: Made = [
     ("ip", "hash:ip"),
     ("ip2", "hash:ip timeout 0"),
     ("ipmask", "hash:ip netmask 28"),
@@ -41,16 +44,71 @@ const SETS: [(&str, &str); 13] = [
     ("other", "hash:net"),
 ];
 
+/// The same of IPv6. One is of IPv4: it never changes places with another.
+const SETS6: Made = [
+    ("ip", "hash:ip family inet6"),
+    ("ip2", "hash:ip family inet6 timeout 0"),
+    ("ipmask", "hash:ip netmask 124 family inet6"),
+    ("small", "hash:ip -6 maxelem 6 hashsize 64"),
+    ("net", "hash:net family inet6"),
+    ("net2", "hash:net family ipv6 comment timeout 9000"),
+    ("few", "hash:net family inet6 maxelem 4"),
+    ("port", "hash:ip,port family inet6"),
+    ("port2", "hash:ip,port family inet6 timeout 5000 comment"),
+    ("list", "list:set"),
+    ("list2", "hash:net"),
+    ("new", "hash:ip family inet6 comment"),
+    ("other", "hash:net family inet6"),
+];
+
+fn is_6(made_as: &str) -> bool {
+    [" family inet6", " family ipv6", " -6"].iter().any(|words| made_as.contains(words))
+}
+
+fn address6(chance: &mut Chance) -> String {
+    match chance.below(14) {
+        0 => "::".to_owned(),
+        1 => "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".to_owned(),
+        2 => format!("2001:DB8:0:{:x}::{:X}", chance.below(3), chance.below(70_000) % 65_536),
+        3 => format!("::ffff:10.0.0.{}", chance.below(40)),
+        4 => format!("::{:x}:{:x}", chance.below(4), chance.below(4)),
+        5 => format!("[2001:db8::{:x}]", chance.below(40)),
+        6 => chance
+            .one_of(&["10.0.0.1", "fe80::1%lo", "nope", "1::2::3", "2001:db8::1 "])
+            .trim()
+            .to_owned(),
+        _ => format!("2001:db8::{:x}", chance.below(40)),
+    }
+}
+
+fn addresses6(chance: &mut Chance, made_as: &str) -> String {
+    let wide = made_as.starts_with("hash:net");
+    let first = address6(chance);
+    match chance.below(12) {
+        0..4 if wide => {
+            let lengths = ["0", "1", "16", "32", "48", "64", "119", "120", "127", "128", "129"];
+            format!("{first}/{}", chance.one_of(&lengths))
+        }
+        0 => format!("{first}/{}", chance.one_of(&["128", "128", "64", "0", "129", "x"])),
+        1 => format!("{first}-{}", address6(chance)),
+        _ => first,
+    }
+}
+
 fn address(chance: &mut Chance) -> String {
     match chance.below(12) {
         0 => "0.0.0.0".to_owned(),
         1 => "255.255.255.255".to_owned(),
         2 => format!("10.0.{}.{}", chance.below(3), chance.below(256)),
+        3 => format!("[10.0.0.{}]", chance.below(40)),
         _ => format!("10.0.0.{}", chance.below(40)),
     }
 }
 
 fn addresses(chance: &mut Chance, made_as: &str) -> String {
+    if is_6(made_as) {
+        return addresses6(chance, made_as);
+    }
     let wide = made_as.starts_with("hash:net");
     let first = address(chance);
     match chance.below(10) {
@@ -101,6 +159,26 @@ const PORTS: [&str; 26] = [
     "icmpv6:1/2",
 ];
 
+/// In place of the last of them. Other words for ICMP are wrong in sets of IPv6.
+const PORTS6: [&str; 9] = [
+    "icmpv6:1/2",
+    "icmpv6:ping",
+    "ipv6-icmp:128/0",
+    "icmpv6:neighbour-solicitation",
+    "58:no-route",
+    "icmpv6:packet-too-big",
+    "icmpv6:255/255",
+    "icmpv6:nope",
+    "icmpv6:1",
+];
+
+fn ports6(chance: &mut Chance, adding: bool) -> &'static str {
+    let wrong = |ports: &&&str| ports.starts_with("icmp:");
+    let of_both: Vec<&str> =
+        PORTS[..PORTS.len() - 1].iter().filter(|ports| adding || !wrong(ports)).copied().collect();
+    chance.one_of(&[&of_both[..], &PORTS6, &PORTS6[..2]].concat())
+}
+
 fn ports(chance: &mut Chance, adding: bool) -> &'static str {
     chance.one_of(&PORTS[..PORTS.len() - usize::from(!adding)])
 }
@@ -109,6 +187,9 @@ fn ports(chance: &mut Chance, adding: bool) -> &'static str {
 fn entry(chance: &mut Chance, made_as: &str, adding: bool) -> String {
     let mut text = match made_as.split(' ').next() {
         Some("hash:ip" | "hash:net") => addresses(chance, made_as),
+        Some("hash:ip,port") if is_6(made_as) => {
+            format!("{},{}", addresses6(chance, made_as), ports6(chance, adding))
+        }
         Some("hash:ip,port") => format!("{},{}", addresses(chance, made_as), ports(chance, adding)),
         _ => {
             chance.one_of(&["ip", "net", "port", "small", "list", "new", "net2", "few"]).to_owned()
@@ -142,8 +223,8 @@ fn entry(chance: &mut Chance, made_as: &str, adding: bool) -> String {
 }
 
 /// A command, and the set that it is about.
-fn command(chance: &mut Chance) -> (String, &'static str) {
-    let (name, made_as) = SETS[chance.below(SETS.len())];
+fn command(chance: &mut Chance, sets: &'static Made) -> (String, &'static str) {
+    let (name, made_as) = sets[chance.below(sets.len())];
     let exist = if chance.percent(25) { " -exist" } else { "" };
     let text = match chance.below(100) {
         0..55 => format!("add {name} {}", entry(chance, made_as, true)),
@@ -254,6 +335,15 @@ pub(crate) fn difference(line: &str, ours: &Answer, theirs: &Answer) -> Option<S
 
 #[test]
 fn random_commands_do_what_they_do_to_the_kernel() {
+    compare(&SETS);
+}
+
+#[test]
+fn random_commands_about_ipv6_do_what_they_do_to_the_kernel() {
+    compare(&SETS6);
+}
+
+fn compare(sets: &'static Made) {
     if let Some(reason) = oracle::missing() {
         eprintln!("SKIPPED: {reason}");
         return;
@@ -273,12 +363,12 @@ fn random_commands_do_what_they_do_to_the_kernel() {
         ours.push(answer);
         status
     };
-    for (name, made_as) in &SETS[..11] {
+    for (name, made_as) in &sets[..11] {
         give(&mut weir, format!("create {name} {made_as}"));
     }
     let mut done = 0;
     for round in 0..number("WEIR_SETS_COMMANDS", 1_500) {
-        let (text, name) = command(&mut chance);
+        let (text, name) = command(&mut chance, sets);
         let changes = text.starts_with("add") || text.starts_with("del");
         let many = text.contains(['/', '-']);
         let status = give(&mut weir, text);

@@ -31,6 +31,16 @@ add port 10.0.0.1,icmp:echo-request timeout 0
 add port 10.0.0.1,icmp:200/9 timeout 0
 add port 10.0.0.1,gre:0 timeout 0
 add port 10.0.0.1,254:0 timeout 0
+create ip6 hash:ip family inet6 hashsize 1024 maxelem 65536 netmask 64 timeout 0
+add ip6 2001:db8:: timeout 0
+create net6 hash:net family inet6 hashsize 1024 maxelem 65536 comment
+add net6 2001:db8::/32 comment \"a net\"
+add net6 2001:db8:1::/48 nomatch
+add net6 ::1.2.3.4
+create port6 hash:ip,port family inet6 hashsize 1024 maxelem 65536
+add port6 2001:db8::1,tcp:80
+add port6 2001:db8::1,ipv6-icmp:echo-request
+add port6 ::ffff:1.2.3.4,ipv6-icmp:200/9
 create all list:set size 8 comment
 add all net comment \"second thoughts\"
 add all ip
@@ -48,7 +58,7 @@ fn restored(directory: &Path, text: &str) -> Vec<oracle::Answer> {
 
 /// Puts all lines of a file into effect, or tells what is wrong.
 fn restore(weir: &mut Weir, text: &[u8]) -> Result<(), String> {
-    let plan = restore::read(text, false, &Names::system(), &|name| weir.sets.kind_of(name));
+    let plan = restore::read(text, false, &Names::system(), &|name| weir.sets.form_of(name));
     let plan = plan.map_err(|error| error.report())?;
     weir.sets = weir.sets.after(&plan.changes, 0, &|_| 0).map_err(|refused| {
         restore::refused(&plan, refused.change, refused.entry, refused.error).report()

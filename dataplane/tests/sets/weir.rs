@@ -2,7 +2,7 @@
 
 use weir_control::rule::Names;
 use weir_control::set::{
-    Entry, Output, ParsedSet, SetAction, SetChange, SetContext, SetError, SetKind, SetLine,
+    Entry, Output, ParsedSet, SetAction, SetChange, SetContext, SetError, SetForm, SetLine,
     SetLineError, SetName, parse_set, plain, save_create,
 };
 use weir_dataplane::set::{Refused, Sets};
@@ -22,8 +22,8 @@ impl Weir {
 
     /// Carries out a command line, at a time that stands still.
     pub(crate) fn run(&mut self, arguments: &[String]) -> Answer {
-        let kind_of = |name: &SetName| self.sets.kind_of(name);
-        let context = SetContext { names: &self.names, kind_of: &kind_of, restoring: false };
+        let form_of = |name: &SetName| self.sets.form_of(name);
+        let context = SetContext { names: &self.names, form_of: &form_of, restoring: false };
         let line = match parse_set(arguments, context) {
             Ok(ParsedSet::Line(line)) => *line,
             Ok(ParsedSet::Help | ParsedSet::Version) => return answer(0, "", ""),
@@ -70,7 +70,7 @@ impl Weir {
         let mut text = String::new();
         for (index, header) in headers.iter().enumerate() {
             let name = &header.name;
-            let entries = entries(&self.sets, name, header.spec.kind);
+            let entries = entries(&self.sets, name, header.spec.form());
             let entries = entries.iter().map(|entry| entry.print(&self.names));
             match line.output {
                 Output::Save => {
@@ -90,11 +90,11 @@ impl Weir {
 }
 
 /// All entries of a set, page by page.
-pub(crate) fn entries(sets: &Sets, name: &SetName, kind: SetKind) -> Vec<Entry> {
+pub(crate) fn entries(sets: &Sets, name: &SetName, form: SetForm) -> Vec<Entry> {
     let (mut entries, mut cursor) = (Vec::new(), None);
     loop {
         let page = sets.page(name, cursor, 0).expect("the set is there");
-        let read = |text: &String| Entry::from_wire(kind, text);
+        let read = |text: &String| Entry::from_wire(form, text);
         entries.extend(page.entries.iter().map(|text| read(text).expect("an entry")));
         cursor = page.next;
         if cursor.is_none() {

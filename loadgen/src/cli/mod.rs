@@ -1,9 +1,16 @@
 //! The command line: one file a command.
 
 pub(crate) mod compare;
+mod outputs;
+pub(crate) mod profiles;
 pub(crate) mod report;
+pub(crate) mod rfc2544;
+pub(crate) mod run;
+pub(crate) mod search;
 mod send;
+mod sides;
 mod sink;
+pub(crate) mod sweep;
 
 use std::io::{self, Write};
 
@@ -24,6 +31,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a profile: send its streams from two sides, and say what became of them.
+    ///
+    /// The box under test is between the two interfaces. Exit status 3 means that the run is void: the
+    /// generator could not keep up, an interface went away, nothing arrived.
+    Run(Box<run::RunOptions>),
+    /// List the profiles that come with the program, with what each sends.
+    Profiles(profiles::ProfilesOptions),
     /// Send packets.
     ///
     /// Ends after --duration or --count, whichever comes first, or at Ctrl-C. Exit status 3 means
@@ -34,6 +48,20 @@ pub(crate) enum Command {
     /// While it runs, nothing but ARP and multicast reaches the machine itself by this interface.
     /// Afterwards nothing is left on it.
     Sink(SinkOptions),
+    /// Search for what a box carries: NDR, PDR, as RFC 9971 does.
+    ///
+    /// Short trials at many loads. A load is good or bad when the sum of their durations has decided; the answer is a
+    /// pair of bounds, with how sure each is.
+    Search(Box<search::SearchOptions>),
+    /// Make the tests of RFC 2544: throughput, latency, loss, back-to-back frames.
+    ///
+    /// For each frame size. What is shorter than the document asks for is said.
+    #[command(name = "rfc2544")]
+    Rfc2544(Box<rfc2544::Rfc2544Options>),
+    /// Run a profile with one stream at rising rates, in rounds whose order is drawn.
+    ///
+    /// With --label for each protection in turn, the files make one study: weirgen report a.json b.json -o x.html
+    Sweep(Box<sweep::SweepOptions>),
     /// Show results again: as text, as CSV, or as a page with plots.
     ///
     /// Runs of one label and one flood rate are repeats: of several, medians with intervals are drawn. Runs of
@@ -58,6 +86,27 @@ pub(crate) fn write_out(text: &[u8]) -> Result<(), Error> {
     match io::stdout().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(()),
+    }
+}
+
+/// A rate of packets a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("must be 0.001 to 1000000000 packets a second".to_owned()),
+    }
+}
+
+/// A rate of packets a second, or 0.
+fn rate_or_none(text: &str) -> Result<f64, String> {
+    if text.trim() == "0" { Ok(0.0) } else { rate(text) }
+}
+
+/// A share, from percent.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if (0.0..=99.9).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("must be 0 to 99.9 percent".to_owned()),
     }
 }
 

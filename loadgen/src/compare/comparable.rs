@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::report::study::rounded;
 use crate::result::{Environment, RunResult};
 use crate::statistics::Summary;
 
@@ -25,7 +26,9 @@ pub struct Incomparable {
 #[must_use]
 pub fn demand(run: &RunResult) -> String {
     let streams = run.streams.iter().map(|stream| {
-        let rate = stream.requested_pps.map_or("flood".to_owned(), |rate| format!("{rate} pps"));
+        let rate = stream
+            .requested_pps
+            .map_or("flood".to_owned(), |rate| format!("{} pps", rounded(rate)));
         format!("stream {} ({}, {:?}, {rate})", stream.name, stream.kind, stream.expect)
     });
     let users = run.users.as_ref().map(|users| format!("users ({} cps)", users.requested_cps));

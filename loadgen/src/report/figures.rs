@@ -47,7 +47,7 @@ pub fn of(result: &RunResult) -> Vec<Figure> {
     }
     if let Some(cpu) = &result.cpu {
         let mut list = List { subject: "machine".to_owned(), figures: &mut figures };
-        let available = result.elapsed_s * count(cpu.cores as u64);
+        let available = cpu.over_s * count(cpu.cores as u64);
         list.share("processor time", ratio(cpu.machine_s, available), Better::Lower);
         list.share(
             "generator's processor time",

@@ -42,7 +42,7 @@ pub(crate) fn study(label: &str, flood_pps: f64, seed: u64) -> RunResult {
         seconds: seconds(streams.len()),
         streams,
         users: Some(users(seed)),
-        cpu: Some(Cpu { generator_s: 5.0, machine_s: 10.0, cores: 2 }),
+        cpu: Some(Cpu { generator_s: 5.0, machine_s: 10.0, cores: 2, over_s: 10.0 }),
         foreign_frames: 3,
         overrun_frames: 0,
     }

@@ -54,8 +54,8 @@ pub fn groups(results: &[RunResult]) -> Vec<Group<'_>> {
     ordered.collect()
 }
 
-/// What was asked for: flood, load, and users' connections, each in millionths a second so that it has an order; no
-/// rate comes last.
+/// What was asked for: flood, load, and users' connections, each as the bits of the rounded rate; positive numbers are
+/// ordered as their bits are. No rate comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     flood: u64,
@@ -65,18 +65,23 @@ struct Key {
 
 impl Key {
     fn of(result: &RunResult) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rates are positive; `as` saturates"
-        )]
-        let ordered = |rate: Option<f64>| rate.map_or(u64::MAX, |rate| (rate * 1e6) as u64);
+        let ordered = |rate: Option<f64>| rate.map_or(u64::MAX, |rate| rounded(rate).to_bits());
         Self {
             flood: ordered(figures::flood_requested_pps(result)),
             load: ordered(load_requested_pps(result)),
             users: ordered(result.users.as_ref().map(|users| users.requested_cps)),
         }
     }
+}
+
+/// A rate to five digits: the mean of a schedule over a run depends a little on the moment at which the run ended.
+#[must_use]
+pub fn rounded(rate: f64) -> f64 {
+    if rate.is_nan() || rate <= 0.0 {
+        return 0.0;
+    }
+    let digits = 10_f64.powf(4.0 - rate.log10().floor());
+    (rate * digits).round() / digits
 }
 
 /// The rate that was asked for of streams that are to pass; `None` if any of it goes as fast as it can.
@@ -89,10 +94,12 @@ impl<'a> Level<'a> {
         let unlimited = key.flood == u64::MAX;
         let of_runs: Vec<f64> = runs
             .iter()
-            .map(|run| figures::flood_requested_pps(run).unwrap_or_else(|| figures::flood_pps(run)))
+            .map(|run| {
+                figures::flood_requested_pps(run).map_or_else(|| figures::flood_pps(run), rounded)
+            })
             .collect();
         let flood_pps = Summary::of(&of_runs).map_or(0.0, |summary| summary.median);
-        let load_pps = runs.first().and_then(|run| load_requested_pps(run)).unwrap_or(0.0);
+        let load_pps = runs.first().and_then(|run| load_requested_pps(run)).map_or(0.0, rounded);
         Self { key, flood_pps, unlimited, load_pps, runs }
     }
 
@@ -204,10 +211,15 @@ pub fn value(result: &RunResult, subject: &str, name: &str) -> Option<f64> {
 }
 
 /// A distribution of several runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Joined {
     /// How many times were measured.
     pub count: u64,
+    min_ns: u64,
+    mean_ns: f64,
+    max_ns: u64,
+    /// As in [`Latency`].
+    buckets: Vec<(u64, u64)>,
     /// Upper bounds in nanoseconds, rising, with how many times are no longer.
     cumulative: Vec<(u64, u64)>,
 }
@@ -217,17 +229,25 @@ impl Joined {
     #[must_use]
     pub fn of<'a>(latencies: impl Iterator<Item = &'a Latency>) -> Option<Self> {
         let mut buckets: BTreeMap<u64, u64> = BTreeMap::new();
-        for (bound, count) in latencies.flat_map(|latency| &latency.buckets) {
-            let sum = buckets.entry(*bound).or_default();
-            *sum = sum.saturating_add(*count);
+        let (mut min_ns, mut max_ns, mut sum_ns, mut weight) = (u64::MAX, 0, 0.0, 0.0);
+        for latency in latencies {
+            (min_ns, max_ns) = (latency.min_ns.min(min_ns), latency.max_ns.max(max_ns));
+            sum_ns += latency.mean_ns * count(latency.count);
+            weight += count(latency.count);
+            for (bound, count) in &latency.buckets {
+                let sum = buckets.entry(*bound).or_default();
+                *sum = sum.saturating_add(*count);
+            }
         }
         let mut below = 0_u64;
-        let sums = buckets.into_iter().map(|(bound, count)| {
-            below = below.saturating_add(count);
-            (bound, below)
+        let sums = buckets.iter().map(|(bound, count)| {
+            below = below.saturating_add(*count);
+            (*bound, below)
         });
         let cumulative: Vec<(u64, u64)> = sums.collect();
-        (below > 0).then_some(Self { count: below, cumulative })
+        let buckets = buckets.into_iter().collect();
+        let mean_ns = sum_ns / weight;
+        (below > 0).then_some(Self { count: below, min_ns, mean_ns, max_ns, buckets, cumulative })
     }
 
     /// The time that a share of all is not longer than, to the width of a bucket.
@@ -237,6 +257,24 @@ impl Joined {
         let rank = ((share.clamp(0.0, 1.0) * count(self.count)).ceil() as u64).max(1);
         let index = self.cumulative.partition_point(|(_, below)| *below < rank);
         self.cumulative.get(index).or(self.cumulative.last()).map_or(0, |(bound, _)| *bound)
+    }
+
+    /// All in the form of a single run's.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        let at = |share| self.quantile_ns(share);
+        Latency {
+            count: self.count,
+            min_ns: self.min_ns,
+            mean_ns: self.mean_ns,
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p999_ns: at(0.999),
+            p9999_ns: at(0.9999),
+            max_ns: self.max_ns,
+            buckets: self.buckets.clone(),
+        }
     }
 
     /// The curve to draw: the share that is no longer, and the time, for every bucket.
@@ -288,6 +326,24 @@ mod tests {
             ("weir", vec![(0.0, 1, false), (1e6, 2, false), (9_990_000.0, 1, true)]),
         ];
         assert_eq!(shape, expected);
+    }
+
+    #[test]
+    fn rates_are_rounded_to_five_digits() {
+        for (rate, expected) in [
+            (99_999.999_7, 1e5),
+            (100_000.4, 1e5),
+            (123_456.0, 123_460.0),
+            (0.0, 0.0),
+            (-1.0, 0.0),
+            (0.000_123_456, 0.000_123_46),
+        ] {
+            assert!(
+                (rounded(rate) - expected).abs() <= expected * 1e-12,
+                "{rate} {}",
+                rounded(rate)
+            );
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn show(result: &RunResult) -> String {
     text += "\n";
     if let Some(cpu) = &result.cpu {
         let share =
-            |seconds: f64| Unit::Share.show(seconds / (result.elapsed_s * count(cpu.cores as u64)));
+            |seconds: f64| Unit::Share.show(seconds / (cpu.over_s * count(cpu.cores as u64)));
         let (machine, generator) = (share(cpu.machine_s), share(cpu.generator_s));
         let _ = writeln!(
             text,

@@ -16,6 +16,7 @@
 //! when it fails again the load is out of the generator's reach: the search goes on below it, and its result says so.
 
 pub mod connections;
+pub mod engine;
 pub mod mlr;
 pub mod rfc2544;
 pub mod show;

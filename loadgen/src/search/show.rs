@@ -197,7 +197,7 @@ mod tests {
             Unit::PacketsPerSecond,
         );
         assert!(text.contains("NDR: all that the generator reaches is good"), "{text}");
-        assert!(text.contains("the generator reaches 99 kpps here"), "{text}");
+        assert!(text.contains("the generator reaches 98 kpps here"), "{text}");
     }
 
     #[test]

@@ -9,15 +9,16 @@
 use super::address::Address;
 use super::arrivals::Arrivals;
 use super::content::Content;
+use super::ends::Ends;
 use super::frame::{self, Link};
 use super::index::Pair;
 use super::number::Numbers;
 use super::ports::Ports;
 use super::settings::{Closer, Settings};
 use super::stack::{self, Stack, Visit};
-use super::tally::{Ends, Times};
 use super::tcp::{Connection, End, Outcome, Start, State};
 use super::{Actor, ERRANDS_MAX, Progress};
+use crate::measure::Histogram;
 use crate::result::{SharedResult, UsersResult};
 
 /// A connection in TIME-WAIT is old enough for its port to be used again, where that is allowed, after this
@@ -65,9 +66,9 @@ pub struct Clients {
     open_max: u64,
     waiting: u64,
     goodput_bytes: u64,
-    connect: Times,
-    first_byte: Times,
-    last_byte: Times,
+    connect: Histogram,
+    first_byte: Histogram,
+    last_byte: Histogram,
 }
 
 impl Clients {
@@ -96,9 +97,9 @@ impl Clients {
             open_max: 0,
             waiting: 0,
             goodput_bytes: 0,
-            connect: Times::new(),
-            first_byte: Times::new(),
-            last_byte: Times::new(),
+            connect: Histogram::new(),
+            first_byte: Histogram::new(),
+            last_byte: Histogram::new(),
             settings: settings.clone(),
         }
     }
@@ -343,7 +344,7 @@ impl Actor for Clients {
     }
 
     fn frame_bytes_max(&self) -> usize {
-        frame::frame_bytes_max(self.settings.tcp.mss)
+        self.settings.frame_bytes_max()
     }
 
     fn wind_down(&mut self, _now_ns: u64) {
@@ -376,9 +377,9 @@ impl Actor for Clients {
         result.client_retransmissions = self.stack.counts.repeated;
         result.goodput_bytes = self.goodput_bytes;
         result.concurrent_max = self.open_max;
-        result.connect = self.connect.latency();
-        result.first_byte = self.first_byte.latency();
-        result.last_byte = self.last_byte.latency();
+        result.connect = self.connect.result();
+        result.first_byte = self.first_byte.result();
+        result.last_byte = self.last_byte.result();
         result.damaged = self.stack.counts.damaged;
         result.shared = self.settings.shared.map(|_| SharedResult {
             attempted: self.shared.attempted,

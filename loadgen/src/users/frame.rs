@@ -7,6 +7,7 @@ use weir_dataplane::wire::ethernet::{
 };
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
 use weir_dataplane::wire::ipv6::HEADER_BYTES as IPV6_BYTES;
+use weir_dataplane::wire::tcp::HEADER_BYTES_MIN as TCP_BYTES;
 use weir_dataplane::wire::{IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tcp, checksum};
 
 use super::address::Address;
@@ -91,10 +92,10 @@ fn is_right(pseudo: u16, segment: &[u8]) -> bool {
     checksum::verify_transport(pseudo, segment) || checksum::is_partial_tcp(pseudo, segment)
 }
 
-/// Bytes of the longest frame with segments of this size.
-pub(super) fn frame_bytes_max(mss: u16) -> usize {
-    // The size counts options (RFC 6691), but not the headers without them.
-    ETHERNET_BYTES + IPV6_BYTES + 20 + usize::from(mss)
+/// Bytes of the longest frame with segments of this size. It counts options (RFC 6691), but not the headers without.
+pub(super) fn frame_bytes_max(mss: u16, is_ipv4: bool) -> usize {
+    let ip_bytes = if is_ipv4 { IPV4_BYTES } else { IPV6_BYTES };
+    ETHERNET_BYTES + ip_bytes + TCP_BYTES + usize::from(mss)
 }
 
 /// Writes a segment with its data; returns the frame's length, `None` if it does not fit.
@@ -180,7 +181,7 @@ mod tests {
             };
             let mut out = [0xaa; 2_000];
             let length = write(LINK, &pair(six), &segment, &content, &mut out).unwrap();
-            assert!(length >= 60 && length <= frame_bytes_max(1_460));
+            assert!(length >= 60 && length <= frame_bytes_max(1_460, !six));
             let there = peek(&out[..length]).unwrap();
             let back = Pair {
                 local: there.remote,

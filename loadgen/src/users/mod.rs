@@ -14,7 +14,7 @@
 //!              │  wheel    whose time is up?
 //!              │  tcp      what does it say next? (a state machine without addresses, data and clock)
 //!              └  content  the bytes, known by their place
-//!   tally      how long it took, from the moment each connection was due
+//!   ends       what became of each; how long it took is in histograms, from the moment it was due
 //! ```
 //!
 //! # What is promised
@@ -38,6 +38,7 @@ pub mod arrivals;
 mod client;
 mod content;
 mod cookie;
+mod ends;
 mod frame;
 mod index;
 mod number;
@@ -47,7 +48,6 @@ mod ports;
 mod server;
 pub mod settings;
 mod stack;
-mod tally;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
@@ -55,11 +55,11 @@ mod wheel;
 
 pub use client::{CLIENT_CONNECTION_BYTES, Clients};
 pub use content::Content;
+pub use ends::Ends;
 pub use frame::Link;
 pub use index::Pair;
 pub use server::{SERVER_CONNECTION_BYTES, Server};
 pub use settings::{Settings, UsersConfig};
-pub use tally::Ends;
 
 use crate::result::UsersResult;
 

@@ -346,7 +346,7 @@ impl Actor for Server {
     }
 
     fn frame_bytes_max(&self) -> usize {
-        frame::frame_bytes_max(self.settings.tcp.mss)
+        self.settings.frame_bytes_max()
     }
 
     fn wind_down(&mut self, _now_ns: u64) {}

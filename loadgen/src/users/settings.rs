@@ -12,6 +12,10 @@ use super::tcp::{TcpSettings, sequence};
 /// A second in nanoseconds.
 const SECOND_NS: f64 = 1e9;
 
+/// The segment size at an MTU of 1,500 (RFC 9293 section 3.7.1).
+const MSS_IPV4: u16 = 1_460;
+const MSS_IPV6: u16 = 1_440;
+
 /// What a profile says; section `[users]`. [`check`](Self::check) makes [`Settings`] of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -295,6 +299,12 @@ impl Settings {
         self.answer_end == AnswerEnd::Bytes
     }
 
+    /// The longest frame that either end sends, in bytes.
+    #[must_use]
+    pub fn frame_bytes_max(&self) -> usize {
+        super::frame::frame_bytes_max(self.tcp.mss, self.clients.is_ipv4())
+    }
+
     /// Bytes of memory that both ends allocate before the run, without what does not grow with connections.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
@@ -349,7 +359,7 @@ impl UsersConfig {
             cookies: self.syn_cookies,
             service_ns: self.service_us.saturating_mul(1_000),
             idle_ns: seconds("users.idle_s", self.idle_s, 0.001, 86_400.0)?,
-            tcp: self.tcp.check()?,
+            tcp: self.tcp.check(if clients.is_ipv4() { MSS_IPV4 } else { MSS_IPV6 })?,
         })
     }
 
@@ -412,14 +422,14 @@ impl UsersConfig {
 }
 
 impl TcpConfig {
-    fn check(&self) -> Result<TcpSettings, Refused> {
+    fn check(&self, usual_mss: u16) -> Result<TcpSettings, Refused> {
         let usual = TcpSettings::default();
         let ms = |key, value: Option<u64>, usual_ns| match value {
             None => Ok(usual_ns),
             Some(ms) if ms <= 120_000 => Ok(ms * 1_000_000),
             Some(ms) => Err(refused(key, ms, "0 to 120000")),
         };
-        let mss = self.mss.unwrap_or(usual.mss);
+        let mss = self.mss.unwrap_or(usual_mss);
         count("users.tcp.mss", u32::from(mss), 88, 9_000)?;
         let window_bytes = self.window_bytes.unwrap_or(usual.window_bytes);
         let window_scale = self.window_scale.unwrap_or(usual.window_scale);

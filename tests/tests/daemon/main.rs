@@ -29,6 +29,7 @@ mod router;
 mod rules;
 mod sets;
 mod six;
+mod synproxy;
 mod targets;
 mod town;
 mod traffic;

@@ -34,20 +34,17 @@ mod sink;
 mod topology;
 mod usage;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use weir_benches::Urgency;
 use weir_tests::console::{Console, Stream, Tone};
 use weir_tests::{Error, Result, interrupt, netns, packages, skip};
 
 use crate::environment::Environment;
 use crate::programs::Programs;
-
-/// How the scheduler weighs our session against others.
-const AUTOGROUP: &str = "/proc/self/autogroup";
 
 /// Compares Weir with a bare AF_XDP forwarder and with the kernel, over veth.
 #[derive(Debug, Parser)]
@@ -103,25 +100,6 @@ struct Bench {
     console: Console,
     programs: Programs,
     always_spin: bool,
-}
-
-/// This session goes before others until this is dropped. `nice` alone does not: the scheduler
-/// weighs sessions first (sched(7), autogroup).
-struct Urgency;
-
-impl Urgency {
-    fn take() -> Result<Self> {
-        fs::write(AUTOGROUP, "-20").map_err(Error::io(format!("write {AUTOGROUP}")))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for Urgency {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(AUTOGROUP, "0") {
-            eprintln!("veth: this session stays before others: {error}");
-        }
-    }
 }
 
 fn main() -> ExitCode {

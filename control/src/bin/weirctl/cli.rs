@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use weir_control::command::{VERSION_LINE as VERSION, VERSION_LINE_IPV6 as VERSION_IPV6};
-use weir_control::protocol::CONFIRM_S_MAX;
+use weir_control::protocol::{CONFIRM_S_MAX, LIMIT_KEYS_MAX};
 
 use crate::address_list::ListCommand;
 use crate::conntrack::Conntrack;
@@ -47,6 +47,13 @@ pub(crate) enum Subcommand {
         /// Repeat every so many seconds, with rates, until interrupted
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
         watch: Option<u32>,
+    },
+    /// Show what rules that limit keep: -m limit, -m hashlimit, -m fuzzy; who is held back most comes first
+    Limits {
+        /// So many keys of each
+        #[arg(long, value_name = "NUMBER", default_value_t = 10,
+              value_parser = clap::value_parser!(u32).range(0..=LIMIT_KEYS_MAX as i64))]
+        top: u32,
     },
     /// List, count, delete or watch tracked flows, with the options and the output of conntrack(8)
     Conntrack {

@@ -42,6 +42,7 @@ Rule-specification ([!] may stand before the options marked so):
 4>                     -m set                what `weirctl set' keeps
                     -m fuzzy              the more of them, the fewer pass: it holds for the others
                     -m limit              at most so many packets a time
+                    -m hashlimit          the same of each source, destination, port or net
                     -m recent             addresses that sent packets lately
                     -m connlimit          how many connections an address has
                     -m statistic          chance, or every n-th packet
@@ -54,6 +55,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -j MARK               change its mark; the next rule sees the packet
                     -j CONNMARK           change the connection's, or its own by that; likewise
                     -j CT --notrack | NOTRACK   do not track it, in table raw; likewise
+4>                     -j SYNPROXY           answer SYNs, and connect who acknowledges that; likewise
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -101,6 +103,20 @@ Rule-specification ([!] may stand before the options marked so):
   with fuzzy:
     --lower-limit RATE                    packets a second up to which all pass; 1000 unless said
     --upper-limit RATE                    from which on 1 % pass, 2000 unless said; less between
+    --fuzzy-mode PART[,..]                a controller for each key, of srcip srcport dstip
+                                          dstport; without, one for the rule
+    --fuzzy-srcmask, --fuzzy-dstmask BITS   of the addresses, all unless said
+    --fuzzy-name NAME                     rules of one name share them
+    --fuzzy-htable-max NUMBER             of keys, 65536 unless said; --fuzzy-htable-expire MS
+  with hashlimit, a name and one rate:
+[!] --hashlimit-upto, --hashlimit-above RATE   NUMBER[/second | /minute | /hour | /day], or
+                                          bytes: NUMBER[k | m]b/s
+    --hashlimit-burst NUMBER              so many at once, 5 unless said; of bytes 10kb, 10mb
+    --hashlimit-mode PART[,..]            what makes a key: srcip srcport dstip dstport
+    --hashlimit-srcmask, --hashlimit-dstmask BITS   of the addresses, all unless said
+    --hashlimit-name NAME                 rules of one name share what they count
+    --hashlimit-htable-max, --hashlimit-htable-size NUMBER   of keys; 65536 unless said
+    --hashlimit-htable-expire, --hashlimit-htable-gcinterval MS
   with iprange:
 [!] --src-range, --dst-range ADDRESS[-ADDRESS]
   with length:
@@ -184,6 +200,9 @@ Rule-specification ([!] may stand before the options marked so):
     --restore-mark          the connection's into the packet's
     --nfmask, --ctmask BITS which bits, of the packet's and the connection's; or --mask of both
     --left-shift-mark, --right-shift-mark BITS   0 to 31: of what is set, saved or restored
+4>   with SYNPROXY, and -p tcp; the configuration must say that connections are proxied
+4>     --mss BYTES, --wscale NUMBER   the server's segment size and window scale
+4>     --sack-perm, --timestamp, --ecn   what the server knows of
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

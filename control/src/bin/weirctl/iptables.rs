@@ -78,7 +78,9 @@ pub(crate) fn run(
     {
         eprintln!("{report}");
         let status = match error {
-            RuleError::NoSuchSet { .. } => ExitStatus::ParameterProblem,
+            RuleError::NoSuchSet { .. } | RuleError::SetFamily { .. } => {
+                ExitStatus::ParameterProblem
+            }
             _ => ExitStatus::OtherProblem,
         };
         return ExitCode::from(status.code());

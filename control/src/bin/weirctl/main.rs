@@ -8,6 +8,7 @@ mod cli;
 mod conntrack;
 mod help;
 mod iptables;
+mod limits;
 mod lint;
 mod listing;
 mod output;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Subcommand::Status => status::run(socket, &mut output),
         Subcommand::Ports => status::run_ports(socket, &mut output),
         Subcommand::Stats { watch } => stats::run(socket, watch, &mut output),
+        Subcommand::Limits { top } => limits::run(socket, top, &mut output),
         Subcommand::Conntrack { what } => match conntrack::run(socket, &what, &mut output) {
             Ok(status) => return status,
             Err(failed) => Err(failed),

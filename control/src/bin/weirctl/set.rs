@@ -4,6 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,8 +15,8 @@ use weir_control::protocol::{Failure, Reply, RequestBody, SetHeader, SetPage};
 use weir_control::rule::Names;
 use weir_control::set::{
     Element, Entry, Output as Format, ParsedSet, SET_VERSION_LINE, SetAction, SetChange,
-    SetContext, SetError, SetKind, SetLine, SetLineError, SetLineErrorKind, SetName, parse_set,
-    plain, restore, save_create,
+    SetContext, SetError, SetForm, SetKind, SetLine, SetLineError, SetLineErrorKind, SetName,
+    parse_set, plain, restore, save_create,
 };
 
 use crate::output::{Failed, Output};
@@ -89,23 +90,23 @@ impl From<Failed> for Problem {
     }
 }
 
-/// The kinds of the daemon's sets, asked for when the first entry is read.
-struct Kinds<'a> {
+/// The forms of the daemon's sets, asked for when the first entry is read.
+struct Forms<'a> {
     socket: Option<&'a Path>,
-    known: OnceCell<BTreeMap<SetName, SetKind>>,
+    known: OnceCell<BTreeMap<SetName, SetForm>>,
     failed: RefCell<Option<ClientError>>,
 }
 
-impl<'a> Kinds<'a> {
+impl<'a> Forms<'a> {
     fn new(socket: Option<&'a Path>) -> Self {
         Self { socket, known: OnceCell::new(), failed: RefCell::new(None) }
     }
 
-    fn of(&self, name: &SetName) -> Option<SetKind> {
+    fn of(&self, name: &SetName) -> Option<SetForm> {
         let known = self.known.get_or_init(|| {
             let asked = Client::connect(self.socket).and_then(|mut client| headers(&mut client));
             match asked {
-                Ok(headers) => headers.into_iter().map(|set| (set.name, set.spec.kind)).collect(),
+                Ok(headers) => headers.into_iter().map(|set| (set.name, set.spec.form())).collect(),
                 Err(error) => {
                     self.failed.replace(Some(error));
                     BTreeMap::new()
@@ -126,9 +127,9 @@ fn headers(client: &mut Client) -> Result<Vec<SetHeader>, ClientError> {
 pub(crate) fn run(arguments: &[OsString], socket: Option<&Path>, output: &mut Output) -> ExitCode {
     let arguments: Vec<String> =
         arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let (names, kinds) = (Names::system(), Kinds::new(socket));
-    let kind_of = |name: &SetName| kinds.of(name);
-    let context = SetContext { names: &names, kind_of: &kind_of, restoring: false };
+    let (names, forms) = (Names::system(), Forms::new(socket));
+    let form_of = |name: &SetName| forms.of(name);
+    let context = SetContext { names: &names, form_of: &form_of, restoring: false };
     let quiet = arguments.iter().any(|word| ["-q", "-quiet", "--quiet"].contains(&word.as_str()));
     let result = match parse_set(&arguments, context) {
         Ok(ParsedSet::Help) => {
@@ -137,10 +138,10 @@ pub(crate) fn run(arguments: &[OsString], socket: Option<&Path>, output: &mut Ou
         Ok(ParsedSet::Version) => output
             .text(&format!("{SET_VERSION_LINE}, protocol version: 7\n"))
             .map_err(Problem::Output),
-        Ok(ParsedSet::Line(line)) => carry_out(*line, socket, &kinds, &names, output),
+        Ok(ParsedSet::Line(line)) => carry_out(*line, socket, &forms, &names, output),
         // Without the daemon no set is known.
-        Err(_) if kinds.failed.borrow().is_some() => {
-            kinds.failed.take().map_or(Ok(()), |error| Err(error.into()))
+        Err(_) if forms.failed.borrow().is_some() => {
+            forms.failed.take().map_or(Ok(()), |error| Err(error.into()))
         }
         Err(error) => {
             if !quiet {
@@ -175,7 +176,7 @@ fn finish(result: Result<(), Problem>, quiet: bool) -> ExitCode {
 fn carry_out(
     line: SetLine,
     socket: Option<&Path>,
-    kinds: &Kinds<'_>,
+    forms: &Forms<'_>,
     names: &Names,
     output: &mut Output,
 ) -> Result<(), Problem> {
@@ -201,7 +202,7 @@ fn carry_out(
             if is_in { Ok(()) } else { Err(Problem::NotIn) }
         }
         SetAction::List { name } => list(&line, name.as_ref(), socket, names, output),
-        SetAction::Restore => restore_all(&line, socket, kinds, names, output),
+        SetAction::Restore => restore_all(&line, socket, forms, names, output),
     }
 }
 
@@ -218,13 +219,13 @@ fn done(reply: Reply, output: &mut Output) -> Result<(), Problem> {
 fn restore_all(
     line: &SetLine,
     socket: Option<&Path>,
-    kinds: &Kinds<'_>,
+    forms: &Forms<'_>,
     names: &Names,
     output: &mut Output,
 ) -> Result<(), Problem> {
     let text = text(line.file.as_deref()).map_err(Failed::Because)?;
-    let plan = restore::read(&text, line.exist, names, &|name| kinds.of(name));
-    if let Some(error) = kinds.failed.take() {
+    let plan = restore::read(&text, line.exist, names, &|name| forms.of(name));
+    if let Some(error) = forms.failed.take() {
         return Err(error.into());
     }
     let plan = plan.map_err(Problem::Line)?;
@@ -336,7 +337,7 @@ fn entries(
     sorted: bool,
     mut print: impl FnMut(&[Entry]) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let kind = set.spec.kind;
+    let form = set.spec.form();
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
         let request = RequestBody::SetList { name: set.name.clone(), cursor };
@@ -344,10 +345,10 @@ fn entries(
             return Err(ClientError::UnexpectedReply.into());
         };
         for text in &entries {
-            let entry = Entry::from_wire(kind, text);
+            let entry = Entry::from_wire(form, text);
             all.push(entry.map_err(|_| ClientError::UnexpectedReply)?);
         }
-        let sort = sorted && kind != SetKind::ListSet;
+        let sort = sorted && form.kind != SetKind::ListSet;
         if next.is_none() && sort {
             all.sort_by_key(|entry| place(&entry.element));
         }
@@ -367,12 +368,12 @@ fn entries(
 }
 
 /// By what entries are sorted.
-fn place(element: &Element) -> (u32, u8, u16, String) {
+fn place(element: &Element) -> (Option<IpAddr>, u8, u16, String) {
     match element {
-        Element::Addresses(addresses) => (addresses.first.into(), 0, 0, addresses.to_string()),
+        Element::Addresses(addresses) => (Some(addresses.first), 0, 0, addresses.to_string()),
         Element::Ports { addresses, protocol, first, .. } => {
-            (addresses.first.into(), *protocol, *first, String::new())
+            (Some(addresses.first), *protocol, *first, String::new())
         }
-        Element::Set { .. } => (0, 0, 0, String::new()),
+        Element::Set { .. } => (None, 0, 0, String::new()),
     }
 }

@@ -9,8 +9,8 @@ use super::super::getopt::Word;
 use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use crate::rule::{
-    CountRange, CtAddress, ExpireRange, Family, IpNet, Names, PortRange, SizeRange, number_prefix,
-    number_prefix64, parse_host_and_mask, parse_number,
+    CountRange, CtAddress, ExpireRange, Family, IpNet, KeyMasks, Names, PortRange, SizeRange,
+    number_prefix, number_prefix64, parse_host_and_mask, parse_number,
 };
 
 /// The value of an option.
@@ -133,6 +133,29 @@ impl<'a> Argument<'a> {
         Err(Refusal::at(self.word, ValueError::MaskedNumberEnds { name, option }))
     }
 
+    /// How many bits of an address count, as a number or as a mask (`xtopt_parse_plenmask` for one side). Weir's rules
+    /// say whether addresses have so many.
+    pub(super) fn mask_bits(self, family: Family) -> Result<u8, Refusal<'a>> {
+        let text = self.word.text;
+        if let Some(bits) = parse_number(text, 128).and_then(|bits| u8::try_from(bits).ok()) {
+            return Ok(bits);
+        }
+        // iptables takes a number for an address, and the kernel refuses it as a mask.
+        if family == Family::V4 && parse_number(text, u32::MAX).is_some() {
+            return Ok(u8::MAX);
+        }
+        let host = if family == Family::V4 { "0.0.0.0" } else { "::" };
+        match parse_host_and_mask(host, Some(text), family).1 {
+            // One with gaps is for the kernel to refuse.
+            Some(mask) => Ok(prefix_bits(mask).unwrap_or(u8::MAX)),
+            None => {
+                let (name, option) = (self.name, self.option);
+                let most = KeyMasks::all(family);
+                Err(Refusal::at(self.word, ParseErrorKind::OptionMask { name, option, most }))
+            }
+        }
+    }
+
     /// The word is no value from `least` to `most`.
     pub(super) fn out_of_range(self, least: u32, most: u32) -> Refusal<'a> {
         let (name, option) = (self.name, self.option);
@@ -230,6 +253,15 @@ impl<'a> Argument<'a> {
             _ => Word { text, offset: self.word.offset + offset, ..self.word },
         }
     }
+}
+
+/// The bits of a mask without gaps.
+fn prefix_bits(mask: IpAddr) -> Option<u8> {
+    let (bits, ones, width) = match mask {
+        IpAddr::V4(mask) => (u128::from(mask.to_bits()) << 96, mask.to_bits().count_ones(), 32),
+        IpAddr::V6(mask) => (mask.to_bits(), mask.to_bits().count_ones(), 128),
+    };
+    u8::try_from(ones).ok().filter(|_| bits.leading_ones() == ones && ones <= width)
 }
 
 /// A decimal number, or the name of a service of any transport.

@@ -15,6 +15,7 @@ mod dscp;
 mod ecn;
 mod fuzzy;
 mod guided;
+mod hashlimit;
 mod hl;
 mod icmp;
 mod icmp6;
@@ -33,6 +34,7 @@ mod set;
 mod state;
 mod statistic;
 mod string;
+mod synproxy;
 mod target;
 mod tcp;
 mod tcpmss;
@@ -65,6 +67,7 @@ pub(super) enum ExtensionKey {
     Dscp(dscp::Key),
     Ecn(ecn::Key),
     Fuzzy(fuzzy::Key),
+    Hashlimit(hashlimit::Key),
     Hl(ttl::Key),
     Icmp,
     Icmp6,
@@ -111,6 +114,7 @@ pub(super) struct Extension<'a> {
     pub(super) word: Word<'a>,
     pub(super) value: Match,
     seen: Vec<ExtensionKey>,
+    hashlimit: hashlimit::Said,
 }
 
 impl<'a> Extension<'a> {
@@ -127,6 +131,7 @@ impl<'a> Extension<'a> {
             "dscp" => Match::Dscp(Default::default()),
             "ecn" => Match::Ecn(Default::default()),
             "fuzzy" => Match::Fuzzy(Default::default()),
+            "hashlimit" => Match::Hashlimit(Default::default()),
             "hl" => Match::Hl(Default::default()),
             "icmp" => Match::Icmp(Default::default()),
             "icmp6" => Match::Icmp6(Default::default()),
@@ -151,10 +156,10 @@ impl<'a> Extension<'a> {
             "udp" => Match::Udp(Default::default()),
             _ => return None,
         };
-        if known::program_of(name, family).is_some() || !known::is_enforced(family, name) {
+        if known::program_of(name, family).is_some() {
             return None;
         }
-        Some(Self { word, value, seen: Vec::new() })
+        Some(Self { word, value, seen: Vec::new(), hashlimit: hashlimit::Said::default() })
     }
 
     /// The options it adds.
@@ -169,6 +174,7 @@ impl<'a> Extension<'a> {
             Match::Dscp(_) => &dscp::OPTIONS,
             Match::Ecn(_) => &ecn::OPTIONS,
             Match::Fuzzy(_) => &fuzzy::OPTIONS,
+            Match::Hashlimit(_) => &hashlimit::OPTIONS,
             Match::Hl(_) => &hl::OPTIONS,
             Match::Icmp(_) => &icmp::OPTIONS,
             Match::Icmp6(_) => &icmp6::OPTIONS,
@@ -200,6 +206,7 @@ impl<'a> Extension<'a> {
             Match::Addrtype(_) => &addrtype::EXCLUSIVE,
             Match::Connlimit(_) => &connlimit::EXCLUSIVE,
             Match::Dscp(_) => &dscp::EXCLUSIVE,
+            Match::Hashlimit(_) => &hashlimit::EXCLUSIVE,
             Match::Hl(_) => &hl::EXCLUSIVE,
             Match::Multiport(_) => &multiport::EXCLUSIVE,
             Match::Recent(_) => &recent::EXCLUSIVE,
@@ -261,6 +268,9 @@ impl<'a> Extension<'a> {
             (Match::Dscp(dscp), ExtensionKey::Dscp(key)) => dscp::read(dscp, key, given),
             (Match::Ecn(ecn), ExtensionKey::Ecn(key)) => ecn::read(ecn, key, given),
             (Match::Fuzzy(fuzzy), ExtensionKey::Fuzzy(key)) => fuzzy::read(fuzzy, key, given),
+            (Match::Hashlimit(hashlimit), ExtensionKey::Hashlimit(key)) => {
+                hashlimit::read(hashlimit, &mut self.hashlimit, key, given)
+            }
             (Match::Hl(hl), ExtensionKey::Hl(key)) => hl::read(hl, key, given),
             (Match::Icmp(icmp), ExtensionKey::Icmp) => icmp::read(icmp, given),
             (Match::Icmp6(icmp6), ExtensionKey::Icmp6) => icmp6::read(icmp6, given),
@@ -350,6 +360,9 @@ impl<'a> Extension<'a> {
 
     /// What is missing, as far as iptables itself looks for it.
     fn incomplete(&self) -> Result<(), ParseErrorKind> {
+        if let Match::Hashlimit(hashlimit) = &self.value {
+            hashlimit::incomplete(hashlimit, &self.hashlimit)?;
+        }
         match self.value.validate() {
             Err(error) if !error.is_left_to_the_kernel() => Err(ParseErrorKind::Incomplete(error)),
             _ => Ok(()),

@@ -6,9 +6,10 @@
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Value, Word};
 use super::super::refusal::Refusal;
-use super::{Given, connmark, ct, log, mark, reject, reject6};
+use super::{Given, connmark, ct, log, mark, reject, reject6, synproxy};
 use crate::rule::{
-    ConnmarkTarget, CtTarget, Family, LogTarget, MarkTarget, Reject6With, RejectWith, Target,
+    ConnmarkTarget, CtTarget, Family, LogTarget, MarkTarget, Reject6With, RejectWith,
+    SynproxyTarget, Target,
 };
 
 /// An option of a target.
@@ -19,6 +20,7 @@ pub(in crate::command) enum TargetKey {
     Mark(mark::Key),
     Connmark(connmark::Key),
     Ct(ct::Key),
+    Synproxy(synproxy::Key),
 }
 
 /// An option's long name, whether it takes a value, and what it means.
@@ -47,6 +49,7 @@ impl<'a> TargetExtension<'a> {
             "CONNMARK" => Target::Connmark(ConnmarkTarget::default()),
             "CT" => Target::Ct(CtTarget::default()),
             "NOTRACK" => Target::Ct(CtTarget::ALIAS),
+            "SYNPROXY" if family == Family::V4 => Target::Synproxy(SynproxyTarget::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })
@@ -60,6 +63,7 @@ impl<'a> TargetExtension<'a> {
             Target::Mark(_) => &mark::TARGET_OPTIONS,
             Target::Connmark(_) => &connmark::TARGET_OPTIONS,
             Target::Ct(CtTarget { alias: false, .. }) => &ct::OPTIONS,
+            Target::Synproxy(_) => &synproxy::OPTIONS,
             _ => &[],
         }
     }
@@ -76,6 +80,7 @@ impl<'a> TargetExtension<'a> {
             Target::Mark(_) => "MARK",
             Target::Connmark(_) => "CONNMARK",
             Target::Ct(_) => "CT",
+            Target::Synproxy(_) => "SYNPROXY",
             _ => "REJECT",
         };
         let option = self.option_name(key);
@@ -100,6 +105,9 @@ impl<'a> TargetExtension<'a> {
                 connmark::read_target(connmark, key, option, given)
             }
             (Target::Ct(ct), TargetKey::Ct(key)) => ct::read(ct, key, given),
+            (Target::Synproxy(synproxy), TargetKey::Synproxy(key)) => {
+                synproxy::read(synproxy, key, option, given)
+            }
             // The key comes from the target's own table.
             _ => Ok(()),
         }

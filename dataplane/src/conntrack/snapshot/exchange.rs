@@ -33,7 +33,9 @@ impl Conntrack {
             let table = &self.families[family].table;
             let index = flow as usize;
             let (line, aside) = (&table.flows[index], &table.asides[index]);
-            if !aside.linked {
+            // A proxied connection cannot go on without what is kept of it besides.
+            let proxied = table.proxied.get(index).is_some_and(|proxied| proxied.is);
+            if !aside.linked || proxied {
                 continue;
             }
             let rest = (table.marks.get(flow), table.counts_of(flow).unwrap_or_default());
@@ -69,6 +71,7 @@ impl Conntrack {
             aside,
             addresses6: record.addresses6,
             mark: record.mark,
+            proxied: crate::conntrack::Proxied::default(),
             counts: Counts(record.counts),
         };
         self.put_in(wanted.hash, &flow, rest, left)?;

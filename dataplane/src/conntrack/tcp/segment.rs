@@ -35,6 +35,8 @@ pub(in super::super) struct Segment<'a> {
     pub(super) window: u16,
     pub(super) flags: u8,
     pub(super) options: &'a [u8],
+    /// What its sender counts the other side's bytes too high by.
+    shift: u32,
 }
 
 /// What a SYN's options say (RFC 7323 2, RFC 2018 2).
@@ -71,7 +73,15 @@ impl<'a> Segment<'a> {
             window: u16::from_be_bytes([header[14], header[15]]),
             flags,
             options,
+            shift: 0,
         })
+    }
+
+    /// Reads its acknowledgments as less by so much.
+    #[inline]
+    pub(in super::super) fn shift(&mut self, by: u32) {
+        self.ack = self.ack.wrapping_sub(by);
+        self.shift = by;
     }
 
     #[inline]
@@ -130,7 +140,7 @@ impl<'a> Segment<'a> {
         };
         if let Some((_, value)) = Options(self.options).find(blocks) {
             for [_, _, _, _, right @ ..] in value.as_chunks::<8>().0 {
-                let edge = u32::from_be_bytes(*right);
+                let edge = u32::from_be_bytes(*right).wrapping_sub(self.shift);
                 if super::window::is_after(edge, highest) {
                     highest = edge;
                 }

@@ -100,16 +100,26 @@ impl Bytes {
 
 /// Both are asked about packets at these times.
 fn assert_same(limits: Limits, bytes: &[u8], arrivals_ns: impl IntoIterator<Item = u64>) {
-    let controller = Controller::new();
+    let controller = Controller::new(limits);
     let mut module = module::Info::new(limits.lower_pps, limits.upper_pps);
     let (mut ours, mut theirs) = (Bytes(bytes.to_vec(), 0), Bytes(bytes.to_vec(), 0));
+    let (mut window, mut before) = (Window::new(), 0);
     for (packet, at_ns) in arrivals_ns.into_iter().enumerate() {
         let now = jiffies(at_ns);
-        let accepted = controller.accepts(limits, now, || ours.next());
+        let accepted = controller.accepts(now, || ours.next());
         let matched = module::fuzzy_mt(&mut module, now, &mut || theirs.next());
         assert_eq!(accepted, !matched, "packet {packet} at {at_ns} ns");
         assert_eq!(ours.1, theirs.1, "bytes drawn by packet {packet}");
-        let reading = controller.read(limits, now);
+        // That of a key.
+        let since = u32::try_from(now - before).unwrap_or(u32::MAX);
+        before = now;
+        assert_eq!(
+            window.count(limits, since),
+            u32::from(module.acceptance_rate),
+            "packet {packet}"
+        );
+        assert_eq!(window.read(limits, 0), controller.read(now), "packet {packet}");
+        let reading = controller.read(now);
         let expected = (module.mean_rate, u32::from(module.acceptance_rate));
         assert_eq!((reading.rate_pps, reading.share_percent), expected, "packet {packet}");
     }
@@ -206,13 +216,13 @@ fn it_decides_as_the_module_over_the_recorded_flood() {
 /// The share that passes of a minute of packets of which each comes so long after the one before.
 fn passed(mut gap_ns: impl FnMut() -> f64) -> f64 {
     let limits = Limits { lower_pps: 100, upper_pps: 1000 };
-    let (controller, mut bytes) = (Controller::new(), Noise(0x5eed));
+    let (controller, mut bytes) = (Controller::new(limits), Noise(0x5eed));
     let (mut now_ns, mut packets, mut passed) = (0.0, 0.0, 0.0);
     while now_ns < 60e9 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a minute")]
         let now = jiffies(START_NS + now_ns as u64);
         packets += 1.0;
-        if controller.accepts(limits, now, || bytes.next().to_be_bytes()[0]) {
+        if controller.accepts(now, || bytes.next().to_be_bytes()[0]) {
             passed += 1.0;
         }
         now_ns += gap_ns();
@@ -272,24 +282,24 @@ fn what_passes_lies_on_the_modules_curve() {
 }
 
 /// One packet of many.
-fn flood(controller: &Controller, limits: Limits, now: u64) {
-    controller.accepts(limits, now, || 255);
+fn flood(controller: &Controller, now: u64) {
+    controller.accepts(now, || 255);
 }
 
 #[test]
 fn workers_count_together() {
     let limits = Limits { lower_pps: 3, upper_pps: 10_000_000 };
-    let controller = Controller::new();
-    assert!(controller.accepts(limits, 1000, || 255), "a window begins");
+    let controller = Controller::new(limits);
+    assert!(controller.accepts(1000, || 255), "a window begins");
     std::thread::scope(|scope| {
         for worker in 0..3 {
             let controller = &controller;
             // Clocks differ by a tick.
-            scope.spawn(move || (0..50_000).for_each(|_| flood(controller, limits, 999 + worker)));
+            scope.spawn(move || (0..50_000).for_each(|_| flood(controller, 999 + worker)));
         }
     });
-    controller.accepts(limits, 1000 + 250, || 255);
-    assert_eq!(controller.read(limits, 1250).rate_pps, 150_001);
+    controller.accepts(1000 + 250, || 255);
+    assert_eq!(controller.read(1250).rate_pps, 150_001);
 }
 
 #[test]
@@ -299,12 +309,12 @@ fn nothing_is_carried_over_and_silence_is_seen() {
     assert_eq!(State::of(full.word()), full);
     assert_eq!(State::of(full.word().wrapping_add(ONE_PACKET)), State { packets: 0, ..full });
     // After a flood, all pass again as soon as the window has come to little enough.
-    let controller = Controller::new();
-    (0..1000).for_each(|_| flood(&controller, limits, 100));
-    controller.count(limits, 126);
-    assert_eq!(controller.read(limits, 126), Reading { rate_pps: 9615, share_percent: 1 });
-    (0..500).for_each(|_| flood(&controller, limits, 127));
-    assert_eq!(controller.read(limits, 126 + 26), Reading { rate_pps: 4807, share_percent: 1 });
-    assert_eq!(controller.read(limits, 126 + 250), Reading { rate_pps: 500, share_percent: 55 });
-    assert_eq!(controller.read(limits, 9000), Reading { rate_pps: 14, share_percent: 100 });
+    let controller = Controller::new(limits);
+    (0..1000).for_each(|_| flood(&controller, 100));
+    controller.count(126);
+    assert_eq!(controller.read(126), Reading { rate_pps: 9615, share_percent: 1 });
+    (0..500).for_each(|_| flood(&controller, 127));
+    assert_eq!(controller.read(126 + 26), Reading { rate_pps: 4807, share_percent: 1 });
+    assert_eq!(controller.read(126 + 250), Reading { rate_pps: 500, share_percent: 55 });
+    assert_eq!(controller.read(9000), Reading { rate_pps: 14, share_percent: 100 });
 }

@@ -11,7 +11,6 @@ use crate::limit::tokens::{Bucket, Rate};
 /// Whether packets come no faster than the rule says.
 #[derive(Debug)]
 pub(in crate::policy) struct LimitTest {
-    rate: Rate,
     bucket: Arc<Bucket>,
 }
 
@@ -23,11 +22,11 @@ impl LimitTest {
             size: asked.size().unwrap_or(0).into(),
             cost: asked.cost().into(),
         };
-        Self { rate, bucket: keeper.own(Bucket::new) }
+        Self { bucket: keeper.own(|| Bucket::new(rate)) }
     }
 
     /// Asks for one more packet.
     pub(super) fn holds(&self, now_ns: u64) -> bool {
-        self.bucket.take(self.rate, jiffies(now_ns))
+        self.bucket.take(jiffies(now_ns))
     }
 }

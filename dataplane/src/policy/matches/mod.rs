@@ -11,9 +11,11 @@ mod connlimit;
 mod ecn;
 mod forwarded;
 mod fuzzy;
+mod hashlimit;
 mod header;
 mod icmp;
 mod icmp6;
+mod keyed;
 mod limit;
 mod multiport;
 mod recent;
@@ -27,6 +29,8 @@ mod transport;
 mod u32;
 
 pub use connection::Connection;
+pub(crate) use fuzzy::FUZZY;
+pub(crate) use hashlimit::HASHLIMIT;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
 use weir_control::rule::{
@@ -39,6 +43,7 @@ use connbytes::CountTest;
 use connection::ConnectionTest;
 use connlimit::ConnlimitTest;
 use fuzzy::FuzzyTest;
+use hashlimit::HashlimitTest;
 use limit::LimitTest;
 use recent::RecentTest;
 use set::SetTest;
@@ -88,6 +93,8 @@ pub(super) enum MatchTest {
     Ecn(EcnMatch),
     /// `-m fuzzy`.
     Fuzzy(FuzzyTest),
+    /// `-m hashlimit`.
+    Hashlimit(HashlimitTest),
     /// `-m icmp`.
     Icmp(IcmpMatch),
     /// `-m icmp6`.
@@ -146,7 +153,10 @@ impl MatchTest {
             Match::Conntrack(conntrack) => Self::Connection(Box::new((**conntrack).into())),
             Match::Dscp(dscp) => Self::Dscp(*dscp),
             Match::Ecn(ecn) => Self::Ecn(*ecn),
-            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, &mut around.keeper)),
+            Match::Fuzzy(fuzzy) => Self::Fuzzy(FuzzyTest::compile(fuzzy, around)?),
+            Match::Hashlimit(hashlimit) => {
+                Self::Hashlimit(HashlimitTest::compile(hashlimit, around)?)
+            }
             Match::Hl(hl) => Self::Ttl(hl.0),
             Match::Icmp(icmp) => Self::Icmp(*icmp),
             Match::Icmp6(icmp6) => Self::Icmp6(*icmp6),
@@ -186,7 +196,8 @@ impl MatchTest {
             Self::Connection(test) => test.holds(&candidate.connection).into(),
             Self::Dscp(test) => header::dscp(test, candidate).into(),
             Self::Ecn(test) => ecn::holds(test, candidate).into(),
-            Self::Fuzzy(test) => test.holds(candidate).into(),
+            Self::Fuzzy(test) => test.evaluate(candidate),
+            Self::Hashlimit(test) => test.evaluate(candidate),
             Self::Icmp(test) => icmp::evaluate(test, candidate),
             Self::Icmp6(test) => icmp6::evaluate(test, candidate),
             Self::Iprange(test) => header::iprange(test, candidate).into(),
@@ -254,6 +265,7 @@ impl MatchTest {
             Self::Connlimit(_)
             | Self::Ecn(_)
             | Self::Fuzzy(_)
+            | Self::Hashlimit(_)
             | Self::Icmp(_)
             | Self::Icmp6(_)
             | Self::Limit(_)

@@ -28,7 +28,8 @@ impl RecentTest {
         let (addresses, stamps) =
             (around.room.settings.recent_addresses, stamps_for(asked.hitcount));
         let key = TableKey { of: RECENT, family: None, name: asked.name.to_string() };
-        let known = around.keeper.known::<RecentTable>(&key);
+        let keeper = &around.keeper;
+        let known = keeper.drafted::<RecentTable>(&key).or_else(|| keeper.known(&key));
         around.room.take_recent(asked, known.as_deref(), stamps)?;
         let make = || RecentTable::new(addresses, stamps, asked.mask);
         Ok(Self { table: around.keeper.shared(key, make), ask, stamps, side: asked.side })

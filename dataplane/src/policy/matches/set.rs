@@ -1,5 +1,7 @@
 //! `-m set` (net/netfilter/xt_set.c, and `ip_set_test` in net/netfilter/ipset/ip_set_core.c).
 
+use std::net::IpAddr;
+
 use weir_control::rule::{SetDirections, SetMatch};
 use weir_control::set::SetKind;
 
@@ -38,8 +40,7 @@ impl SetTest {
         if self.directions.len() < set.kind().dimension() {
             return false;
         }
-        // No IPv6 address is in a set.
-        let Some(address) = self.address(candidate) else { return false };
+        let address = self.address(candidate);
         match set.kind() {
             SetKind::HashIp => set.find_address(address) == Found::Yes,
             SetKind::HashNet => match set.find_in_nets(address) {
@@ -63,22 +64,27 @@ impl SetTest {
         }
     }
 
-    fn address(&self, candidate: &Candidate<'_>) -> Option<u32> {
-        let (source, destination) = candidate.headers.v4()?;
-        Some(if self.directions.is_source(0) { source } else { destination }.into())
+    fn address(&self, candidate: &Candidate<'_>) -> IpAddr {
+        let headers = candidate.headers;
+        if self.directions.is_source(0) { headers.source() } else { headers.destination() }
     }
 }
 
-/// What stands for the port; `None` where it cannot be told (`ip_set_get_ip4_port`,
-/// net/netfilter/ipset/ip_set_getport.c).
+/// What stands for the port; `None` where it cannot be told (`ip_set_get_ip4_port`, `ip_set_get_ip6_port`,
+/// net/netfilter/ipset/ip_set_getport.c). Of IPv6 nothing can where no header follows (`ipv6_skip_exthdr`,
+/// net/ipv6/exthdrs_core.c).
 fn port(candidate: &Candidate<'_>, source: bool) -> Option<u16> {
+    if matches!(candidate.headers.piece, Piece::Later(_)) && candidate.headers.v4().is_none() {
+        return None;
+    }
     // How much of the header the kernel wants to see, and whether ports stand in front.
     let (bytes, has_ports) = match candidate.headers.protocol {
         0 => return None,
         6 => (20, true),
         132 => (12, true),
         17 | 136 => (8, true),
-        1 => (8, false),
+        1 | 58 => (8, false),
+        59 if candidate.headers.v4().is_none() => return None,
         _ => return Some(0),
     };
     if matches!(candidate.headers.piece, Piece::Later(_)) {

@@ -177,6 +177,10 @@ impl Port for XdpQueue {
         self.ledger.lent()
     }
 
+    fn in_transmission(&self) -> usize {
+        self.ledger.lent().saturating_sub(self.filled)
+    }
+
     fn close(self: Box<Self>, give_back: &mut dyn FnMut(Frame)) {
         let Self { socket, mut ledger, .. } = *self;
         // Nobody holds a handle for longer than a call (`OpenPort` keeps weak ones), so this closes it.

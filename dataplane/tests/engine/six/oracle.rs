@@ -52,7 +52,7 @@ pub(super) fn world(sizes: Sizes) -> World {
     World::over(Sizes { flows6: 8192, ..sizes }, network())
 }
 
-fn theirs(kernel: &mut Kernel, packets: &[(usize, Packet6)]) -> Vec<Option<PortIndex>> {
+pub(super) fn theirs(kernel: &mut Kernel, packets: &[(usize, Packet6)]) -> Vec<Option<PortIndex>> {
     let bare: Vec<_> = packets.iter().map(|(ingress, packet)| (*ingress, packet.bytes())).collect();
     kernel.forward(&bare)
 }
@@ -64,7 +64,7 @@ pub(super) fn inject(world: &mut World, ingress: usize, packet: &Packet6) {
 }
 
 /// The port by which each packet left the engine.
-fn ours(world: &mut World, packets: &[(usize, Packet6)]) -> Vec<Option<PortIndex>> {
+pub(super) fn ours(world: &mut World, packets: &[(usize, Packet6)]) -> Vec<Option<PortIndex>> {
     let mut ways = vec![None; packets.len() + 1];
     for (ingress, packet) in packets {
         inject(world, *ingress, packet);
@@ -103,7 +103,7 @@ pub(super) fn compare_counters(kernel: &mut Kernel, world: &World, lines: &[Stri
 }
 
 /// The number of a packet, in its flow label.
-fn labelled(packets: &mut [(usize, Packet6)]) {
+pub(super) fn labelled(packets: &mut [(usize, Packet6)]) {
     for (number, (_, packet)) in (1..).zip(packets) {
         packet.class_flow = packet.class_flow & 0x0ff0_0000 | number;
     }

@@ -10,7 +10,7 @@ use crate::spec::{MARKS, PORTS as NUMBERS, tcp_options};
 /// A host beside "wan0".
 pub(super) const CAROL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 2);
 /// A host beyond it.
-const FAR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x70, 3, 0, 0, 0, 4);
+pub(super) const FAR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x70, 3, 0, 0, 0, 4);
 /// To nobody is there a route.
 pub(super) const OTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x99, 0, 0, 0, 0, 0x77);
 

@@ -98,9 +98,11 @@ fn heading(results: &[RunResult]) -> Markup {
         results.iter().filter_map(|result| Some((result, result.void.as_ref()?))).collect();
     html! {
         p.quiet { (results.len()) " run(s), of which " (results.len() - void.len()) " may be used." }
-        @for (result, why) in void {
+        @if void.len() > 3 {
+            p.void { (void.len()) " runs are void, and in no plot; the table of runs says why." }
+        } @else { @for (result, why) in void {
             p.void { "Void, and in no plot: " (result.label) ", begun " (time(result.begun_unix_s)) ": " (why) "." }
-        }
+        } }
     }
 }
 

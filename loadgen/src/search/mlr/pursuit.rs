@@ -9,11 +9,11 @@ use crate::search::{Offer, Outcome, measure};
 /// How many stages lead to a goal: each with twice the width of the next.
 const STAGES: u32 = 4;
 
-/// A load that the generator did not reach is lowered by this share before it is tried again.
-const LOWERED: f64 = 0.05;
+/// The next load is so far below what the generator did offer when it was told to offer more.
+const LOWERED: f64 = 0.02;
 
 /// After so many void offers in a row the search gives up.
-const VOIDS_MAX: u32 = 100;
+const VOIDS_MAX: u32 = 20;
 
 /// A search under way.
 pub(super) struct Pursuit<'a> {
@@ -136,7 +136,9 @@ impl<'a> Pursuit<'a> {
         let reached =
             self.tried.last_key_value().is_some_and(|(bits, _)| f64::from_bits(*bits) >= load);
         if !reached {
-            let lowered = (load * (1.0 - LOWERED)).min(outcome.offered_per_second() * 0.99);
+            // Each time twice as far: a generator whose reach moves is not felt for by a hundred void trials.
+            let further = LOWERED * f64::from(1_u32 << (self.voids - 1).min(4));
+            let lowered = load.min(outcome.offered_per_second()) * (1.0 - further);
             self.load_max = lowered.max(self.settings.load_min);
             self.generator_max = Some(self.load_max);
         }

@@ -45,6 +45,8 @@ pub(crate) enum Step {
     TrojanAmongPages { version: u8 },
     /// Run a version of the trojan until it leaks to another address than its latest.
     TrojanElsewhere { version: u8 },
+    /// Send packets from Alice to Bob, so many a second; so many of a hundred arrive.
+    Flood { packets: u32, rate: u32, arrive: (u32, u32) },
     /// Open so many connections to port 80 of an address from Alice's side, one after the other: so many
     /// of them must come about, those first that are tried first.
     Calls { from: &'static str, to: &'static str, tried: u64, answered: u64 },
@@ -62,6 +64,14 @@ pub(crate) enum Counter {
     Rule(usize),
     /// That of the policy.
     Policy,
+}
+
+impl Exercise {
+    /// Whether it asks for what no kernel of today has.
+    pub(crate) fn is_of_weir_alone(&self) -> bool {
+        let fuzzy = |step: &Step| matches!(step, Step::Type(line) if line.contains("-m fuzzy"));
+        self.steps.iter().any(fuzzy)
+    }
 }
 
 const LOST_BY_RULE_1: Step = Step::Counter(Counter::Rule(1));
@@ -230,6 +240,22 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Trojan { version: 4, leaks: false },
             Step::Counter(Counter::Rule(3)),
             Step::Page { of: Host::Alice, loads: false },
+        ],
+    },
+    Exercise {
+        name: "flood",
+        title: "A flood",
+        story: "Then somebody floods Bob. The fuzzy match lets all pass up to a hundred packets a \
+                second, one of a hundred from a thousand on, and the fewer the faster between; the \
+                others are rejected. It is the module of 2002, which no kernel of today has.",
+        steps: &[
+            Step::Type(
+                "iptables -A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT",
+            ),
+            Step::Flood { packets: 150, rate: 50, arrive: (100, 100) },
+            Step::Flood { packets: 20_000, rate: 10_000, arrive: (1, 10) },
+            LOST_BY_RULE_1,
+            Step::Page { of: Host::Bob, loads: true },
         ],
     },
     Exercise {

@@ -9,6 +9,7 @@
 //! Exit status: 0 when everything was as expected, 1 when something was not, 2 when the lab could
 //! not be set up or broke, 130 on Ctrl-C.
 
+mod dos;
 mod exercise;
 mod play;
 mod report;
@@ -28,8 +29,11 @@ use crate::setup::{Engine, Lab, Owner, Standing};
 
 /// Plays the exercises of the firewall lab, in network namespaces of its own
 #[derive(Debug, Parser)]
-#[command(name = "cargo lab", bin_name = "cargo lab")]
+#[command(name = "cargo lab", bin_name = "cargo lab", args_conflicts_with_subcommands = true)]
 struct Args {
+    /// Something else than exercises
+    #[command(subcommand)]
+    study: Option<Study>,
     /// Play only these exercises (see --list)
     #[arg(value_name = "EXERCISE", value_parser = exercise_names())]
     exercises: Vec<String>,
@@ -48,6 +52,13 @@ struct Args {
     /// Print the results as JSON on standard output, everything else on standard error
     #[arg(long)]
     json: bool,
+}
+
+/// What the lab measures.
+#[derive(Debug, clap::Subcommand)]
+enum Study {
+    /// Floods a server behind one protection after the other, and says what its users got
+    Dos(dos::DosArgs),
 }
 
 /// The names of the exercises, as values that the command line takes.
@@ -74,6 +85,9 @@ fn main() -> ExitCode {
 
 /// Does what the arguments ask for. Says whether everything was as expected.
 fn run(args: &Args, console: &Console) -> Result<bool> {
+    if let Some(Study::Dos(study)) = &args.study {
+        return dos::run(study, console);
+    }
     if args.list {
         list(args, console)?;
         return Ok(true);
@@ -100,6 +114,12 @@ fn run(args: &Args, console: &Console) -> Result<bool> {
             args.exercises.is_empty() || args.exercises.iter().any(|name| name == exercise.name)
         })
         .collect();
+    let (chosen, not): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .partition(|exercise| args.engine == Engine::Weir || !exercise.is_of_weir_alone());
+    for exercise in not {
+        console.line(&format!("SKIPPED: {}: the kernel has no such match", exercise.name));
+    }
     let mut played = play(&mut lab, console, &chosen)?;
     if !args.keep {
         played.extend(stop(&mut lab)?);

@@ -1,6 +1,7 @@
 //! Plays an exercise: does each step for real, and holds what it saw against what it should see.
 
 mod calls;
+mod flood;
 mod page;
 mod trojan;
 
@@ -118,6 +119,9 @@ impl<'a> Player<'a> {
             Step::Page { of, loads } => self.page(of, loads),
             Step::Trojan { version, leaks } => self.trojan(version, leaks),
             Step::TrojanElsewhere { version } => self.trojan_elsewhere(version),
+            Step::Flood { packets, rate, arrive: (least, most) } => {
+                self.flood((packets, rate), least..=most)
+            }
             Step::Counter(of) => self.counter(of),
         };
         check.map(|check| vec![check])

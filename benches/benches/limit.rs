@@ -1,0 +1,120 @@
+//! Rules that limit, a packet each: `limit`, `fuzzy`, and `hashlimit` and keyed `fuzzy` with one source that is known
+//! and with sources that nobody has seen before, beside what one would write first: numbers and a map behind a lock.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use weir_benches::world::{candidate, forwarding};
+use weir_control::command::{Command, CommandLine, Parsed, parse};
+use weir_control::rule::Names;
+use weir_control::ruleset::Ruleset;
+use weir_dataplane::batch::{Addresses, Headers};
+use weir_dataplane::packet_log::PacketLog;
+use weir_dataplane::policy::{Candidate, Compiler, Dice, Policy};
+
+/// # Panics
+/// If the words are wrong.
+fn policy(line: &str) -> Policy {
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let command: Command = match parse(&words, &Names::builtin()) {
+        Ok(Parsed::Command(parsed)) => {
+            let CommandLine { command, .. } = *parsed;
+            command
+        }
+        other => panic!("{line}: {other:?}"),
+    };
+    let mut ruleset = Ruleset::new();
+    ruleset.apply(&command).expect("the chain exists");
+    let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
+    compiler.compile(&ruleset).expect("an enforced match")
+}
+
+/// Packets of a million a second, from one source or each from another.
+struct Traffic {
+    now_ns: Cell<u64>,
+    source: Cell<u32>,
+    random: bool,
+}
+
+impl Traffic {
+    fn new(random: bool) -> Self {
+        Self { now_ns: Cell::new(1_000_000_000), source: Cell::new(1), random }
+    }
+
+    fn next(&self) -> (u64, u32) {
+        self.now_ns.set(self.now_ns.get() + 1000);
+        if self.random {
+            self.source.set(self.source.get().wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f));
+        }
+        (self.now_ns.get(), self.source.get())
+    }
+}
+
+fn rules(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limit");
+    group.throughput(Throughput::Elements(1));
+    let (dice, forwarding, mut log) = (Dice::new(0), forwarding(), PacketLog::silent());
+    let keyed = "--hashlimit-above 100/s --hashlimit-mode srcip --hashlimit-name t";
+    let fuzzy = "-m fuzzy --lower-limit 100 --upper-limit 1000";
+    for (name, options, random) in [
+        ("no match", String::new(), false),
+        ("limit", "-m limit --limit 1000/s".to_owned(), false),
+        ("fuzzy", fuzzy.to_owned(), false),
+        ("hashlimit, a known source", format!("-m hashlimit {keyed}"), false),
+        ("hashlimit, new sources", format!("-m hashlimit {keyed}"), true),
+        ("fuzzy srcip, a known source", format!("{fuzzy} --fuzzy-mode srcip"), false),
+        ("fuzzy srcip, new sources", format!("{fuzzy} --fuzzy-mode srcip"), true),
+    ] {
+        let policy = policy(format!("-A FORWARD {options} -j DROP").replace("  ", " ").as_str());
+        let traffic = Traffic::new(random);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let (now_ns, source) = traffic.next();
+                let (source, destination) = (Ipv4Addr::from_bits(source), Ipv4Addr::LOCALHOST);
+                let addresses = Addresses::V4 { source, destination };
+                let headers = Headers { total_len: 60, addresses, ..Headers::default() };
+                let candidate = Candidate { now_ns, ..candidate(&headers, &forwarding, &dice) };
+                policy.decide(0, black_box(&candidate), &mut log)
+            });
+        });
+    }
+    group.finish();
+}
+
+/// What a lock and the standard map cost, with a bucket's arithmetic and no bound.
+fn peers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limit, a lock and a map");
+    group.throughput(Throughput::Elements(1));
+    for (name, random) in [("a known source", false), ("new sources of 65,536", true)] {
+        let (accounts, traffic) =
+            (Mutex::new(HashMap::<u32, (u64, u64)>::new()), Traffic::new(random));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let (now_ns, source) = traffic.next();
+                let now = now_ns / 4_000_000;
+                let mut accounts = accounts.lock().expect("nobody panics");
+                let (seen, credit) = accounts.entry(source & 0xffff).or_insert((now, 100));
+                *credit = (*credit + (now - *seen)).min(100);
+                *seen = now;
+                let within = *credit > 0;
+                *credit -= u64::from(within);
+                within
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = rules, peers
+}
+criterion_main!(benches);

@@ -1,0 +1,313 @@
+//! The tables of `-m hashlimit` (net/netfilter/xt_hashlimit.c): an account for each key.
+//!
+//! An account is what the kernel keeps of a key, and its numbers are the kernel's. Of packets: a credit that grows by
+//! 2^39 with each tick up to what the burst costs, of which a packet takes its cost. Of bytes: a credit that grows by
+//! 2^24 with each tick up to that of a second, of which a packet takes its cost for each 16 bytes and for the rest;
+//! where it does not reach, and the burst is not used up, it is filled once more. A second of a flood is all that is
+//! ever paid for at once, so a packet may be larger than what there is.
+//!
+//! What differs is the table. In the kernel one that is full drops the packets of all keys that it does not know; here
+//! something else gives way ([`Table`]). And an account that has expired is gone, where in the kernel it may live on
+//! until the next collection, at most `--hashlimit-htable-gcinterval`.
+
+use weir_control::rule::{Family, HASHLIMIT_CREDITS, HashlimitMatch, HashlimitRate};
+
+use super::key::{ByFamily, Key4, Key6, KeySpec};
+use super::table::{State, Table};
+use super::{HZ, JIFFY_NS};
+
+/// Credits of packets that a tick is worth.
+const PER_JIFFY: u64 = 1 << 39;
+
+/// Credits of bytes that a tick is worth.
+const PER_JIFFY_BYTES: u64 = 1 << 24;
+
+/// What a second of bytes is worth, the most that there may be at once.
+const SECOND_OF_BYTES: u64 = PER_JIFFY_BYTES * HZ;
+
+/// What an account begins with, and what packets cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tariff {
+    bytes: bool,
+    size: u64,
+    /// Of a packet, or of 16 bytes.
+    cost: u64,
+    refills: u32,
+    /// By how much a debt is shifted to be a weight.
+    weight_shift: u32,
+}
+
+impl Tariff {
+    /// Of a rate; one that a rule may ask for does not overflow.
+    #[must_use]
+    pub fn new(rate: HashlimitRate) -> Self {
+        let (bytes, size, cost, refills) = match rate {
+            HashlimitRate::Packets { period_us, burst } => {
+                let cost = period_us.saturating_mul(HASHLIMIT_CREDITS);
+                (false, cost.saturating_mul(burst), cost, 0)
+            }
+            HashlimitRate::Bytes { cost, refills } => {
+                (true, SECOND_OF_BYTES, (u64::from(cost) * SECOND_OF_BYTES) >> 32, refills)
+            }
+        };
+        let weight_shift = (u64::BITS - size.leading_zeros()).saturating_sub(u8::BITS);
+        Self { bytes, size, cost, refills, weight_shift }
+    }
+}
+
+/// What is kept of a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    credit: u64,
+    refills: u32,
+    weight: u8,
+}
+
+impl State for Account {
+    fn weight(&self) -> u8 {
+        self.weight
+    }
+}
+
+impl Account {
+    fn new(tariff: &Tariff) -> Self {
+        Self { credit: tariff.size, refills: tariff.refills, weight: 0 }
+    }
+
+    /// Whether a packet of so many bytes is within the limit, `age` ticks after the one before. `by_bytes` is what the
+    /// rule says that asks, which need not be what the table counts.
+    fn take(&mut self, tariff: &Tariff, age: u32, len: u32, by_bytes: bool) -> bool {
+        let per_jiffy = if tariff.bytes { PER_JIFFY_BYTES } else { PER_JIFFY };
+        let grown = per_jiffy.saturating_mul(age.into());
+        self.credit = self.credit.saturating_add(grown).min(tariff.size);
+        let cost = if by_bytes {
+            let cost = (u64::from(len >> 4) + 1).saturating_mul(tariff.cost).min(SECOND_OF_BYTES);
+            if self.credit < cost && self.refills > 0 {
+                (self.refills, self.credit) = (self.refills - 1, SECOND_OF_BYTES);
+            }
+            cost
+        } else {
+            tariff.cost
+        };
+        let within = self.credit >= cost;
+        if within {
+            self.credit -= cost;
+        }
+        let debt = tariff.size.saturating_sub(self.credit) >> tariff.weight_shift;
+        self.weight = u8::try_from(debt).unwrap_or(u8::MAX);
+        within
+    }
+
+    /// The share of its credit that there is so many ticks after the last packet, in percent.
+    #[must_use]
+    pub fn left_percent(&self, tariff: &Tariff, age: u32) -> u32 {
+        let per_jiffy = if tariff.bytes { PER_JIFFY_BYTES } else { PER_JIFFY };
+        let grown = self.credit.saturating_add(per_jiffy.saturating_mul(age.into()));
+        let share = u128::from(grown.min(tariff.size)) * 100 / u128::from(tariff.size.max(1));
+        u32::try_from(share).unwrap_or(100).min(100)
+    }
+}
+
+/// The accounts of all keys of a name.
+#[derive(Debug)]
+pub struct Accounts {
+    /// What the first rule of the name said of it.
+    asked: HashlimitMatch,
+    tariff: Tariff,
+    spec: KeySpec,
+    table: ByFamily<Table<Key4, Account>, Table<Key6, Account>>,
+}
+
+impl Accounts {
+    /// For a rule of this family, allocated here.
+    #[must_use]
+    pub fn new(asked: &HashlimitMatch, family: Family, seed: u64) -> Self {
+        let tariff =
+            Tariff::new(asked.rate.unwrap_or(HashlimitRate::Packets { period_us: 1, burst: 1 }));
+        let (keys, expire) = (asked.keys_max(), ticks_of_ms(asked.expire_ms));
+        let blank = Account::default();
+        let table = match family {
+            Family::V4 => ByFamily::V4(Table::new(keys, expire, seed, blank)),
+            Family::V6 => ByFamily::V6(Table::new(keys, expire, seed, blank)),
+        };
+        let spec = KeySpec::new(family, asked.parts, asked.masks);
+        Self { asked: asked.clone(), tariff, spec, table }
+    }
+
+    /// Whether a rule that says this would have made the same.
+    #[must_use]
+    pub fn is_as(&self, asked: &HashlimitMatch) -> bool {
+        // Which side of the rate is meant is the rule's own.
+        HashlimitMatch { above: self.asked.above, ..asked.clone() } == self.asked
+    }
+
+    /// What the first rule of the name said.
+    #[must_use]
+    pub fn asked(&self) -> &HashlimitMatch {
+        &self.asked
+    }
+
+    /// What makes its keys.
+    #[must_use]
+    pub fn spec(&self) -> &KeySpec {
+        &self.spec
+    }
+
+    /// What packets cost.
+    #[must_use]
+    pub fn tariff(&self) -> &Tariff {
+        &self.tariff
+    }
+
+    /// The accounts.
+    #[must_use]
+    pub fn table(&self) -> &ByFamily<Table<Key4, Account>, Table<Key6, Account>> {
+        &self.table
+    }
+
+    /// Whether a packet of IPv4 of so many bytes is within its key's limit at the tick `now`.
+    #[inline]
+    pub fn take4(&self, key: Key4, now: u64, (len, by_bytes): (u32, bool)) -> bool {
+        let ByFamily::V4(table) = &self.table else { return true };
+        let turn = |account: &mut Account, age| account.take(&self.tariff, age, len, by_bytes);
+        table.with(key, now, || Account::new(&self.tariff), turn)
+    }
+
+    /// The same of IPv6.
+    #[inline]
+    pub fn take6(&self, key: Key6, now: u64, (len, by_bytes): (u32, bool)) -> bool {
+        let ByFamily::V6(table) = &self.table else { return true };
+        let turn = |account: &mut Account, age| account.take(&self.tariff, age, len, by_bytes);
+        table.with(key, now, || Account::new(&self.tariff), turn)
+    }
+}
+
+/// As the kernel rounds: upwards.
+pub(super) fn ticks_of_ms(ms: u32) -> u32 {
+    let ticks = u64::from(ms).div_ceil(JIFFY_NS / 1_000_000);
+    u32::try_from(ticks).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the kernel keeps of a key and does with it, with the sizes of its numbers (`struct dsthash_ent`,
+    /// `rateinfo_init`, `rateinfo_recalc`, `hashlimit_byte_cost`, `hashlimit_mt_common`).
+    struct Model {
+        prev: u64,
+        credit: u64,
+        credit_cap: u64,
+        cost: u64,
+        bytes: bool,
+    }
+
+    const CPJ: u64 = 1 << 39;
+    const CPJ_BYTES: u64 = 1 << 24;
+
+    fn user2credits(user: u64) -> u64 {
+        user * (250 * CPJ / 1_000_000)
+    }
+
+    impl Model {
+        fn new(rate: HashlimitRate, now: u64) -> Self {
+            match rate {
+                HashlimitRate::Bytes { cost, refills } => Self {
+                    prev: now,
+                    credit: CPJ_BYTES * 250,
+                    credit_cap: refills.into(),
+                    cost: (u64::from(cost) * (250 * CPJ_BYTES)) >> 32,
+                    bytes: true,
+                },
+                HashlimitRate::Packets { period_us, burst } => {
+                    let credit = user2credits(period_us * burst);
+                    let cost = user2credits(period_us);
+                    Self { prev: now, credit, credit_cap: credit, cost, bytes: false }
+                }
+            }
+        }
+
+        fn packet(&mut self, now: u64, len: u32) -> bool {
+            let delta = now - self.prev;
+            if delta != 0 {
+                self.prev = now;
+                if self.bytes {
+                    let before = self.credit;
+                    self.credit = self.credit.wrapping_add(CPJ_BYTES.wrapping_mul(delta));
+                    if before >= self.credit || self.credit > CPJ_BYTES * 250 {
+                        self.credit = CPJ_BYTES * 250;
+                    }
+                } else {
+                    self.credit =
+                        self.credit.wrapping_add(delta.wrapping_mul(CPJ)).min(self.credit_cap);
+                }
+            }
+            let mut cost = self.cost;
+            if self.bytes {
+                cost = (u64::from(len >> 4) + 1) * self.cost;
+                cost = cost.min(CPJ_BYTES * 250);
+                if self.credit < cost && self.credit_cap != 0 {
+                    self.credit_cap -= 1;
+                    self.credit = CPJ_BYTES * 250;
+                }
+                cost &= 0xffff_ffff;
+            }
+            let within = self.credit >= cost;
+            if within {
+                self.credit -= cost;
+            }
+            within
+        }
+    }
+
+    fn rate() -> impl Strategy<Value = HashlimitRate> {
+        prop_oneof![
+            (1_u64..2_000_000, 1_u64..30)
+                .prop_map(|(period_us, burst)| HashlimitRate::Packets { period_us, burst }),
+            (2_u32..4_000_000, 0_u32..5)
+                .prop_map(|(cost, refills)| HashlimitRate::Bytes { cost, refills }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_account_says_what_the_kernels_says(
+            rate in rate(),
+            packets in prop::collection::vec(
+                (prop_oneof![4 => Just(0), 4 => 0_u64..3, 2 => 0_u64..400, 1 => 0_u64..20_000], 20_u32..9000),
+                1..300,
+            ),
+        ) {
+            let tariff = Tariff::new(rate);
+            let mut now = 1000;
+            let (mut account, mut model) = (Account::new(&tariff), Model::new(rate, now));
+            for (step, len) in packets {
+                now += step;
+                let age = u32::try_from(step).expect("small");
+                prop_assert_eq!(account.take(&tariff, age, len, tariff.bytes), model.packet(now, len));
+                prop_assert_eq!(account.credit, model.credit);
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_its_whole_credit_weighs_nothing() {
+        let tariff = Tariff::new(HashlimitRate::Packets { period_us: 1_000_000, burst: 5 });
+        let mut account = Account::new(&tariff);
+        assert_eq!((account.weight(), account.left_percent(&tariff, 0)), (0, 100));
+        let weights: Vec<u8> = (0..6)
+            .map(|_| {
+                account.take(&tariff, 0, 60, false);
+                account.weight()
+            })
+            .collect();
+        assert!(weights.is_sorted() && weights[0] > 0, "{weights:?}");
+        assert_eq!(account.left_percent(&tariff, 0), 0);
+        account.take(&tariff, 10_000, 60, false);
+        assert_eq!((account.weight(), account.left_percent(&tariff, 0)), (weights[0], 80));
+    }
+}

@@ -1,0 +1,177 @@
+//! By what keyed limits tell packets apart: masked addresses, and ports.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use weir_control::rule::{Family, KeyMasks, KeyParts};
+
+/// A key of IPv4. What is not asked for is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Key4 {
+    /// Source in the first half, destination in the second.
+    addresses: u64,
+    /// Likewise.
+    ports: u32,
+}
+
+/// A key of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Key6 {
+    source: u128,
+    destination: u128,
+    ports: u32,
+}
+
+/// What makes a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySpec {
+    parts: KeyParts,
+    /// Bits of source and destination that count; none where it is not asked for. Of IPv4 the last 32.
+    source: u128,
+    destination: u128,
+}
+
+impl KeySpec {
+    /// Of these parts, of so many bits.
+    #[must_use]
+    pub fn new(family: Family, parts: KeyParts, masks: KeyMasks) -> Self {
+        let all = KeyMasks::all(family);
+        let mask = |asked: bool, bits: Option<u8>| {
+            let bits = u32::from(bits.unwrap_or(all).min(all));
+            let ones = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            if asked { ones >> (128 - u32::from(all)) } else { 0 }
+        };
+        Self {
+            parts,
+            source: mask(parts.source, masks.source),
+            destination: mask(parts.destination, masks.destination),
+        }
+    }
+
+    /// Whether ports are asked for.
+    #[must_use]
+    pub fn ports(&self) -> bool {
+        self.parts.ports()
+    }
+
+    fn ports_of(&self, (source, destination): (u16, u16)) -> u32 {
+        let asked = |asked: bool, port: u16| if asked { u32::from(port) } else { 0 };
+        asked(self.parts.source_port, source) << 16
+            | asked(self.parts.destination_port, destination)
+    }
+
+    /// The key of a packet between these addresses and ports.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "masks of IPv4 have 32 bits")]
+    pub fn v4(&self, (source, destination): (Ipv4Addr, Ipv4Addr), ports: (u16, u16)) -> Key4 {
+        let source = u64::from(source.to_bits() & self.source as u32);
+        let destination = u64::from(destination.to_bits() & self.destination as u32);
+        Key4 { addresses: source << 32 | destination, ports: self.ports_of(ports) }
+    }
+
+    /// The same of IPv6.
+    #[must_use]
+    #[inline]
+    pub fn v6(&self, (source, destination): (Ipv6Addr, Ipv6Addr), ports: (u16, u16)) -> Key6 {
+        Key6 {
+            source: source.to_bits() & self.source,
+            destination: destination.to_bits() & self.destination,
+            ports: self.ports_of(ports),
+        }
+    }
+
+    /// A key as words.
+    #[must_use]
+    pub fn text<K: Parts>(&self, key: &K) -> String {
+        let (source, destination, ports) = key.parts();
+        let KeyParts { source: a, source_port: b, destination: c, destination_port: d } =
+            self.parts;
+        let words = [
+            a.then(|| source.to_string()),
+            b.then(|| format!("port {}", ports >> 16)),
+            (c || d).then(|| "to".to_owned()),
+            c.then(|| destination.to_string()),
+            d.then(|| format!("port {}", ports & 0xffff)),
+        ];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        if words.is_empty() { "all".to_owned() } else { words.join(" ") }
+    }
+}
+
+/// What a key is made of.
+pub trait Parts {
+    /// Source, destination, both ports.
+    fn parts(&self) -> (std::net::IpAddr, std::net::IpAddr, u32);
+}
+
+impl Parts for Key4 {
+    #[expect(clippy::cast_possible_truncation, reason = "one half each")]
+    fn parts(&self) -> (std::net::IpAddr, std::net::IpAddr, u32) {
+        let half = |bits: u64| Ipv4Addr::from_bits(bits as u32).into();
+        (half(self.addresses >> 32), half(self.addresses), self.ports)
+    }
+}
+
+impl Parts for Key6 {
+    fn parts(&self) -> (std::net::IpAddr, std::net::IpAddr, u32) {
+        let address = |bits| Ipv6Addr::from_bits(bits).into();
+        (address(self.source), address(self.destination), self.ports)
+    }
+}
+
+/// A table of the keys of one family.
+#[derive(Debug)]
+pub enum ByFamily<A, B> {
+    /// Of IPv4.
+    V4(A),
+    /// Of IPv6.
+    V6(B),
+}
+
+impl fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KeyParts { source, source_port, destination, destination_port } = self.parts;
+        let words = [
+            (source, "srcip"),
+            (source_port, "srcport"),
+            (destination, "dstip"),
+            (destination_port, "dstport"),
+        ];
+        let words: Vec<&str> =
+            words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_asked_for_makes_the_key() {
+        let parts = |source, source_port, destination, destination_port| KeyParts {
+            source,
+            source_port,
+            destination,
+            destination_port,
+        };
+        let masks = KeyMasks { source: Some(24), destination: None };
+        let (a, b) = (Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(192, 0, 2, 9));
+        for (asked, text) in [
+            (parts(true, false, false, false), "10.1.2.0"),
+            (parts(false, false, true, true), "to 192.0.2.9 port 80"),
+            (parts(true, true, true, true), "10.1.2.0 port 5000 to 192.0.2.9 port 80"),
+            (parts(false, false, false, true), "to port 80"),
+            (KeyParts::default(), "all"),
+        ] {
+            let spec = KeySpec::new(Family::V4, asked, masks);
+            assert_eq!(spec.text(&spec.v4((a, b), (5000, 80))), text);
+        }
+        let none = KeyMasks { source: Some(0), destination: Some(64) };
+        let spec = KeySpec::new(Family::V6, parts(true, false, true, false), none);
+        let key =
+            spec.v6(("2001:db8::1".parse().unwrap(), "2001:db8:1:2:3::4".parse().unwrap()), (1, 2));
+        assert_eq!(spec.text(&key), ":: to 2001:db8:1:2::");
+    }
+}

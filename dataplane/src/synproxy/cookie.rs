@@ -1,0 +1,146 @@
+//! SYN cookies: what a server would remember of a SYN, in the sequence number that its answer begins with.
+//!
+//! ```text
+//!   cookie = hash(key, ends)  +  the client's sequence number  +  slot << 24  +  low 24 bits of
+//!            (hash(key, ends, slot) + place of the MSS in a table)
+//! ```
+//!
+//! That is the form of D. J. Bernstein and of Linux (`secure_tcp_syn_cookie`, net/ipv4/syncookies.c; RFC 4987 3.6). A
+//! slot is a minute. The acknowledgment that comes back is one more than the cookie: whoever sends it has received the
+//! answer, so its source address is not forged. Without the key, one guess in 2^22 succeeds. The hash is SipHash: an
+//! attacker sees as many cookies as he likes.
+
+use std::hash::Hasher;
+use std::net::Ipv4Addr;
+
+use siphasher::sip::SipHasher24;
+
+/// How long a slot lasts, in nanoseconds.
+pub const SLOT_NS: u64 = 60_000_000_000;
+
+/// Slots in which a cookie is good, that of its making included (`MAX_SYNCOOKIE_AGE`).
+const SLOTS_GOOD: u32 = 2;
+
+/// Maximum segment sizes that a cookie can tell apart: those that most hosts have (net/ipv4/syncookies.c).
+const SIZES: [u16; 4] = [536, 1300, 1440, 1460];
+
+/// What cookies are made with: nobody else may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CookieKey(pub [u64; 2]);
+
+/// Who talks to whom: client, then server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Addresses.
+    pub addresses: [Ipv4Addr; 2],
+    /// Ports.
+    pub ports: [u16; 2],
+}
+
+impl CookieKey {
+    /// The cookie for a client that begins with `sequence` and takes segments of `mss` bytes.
+    #[must_use]
+    pub fn make(self, ends: &Ends, sequence: u32, mss: u16, now_ns: u64) -> u32 {
+        let slot = slot(now_ns);
+        let place = SIZES.iter().rposition(|size| *size <= mss).unwrap_or(0);
+        let data = self.hash(ends, Some(slot)).wrapping_add(u32::try_from(place).unwrap_or(0));
+        self.base(ends, sequence).wrapping_add(slot << 24).wrapping_add(data & LOW)
+    }
+
+    /// The segment size that a cookie stands for; `None` if it is none of ours, or too old.
+    #[must_use]
+    pub fn check(self, ends: &Ends, sequence: u32, cookie: u32, now_ns: u64) -> Option<u16> {
+        let slot = slot(now_ns);
+        let rest = cookie.wrapping_sub(self.base(ends, sequence));
+        let age = slot.wrapping_sub(rest >> 24) & 0xff;
+        if age >= SLOTS_GOOD {
+            return None;
+        }
+        let place = rest.wrapping_sub(self.hash(ends, Some(slot.wrapping_sub(age)))) & LOW;
+        SIZES.get(usize::try_from(place).ok()?).copied()
+    }
+
+    fn base(self, ends: &Ends, sequence: u32) -> u32 {
+        self.hash(ends, None).wrapping_add(sequence)
+    }
+
+    fn hash(self, ends: &Ends, slot: Option<u32>) -> u32 {
+        let mut hasher = SipHasher24::new_with_keys(self.0[0], self.0[1]);
+        let [client, server] = ends.addresses.map(Ipv4Addr::to_bits);
+        hasher.write_u64(u64::from(client) << 32 | u64::from(server));
+        hasher.write_u32(u32::from(ends.ports[0]) << 16 | u32::from(ends.ports[1]));
+        // Two hashes that have nothing to do with each other.
+        hasher.write_u64(slot.map_or(0, |slot| 1 << 32 | u64::from(slot)));
+        #[expect(clippy::cast_possible_truncation, reason = "half of it is enough")]
+        let hash = hasher.finish() as u32;
+        hash
+    }
+}
+
+/// The part of a cookie below the slot.
+const LOW: u32 = 0x00ff_ffff;
+
+/// Which slot it is; only the lowest eight bits go into a cookie.
+fn slot(now_ns: u64) -> u32 {
+    // That many minutes do not come about: a number of nanoseconds has 64 bits.
+    u32::try_from(now_ns / SLOT_NS).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: CookieKey = CookieKey([0x0123_4567_89ab_cdef, 42]);
+
+    fn ends(client: u32, ports: [u16; 2]) -> Ends {
+        Ends { addresses: [Ipv4Addr::from_bits(client), Ipv4Addr::new(192, 0, 2, 1)], ports }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cookie_brings_its_segment_size_back_for_a_minute_at_least_and_two_at_most(
+            client: u32, ports: [u16; 2], sequence: u32, mss: u16, now_ns in 0..u64::MAX / 2,
+        ) {
+            let ends = ends(client, ports);
+            let cookie = KEY.make(&ends, sequence, mss, now_ns);
+            let size = match mss {
+                ..1300 => 536,
+                1300..1440 => 1300,
+                1440..1460 => 1440,
+                1460.. => 1460,
+            };
+            for later in [0, SLOT_NS - now_ns % SLOT_NS, SLOT_NS] {
+                prop_assert_eq!(KEY.check(&ends, sequence, cookie, now_ns + later), Some(size));
+            }
+            prop_assert_eq!(KEY.check(&ends, sequence, cookie, now_ns + 2 * SLOT_NS), None);
+        }
+
+        #[test]
+        fn a_cookie_is_good_for_nobody_else(client: u32, ports: [u16; 2], sequence: u32) {
+            let own = ends(client, ports);
+            let cookie = KEY.make(&own, sequence, 1460, 0);
+            let good = |key: CookieKey, ends: &Ends, sequence, cookie| {
+                key.check(ends, sequence, cookie, 0).is_some()
+            };
+            // Each of these is right by chance once in four million times; the cases are few.
+            prop_assert!(!good(KEY, &ends(client ^ 1, ports), sequence, cookie));
+            prop_assert!(!good(KEY, &ends(client, [ports[0] ^ 1, ports[1]]), sequence, cookie));
+            prop_assert!(!good(KEY, &ends(client, [ports[0], ports[1] ^ 1]), sequence, cookie));
+            prop_assert!(!good(KEY, &own, sequence ^ 1 << 20, cookie));
+            prop_assert!(!good(KEY, &own, sequence, cookie ^ 1 << 12));
+            prop_assert!(!good(CookieKey([1, 2]), &own, sequence, cookie));
+        }
+    }
+
+    #[test]
+    fn guesses_succeed_as_often_as_there_are_segment_sizes_and_slots() {
+        let own = ends(1, [2, 3]);
+        let guesses = 1_u32 << 16;
+        // Over all values of the low bits in one slot of the two that are good, four are right.
+        let base = KEY.make(&own, 0, 536, 0);
+        let right = (0..guesses).filter(|guess| KEY.check(&own, 0, base + guess, 0).is_some());
+        assert_eq!(right.count(), 4);
+    }
+}

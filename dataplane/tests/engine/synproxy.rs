@@ -1,0 +1,144 @@
+//! SYNPROXY, directed: what the kernel cannot be asked, or does otherwise.
+
+use weir_dataplane::conntrack::Settings;
+use weir_dataplane::telemetry::Counter;
+use weir_dataplane::verdict::DropReason;
+
+use crate::packet::{ACK, Packet, RST, SYN};
+use crate::world::*;
+
+const CLIENT: u32 = 1000;
+const SERVER: u32 = 77_000;
+
+fn world(sizes: Sizes) -> World {
+    let sizes = Sizes { synproxy: true, ..sizes };
+    let settings = Settings { tcp_loose: false, ..Settings::default() };
+    let mut world = World::with(sizes, network().build(), sizes.tables(settings));
+    world.raw(&["-A PREROUTING -i east -p tcp --syn -j CT --notrack"]);
+    world.rules(&[
+        "-A FORWARD -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460",
+        "-A FORWARD -m state --state INVALID -j DROP",
+    ]);
+    world
+}
+
+fn client(port: u16, flags: u8, (seq, ack): (u32, u32)) -> Packet {
+    Packet::segment((ALICE, port), (BOB, 80), flags, (seq, ack), b"")
+}
+
+fn server(port: u16, flags: u8, (seq, ack): (u32, u32)) -> Packet {
+    Packet::segment((BOB, 80), (ALICE, port), flags, (seq, ack), b"")
+}
+
+/// Numbers of a segment that left: sequence and acknowledgment.
+fn numbers(frame: &[u8]) -> (u32, u32) {
+    let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().expect("four"));
+    (word(38), word(42))
+}
+
+fn pass(world: &mut World, worker: usize, packet: &Packet) -> Vec<(PortNumber, Vec<u8>)> {
+    let port = if packet.source == ALICE { EAST } else { WEST };
+    world.inject_packet(worker, port, packet);
+    world.settle();
+    world.left_by_port().into_iter().map(|(port, frame)| (port.0, frame)).collect()
+}
+
+type PortNumber = u8;
+
+/// The cookie of a connection to be.
+fn cookie(world: &mut World, worker: usize, port: u16) -> u32 {
+    let left = pass(world, worker, &client(port, SYN, (CLIENT, 0)));
+    assert_eq!((left.len(), left[0].0), (1, EAST.0));
+    numbers(&left[0].1).0
+}
+
+fn flows(world: &mut World) -> usize {
+    let workers = world.sizes.workers;
+    (0..workers).map(|worker| world.engine(worker).conntrack().len()).sum()
+}
+
+#[test]
+fn a_flood_of_syns_takes_no_flow_and_no_frame() {
+    let mut world = world(Sizes { chunks: 400, ..Sizes::ONE });
+    for port in 0..2_000 {
+        cookie(&mut world, 0, port);
+    }
+    let counters = world.counters();
+    assert_eq!(counters.get(Counter::SynproxySyns), 2_000);
+    assert_eq!(
+        (counters.get(Counter::Absorbed), counters.get(Counter::Originated)),
+        (2_000, 2_000)
+    );
+    assert_eq!((counters.dropped_all(), flows(&mut world)), (0, 0));
+    // Whoever guesses finds nothing.
+    for guess in 0..1_000 {
+        assert_eq!(pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, guess * 7919))), []);
+    }
+    assert_eq!(world.counters().dropped(DropReason::Synproxy), 1_000);
+    assert_eq!(flows(&mut world), 0);
+    world.shut_down();
+}
+
+/// Connections are made and go on on every worker, whichever receives their packets.
+#[test]
+fn connections_go_on_on_the_worker_of_their_flow() {
+    let mut world = world(Sizes::TWO);
+    for port in 1..=40_u16 {
+        let (one, other) = (usize::from(port % 2), usize::from(port / 2 % 2));
+        let cookie = cookie(&mut world, one, port);
+        let asked = pass(&mut world, other, &client(port, ACK, (CLIENT + 1, cookie + 1)));
+        assert_eq!(asked.len(), 1);
+        assert_eq!((asked[0].0, numbers(&asked[0].1).0), (WEST.0, CLIENT));
+        let answer = server(port, SYN | ACK, (SERVER, CLIENT + 1));
+        assert_eq!(pass(&mut world, one, &answer).len(), 2);
+        let data =
+            Packet::segment((BOB, 80), (ALICE, port), ACK, (SERVER + 1, CLIENT + 1), b"page");
+        let heard = pass(&mut world, other, &data);
+        assert_eq!(numbers(&heard[0].1), (cookie.wrapping_add(1), CLIENT + 1));
+        let got = client(port, ACK, (CLIENT + 1, cookie.wrapping_add(5)));
+        let told = pass(&mut world, one, &got);
+        assert_eq!(numbers(&told[0].1), (CLIENT + 1, SERVER + 5));
+    }
+    assert_eq!(world.counters().get(Counter::SynproxyConnections), 40);
+    assert_eq!(flows(&mut world), 40);
+    world.shut_down();
+}
+
+/// Here Weir is not the kernel, which gives the reset the number with which the connection began.
+#[test]
+fn a_server_may_reset_what_it_has_accepted() {
+    let mut world = world(Sizes::ONE);
+    let cookie = cookie(&mut world, 0, 1);
+    pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, cookie + 1)));
+    pass(&mut world, 0, &server(1, SYN | ACK, (SERVER, CLIENT + 1)));
+    let data = Packet::segment((BOB, 80), (ALICE, 1), ACK, (SERVER + 1, CLIENT + 1), &[0; 100]);
+    pass(&mut world, 0, &data);
+    pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, cookie.wrapping_add(101))));
+    let left = pass(&mut world, 0, &server(1, RST | ACK, (SERVER + 101, CLIENT + 1)));
+    assert_eq!(numbers(&left[0].1), (cookie.wrapping_add(101), CLIENT + 1));
+    world.shut_down();
+}
+
+#[test]
+fn where_there_is_no_room_for_a_connection_none_is_begun() {
+    let mut world = world(Sizes { half_open: 0, ..Sizes::ONE });
+    let cookie = cookie(&mut world, 0, 1);
+    assert_eq!(pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, cookie + 1))), []);
+    assert_eq!(world.counters().dropped(DropReason::HalfOpenFull), 1);
+    assert_eq!(world.counters().get(Counter::SynproxyCookiesValid), 1);
+    world.shut_down();
+}
+
+#[test]
+fn a_flow_in_the_place_of_a_proxied_one_is_not() {
+    let mut world = world(Sizes { flows: 1, half_open: 1, ..Sizes::ONE });
+    let cookie = cookie(&mut world, 0, 1);
+    pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, cookie + 1)));
+    assert_eq!(flows(&mut world), 1);
+    // Bob's own connection takes the place of the half-open one; nothing of it is translated.
+    let begun = pass(&mut world, 0, &server(9, SYN, (SERVER, 0)));
+    assert_eq!(numbers(&begun[0].1), (SERVER, 0));
+    let answered = pass(&mut world, 0, &client(9, SYN | ACK, (CLIENT, SERVER + 1)));
+    assert_eq!(numbers(&answered[0].1), (CLIENT, SERVER + 1));
+    world.shut_down();
+}

@@ -1,0 +1,172 @@
+//! `weirgen search`: NDR, PDR and the like.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::sides::SideOptions;
+use super::{rate, seconds, share};
+use crate::error::Error;
+use crate::live::Live;
+use crate::profile::Profile;
+use crate::report::unit::Unit;
+use crate::result::{Environment, FORMAT, RunResult};
+use crate::search::engine::EngineTrial;
+use crate::search::mlr::{self, Found, Goal, Settings};
+use crate::search::show;
+use crate::stop::Stop;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SearchOptions {
+    /// What to send: a file with a profile. Each of its streams is to pass.
+    #[arg(value_name = "PROFILE")]
+    profile: PathBuf,
+    #[command(flatten)]
+    sides: SideOptions,
+    /// Loss in percent that a trial may have; 0 is the NDR. May be repeated [default: 0 and 0.5].
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
+    loss: Vec<f64>,
+    /// Share of the trials in percent that may lose more.
+    #[arg(long, value_name = "PERCENT", value_parser = share, default_value = "50")]
+    exceed: f64,
+    /// Seconds of one trial.
+    #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 1.0)]
+    trial: f64,
+    /// Seconds of all trials at one load.
+    #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 21.0)]
+    duration_sum: f64,
+    /// How far apart the bounds may be at the end, in percent.
+    #[arg(long, value_name = "PERCENT", value_parser = share, default_value = "0.5")]
+    width: f64,
+    /// Least load, in packets a second.
+    #[arg(long, value_name = "PPS", value_parser = rate, default_value = "1000")]
+    min: f64,
+    /// Greatest load, in packets a second; a generator that does not reach it lowers it by itself.
+    #[arg(long, value_name = "PPS", value_parser = rate, default_value = "2000000")]
+    max: f64,
+    /// Seconds of all trials after which the search ends with what it has.
+    #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 900.0)]
+    time_max: f64,
+    /// Length of frames in bytes, check sequence included, instead of the profile's.
+    #[arg(long, value_name = "BYTES")]
+    frame_bytes: Option<usize>,
+    /// Report in one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write the result of every trial to a file, for `weirgen report`.
+    #[arg(long, value_name = "FILE")]
+    runs: Option<PathBuf>,
+}
+
+/// What is printed as JSON.
+#[derive(serde::Serialize)]
+struct SearchResult<'a> {
+    format: u32,
+    command: Vec<String>,
+    label: &'a str,
+    environment: Option<&'a Environment>,
+    seed: u64,
+    found: &'a Found,
+}
+
+impl SearchOptions {
+    fn settings(&self) -> Settings {
+        let losses = if self.loss.is_empty() { vec![0.0, 0.005] } else { self.loss.clone() };
+        let goals = losses.into_iter().map(|loss_ratio| Goal {
+            name: name(loss_ratio),
+            loss_ratio,
+            exceed_ratio: self.exceed,
+            trial_s: self.trial,
+            duration_sum_s: self.duration_sum.max(self.trial),
+            width: self.width,
+        });
+        Settings {
+            goals: goals.collect(),
+            load_min: self.min,
+            load_max: self.max,
+            search_max_s: self.time_max,
+        }
+    }
+}
+
+/// What the field calls a goal.
+fn name(loss_ratio: f64) -> String {
+    if loss_ratio == 0.0 {
+        "NDR".to_owned()
+    } else {
+        format!("PDR {}", Unit::Share.show(loss_ratio))
+    }
+}
+
+/// Reads a profile, with frames of another length if one is given.
+pub(super) fn profile(path: &Path, frame_bytes: Option<usize>) -> Result<Profile, Error> {
+    let profile = Profile::load(path)?;
+    let Some(bytes) = frame_bytes else { return Ok(profile) };
+    let option = "--frame-bytes";
+    profile.with_frame_bytes(bytes).map_err(|allowed| Error::Value {
+        option,
+        value: bytes.to_string(),
+        allowed,
+    })
+}
+
+/// Writes results to a file, one a line.
+pub(super) fn write_runs(path: Option<&PathBuf>, runs: &[RunResult]) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    let mut text = Vec::new();
+    for run in runs {
+        serde_json::to_writer(&mut text, run).map_err(|error| Error::Output(error.into()))?;
+        text.push(b'\n');
+    }
+    super::report::write_file(path, &text)
+}
+
+/// Searches, and prints what was found.
+pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
+    let settings = options.settings();
+    let profile = profile(&options.profile, options.frame_bytes)?;
+    let mut ports = options.sides.open()?;
+    let run = options.sides.run_options(&profile);
+    options.sides.announce(&profile, &ports, false);
+    eprintln!(
+        "weirgen: trials of {} s between {} and {}, for at most {} s; Ctrl-C ends it",
+        options.trial,
+        Unit::PacketsPerSecond.show(options.min),
+        Unit::PacketsPerSecond.show(options.max),
+        options.time_max,
+    );
+    let mut live = Live::of_trials("searching", settings.search_max_s);
+    let mut nobody = |_: &crate::engine::Snapshot| {};
+    let mut trial = EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody)?;
+    let found = mlr::search(&settings, &mut trial, &mut |tried| {
+        live.tried(tried.duration_s, tried.load, tried.loss_ratio);
+    });
+    live.finish();
+    // Trials that were made are written whatever ended the search.
+    write_runs(options.runs.as_ref(), &trial.runs)?;
+    let found = found?;
+    let text = if options.json {
+        let result = SearchResult {
+            format: FORMAT,
+            command: run.command.clone(),
+            label: &run.label,
+            environment: trial.runs.first().map(|run| &run.environment),
+            seed: run.seed,
+            found: &found,
+        };
+        serde_json::to_string(&result).map_err(|error| Error::Output(error.into()))?
+    } else {
+        show::found(&found, Unit::PacketsPerSecond)
+    };
+    super::write_out(format!("{text}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_have_the_names_of_the_field() {
+        assert_eq!([0.0, 0.005, 0.000_01].map(name), ["NDR", "PDR 0.5 %", "PDR 0.001 %"]);
+    }
+}

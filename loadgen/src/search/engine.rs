@@ -1,0 +1,173 @@
+//! A trial on the engine: a profile, sent by two sides at the rate that is asked for.
+
+use std::time::Duration;
+
+use super::{Failure, Offer, Outcome, Trial};
+use crate::engine::{self, Options, Ports, Snapshot};
+use crate::pace::Schedule;
+use crate::profile::Profile;
+use crate::report::study::Joined;
+use crate::result::{End, Expect, RunResult, StreamResult};
+use crate::stop::Stop;
+
+/// A stream keeps up when it sends this share of what was asked for.
+const KEPT_UP: f64 = 0.99;
+
+/// How long a burst may take at most, in seconds.
+const BURST_MAX_S: f64 = 60.0;
+
+/// Runs a profile, and keeps every result.
+pub struct EngineTrial<'a> {
+    profile: Profile,
+    ports: &'a mut Ports,
+    options: &'a Options,
+    stop: &'a Stop,
+    observer: &'a mut dyn FnMut(&Snapshot),
+    /// Every run, in the order in which it was made.
+    pub runs: Vec<RunResult>,
+}
+
+impl<'a> EngineTrial<'a> {
+    /// `observer` is called ten times a second.
+    ///
+    /// # Errors
+    /// The profile has a stream that need not pass: what is lost of it says nothing.
+    pub fn new(
+        profile: Profile,
+        ports: &'a mut Ports,
+        options: &'a Options,
+        stop: &'a Stop,
+        observer: &'a mut dyn FnMut(&Snapshot),
+    ) -> Result<Self, Failure> {
+        if let Some(stream) = profile.streams.iter().find(|stream| stream.expect != Expect::Pass) {
+            return Err(Failure::Setting {
+                what: "stream",
+                value: stream.name.clone(),
+                allowed: "a search counts what is lost, so every stream is to pass: expect = \"pass\"",
+            });
+        }
+        if profile.streams.is_empty() {
+            let (value, allowed) =
+                (profile.name.clone(), "a search sends packets: the profile needs a stream");
+            return Err(Failure::Setting { what: "profile", value, allowed });
+        }
+        Ok(Self { profile, ports, options, stop, observer, runs: Vec::new() })
+    }
+
+    fn profile_for(&self, offer: Offer) -> Result<Profile, Failure> {
+        let mut profile = match offer {
+            Offer::Rate { per_second, duration_s } => {
+                let changed = self.profile.at_rate(per_second);
+                let mut profile = changed
+                    .map_err(|why| Failure::Lost(format!("the profile cannot be sent at {why}")))?;
+                profile.duration_ns = nanoseconds(duration_s);
+                // The duration bounds it.
+                profile.packets_max = u64::MAX;
+                profile
+            }
+            Offer::Burst { frames } => {
+                let mut profile = self.profile.clone();
+                profile.streams.iter_mut().for_each(|stream| stream.schedule = Schedule::Flood);
+                (profile.packets_max, profile.duration_ns) = (frames, nanoseconds(BURST_MAX_S));
+                profile
+            }
+            Offer::Hold { .. } => {
+                let allowed = "packets are sent here, and no connections made";
+                return Err(Failure::Setting {
+                    what: "offer",
+                    value: "connections".to_owned(),
+                    allowed,
+                });
+            }
+        };
+        profile.name.clone_from(&self.profile.name);
+        Ok(profile)
+    }
+}
+
+fn nanoseconds(seconds: f64) -> u64 {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Trial for EngineTrial<'_> {
+    fn measure(&mut self, offer: Offer) -> Result<Outcome, Failure> {
+        let profile = self.profile_for(offer)?;
+        let result = engine::run(&profile, self.ports, self.options, self.stop, self.observer)
+            .map_err(|error| Failure::Lost(error.to_string()))?;
+        let outcome = outcome(&result);
+        let end = result.ended_by;
+        let why = result.void.clone();
+        self.runs.push(result);
+        match end {
+            End::Interrupt => Err(Failure::Interrupted),
+            End::DeviceLost => {
+                Err(Failure::Lost(why.unwrap_or_else(|| "an interface was lost".to_owned())))
+            }
+            End::Duration | End::Count => Ok(outcome),
+        }
+    }
+}
+
+/// What a search wants to know of a run.
+pub(crate) fn outcome(result: &RunResult) -> Outcome {
+    let sum = |of: fn(&StreamResult) -> u64| result.streams.iter().map(of).sum::<u64>();
+    let (offered, completed) = (sum(|stream| stream.sent), sum(|stream| stream.received));
+    let kept_up = result.streams.iter().all(|stream| {
+        stream.requested_pps.is_none_or(|requested| stream.achieved_pps >= requested * KEPT_UP)
+    });
+    // Where all was sent and nothing came, the box lost it: that is an answer.
+    let answered = kept_up && offered > 0 && completed == 0 && result.overrun_frames == 0;
+    let void = result.void.clone().filter(|_| !answered);
+    let latencies = || result.streams.iter().filter_map(|stream| stream.latency.as_ref());
+    let latency = match (latencies().next(), Joined::of(latencies())) {
+        (Some(first), _) if latencies().count() == 1 => Some(first.clone()),
+        (_, Some(joined)) => Some(joined.latency()),
+        _ => None,
+    };
+    Outcome { offered, completed, elapsed_s: result.elapsed_s, latency, tries: 1, void }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn probe() -> RunResult {
+        let mut run = sample::study("box", 0.0, 1);
+        run.users = None;
+        run
+    }
+
+    #[test]
+    fn what_is_void_and_what_is_lost_are_told_apart() {
+        let run = probe();
+        let found = outcome(&run);
+        assert_eq!((found.offered, found.completed, found.void.clone()), (10_000, 9_990, None));
+        assert_eq!(found.latency, run.streams[0].latency);
+        assert!((found.loss_ratio() - 0.001).abs() < 1e-12);
+        // All sent, nothing arrived: the engine calls the run void, the search calls it lost.
+        let mut silent = probe();
+        (silent.streams[0].received, silent.void) = (0, Some("nothing arrived".to_owned()));
+        assert_eq!((outcome(&silent).void, outcome(&silent).loss_ratio()), (None, 1.0));
+        // Not all sent: void.
+        let mut slow = silent.clone();
+        slow.streams[0].achieved_pps = 900.0;
+        assert_eq!(outcome(&slow).void.as_deref(), Some("nothing arrived"));
+        let mut overrun = silent;
+        overrun.overrun_frames = 1;
+        assert!(outcome(&overrun).void.is_some());
+    }
+
+    #[test]
+    fn several_streams_are_one_distribution() {
+        let mut run = probe();
+        let mut second = run.streams[0].clone();
+        second.latency = Some(sample::latency(2_000_000));
+        run.streams.push(second);
+        let found = outcome(&run).latency.unwrap();
+        assert_eq!((found.count, found.min_ns, found.max_ns), (20_000, 10_050, 100_000_000));
+        assert_eq!(found.p90_ns, 3_000_000);
+        assert_eq!(found.buckets.len(), 12);
+    }
+}

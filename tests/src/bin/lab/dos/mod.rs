@@ -1,0 +1,208 @@
+//! `cargo lab dos`: what legitimate users get while a server is flooded, behind one protection after the other.
+//!
+//! ```text
+//!   for each round:  for each flood:  for each peer:      the peers' order turns by one every round
+//!       set the peer up, run `weirgen` for some seconds, keep its result as a file, take the peer down
+//!   at the end:      one page of all results by `weirgen report`
+//! ```
+//!
+//! The same users, the same paced floods and the same generator meet every peer, in turns, so what the machine's other
+//! work does falls on all alike. A peer that this machine, or this Weir, has not is skipped with the reason.
+
+mod peer;
+mod street;
+mod summary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use weir_tests::console::{Console, Tone};
+use weir_tests::weir::{Binaries, Profile, build_program};
+use weir_tests::{Error, Result, interrupt, netns, packages, process, repository, skip};
+
+use peer::Peer;
+use street::{MAC_F0, MAC_F1, Street};
+use summary::Summary;
+
+/// How much longer than its duration a run may take: sockets are opened, the last packets awaited.
+const RUN_EXTRA: Duration = Duration::from_secs(60);
+
+/// What `weirgen` ends with when its result must not be used.
+const STATUS_VOID: i32 = 3;
+
+/// Floods a server behind one protection after the other, and says what its users got
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DosArgs {
+    /// SYN segments a second, one study each; 0 is the calm before
+    #[arg(long, value_name = "PPS", value_delimiter = ',', default_value = "0,10000,50000,150000")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    flood: Vec<u32>,
+    /// Whether the flood comes from 32,766 sources or from one
+    #[arg(long, value_enum, default_value = "many")]
+    sources: Sources,
+    /// Users' connections a second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    users: u32,
+    /// Length of each run
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// How often every peer meets every flood
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Only these peers [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Folder for the results and the page
+    #[arg(long, value_name = "FOLDER", default_value = "target/dos")]
+    output: PathBuf,
+}
+
+/// Where a flood comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sources {
+    /// 198.18.0.0/17, at random.
+    Many,
+    /// 198.18.0.1.
+    One,
+}
+
+/// What the study needs that stays the same for all runs.
+struct Study<'a> {
+    args: &'a DosArgs,
+    binaries: Binaries,
+    weirgen: PathBuf,
+    street: Street,
+    folder: PathBuf,
+}
+
+/// Plays the study. Says whether every run could be used.
+pub(crate) fn run(args: &DosArgs, console: &Console) -> Result<bool> {
+    if !skip::is_root() {
+        return Err(Error::Unmet(
+            "the study makes network namespaces, which takes root".to_owned(),
+        ));
+    }
+    interrupt::install()?;
+    let wanted = packages::LAB.iter().chain(packages::KERNEL).chain(packages::BUILD).copied();
+    packages::install(console, wanted)?;
+    console.line("Building Weir and weirgen (release).");
+    let binaries = Binaries::build(Profile::Release)?;
+    let weirgen = build_program(Profile::Release, "weir-loadgen", "weirgen")?;
+    for name in netns::remove_stale()? {
+        console.line(&format!("Removed {name}, left behind by a run that died."));
+    }
+    let folder = repository().join(&args.output);
+    fs::create_dir_all(&folder).map_err(Error::io(format!("make {}", folder.display())))?;
+    let study = Study { args, binaries, weirgen, street: Street::build()?, folder };
+    console.heading("The street");
+    console.paragraph("   ", street::ABOUT);
+    let peers = study.able_peers(console)?;
+    let (files, summary) = study.rounds(console, &peers)?;
+    summary.print(console);
+    let page = study.page(&files)?;
+    console
+        .line(&format!("The page: {}", console.paint(Tone::Command, &page.display().to_string())));
+    Ok(summary.is_sound())
+}
+
+impl Study<'_> {
+    /// The peers that can be had here; the others are named with the reason.
+    fn able_peers(&self, console: &Console) -> Result<Vec<Peer>> {
+        let all = Peer::all();
+        let wanted = if self.args.peers.is_empty() { &all } else { &self.args.peers };
+        let mut able = Vec::new();
+        for peer in wanted {
+            match peer.start(&self.binaries, &self.street, &self.folder) {
+                Ok(running) => {
+                    running.stop()?;
+                    console.line(&format!("   {:<18} {}", peer.to_string(), peer.about()));
+                    able.push(*peer);
+                }
+                Err(Error::Command { output, .. }) => {
+                    let why = output.lines().next().unwrap_or_default();
+                    console.line(&format!("   {:<18} SKIPPED: {why}", peer.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(able)
+    }
+
+    /// All runs, interleaved.
+    fn rounds(&self, console: &Console, peers: &[Peer]) -> Result<(Vec<PathBuf>, Summary)> {
+        let (mut files, mut summary) = (Vec::new(), Summary::default());
+        for round in 0..self.args.rounds {
+            for flood in &self.args.flood {
+                let turn = usize::try_from(round).unwrap_or(0) % peers.len().max(1);
+                for peer in peers[turn..].iter().chain(&peers[..turn]) {
+                    let what = format!("round {}, {flood} SYN/s, {peer}", round + 1);
+                    let file = console.working(&what, || self.trial(*peer, *flood, round))?;
+                    let line = summary.add(&file)?;
+                    console.line(&format!("   {what}: {line}"));
+                    files.push(file);
+                }
+            }
+        }
+        Ok((files, summary))
+    }
+
+    /// One run; returns the file of its result.
+    fn trial(&self, peer: Peer, flood: u32, round: u32) -> Result<PathBuf> {
+        let name = format!("{peer}-{flood}-{round}");
+        let profile = self.folder.join("dos.toml");
+        write(&profile, &self.profile(peer, flood))?;
+        let file = self.folder.join(format!("{name}.json"));
+        let running = peer.start(&self.binaries, &self.street, &self.folder)?;
+        let mut command = self.street.tester.command(&self.weirgen.to_string_lossy());
+        command.arg("run").arg(&profile).args(["--left", "g0", "--right", "s0", "--cores", "0"]);
+        command.args(["--left-mac", MAC_F0, "--right-mac", MAC_F1, "--label", &peer.to_string()]);
+        command.args(["--seed", &(0x5eed + u64::from(round)).to_string(), "--json"]).arg(&file);
+        let within = Duration::from_secs(u64::from(self.args.seconds)) + RUN_EXTRA;
+        let output = process::output(command, within)?;
+        running.stop()?;
+        let known = [Some(0), Some(STATUS_VOID)];
+        if !known.contains(&output.status.code()) {
+            let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
+            let command = format!("weirgen run {}", profile.display());
+            return Err(Error::Command { command, status: output.status, output: output_text });
+        }
+        Ok(file)
+    }
+
+    /// What `weirgen` is to send: the users, and the flood beside them.
+    fn profile(&self, peer: Peer, flood: u32) -> String {
+        let DosArgs { users, seconds, sources, .. } = self.args;
+        let cookies = if peer.server_sends_cookies() { "when-full" } else { "off" };
+        let users = format!(
+            "about = \"Users of a web server under a SYN flood\"\nduration_s = {seconds}\nsettle_s = 2\n\n[users]\n\
+             rate = {users}\nclients = \"198.18.128.0/20\"\nshared_address = \"198.18.144.1\"\nshared_share = 0.2\n\
+             servers = \"198.19.0.2\"\nbacklog = 1024\nsyn_cookies = \"{cookies}\"\n",
+        );
+        let source = match sources {
+            Sources::Many => "{ in = \"198.18.0.0/17\", order = \"random\" }",
+            Sources::One => "\"198.18.0.1\"",
+        };
+        let stream = format!(
+            "\n[[stream]]\nname = \"flood\"\nkind = \"tcp-syn\"\nexpect = \"either\"\nrate = {flood}\nsource = {source}\n\
+             source_port = {{ in = \"1024-65535\", order = \"random\" }}\ndestination = \"198.19.0.2\"\n\
+             destination_port = 80\n",
+        );
+        if flood == 0 { users } else { users + &stream }
+    }
+
+    /// All results as one page.
+    fn page(&self, files: &[PathBuf]) -> Result<PathBuf> {
+        let page = self.folder.join("dos.html");
+        let mut command = std::process::Command::new(&self.weirgen);
+        command.arg("report").args(files).arg("--output").arg(&page);
+        command.args(["--title", "Users of a web server under a SYN flood"]);
+        process::run(command, RUN_EXTRA)?;
+        Ok(page)
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))
+}

@@ -1,0 +1,163 @@
+//! Who stands between the flood and the server.
+
+use std::fmt;
+use std::path::Path;
+
+use clap::ValueEnum;
+use weir_tests::weir::{Binaries, Daemon};
+use weir_tests::{Error, Result};
+
+use super::street::Street;
+
+/// An engine with a set of rules. The rules of both engines are the same text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// The kernel forwards, and nothing protects the server
+    Open,
+    /// The same; the server answers with SYN cookies when its queue is full
+    ServerCookies,
+    /// The kernel's connection tracking, three rules
+    KernelState,
+    /// The kernel's hashlimit: 50 SYNs a second of each source
+    KernelHashlimit,
+    /// The kernel's recent: 20 SYNs in a second of each source
+    KernelRecent,
+    /// The kernel's SYNPROXY: cookies by the firewall
+    KernelSynproxy,
+    /// Weir forwards, no rules
+    Weir,
+    /// Weir's connection tracking, the same three rules
+    WeirState,
+    /// Weir's hashlimit, the same rules
+    WeirHashlimit,
+    /// Weir's recent, the same rules
+    WeirRecent,
+}
+
+const STATE: &[&str] = &[
+    "-A FORWARD -m state --state INVALID -j DROP",
+    "-A FORWARD -m state --state ESTABLISHED,RELATED -j ACCEPT",
+    "-A FORWARD -m state --state NEW -j ACCEPT",
+];
+
+const HASHLIMIT: &[&str] =
+    &["-A FORWARD -p tcp --syn -m hashlimit --hashlimit-name syn --hashlimit-mode srcip \
+     --hashlimit-above 50/second --hashlimit-burst 100 -j DROP"];
+
+const RECENT: &[&str] = &[
+    "-A FORWARD -p tcp --syn -m recent --name syn --rcheck --seconds 1 --hitcount 20 -j DROP",
+    "-A FORWARD -p tcp --syn -m recent --name syn --set",
+];
+
+/// As in iptables-extensions(8): SYNs are not tracked and answered by the proxy; what brings no cookie is dropped.
+const SYNPROXY: &[&str] = &[
+    "-t raw -A PREROUTING -i f0 -p tcp --syn -j CT --notrack",
+    "-A FORWARD -i f0 -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale 3 \
+     --mss 1460",
+    "-A FORWARD -m state --state INVALID -j DROP",
+];
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// A peer at work. [`stop`](Self::stop) takes it down; dropping it ends the daemon, and the street goes anyway.
+pub(crate) enum Running<'a> {
+    Weir(Daemon),
+    Kernel(&'a Street),
+}
+
+impl Peer {
+    /// All of them, in the order of the command line's help.
+    pub(crate) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    /// What it is, in words.
+    pub(crate) fn about(self) -> String {
+        let value = self.to_possible_value();
+        value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
+    }
+
+    /// Whether the server behind it has its own cookies switched on.
+    pub(crate) fn server_sends_cookies(self) -> bool {
+        self == Self::ServerCookies
+    }
+
+    fn is_weir(self) -> bool {
+        matches!(self, Self::Weir | Self::WeirState | Self::WeirHashlimit | Self::WeirRecent)
+    }
+
+    fn rules(self) -> &'static [&'static str] {
+        match self {
+            Self::Open | Self::ServerCookies | Self::Weir => &[],
+            Self::KernelState | Self::WeirState => STATE,
+            Self::KernelHashlimit | Self::WeirHashlimit => HASHLIMIT,
+            Self::KernelRecent | Self::WeirRecent => RECENT,
+            Self::KernelSynproxy => SYNPROXY,
+        }
+    }
+
+    /// Sets it to work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] when the engine has not what the rules ask for.
+    pub(crate) fn start<'a>(
+        self,
+        binaries: &Binaries,
+        street: &'a Street,
+        folder: &Path,
+    ) -> Result<Running<'a>> {
+        if self.is_weir() {
+            let daemon = Daemon::start(binaries, &street.firewall, &config(), folder)?;
+            self.rules().iter().try_for_each(|rule| daemon.iptables(rule).map(drop))?;
+            return Ok(Running::Weir(daemon));
+        }
+        let running = Running::Kernel(street);
+        for rule in self.rules() {
+            if let Err(error) = street.firewall.run(&format!("iptables-legacy {rule}")) {
+                running.stop()?;
+                return Err(error);
+            }
+        }
+        if self == Self::KernelSynproxy {
+            street.firewall.set("net/netfilter/nf_conntrack_tcp_loose", "0")?;
+        }
+        street.firewall.set("net/ipv4/ip_forward", "1")?;
+        Ok(running)
+    }
+}
+
+impl Running<'_> {
+    /// Takes it down, and with it all that it has learned of the flood.
+    pub(crate) fn stop(self) -> Result<()> {
+        match self {
+            Self::Weir(daemon) => {
+                let status = daemon.stop()?;
+                let what = "the end of weir".to_owned();
+                if status.success() {
+                    Ok(())
+                } else {
+                    Err(Error::Unreadable { what, text: status.to_string() })
+                }
+            }
+            Self::Kernel(street) => {
+                street.firewall.set("net/ipv4/ip_forward", "0")?;
+                street.firewall.run("iptables-legacy -F FORWARD")?;
+                street.firewall.run("iptables-legacy -t raw -F PREROUTING")?;
+                street.firewall.run("conntrack -F").map(drop)
+            }
+        }
+    }
+}
+
+/// One worker, on the last core, as Weir chooses by default.
+fn config() -> String {
+    "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\
+     interface = \"f1\"\n\n[workers]\ncount = 1\n\n[control]\nsocket = \"/run/weir.sock\"\n"
+        .to_owned()
+}

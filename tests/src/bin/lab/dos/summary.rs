@@ -1,0 +1,168 @@
+//! What the runs came to, in lines: for each peer and flood the median of its rounds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use weir_tests::console::{Console, Tone};
+use weir_tests::{Error, Result};
+
+/// What one run says, of that which the lines need.
+#[derive(Clone, Debug)]
+struct Run {
+    completed_share: f64,
+    connect_p99_ms: f64,
+    shared_share: f64,
+    void: Option<String>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// By flood and peer.
+    runs: BTreeMap<(u64, String), Vec<Run>>,
+    peers: Vec<String>,
+}
+
+impl Summary {
+    /// Reads the result of a run, and says it in a line.
+    pub(crate) fn add(&mut self, file: &Path) -> Result<String> {
+        let text =
+            std::fs::read_to_string(file).map_err(Error::io(format!("read {}", file.display())))?;
+        let unreadable = || Error::Unreadable {
+            what: format!("the result {}", file.display()),
+            text: text.clone(),
+        };
+        let value: Value = serde_json::from_str(&text).map_err(|_| unreadable())?;
+        let (label, flood, run) = read(&value).ok_or_else(unreadable)?;
+        let line = match &run.void {
+            Some(why) => format!("void: {why}"),
+            None => run.line(),
+        };
+        if !self.peers.contains(&label) {
+            self.peers.push(label.clone());
+        }
+        self.runs.entry((flood, label)).or_default().push(run);
+        Ok(line)
+    }
+
+    /// Whether every run may be used.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.runs.values().flatten().all(|run| run.void.is_none())
+    }
+
+    pub(crate) fn print(&self, console: &Console) {
+        let mut before = None;
+        for ((flood, label), runs) in &self.runs {
+            if before.replace(flood) != Some(flood) {
+                console.heading(&format!("{flood} SYN a second"));
+            }
+            let good: Vec<&Run> = runs.iter().filter(|run| run.void.is_none()).collect();
+            let median = |of: fn(&Run) -> f64| median(good.iter().map(|run| of(run)).collect());
+            let line = match (median(|run| run.completed_share), median(|run| run.connect_p99_ms)) {
+                (Some(completed_share), Some(connect_p99_ms)) => {
+                    let shared_share = median(|run| run.shared_share).unwrap_or(f64::NAN);
+                    Run { completed_share, connect_p99_ms, shared_share, void: None }.line()
+                }
+                _ => console.paint(Tone::Bad, "no run that could be used"),
+            };
+            let void = runs.len() - good.len();
+            let void =
+                if void > 0 { format!(" ({void} of {} void)", runs.len()) } else { String::new() };
+            console.line(&format!("   {label:<18} {line}{void}"));
+        }
+    }
+}
+
+impl Run {
+    fn line(&self) -> String {
+        format!(
+            "served {:5.1} % of users ({:5.1} % behind the shared address), connected within {:.1} ms (p99)",
+            self.completed_share * 100.0,
+            self.shared_share * 100.0,
+            self.connect_p99_ms
+        )
+    }
+}
+
+/// Label, flood and figures of a result.
+fn read(value: &Value) -> Option<(String, u64, Run)> {
+    let users = value.get("users")?;
+    let number = |value: &Value, name: &str| value.get(name)?.as_f64();
+    let share = |value: &Value| {
+        let (part, whole) = (number(value, "completed")?, number(value, "attempted")?);
+        Some(if whole > 0.0 { part / whole } else { 0.0 })
+    };
+    let connect = users.get("connect").filter(|connect| !connect.is_null());
+    let flood = value["streams"].as_array()?.iter().find(|stream| stream["name"] == "flood");
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate that we asked for"
+    )]
+    let flood =
+        flood.and_then(|stream| number(stream, "requested_pps")).unwrap_or(0.0).round() as u64;
+    let run = Run {
+        completed_share: share(users)?,
+        connect_p99_ms: connect
+            .and_then(|connect| number(connect, "p99_ns"))
+            .unwrap_or(f64::INFINITY)
+            / 1e6,
+        shared_share: users.get("shared").and_then(share).unwrap_or(f64::NAN),
+        void: value["void"].as_str().map(str::to_owned),
+    };
+    Some((value["label"].as_str()?.to_owned(), flood, run))
+}
+
+/// The middle one, of an even number the lower; `None` of none.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(completed: u32, void: Option<&str>) -> Value {
+        serde_json::json!({
+            "label": "weir", "void": void,
+            "streams": [{"name": "flood", "requested_pps": 999.6}],
+            "users": {
+                "attempted": 200, "completed": completed, "connect": {"p99_ns": 2_500_000},
+                "shared": {"attempted": 10, "completed": 5},
+            },
+        })
+    }
+
+    #[test]
+    fn a_result_is_read_and_its_median_said() {
+        let mut summary = Summary::default();
+        let folder = tempfile::tempdir().unwrap();
+        for (at, completed) in [100, 200, 150].into_iter().enumerate() {
+            let file = folder.path().join(at.to_string());
+            std::fs::write(&file, result(completed, None).to_string()).unwrap();
+            summary.add(&file).unwrap();
+        }
+        let runs = &summary.runs[&(1_000, "weir".to_owned())];
+        assert_eq!(median(runs.iter().map(|run| run.completed_share).collect()), Some(0.75));
+        let line = "served  50.0 % of users ( 50.0 % behind the shared address), connected within 2.5 ms (p99)";
+        assert_eq!(runs[0].line(), line);
+        assert!(summary.is_sound());
+        let file = folder.path().join("void");
+        std::fs::write(&file, result(1, Some("too slow")).to_string()).unwrap();
+        assert_eq!(summary.add(&file).unwrap(), "void: too slow");
+        assert!(!summary.is_sound());
+        std::fs::write(&file, "{}").unwrap();
+        summary.add(&file).unwrap_err();
+    }
+
+    #[test]
+    fn nobody_connected_is_no_short_wait() {
+        let mut value = result(0, None);
+        value["users"]["connect"] = Value::Null;
+        value["streams"] = serde_json::json!([]);
+        let (_, flood, run) = read(&value).unwrap();
+        assert!(flood == 0 && run.connect_p99_ms.is_infinite());
+    }
+}

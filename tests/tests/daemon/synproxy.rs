@@ -1,0 +1,69 @@
+//! SYNPROXY on the running daemon, with the stacks of real hosts on both sides: the kernel's recipe, word for word.
+
+use weir_tests::skip_unless;
+use weir_tests::weir::Daemon;
+
+use crate::probe::script;
+use crate::town::{BOB, Town, assert_conserved, config, dropped, number};
+use crate::transfer;
+
+/// What has been counted by this name among the events.
+fn event(daemon: &Daemon, name: &str) -> u64 {
+    let stats = daemon.stats().expect("stats");
+    let events = stats["events"].as_array().expect("events");
+    let event = events.iter().find(|event| event["event"] == name).expect("the event is known");
+    number(&event["count"])
+}
+
+fn flows(daemon: &Daemon) -> String {
+    daemon.ctl("conntrack count").expect("counted").trim().to_owned()
+}
+
+/// The rules of iptables-extensions(8), SYNPROXY.
+fn begin(town: &Town, workers: &str) -> Daemon {
+    let rest = format!("{workers}[conntrack]\ntcp_loose = false\nsynproxy = true\n");
+    let daemon = town.start_with(&config("drop", &rest));
+    for line in [
+        "-t raw -A PREROUTING -i left -p tcp --syn -j CT --notrack",
+        "-A FORWARD -i left -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460",
+        "-A FORWARD -m state --state INVALID -j DROP",
+    ] {
+        daemon.iptables(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    daemon
+}
+
+#[test]
+fn hosts_talk_through_it_and_a_flood_of_syns_leaves_nothing() {
+    skip_unless!(root, command "ip", command "python3");
+    let town = Town::new();
+    let mut daemon = begin(&town, "");
+    for bytes in [1, 3_000_000] {
+        transfer::both_ways(&town.alice, &town.bob, BOB, bytes);
+    }
+    assert_eq!(event(&daemon, "synproxy_connections"), 2);
+    assert!(event(&daemon, "synproxy_syns") >= 2);
+    assert_eq!(flows(&daemon), "2");
+    // From an address that nobody has: nothing is kept, and Bob hears nothing.
+    let sent = script(&town.alice, "syns.py", &[BOB, "500"]);
+    assert_eq!(sent["sent"], 500);
+    crate::town::eventually("all are answered", || event(&daemon, "synproxy_syns") >= 502);
+    assert_eq!((flows(&daemon).as_str(), event(&daemon, "synproxy_cookies_valid")), ("2", 2));
+    transfer::both_ways(&town.alice, &town.bob, BOB, 100_000);
+    // What Bob begins is none of its business.
+    transfer::both_ways(&town.bob, &town.alice, "10.0.0.2", 100_000);
+    assert_eq!(event(&daemon, "synproxy_connections"), 3);
+    assert_eq!(dropped(&daemon, "synproxy"), 0);
+    assert_conserved(&mut daemon);
+}
+
+#[test]
+fn without_room_for_it_the_rule_is_refused() {
+    skip_unless!(root, command "ip");
+    let town = Town::new();
+    let mut daemon = town.start("drop");
+    let error = daemon.iptables("-A FORWARD -p tcp -j SYNPROXY").expect_err("refused").to_string();
+    assert!(error.contains("synproxy = true"), "{error}");
+    assert_eq!(daemon.iptables("-S").expect("listed"), "-P FORWARD ACCEPT\n");
+    assert_conserved(&mut daemon);
+}
