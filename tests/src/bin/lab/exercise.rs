@@ -47,6 +47,11 @@ pub(crate) enum Step {
     TrojanElsewhere { version: u8 },
     /// Send packets from Alice to Bob, so many a second; so many of a hundred arrive.
     Flood { packets: u32, rate: u32, arrive: (u32, u32) },
+    /// Open so many connections to port 80 of an address from Alice's side, one after the other: so many
+    /// of them must come about, those first that are tried first.
+    Calls { from: &'static str, to: &'static str, tried: u64, answered: u64 },
+    /// Have the firewall's own packets filtered as well, for this exercise.
+    GuardFirewall,
     /// Look at a counter of the chain FORWARD: it must say exactly what was lost, that is, how many
     /// packets were seen to leave and not to arrive since the exercise began.
     Counter(Counter),
@@ -253,6 +258,38 @@ pub(crate) const EXERCISES: &[Exercise] = &[
             Step::Page { of: Host::Bob, loads: true },
         ],
     },
+    Exercise {
+        name: "recent",
+        title: "Fifty calls a minute",
+        story: "A firewall that remembers can hold back a flood. These two lines let every address \
+                begin fifty connections a minute, and not one more: Alice overdoes it, and is cut \
+                off, while another reader is served.",
+        steps: &[
+            Step::Type(
+                "iptables -A FORWARD -p tcp -m state --state NEW -m recent --update --seconds 60 --hitcount 50 -j DROP",
+            ),
+            Step::Type("iptables -A FORWARD -p tcp -m state --state NEW -m recent --set -j ACCEPT"),
+            Step::Calls { from: "10.0.0.2", to: "192.168.0.2", tried: 53, answered: 50 },
+            LOST_BY_RULE_1,
+            Step::Page { of: Host::Bob, loads: false },
+            Step::Calls { from: "10.0.0.9", to: "192.168.0.2", tried: 2, answered: 2 },
+        ],
+    },
+    Exercise {
+        name: "recent-input",
+        title: "The same for itself",
+        story: "The firewall has a page, too, and the same two lines protect it, in the chain of what \
+                is meant for itself.",
+        steps: &[
+            Step::GuardFirewall,
+            Step::Type(
+                "iptables -A INPUT -p tcp -m state --state NEW -m recent --update --seconds 60 --hitcount 50 -j DROP",
+            ),
+            Step::Type("iptables -A INPUT -p tcp -m state --state NEW -m recent --set -j ACCEPT"),
+            Step::Calls { from: "10.0.0.2", to: "10.0.0.1", tried: 53, answered: 50 },
+            Step::Calls { from: "10.0.0.9", to: "10.0.0.1", tried: 2, answered: 2 },
+        ],
+    },
     // The last: Bob's server goes on sending what did not arrive, beside whatever came next.
     Exercise {
         name: "string",
@@ -285,7 +322,7 @@ mod tests {
     #[test]
     fn the_readme_counts_right() {
         let checks = |step: &Step| match step {
-            Step::Type(_) | Step::TypeDuringDownload(_) => 0,
+            Step::Type(_) | Step::TypeDuringDownload(_) | Step::GuardFirewall => 0,
             Step::TrojanAmongPages { .. } => 2,
             _ => 1,
         };

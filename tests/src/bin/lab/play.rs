@@ -1,5 +1,6 @@
 //! Plays an exercise: does each step for real, and holds what it saw against what it should see.
 
+mod calls;
 mod flood;
 mod page;
 mod trojan;
@@ -80,6 +81,7 @@ impl<'a> Player<'a> {
     ///
     /// When the lab itself breaks: Ctrl-C, a sniffer that is gone. A check that fails is no error.
     pub(crate) fn play(&mut self, exercise: &Exercise) -> Result<Played> {
+        self.lab.guard_firewall(false)?;
         self.clear()?;
         (self.target, self.lost) = (None, 0);
         let mut checks = Vec::new();
@@ -109,9 +111,11 @@ impl<'a> Player<'a> {
             Step::TypeDuringDownload(line) => {
                 return Ok(self.type_during_download(line)?.into_iter().collect());
             }
+            Step::GuardFirewall => return self.lab.guard_firewall(true).map(|()| Vec::new()),
             Step::TrojanAmongPages { version } => return self.trojan_among_pages(version),
             Step::DownloadEnds => self.download_ends(),
             Step::Ping { from, to, answered } => self.ping(from, to, answered),
+            Step::Calls { from, to, tried, answered } => self.calls((from, to), tried, answered),
             Step::Page { of, loads } => self.page(of, loads),
             Step::Trojan { version, leaks } => self.trojan(version, leaks),
             Step::TrojanElsewhere { version } => self.trojan_elsewhere(version),

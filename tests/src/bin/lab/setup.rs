@@ -66,7 +66,11 @@ pub(crate) enum Engine {
 /// A standing lab. Dropping it removes everything, in the order of the fields.
 pub(crate) struct Lab {
     engine: Option<Daemon>,
-    webs: [Process; 2],
+    /// What `engine` is started from.
+    binaries: Option<Binaries>,
+    /// Whether the firewall's own packets are filtered.
+    guarded: bool,
+    webs: [Process; 3],
     alice_sniffer: Sniffer,
     bob_sniffer: Sniffer,
     pub(crate) alice: Namespace,
@@ -95,7 +99,10 @@ impl Lab {
         firewall.set("net/ipv4/ip_forward", if binaries.is_some() { "0" } else { "1" })?;
 
         let engine = match binaries {
-            Some(binaries) => Some(start_weir(binaries, &firewall, &folder)?),
+            Some(binaries) => {
+                link_weir(binaries, &folder)?;
+                Some(start_weir(binaries, &firewall, &folder, false)?)
+            }
             None => link_iptables(&process::find_program("iptables"), &folder).map(|()| None)?,
         };
         alice.set("net/ipv4/tcp_rmem", ALICES_BUFFERS)?;
@@ -108,6 +115,7 @@ impl Lab {
         let webs = [
             start_web(&bob, "80", &www, &folder.path("bob.web"))?,
             start_web(&alice, "8000", &www, &folder.path("alice.web"))?,
+            start_web(&firewall, "80", &www, &folder.path("firewall.web"))?,
         ];
         alice.add_default_route("10.0.0.1")?;
         bob.add_default_route("192.168.0.1")?;
@@ -117,7 +125,19 @@ impl Lab {
         };
         let alice_sniffer = sniffer(&alice, Direction::Incoming, [10, 0, 0, 1], "alice.sniff")?;
         let bob_sniffer = sniffer(&bob, Direction::Outgoing, [192, 168, 0, 1], "bob.sniff")?;
-        Ok(Self { engine, webs, alice_sniffer, bob_sniffer, alice, firewall, bob, folder })
+        let (binaries, guarded) = (binaries.cloned(), false);
+        Ok(Self {
+            engine,
+            binaries,
+            guarded,
+            webs,
+            alice_sniffer,
+            bob_sniffer,
+            alice,
+            firewall,
+            bob,
+            folder,
+        })
     }
 
     /// The namespace of a host.
@@ -150,6 +170,19 @@ impl Lab {
     fn path(&self) -> String {
         let path = std::env::var("PATH").unwrap_or_default();
         format!("{}:{path}", self.folder.path("bin").display())
+    }
+
+    /// Has the firewall's own packets filtered, or not: Weir is started anew for that. The kernel always filters them.
+    pub(crate) fn guard_firewall(&mut self, guarded: bool) -> Result<()> {
+        if let Some(binaries) = self.binaries.as_ref().filter(|_| guarded != self.guarded) {
+            if let Some(weir) = self.engine.take() {
+                weir.stop()?;
+            }
+            let weir = start_weir(binaries, &self.firewall, &self.folder, guarded)?;
+            self.engine = Some(weir);
+        }
+        self.guarded = guarded;
+        Ok(())
     }
 
     /// Ends Weir as an operator would, by SIGTERM, and says how it ended. `None` for the kernel.
@@ -199,15 +232,30 @@ impl Lab {
     }
 }
 
-/// Starts Weir with the shipped configuration, and gives the firewall its `iptables`.
-fn start_weir(binaries: &Binaries, firewall: &Namespace, folder: &Folder) -> Result<Daemon> {
+/// Starts Weir with the shipped configuration; with `guarded`, the firewall's own packets pass through it as well.
+fn start_weir(
+    binaries: &Binaries,
+    firewall: &Namespace,
+    folder: &Folder,
+    guarded: bool,
+) -> Result<Daemon> {
     let file = repository().join("configs/lab.toml");
-    let config =
+    let mut config =
         fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
+    if guarded {
+        config = config.replace("host = \"kernel\"", "host = \"firewalled\"");
+        for device in ["all", "enp0s8", "enp0s3"] {
+            firewall.set(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
+        }
+    }
+    Daemon::start(binaries, firewall, &config, &folder.path)
+}
+
+/// Gives the firewall its `iptables`.
+fn link_weir(binaries: &Binaries, folder: &Folder) -> Result<()> {
     link_iptables(&Some(binaries.weirctl.clone()), folder)?;
     let weirctl = folder.path("bin").join("weirctl");
-    symlink(&binaries.weirctl, weirctl).map_err(Error::io("link weirctl"))?;
-    Daemon::start(binaries, firewall, &config, &folder.path)
+    symlink(&binaries.weirctl, weirctl).map_err(Error::io("link weirctl"))
 }
 
 /// Makes a link named `iptables` to what stands for it.
