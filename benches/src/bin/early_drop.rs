@@ -10,9 +10,9 @@
 //! one.
 //!
 //! Then packets a second on a veth pair: the kernel sends live frames from one end, as fast as it can, all of one
-//! source, or each of one drawn from 10,000; the other end has the program. The bar is a program that does nothing but drop, and counts
-//! nothing. Generator and program run on one core, one after the other, so a packet's time is that of both; ratios are
-//! taken within a round, and every second round runs backwards.
+//! source, or each of one drawn from 10,000; the other end has the program. The bar is a program that does nothing but
+//! drop, and counts nothing. Generator and program run on one core, one after the other, so a packet's time is that of
+//! both; ratios are taken within a round, and every second round runs backwards.
 
 use std::fs;
 use std::net::IpAddr;

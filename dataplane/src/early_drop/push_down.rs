@@ -6,8 +6,8 @@
 //! * **Counts come back.** [`Step::Count`] is what the program has dropped since the last turn; the limiter adds it to
 //!   the source's window, or its rate would collapse the moment it is pushed.
 //! * **There is a gap between the way in and the way out.** A turn's counts come in one lump, so a window of a tenth of
-//!   a second may have one lump too many or too few: half of its rate. A source is pushed from *twice* the limit on, and
-//!   taken back below *once* the limit, by the counts of whole turns, whose length is known exactly, however late
+//!   a second may have one lump too many or too few: half of its rate. A source is pushed from *twice* the limit on,
+//!   and taken back below *once* the limit, by the counts of whole turns, whose length is known exactly, however late
 //!   they are. Between the two both sides throw alike, so it does not matter which does.
 //! * **It has to last.** For [`HOT_TURNS`] in a row on the way in, [`CALM_TURNS`] on the way out.
 //!
