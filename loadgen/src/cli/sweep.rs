@@ -67,8 +67,8 @@ fn at(profile: &Profile, stream: &str, rate: f64) -> Result<Profile, Failure> {
     }
     let mut changed = profile.clone();
     changed.streams.retain(|other| other.name != stream);
-    if changed.streams.is_empty() {
-        let allowed = "more than 0, for the profile has no other stream";
+    if changed.streams.is_empty() && changed.users.is_none() {
+        let allowed = "more than 0, for the profile has no other stream and no users";
         return Err(Failure::Setting { what: "rate", value: "0".to_owned(), allowed });
     }
     Ok(changed)

@@ -46,6 +46,11 @@ impl<'a> EngineTrial<'a> {
                 allowed: "a search counts what is lost, so every stream is to pass: expect = \"pass\"",
             });
         }
+        if profile.streams.is_empty() {
+            let (value, allowed) =
+                (profile.name.clone(), "a search sends packets: the profile needs a stream");
+            return Err(Failure::Setting { what: "profile", value, allowed });
+        }
         Ok(Self { profile, ports, options, stop, observer, runs: Vec::new() })
     }
 
