@@ -58,7 +58,7 @@ impl Cookies {
 
     /// The SYN that led to this acknowledgment, if it brings back one of our cookies of this or the last minute.
     pub(super) fn check(&self, now_ns: u64, pair: &Pair, ack: &Segment) -> Option<Segment> {
-        self.last_ns.filter(|last_ns| now_ns - last_ns < 2 * MINUTE_NS)?;
+        self.last_ns.filter(|last_ns| now_ns.saturating_sub(*last_ns) < 2 * MINUTE_NS)?;
         let cookie = ack.acknowledgment.wrapping_sub(1);
         let client = ack.sequence.wrapping_sub(1);
         let now = minute(now_ns);

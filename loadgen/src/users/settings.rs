@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use choice::{AnswerEnd, Closer, CookieUse, RequestEnd, Talk};
+
 use super::address::{Address, Range};
 use super::arrivals::Spacing;
 use super::client::CLIENT_CONNECTION_BYTES;
 use super::content::Content;
 use super::server::SERVER_CONNECTION_BYTES;
 use super::tcp::{TcpSettings, sequence};
+
+mod choice;
 
 /// A second in nanoseconds.
 const SECOND_NS: f64 = 1e9;
@@ -120,63 +124,6 @@ pub struct TcpConfig {
     pub time_wait_s: Option<f64>,
     /// FIN-WAIT-2, in seconds.
     pub fin_wait_s: Option<f64>,
-}
-
-/// What is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Talk {
-    /// Bytes that are known by their place.
-    #[default]
-    Text,
-    /// The same with heads of HTTP/1.1 before them, for boxes that look and servers that are real.
-    Http,
-}
-
-/// How a client knows that the answer is whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnswerEnd {
-    /// By its length; every byte is compared.
-    #[default]
-    Bytes,
-    /// By the server's close, whatever it has said.
-    Close,
-}
-
-/// How a server knows that the request is whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RequestEnd {
-    /// By its length; every byte is compared.
-    #[default]
-    Bytes,
-    /// By a blank line, as in HTTP, whatever stands before.
-    BlankLine,
-}
-
-/// Who closes first, and so has TIME-WAIT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Closer {
-    /// The server, as in HTTP with `Connection: close`.
-    #[default]
-    Server,
-    /// The client.
-    Client,
-}
-
-/// When a server answers a SYN with a cookie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CookieUse {
-    /// Never: with a full queue, SYNs are thrown away.
-    Off,
-    /// When the queue is full (`tcp_syncookies = 1`).
-    #[default]
-    WhenFull,
-    /// Always (`tcp_syncookies = 2`).
-    Always,
 }
 
 fn default_ports() -> String {
