@@ -5,10 +5,10 @@
 //! ```
 //!
 //! Whole connections: handshake, a request of 100 bytes, an answer of 1,000, close from both sides; seven segments.
-//! Time is the thread's own. Frames are written and read, checksums and contents included; nothing is between the ends
-//! but a copy. Nanoseconds a connection, best and median of samples of 4,096 connections, with 1 k to 1 M connections in
-//! the server's table (those in TIME-WAIT, which stay for as long as it takes to have so many). The handshake alone is
-//! what both ends do until the server has accepted.
+//! Time is the thread's own. Frames are written and read, checksums and contents included; nothing is between the
+//! ends but a copy. Nanoseconds a connection, best and median of samples of 4,096 connections, with 1 k to 1 M
+//! connections in the server's table (those in TIME-WAIT, which stay for as long as it takes to have so many). The
+//! handshake alone is what both ends do until the server has accepted.
 
 use std::time::Duration;
 

@@ -100,6 +100,7 @@ fn icmp(family: Family) -> &'static str {
 
 impl ValueError {
     /// What to write instead.
+    // long: one arm an error, as in the list above
     pub(super) fn remedy(&self, family: Family) -> Option<&'static str> {
         let remedy = match self {
             Self::AddressType { .. } | Self::AddressTypes { .. } if family == Family::V6 => {
