@@ -14,7 +14,7 @@ pub struct Listed {
     pub source: Net,
     /// Whose it is.
     pub by: By,
-    /// When it ends; [`FOR_EVER`] for never.
+    /// When it ends; [`FOR_EVER`](super::FOR_EVER) for never.
     pub until_ns: u64,
     /// What it has dropped.
     pub dropped: PacketCount,

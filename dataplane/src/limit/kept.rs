@@ -18,7 +18,7 @@
 //!   the kernel, whose limits begin anew with every change of a table: there a flood gets a burst for free with each.
 //! * What is shared by name lives as long as a rule refers to the name; its settings are those of the rule that made
 //!   it (`htable_find_get`, net/netfilter/xt_hashlimit.c; `recent_table_lookup`, net/netfilter/xt_recent.c).
-//! * Until a compiled policy is [kept](Draft::keep), nothing has changed: a set of rules that cannot be enforced, or
+//! * Until a compiled policy is [kept](Kept::keep), nothing has changed: a set of rules that cannot be enforced, or
 //!   that is only checked, leaves no trace.
 
 use std::any::Any;

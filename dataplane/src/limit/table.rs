@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A key that is known costs two cache lines, the head and its entry. All of it is allocated when the table is made.
-//! Workers take turns with a bucket ([`Spin`](super::spin)); two that want different ones never meet.
+//! Workers take turns with a bucket (`Spin`); two that want different ones never meet.
 //!
 //! **Expiry.** An entry that nobody has asked for longer than the table says is gone: whoever asks for its key finds a
 //! new one, and whoever needs room takes its place. Nothing is swept. (Times are kept in 32 bits of ticks, which go

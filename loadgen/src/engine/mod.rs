@@ -9,7 +9,7 @@
 //! Both sides are in one process, so one clock stamps and reads, and one thread can serve both: then the box has the
 //! other cores for itself. With several threads each has a queue of either side, and every n-th packet of every stream.
 //!
-//! What a thread does at a time is in [`worker`] and takes the time as an argument; [`run`] only reads the clock,
+//! What a thread does at a time is in `worker` and takes the time as an argument; [`run`] only reads the clock,
 //! waits, and looks after the devices. The ports may be AF_XDP sockets ([`Ports::open`]) or anything else that is a
 //! [`Port`](weir_dataplane::port::Port).
 
