@@ -61,13 +61,6 @@ fn lines_are_refused_before_the_daemon_is_asked() {
                 .to_owned(),
         ),
         (
-            "create a hash:ip family inet6",
-            1,
-            "family inet6 is not enforced by this version of Weir\n  Weir filters IPv4; leave out \
-             what is about IPv6"
-                .to_owned(),
-        ),
-        (
             "list -o json",
             1,
             "Syntax error: unknown output mode 'json'\n  use `weirctl --json set list', which prints a line \

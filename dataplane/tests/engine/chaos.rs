@@ -38,7 +38,7 @@ fn sizes(chance: &mut Chance) -> Sizes {
         always_track: chance.percent(80),
         flow_cache: 64,
         acct: chance.percent(50),
-        synproxy: false,
+        synproxy: chance.percent(50),
         seed: chance.below(4) as u64,
     }
 }
@@ -147,7 +147,17 @@ fn step(world: &mut World, chance: &mut Chance) {
                 "-I FORWARD 1 -j LOG --log-prefix chaos",
             ];
             lines.extend(others.into_iter().filter(|_| chance.percent(20)).map(str::to_owned));
+            if world.sizes.synproxy && chance.percent(40) {
+                lines.push("-I FORWARD 1 -p tcp -j SYNPROXY --mss 1460 --timestamp".to_owned());
+            }
             world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            let raw = [
+                "-A PREROUTING -p tcp --syn -j CT --notrack",
+                "-A PREROUTING -s 10.0.0.0/9 -p udp -j DROP",
+                "-A PREROUTING -m statistic --mode random --probability 0.5 -j NOTRACK",
+            ];
+            let raw = raw.into_iter().filter(|_| chance.percent(30));
+            world.raw(&std::iter::once("-F").chain(raw).collect::<Vec<_>>());
             let lines = six::any_rules(chance);
             world.rules6(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         }
