@@ -163,8 +163,8 @@ pub enum ProgramError {
 fn load_remedy(error: &libbpf_rs::Error) -> &'static str {
     match error.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => {
-            "it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; in a container also a \
-             seccomp profile that allows bpf(2)"
+            "run as root, or give the process CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (programs), and CAP_NET_RAW \
+             (AF_XDP sockets); in a container also a seccomp profile that allows bpf(2)"
         }
         libbpf_rs::ErrorKind::OutOfMemory => {
             "raise the memory limit of the service (systemd: MemoryMax)"
