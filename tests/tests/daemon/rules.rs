@@ -102,7 +102,7 @@ fn every_command_is_in_force_when_it_returns() {
         assert_eq!(arrives(&alice, &fence, &bob, number), passes, "after {line}");
     }
     assert_eq!(listed(&daemon), ["-P FORWARD ACCEPT"]);
-    for refused in ["-C FORWARD -i lef+ -j DROP", "-D FORWARD 1", "-A FORWARD -m recent --set"] {
+    for refused in ["-C FORWARD -i lef+ -j DROP", "-D FORWARD 1", "-A FORWARD -m quota --quota 3"] {
         daemon.iptables(refused).expect_err(refused);
     }
     assert_conserved(&mut daemon);
