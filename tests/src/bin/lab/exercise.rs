@@ -247,13 +247,16 @@ pub(crate) const EXERCISES: &[Exercise] = &[
         title: "A flood",
         story: "Then somebody floods Bob. The fuzzy match lets all pass up to a hundred packets a \
                 second, one of a hundred from a thousand on, and the fewer the faster between; the \
-                others are rejected. It is the module of 2002, which no kernel of today has.",
+                others are rejected. It is the module of 2002, which no kernel of today has. When the \
+                flood is over, it is so for some tenths of a second, and all pass again.",
         steps: &[
             Step::Type(
                 "iptables -A FORWARD -m fuzzy --lower-limit 100 --upper-limit 1000 -j REJECT",
             ),
             Step::Flood { packets: 150, rate: 50, arrive: (100, 100) },
             Step::Flood { packets: 20_000, rate: 10_000, arrive: (1, 10) },
+            // What the controller decides holds until the window after the one that has seen it end.
+            Step::Flood { packets: 20, rate: 20, arrive: (75, 100) },
             LOST_BY_RULE_1,
             Step::Page { of: Host::Bob, loads: true },
         ],
