@@ -32,6 +32,8 @@ pub(crate) enum Peer {
     WeirHashlimit,
     /// Weir's recent, the same rules
     WeirRecent,
+    /// Weir's SYNPROXY, the same rules
+    WeirSynproxy,
 }
 
 const STATE: &[&str] = &[
@@ -88,7 +90,14 @@ impl Peer {
     }
 
     fn is_weir(self) -> bool {
-        matches!(self, Self::Weir | Self::WeirState | Self::WeirHashlimit | Self::WeirRecent)
+        matches!(
+            self,
+            Self::Weir
+                | Self::WeirState
+                | Self::WeirHashlimit
+                | Self::WeirRecent
+                | Self::WeirSynproxy
+        )
     }
 
     fn rules(self) -> &'static [&'static str] {
@@ -97,7 +106,7 @@ impl Peer {
             Self::KernelState | Self::WeirState => STATE,
             Self::KernelHashlimit | Self::WeirHashlimit => HASHLIMIT,
             Self::KernelRecent | Self::WeirRecent => RECENT,
-            Self::KernelSynproxy => SYNPROXY,
+            Self::KernelSynproxy | Self::WeirSynproxy => SYNPROXY,
         }
     }
 
@@ -113,7 +122,7 @@ impl Peer {
         folder: &Path,
     ) -> Result<Running<'a>> {
         if self.is_weir() {
-            let daemon = Daemon::start(binaries, &street.firewall, &config(), folder)?;
+            let daemon = Daemon::start(binaries, &street.firewall, &self.config(), folder)?;
             self.rules().iter().try_for_each(|rule| daemon.iptables(rule).map(drop))?;
             return Ok(Running::Weir(daemon));
         }
@@ -124,11 +133,25 @@ impl Peer {
                 return Err(error);
             }
         }
-        if self == Self::KernelSynproxy {
-            street.firewall.set("net/netfilter/nf_conntrack_tcp_loose", "0")?;
+        if !self.rules().is_empty() {
+            // SYNPROXY wants it off; the others have the kernel's default, whoever came before them.
+            let loose = if self == Self::KernelSynproxy { "0" } else { "1" };
+            street.firewall.set("net/netfilter/nf_conntrack_tcp_loose", loose)?;
         }
         street.firewall.set("net/ipv4/ip_forward", "1")?;
         Ok(running)
+    }
+
+    /// One worker, on the last core, as Weir chooses by default.
+    fn config(self) -> String {
+        let conntrack = match self {
+            Self::WeirSynproxy => "\n[conntrack]\nsynproxy = true\ntcp_loose = false\n",
+            _ => "",
+        };
+        "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\
+         interface = \"f1\"\n\n[workers]\ncount = 1\n\n[control]\nsocket = \"/run/weir.sock\"\n"
+            .to_owned()
+            + conntrack
     }
 }
 
@@ -153,11 +176,4 @@ impl Running<'_> {
             }
         }
     }
-}
-
-/// One worker, on the last core, as Weir chooses by default.
-fn config() -> String {
-    "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\
-     interface = \"f1\"\n\n[workers]\ncount = 1\n\n[control]\nsocket = \"/run/weir.sock\"\n"
-        .to_owned()
 }
