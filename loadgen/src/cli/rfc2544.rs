@@ -20,9 +20,9 @@ const FRAME_BYTES: &str = "64,128,256,512,1024,1280,1518";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Rfc2544Options {
-    /// What to send: a file with a profile. Each of its streams is to pass.
+    /// What to send: the name of a profile (see `weirgen profiles`), or a file. Each of its streams is to pass.
     #[arg(value_name = "PROFILE")]
-    profile: PathBuf,
+    profile: String,
     #[command(flatten)]
     sides: SideOptions,
     /// Lengths of frames in bytes, check sequence included.

@@ -1,7 +1,5 @@
 //! `weirgen run`: one run of a profile.
 
-use std::path::Path;
-
 use clap::Args;
 
 use super::outputs::OutputOptions;
@@ -63,7 +61,7 @@ impl std::str::FromStr for Rate {
 
 /// Reads the profile and changes it as the options say.
 pub(crate) fn profile(options: &RunOptions) -> Result<Profile, Error> {
-    let mut profile = Profile::load(Path::new(&options.profile))?;
+    let mut profile = Profile::find(&options.profile)?;
     for Rate { stream, pps } in &options.rate {
         let changed = match stream {
             Some(stream) => profile.with_stream_at(stream, *pps),

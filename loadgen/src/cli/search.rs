@@ -1,6 +1,6 @@
 //! `weirgen search`: NDR, PDR and the like.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -18,9 +18,9 @@ use crate::stop::Stop;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SearchOptions {
-    /// What to send: a file with a profile. Each of its streams is to pass.
+    /// What to send: the name of a profile (see `weirgen profiles`), or a file. Each of its streams is to pass.
     #[arg(value_name = "PROFILE")]
-    profile: PathBuf,
+    profile: String,
     #[command(flatten)]
     sides: SideOptions,
     /// Loss in percent that a trial may have; 0 is the NDR. May be repeated [default: 0 and 0.5].
@@ -99,8 +99,8 @@ fn name(loss_ratio: f64) -> String {
 }
 
 /// Reads a profile, with frames of another length if one is given.
-pub(super) fn profile(path: &Path, frame_bytes: Option<usize>) -> Result<Profile, Error> {
-    let profile = Profile::load(path)?;
+pub(super) fn profile(name: &str, frame_bytes: Option<usize>) -> Result<Profile, Error> {
+    let profile = Profile::find(name)?;
     let Some(bytes) = frame_bytes else { return Ok(profile) };
     let option = "--frame-bytes";
     profile.with_frame_bytes(bytes).map_err(|allowed| Error::Value {

@@ -1,7 +1,5 @@
 //! `weirgen sweep`: one stream of a profile at rising rates, again and again.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::outputs::OutputOptions;
@@ -18,9 +16,9 @@ use crate::stop::Stop;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SweepOptions {
-    /// What to send: a file with a profile.
+    /// What to send: the name of a profile (see `weirgen profiles`), or a file.
     #[arg(value_name = "PROFILE")]
-    profile: PathBuf,
+    profile: String,
     #[command(flatten)]
     sides: SideOptions,
     /// The stream whose rate changes [default: the only one that need not pass].
@@ -76,7 +74,7 @@ fn at(profile: &Profile, stream: &str, rate: f64) -> Result<Profile, Failure> {
 
 /// Makes the runs, and writes and prints them. Whether any may not be used is told by the status.
 pub(crate) fn run(options: &SweepOptions, stop: &Stop) -> Result<Vec<RunResult>, Error> {
-    let mut profile = Profile::load(&options.profile)?;
+    let mut profile = Profile::find(&options.profile)?;
     if let Some(duration) = options.duration {
         let duration = std::time::Duration::from_secs_f64(duration);
         profile.duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
