@@ -75,7 +75,7 @@ fn every_packet_is_accounted_for_and_nothing_is_left_behind() {
 fn mistakes_are_named_and_nothing_is_sent() {
     skip_unless!(root, command "ip");
     let namespace = loopback();
-    let profile = "configs/loadgen/syn-flood.toml";
+    let profile = "syn-flood";
     let cases = [
         ("no-such-profile", "no-such-profile"),
         (&format!("{profile} --rate 0"), "0.001 to 1000000000"),
