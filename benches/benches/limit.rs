@@ -9,30 +9,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use weir_benches::world::{candidate, forwarding};
-use weir_control::command::{Command, CommandLine, Parsed, parse};
-use weir_control::rule::Names;
-use weir_control::ruleset::Ruleset;
+use weir_benches::world::{candidate, forwarding, policy_of};
 use weir_dataplane::batch::{Addresses, Headers};
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Compiler, Dice, Policy};
-
-/// # Panics
-/// If the words are wrong.
-fn policy(line: &str) -> Policy {
-    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    let command: Command = match parse(&words, &Names::builtin()) {
-        Ok(Parsed::Command(parsed)) => {
-            let CommandLine { command, .. } = *parsed;
-            command
-        }
-        other => panic!("{line}: {other:?}"),
-    };
-    let mut ruleset = Ruleset::new();
-    ruleset.apply(&command).expect("the chain exists");
-    let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
-    compiler.compile(&ruleset).expect("an enforced match")
-}
+use weir_dataplane::policy::{Candidate, Dice};
 
 /// Packets of a million a second, from one source or each from another.
 struct Traffic {
@@ -70,7 +50,7 @@ fn rules(c: &mut Criterion) {
         ("fuzzy srcip, a known source", format!("{fuzzy} --fuzzy-mode srcip"), false),
         ("fuzzy srcip, new sources", format!("{fuzzy} --fuzzy-mode srcip"), true),
     ] {
-        let policy = policy(format!("-A FORWARD {options} -j DROP").replace("  ", " ").as_str());
+        let policy = policy_of(format!("-A FORWARD {options} -j DROP").replace("  ", " ").as_str());
         let traffic = Traffic::new(random);
         group.bench_function(name, |b| {
             b.iter(|| {

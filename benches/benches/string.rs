@@ -4,32 +4,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use weir_benches::world::{candidate, forwarding};
-use weir_control::command::{Command, CommandLine, Parsed, parse};
-use weir_control::rule::Names;
-use weir_control::ruleset::Ruleset;
+use weir_benches::world::{candidate, forwarding, policy_of};
 use weir_dataplane::batch::Headers;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Compiler, Dice, Policy};
+use weir_dataplane::policy::{Candidate, Dice};
 
 const PATTERN: &[u8] = b"secret";
-
-/// # Panics
-/// If the words are wrong.
-fn policy(line: &str) -> Policy {
-    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    let command: Command = match parse(&words, &Names::builtin()) {
-        Ok(Parsed::Command(parsed)) => {
-            let CommandLine { command, .. } = *parsed;
-            command
-        }
-        other => panic!("{line}: {other:?}"),
-    };
-    let mut ruleset = Ruleset::new();
-    ruleset.apply(&command).expect("the chain exists");
-    let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
-    compiler.compile(&ruleset).expect("an enforced match")
-}
 
 /// A packet of English without the pattern, though with the letters of it.
 fn packet(bytes: usize) -> Vec<u8> {
@@ -50,7 +30,7 @@ fn search(c: &mut Criterion) {
         let candidate = Candidate { packet: &packet, ..candidate(&headers, &forwarding, &dice) };
         for (name, options) in [("rule", ""), ("rule, --icase", " --icase")] {
             let line = format!("-A FORWARD -m string --string secret --algo bm{options} -j DROP");
-            let policy = policy(&line);
+            let policy = policy_of(&line);
             group.bench_function(BenchmarkId::new(name, bytes), |b| {
                 b.iter(|| policy.decide(0, black_box(&candidate), &mut log));
             });

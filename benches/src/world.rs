@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
-use weir_control::command::{ChainName, Command};
+use weir_control::command::{ChainName, Command, CommandLine, Parsed, parse};
 use weir_control::rule::{
-    Family, IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target as Verdict,
+    Family, IpNet, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Target as Verdict,
     UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
@@ -107,7 +107,23 @@ pub fn raw_policy(rules: u32) -> Policy {
     compiled(Ruleset::raw(Family::V4), ChainName::prerouting(), rules)
 }
 
-fn compiled(mut ruleset: Ruleset, chain: ChainName, rules: u32) -> Policy {
+/// The one rule that a line of iptables appends.
+///
+/// # Panics
+/// If the words are wrong.
+#[must_use]
+pub fn policy_of(line: &str) -> Policy {
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    match parse(&words, &Names::builtin()) {
+        Ok(Parsed::Command(parsed)) => {
+            let CommandLine { command, .. } = *parsed;
+            changed(Ruleset::new(), &command)
+        }
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn compiled(ruleset: Ruleset, chain: ChainName, rules: u32) -> Policy {
     let rules = (0..rules).map(|number| {
         if number % 2 == 0 {
             let network = Ipv4Addr::from_bits(0x0a00_0000 | number << 8);
@@ -127,8 +143,12 @@ fn compiled(mut ruleset: Ruleset, chain: ChainName, rules: u32) -> Policy {
             ..Rule::default()
         }
     });
-    let command = Command::Append { chain, rules: rules.collect(), counters: None };
-    ruleset.apply(&command).expect("the chain exists");
+    changed(ruleset, &Command::Append { chain, rules: rules.collect(), counters: None })
+}
+
+/// The rule set after a command.
+fn changed(mut ruleset: Ruleset, command: &Command) -> Policy {
+    ruleset.apply(command).expect("the chain exists");
     let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
     compiler.compile(&ruleset).expect("only matches that this version enforces")
 }

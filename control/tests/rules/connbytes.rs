@@ -76,7 +76,6 @@ fn counts_of_flows_are_printed_as_iptables_prints_them() {
         return;
     }
     let mut session = Session::new();
-    let mut given = 0;
     let ranges = [
         "0",
         "1",
@@ -103,15 +102,11 @@ fn counts_of_flows_are_printed_as_iptables_prints_them() {
                     "-A FORWARD -m connbytes {not}--connbytes {range} --connbytes-dir {direction} \
                      --connbytes-mode {mode}"
                 )));
-                given += 1;
             }
         }
     }
-    for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
-        session.give(words(listing));
-        given += 1;
-    }
-    assert_eq!(session.compare(), given, "all are taken");
+    session.give_listings();
+    session.assert_all_taken();
 }
 
 #[test]

@@ -68,7 +68,6 @@ fn limits_of_connections_are_printed_as_iptables_prints_them() {
         return;
     }
     let mut session = Session::new();
-    let mut given = 0;
     for limit in ["--connlimit-above", "! --connlimit-above", "--connlimit-upto", "! --connlimit-u"]
     {
         for rest in [
@@ -79,14 +78,10 @@ fn limits_of_connections_are_printed_as_iptables_prints_them() {
             "3 --connlimit-m 010",
         ] {
             session.give(words(&format!("-A FORWARD -m connlimit {limit} {rest}")));
-            given += 1;
         }
     }
-    for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
-        session.give(words(listing));
-        given += 1;
-    }
-    assert_eq!(session.compare(), given, "all are taken");
+    session.give_listings();
+    session.assert_all_taken();
 }
 
 #[test]

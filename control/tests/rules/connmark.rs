@@ -126,11 +126,7 @@ fn marks_of_flows_are_printed_as_iptables_prints_them() {
         return;
     }
     let mut session = Session::new();
-    let mut given = 0;
-    let mut give = |line: String| {
-        session.give(words(&line));
-        given += 1;
-    };
+    let mut give = |line: String| session.give(words(&line));
     let shifts =
         ["", " --left-shift-mark 5", " --right-shift-mark 31", " --left 3 --right-shift 1"];
     for number in ["0", "1", "010", "0x1f", "4294967295", "0/0", "3/1", "1/3", "7/4294967295"] {
@@ -166,10 +162,8 @@ fn marks_of_flows_are_printed_as_iptables_prints_them() {
     give("-A FORWARD -j CONNMARK --set-mark 1 --mask 3".to_owned());
     give("-A FORWARD -j CONNMARK --set-xmark 1 --nfmask 3 --ctmask 8".to_owned());
     give("-D FORWARD -j CONNMARK --set-xmark 1 --nfmask 3 --ctmask 8".to_owned());
-    for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
-        give(listing.to_owned());
-    }
-    assert_eq!(session.compare(), given, "all are taken");
+    session.give_listings();
+    session.assert_all_taken();
 }
 
 #[test]

@@ -208,6 +208,19 @@ impl Session {
         }
     }
 
+    /// Lists chain FORWARD in three ways.
+    pub(crate) fn give_listings(&mut self) {
+        for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
+            self.give(split(listing));
+        }
+    }
+
+    /// Repeats everything with the oracle; every line must have been accepted.
+    pub(crate) fn assert_all_taken(self) {
+        let given = self.lines.len();
+        assert_eq!(self.compare() as usize, given, "all are taken");
+    }
+
     /// Repeats everything with the oracle; returns how many lines were accepted.
     pub(crate) fn compare(self) -> u32 {
         self.compare_after("")

@@ -168,19 +168,14 @@ fn hashlimits_are_printed_as_iptables_prints_them() {
         "--hashlimit-upto 3/s --hashlimit-burst 10x",
         "--hashlimit-upto 3/s --hashlimit-htable-size 1048576",
     ];
-    let mut given = 0;
     for (number, options) in options.iter().enumerate() {
         let name = ["t", "t.1", "t_2-x"][number % 3];
         session.give(words(&format!(
             "-A FORWARD -m hashlimit {options} --hashlimit-name {name}{number}"
         )));
-        given += 1;
     }
-    for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
-        session.give(words(listing));
-        given += 1;
-    }
-    assert_eq!(session.compare(), given, "all are taken");
+    session.give_listings();
+    session.assert_all_taken();
 }
 
 #[test]

@@ -142,24 +142,18 @@ fn marks_are_printed_as_iptables_prints_them() {
     let numbers =
         ["0", "1", "010", "0x1f", "+7", "4294967295", "0/0", "3/1", "1/3", "7/4294967295"];
     let mut session = Session::new();
-    let mut given = 0;
     for number in numbers {
         for option in ["--set-mark", "--set-xmark", "--and-mark", "--or-mark", "--xor-mark"] {
             if number.contains('/') && !option.starts_with("--set") {
                 continue;
             }
             session.give(words(&format!("-A FORWARD -j MARK {option} {number}")));
-            given += 1;
         }
         session.give(words(&format!("-A FORWARD -m mark --mark {number} -j DROP")));
         session.give(words(&format!("-A FORWARD -m mark ! --mark {number} -m mark --mark 5")));
-        given += 2;
     }
-    for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
-        session.give(words(listing));
-        given += 1;
-    }
-    assert_eq!(session.compare(), given, "all are taken");
+    session.give_listings();
+    session.assert_all_taken();
 }
 
 #[test]

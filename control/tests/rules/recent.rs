@@ -133,9 +133,7 @@ fn tables_of_addresses_are_printed_as_iptables_prints_them() {
     for options in options {
         session.give(words(&format!("-A FORWARD -m recent {options}")));
     }
-    for listing in ["-S FORWARD", "-L FORWARD -n", "-L FORWARD -nvx"] {
-        session.give(words(listing));
-    }
+    session.give_listings();
     assert_eq!(session.compare(), 15, "all are taken");
 }
 

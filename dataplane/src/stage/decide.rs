@@ -44,17 +44,14 @@ pub fn decide(
     let keys = known(batch, policies, cache, forwarding);
     for i in batch.turn() {
         let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
-        let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
-        let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
+        let headers = &batch.headers[i];
+        let (link, packet) = contents(batch, i, reassembly);
         let candidate = Candidate {
             hook,
             headers,
             ingress: batch.ingress[i],
             egress,
-            packet: match batch.datagram(i) {
-                None => packet.get(..headers.total_len.into()).unwrap_or_default(),
-                Some(datagram) => reassembly.whole(datagram, bytes).packet(),
-            },
+            packet,
             link,
             forwarding,
             connection: Connection { tracked: batch.tracked[i], conntrack: Some(conntrack) },
@@ -80,6 +77,22 @@ pub fn decide(
                 batch.answer[i] = Some(Answer::Reject(with));
             }
         }
+    }
+}
+
+/// What rules see of a packet: its Ethernet header, and its bytes from the IP header on, of a fragment those of the whole
+/// datagram.
+#[inline]
+pub(super) fn contents<'a>(
+    batch: &'a Batch,
+    i: usize,
+    reassembly: &'a mut Reassembly,
+) -> (&'a [u8], &'a [u8]) {
+    let (headers, bytes) = (&batch.headers[i], batch.bytes(i));
+    let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
+    match batch.datagram(i) {
+        None => (link, packet.get(..headers.total_len.into()).unwrap_or_default()),
+        Some(datagram) => (link, reassembly.whole(datagram, bytes).packet()),
     }
 }
 

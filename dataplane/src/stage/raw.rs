@@ -19,6 +19,7 @@ use crate::port::PortIndex;
 use crate::reassembly::Reassembly;
 use crate::route::{Forwarding, Route};
 use crate::stage::Rules;
+use crate::stage::decide::contents;
 use crate::verdict::{DropReason, Verdict};
 
 /// Which packets it is the turn of.
@@ -56,17 +57,13 @@ pub fn raw(
             continue;
         }
         let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
-        let bytes = batch.bytes(i);
-        let (link, packet) = bytes.split_at_checked(headers.l3.into()).unwrap_or_default();
+        let (link, packet) = contents(batch, i, reassembly);
         let candidate = Candidate {
             hook,
             headers,
             ingress: batch.ingress[i],
             egress,
-            packet: match batch.datagram(i) {
-                None => packet.get(..headers.total_len.into()).unwrap_or_default(),
-                Some(datagram) => reassembly.whole(datagram, bytes).packet(),
-            },
+            packet,
             link,
             forwarding,
             connection: Connection { tracked: Tracked::INVALID, conntrack: Some(conntrack) },
