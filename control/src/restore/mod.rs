@@ -15,7 +15,7 @@
 
 mod line;
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{
@@ -253,8 +253,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn before(&self, table: Table) -> Vec<ChainName> {
-        self.before.borrow_mut().entry(table).or_insert_with(|| (self.ask)(table)).clone()
+    fn before(&self, table: Table) -> RefMut<'_, Vec<ChainName>> {
+        RefMut::map(self.before.borrow_mut(), |before| {
+            before.entry(table).or_insert_with(|| (self.ask)(table))
+        })
     }
 
     /// Whether a chain of the machine itself is there, and not to be left out.
@@ -323,8 +325,8 @@ impl Reader<'_> {
         if !self.options.noflush {
             self.chains.insert(table, BTreeSet::new());
         } else if !self.chains.contains_key(&table) {
-            let user_defined = |chain: &ChainName| !chain.is_reserved(table);
-            let before = self.before(table).into_iter().filter(user_defined).collect();
+            let user_defined = |chain: &&ChainName| !chain.is_reserved(table);
+            let before = self.before(table).iter().filter(user_defined).cloned().collect();
             self.chains.insert(table, before);
         }
         let flush = !self.options.noflush;

@@ -147,7 +147,7 @@ impl Extension for FuzzyMatch {
     }
 
     fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
-        let most = KeyMasks::all(family);
+        let most = family.address_bits();
         let fits = self.keys.as_ref().is_none_or(|keys| keys.masks.fit(family));
         if fits { Ok(()) } else { Err(InvalidRule::KeyMask { name: "fuzzy", most }) }
     }

@@ -233,7 +233,7 @@ impl Extension for HashlimitMatch {
     }
 
     fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
-        let most = KeyMasks::all(family);
+        let most = family.address_bits();
         if self.masks.fit(family) {
             Ok(())
         } else {

@@ -70,17 +70,9 @@ pub struct KeyMasks {
 }
 
 impl KeyMasks {
-    /// All bits of an address.
-    pub fn all(family: Family) -> u8 {
-        match family {
-            Family::V4 => 32,
-            Family::V6 => 128,
-        }
-    }
-
     /// Whether addresses of the family have so many bits.
     pub(crate) fn fit(&self, family: Family) -> bool {
-        let fits = |bits: Option<u8>| bits.is_none_or(|bits| bits <= Self::all(family));
+        let fits = |bits: Option<u8>| bits.is_none_or(|bits| bits <= family.address_bits());
         fits(self.source) && fits(self.destination)
     }
 

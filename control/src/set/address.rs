@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::error::SetLineErrorKind;
 use super::number::byte;
 use super::{SetForm, SetKind};
-use crate::rule::{Family, ipv6_text};
+use crate::rule::{Family, address_text};
 
 /// What follows the first address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,23 +95,15 @@ fn address(text: &str, family: Family) -> Result<IpAddr, SetLineErrorKind> {
     address.map_err(|_| SetLineErrorKind::Address { text: text.to_owned(), family })
 }
 
-/// As the GNU C library writes it.
-fn text_of(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => ipv6_text(address),
-    }
-}
-
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text_of(self.first))?;
+        f.write_str(&address_text(self.first))?;
         let whole = if self.first.is_ipv4() { 32 } else { 128 };
         match self.to {
             To::Alone => Ok(()),
             To::Length(length) if length == whole => Ok(()),
             To::Length(length) => write!(f, "/{length}"),
-            To::Address(last) => write!(f, "-{}", text_of(last)),
+            To::Address(last) => write!(f, "-{}", address_text(last)),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::error::SetLineErrorKind;
 use super::number::{byte, number};
-use super::spec::address_bits;
 use super::{SET_TIMEOUT_S_MAX, SetKind, SetSpec};
 use crate::rule::Family;
 
@@ -86,7 +85,7 @@ pub(super) fn parse(words: &[String]) -> Result<SetSpec, (usize, SetLineErrorKin
     }
     // How long it may be depends on the family, which may come behind it.
     if let Some((place, value)) = netmask {
-        let length = byte(value, 1, address_bits(spec.family));
+        let length = byte(value, 1, spec.family.address_bits());
         spec.netmask = Some(length.map_err(|error| (place, error))?);
     }
     Ok(spec.rounded())

@@ -91,14 +91,6 @@ pub(super) fn family_word(family: Family) -> &'static str {
     }
 }
 
-/// Bits of an address of that family.
-pub(super) fn address_bits(family: Family) -> u8 {
-    match family {
-        Family::V4 => 32,
-        Family::V6 => 128,
-    }
-}
-
 fn is_v4(family: &Family) -> bool {
     *family == Family::V4
 }
@@ -168,7 +160,7 @@ impl SetSpec {
         self.hashsize = self.hashsize.clamp(64, 1 << 31).next_power_of_two();
         self.bucketsize = self.bucketsize.map(|size| size.clamp(2, 12).next_multiple_of(2));
         self.size = self.size.max(4);
-        self.netmask = self.netmask.filter(|length| *length != address_bits(self.family));
+        self.netmask = self.netmask.filter(|length| *length != self.family.address_bits());
         self
     }
 

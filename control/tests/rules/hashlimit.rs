@@ -47,7 +47,7 @@ fn rate() -> impl Strategy<Value = HashlimitRate> {
 }
 
 pub(crate) fn asked(family: Family) -> BoxedStrategy<Match> {
-    let all = KeyMasks::all(family);
+    let all = family.address_bits();
     let mask = move || prop::option::of(0..all);
     let number = || prop_oneof![2 => Just(0), 1 => 1_u32..1_048_576];
     let ms = |unless: u32| prop_oneof![2 => Just(unless), 1 => 1_u32..];

@@ -25,7 +25,7 @@ impl Net {
             IpAddr::V6(address) => address.to_bits(),
         };
         let family = Family::from(address);
-        Self { family, first, len: bits(family) }
+        Self { family, first, len: family.address_bits() }
     }
 
     /// The prefix of this length that an address is in; `None` if the family has no such length.
@@ -60,7 +60,7 @@ impl Net {
     /// Whether it is one address.
     #[must_use]
     pub fn is_host(self) -> bool {
-        self.len == bits(self.family)
+        self.len == self.family.address_bits()
     }
 
     /// Whether all of another's addresses are in it.
@@ -73,7 +73,7 @@ impl Net {
     #[must_use]
     pub fn shortened(self, len: u8) -> Self {
         let len = len.min(self.len);
-        let rest = u32::from(bits(self.family) - len);
+        let rest = u32::from(self.family.address_bits() - len);
         let first = match rest {
             128.. => 0,
             _ => self.first >> rest << rest,
@@ -84,18 +84,10 @@ impl Net {
     /// A range of keys in which all that it covers is, and some that it does not.
     #[must_use]
     pub fn around(self) -> RangeInclusive<Self> {
-        let rest = u32::from(bits(self.family) - self.len);
+        let rest = u32::from(self.family.address_bits() - self.len);
         let span = 1_u128.checked_shl(rest).map_or(u128::MAX, |size| size - 1);
         let last = Self { first: self.first | span, len: u8::MAX, ..self };
         Self { len: 0, ..self }..=last
-    }
-}
-
-/// How many bits an address of a family has.
-fn bits(family: Family) -> u8 {
-    match family {
-        Family::V4 => 32,
-        Family::V6 => 128,
     }
 }
 
@@ -115,7 +107,7 @@ impl TryFrom<IpNet> for Net {
 
 impl From<Net> for IpNet {
     fn from(net: Net) -> Self {
-        let mask = Net { first: u128::MAX, len: bits(net.family), ..net };
+        let mask = Net { first: u128::MAX, len: net.family.address_bits(), ..net };
         let mask = match net.family {
             Family::V4 => Net { first: u128::from(u32::MAX), ..mask },
             Family::V6 => mask,

@@ -35,7 +35,7 @@ impl KeySpec {
     /// Of these parts, of so many bits.
     #[must_use]
     pub fn new(family: Family, parts: KeyParts, masks: KeyMasks) -> Self {
-        let all = KeyMasks::all(family);
+        let all = family.address_bits();
         let mask = |asked: bool, bits: Option<u8>| {
             let bits = u32::from(bits.unwrap_or(all).min(all));
             let ones = u128::MAX.checked_shl(128 - bits).unwrap_or(0);

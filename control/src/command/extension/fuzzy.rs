@@ -6,7 +6,7 @@ use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use super::guided::Argument;
 use super::{ExtensionKey, Given, Row};
-use crate::rule::{FuzzyKeys, FuzzyMatch, KeyMasks, KeyParts, parse_number};
+use crate::rule::{FuzzyKeys, FuzzyMatch, KeyParts, parse_number};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Key {
@@ -62,7 +62,7 @@ pub(super) fn read<'a>(
             keys.get_or_insert_default().parts = parts.ok_or_else(bad)?;
         }
         Key::SourceMask | Key::DestinationMask => {
-            let all = KeyMasks::all(family);
+            let all = family.address_bits();
             let bits = Some(argument.mask_bits(family)?).filter(|bits| *bits != all);
             let masks = &mut keys.get_or_insert_default().masks;
             *(if key == Key::SourceMask { &mut masks.source } else { &mut masks.destination }) =

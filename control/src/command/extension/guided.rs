@@ -9,8 +9,8 @@ use super::super::getopt::Word;
 use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use crate::rule::{
-    CountRange, CtAddress, ExpireRange, Family, IpNet, KeyMasks, Names, PortRange, SizeRange,
-    number_prefix, number_prefix64, parse_host_and_mask, parse_number,
+    CountRange, CtAddress, ExpireRange, Family, IpNet, Names, PortRange, SizeRange, number_prefix,
+    number_prefix64, parse_host_and_mask, parse_number,
 };
 
 /// The value of an option.
@@ -147,12 +147,8 @@ impl<'a> Argument<'a> {
         let host = if family == Family::V4 { "0.0.0.0" } else { "::" };
         match parse_host_and_mask(host, Some(text), family).1 {
             // One with gaps is for the kernel to refuse.
-            Some(mask) => Ok(prefix_bits(mask).unwrap_or(u8::MAX)),
-            None => {
-                let (name, option) = (self.name, self.option);
-                let most = KeyMasks::all(family);
-                Err(Refusal::at(self.word, ParseErrorKind::OptionMask { name, option, most }))
-            }
+            Some(mask) => Ok(mask_len(mask).unwrap_or(u8::MAX)),
+            None => Err(self.bad_mask(text, 0, family)),
         }
     }
 
@@ -225,9 +221,7 @@ impl<'a> Argument<'a> {
     /// A prefix length, or a mask that is one.
     pub(super) fn prefix_len(self, family: Family) -> Result<u8, Refusal<'a>> {
         let (_, mask) = parse_host_and_mask("", Some(self.word.text), family);
-        let net = mask.and_then(|mask| IpNet::masked(mask, mask));
-        let length = net.and_then(|net| u8::try_from(net.prefix_len()?).ok());
-        length.ok_or_else(|| self.bad_mask(self.word.text, 0, family))
+        mask.and_then(mask_len).ok_or_else(|| self.bad_mask(self.word.text, 0, family))
     }
 
     /// The word begins with no address of the family.
@@ -255,13 +249,9 @@ impl<'a> Argument<'a> {
     }
 }
 
-/// The bits of a mask without gaps.
-fn prefix_bits(mask: IpAddr) -> Option<u8> {
-    let (bits, ones, width) = match mask {
-        IpAddr::V4(mask) => (u128::from(mask.to_bits()) << 96, mask.to_bits().count_ones(), 32),
-        IpAddr::V6(mask) => (mask.to_bits(), mask.to_bits().count_ones(), 128),
-    };
-    u8::try_from(ones).ok().filter(|_| bits.leading_ones() == ones && ones <= width)
+/// The length of a mask that is a prefix.
+fn mask_len(mask: IpAddr) -> Option<u8> {
+    u8::try_from(IpNet::masked(mask, mask)?.prefix_len()?).ok()
 }
 
 /// A decimal number, or the name of a service of any transport.

@@ -146,7 +146,7 @@ pub(super) fn read<'a>(
         }
         Key::SourceMask | Key::DestinationMask => {
             let bits =
-                Some(argument.mask_bits(family)?).filter(|bits| *bits != KeyMasks::all(family));
+                Some(argument.mask_bits(family)?).filter(|bits| *bits != family.address_bits());
             let KeyMasks { source, destination } = &mut hashlimit.masks;
             *(if key == Key::SourceMask { source } else { destination }) = bits;
         }
