@@ -3,6 +3,7 @@
 //! Two hands write one blocklist. The operator's entries (`weirctl blocklist`) drop all IP packets of a source,
 //! also those for the machine itself. The limiter's entries ([`Pushed`]) drop what a rule of its own would
 //! have dropped: packets that meet a [`Condition`], each with the rule's probability. An allowlist wins over both.
+//! No rule pushes anything down yet: the limiter's half is here with its tests, and the daemon uses the operator's.
 //!
 //! ```text
 //!   weirctl block/allowlist --> EarlyDrop::block, allow ...    -+
@@ -163,11 +164,6 @@ impl<M: Maps> EarlyDrop<M> {
             gone: Vec::new(),
             pushed: BTreeSet::new(),
         }
-    }
-
-    /// How many entries there may be.
-    pub fn sizes(&self) -> Sizes {
-        self.sizes
     }
 
     /// The maps.

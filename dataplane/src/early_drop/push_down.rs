@@ -147,11 +147,6 @@ impl PushDown {
         Ok(())
     }
 
-    /// Every source that is pushed, or about to be.
-    pub fn sources(&self) -> impl Iterator<Item = Net> {
-        self.kept.keys().copied()
-    }
-
     /// Whether a source is pushed.
     #[must_use]
     pub fn is_pushed(&self, source: Net) -> bool {

@@ -210,12 +210,6 @@ impl Connections {
         }
     }
 
-    /// Connections, and addresses that have some, as far as they hold still.
-    #[must_use]
-    pub fn sum(&self) -> (u64, u64) {
-        self.groups.sum()
-    }
-
     fn word(&self, Place { worker, flow }: Place) -> Option<&AtomicU64> {
         self.places.get(worker)?.get(flow as usize)
     }

@@ -156,7 +156,8 @@ impl Groups {
     }
 
     /// All connections, and groups, as far as they hold still.
-    pub(super) fn sum(&self) -> (u64, u64) {
+    #[cfg(test)]
+    fn sum(&self) -> (u64, u64) {
         let counts = self.shards.iter().flat_map(|shard| &shard.counts);
         let counts = counts.map(|count| u64::from(count.load(Ordering::Relaxed)));
         counts.filter(|count| *count > 0).fold((0, 0), |(sum, groups), n| (sum + n, groups + 1))

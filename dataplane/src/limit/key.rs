@@ -1,6 +1,5 @@
 //! By what keyed limits tell packets apart: masked addresses, and ports.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_control::rule::{Family, KeyMasks, KeyParts};
@@ -127,21 +126,6 @@ pub enum ByFamily<A, B> {
     V4(A),
     /// Of IPv6.
     V6(B),
-}
-
-impl fmt::Display for KeySpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let KeyParts { source, source_port, destination, destination_port } = self.parts;
-        let words = [
-            (source, "srcip"),
-            (source_port, "srcport"),
-            (destination, "dstip"),
-            (destination_port, "dstport"),
-        ];
-        let words: Vec<&str> =
-            words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word).collect();
-        f.write_str(&words.join(","))
-    }
 }
 
 #[cfg(test)]

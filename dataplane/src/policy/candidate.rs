@@ -38,8 +38,8 @@ pub struct Candidate<'a> {
     pub now_ns: u64,
     /// The time of day, UTC, in seconds since 1970.
     pub wall_s: u64,
-    /// The mark that rules gave it, for later rules to see; 0 before the first. It lives no longer than
-    /// [`super::Policy::decide`]: nothing behind the rules looks at marks.
+    /// The mark that rules gave it, for later rules to see; 0 before the first. That of table raw is there for table
+    /// filter; nothing behind the rules looks at marks.
     pub mark: u32,
 }
 

@@ -252,7 +252,6 @@ impl Compiler {
                         .map_err(|word| refused(word.into()))?,
                 };
                 if let Some(known) = known {
-                    room.keep(&known.tests).map_err(refused)?;
                     rules.push(CompiledRule { chain: place, action, ..known.clone() });
                     continue;
                 }

@@ -3,7 +3,6 @@
 use weir_control::rule::{Family, RecentMatch, Table};
 
 use super::Unenforced;
-use super::matches::MatchTest;
 use crate::limit::KEYS_MAX;
 use crate::limit::connections::RULES_MAX;
 use crate::limit::recent::RecentTable;
@@ -80,12 +79,6 @@ impl Room {
     pub(super) fn take_keys(&mut self, keys: usize) -> Result<(), Unenforced> {
         self.keys += keys;
         if self.keys > KEYS_MAX { Err(Unenforced::TooManyKeys) } else { Ok(()) }
-    }
-
-    /// Takes room for the matches of a rule that was there already.
-    pub(super) fn keep(&mut self, tests: &[MatchTest]) -> Result<(), Unenforced> {
-        let mut tests = tests.iter().filter(|test| matches!(test, MatchTest::Connlimit(_)));
-        tests.try_for_each(|_| self.take_connlimit())
     }
 
     /// Takes room for one more rule that counts connections.

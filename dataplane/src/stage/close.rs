@@ -26,10 +26,10 @@ pub fn close(
     reassembly: &mut Reassembly,
 ) {
     for i in batch.turn() {
-        if !tracks.of(&batch.headers[i].addresses) {
-            continue;
-        }
-        if batch.answer[i] != Some(Answer::Reject(Reject::Reset)) {
+        // Few are rejected so: the headers of the others are not looked at.
+        if batch.answer[i] != Some(Answer::Reject(Reject::Reset))
+            || !tracks.of(&batch.headers[i].addresses)
+        {
             continue;
         }
         let bytes = batch.bytes(i);

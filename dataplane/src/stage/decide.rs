@@ -80,8 +80,8 @@ pub fn decide(
     }
 }
 
-/// What rules see of a packet: its Ethernet header, and its bytes from the IP header on, of a fragment those of the whole
-/// datagram.
+/// What rules see of a packet: its Ethernet header, and its bytes from the IP header on, of a fragment those of the
+/// whole datagram.
 #[inline]
 pub(super) fn contents<'a>(
     batch: &'a Batch,

@@ -65,14 +65,13 @@ impl Seen {
             flags: tcp.flags(),
             window: tcp.window(),
         };
-        let options = ip.payload().get(20..tcp.header_len()).unwrap_or_default();
         Some(Self {
             ends: Ends {
                 addresses: [ip.source(), ip.destination()],
                 ports: [header.source_port, header.destination_port],
             },
             header,
-            options: HandshakeOptions::read(options),
+            options: HandshakeOptions::read(tcp.options()),
         })
     }
 

@@ -92,7 +92,6 @@ pub fn raw(
 
 /// Counts every open packet, where that is all there is to do: for a batch at once.
 fn count(batch: &mut Batch, phase: Phase, rules: &Rules<'_>, forwarding: &Forwarding) {
-    let host = forwarding.host();
     // Of IPv4 and IPv6, by chain: packets and bytes.
     let mut counts = [[[0_u64; 2]; Hook::ALL.len()]; 2];
     for i in batch.pass_raw() {
@@ -103,19 +102,14 @@ fn count(batch: &mut Batch, phase: Phase, rules: &Rules<'_>, forwarding: &Forwar
             batch.keep_before_raw(i);
             continue;
         }
-        let hook = match host {
-            Some(host) if host == batch.ingress[i] => match place(batch, i, forwarding) {
-                Some((hook, _)) => hook,
-                None => continue,
-            },
-            _ => Hook::Prerouting,
-        };
-        if batch.is_open(i) {
-            let six = matches!(headers.addresses, Addresses::V6 { .. });
-            let [packets, bytes] = &mut counts[usize::from(six)][hook as usize];
-            *packets += 1;
-            *bytes += u64::from(headers.total_len);
+        if !batch.is_open(i) {
+            continue;
         }
+        let Some((hook, _)) = place(batch, i, forwarding) else { continue };
+        let six = matches!(headers.addresses, Addresses::V6 { .. });
+        let [packets, bytes] = &mut counts[usize::from(six)][hook as usize];
+        *packets += 1;
+        *bytes += u64::from(headers.total_len);
     }
     for (family, counts) in [Family::V4, Family::V6].into_iter().zip(counts) {
         let Some(policy) = rules.policies.raw(family) else { continue };

@@ -10,6 +10,8 @@
 
 use weir_control::rule::SynproxyTarget;
 
+use crate::wire::tcp::{TcpOption, TcpOptions};
+
 /// Largest window scale (RFC 7323 2.3); larger ones are taken for it.
 const SCALE_MAX: u8 = 14;
 
@@ -38,33 +40,18 @@ impl HandshakeOptions {
     /// Reads the options of a header, up to the first that cannot be read; those that are known but of a wrong length
     /// are passed over.
     #[must_use]
-    pub fn read(mut bytes: &[u8]) -> Self {
+    pub fn read(options: TcpOptions<'_>) -> Self {
         let mut found = Self::default();
-        loop {
-            match *bytes {
-                [] | [0, ..] => return found,
-                [1, ref rest @ ..] => bytes = rest,
-                [kind, len, ..] if len >= 2 && usize::from(len) <= bytes.len() => {
-                    let (option, rest) = bytes.split_at(usize::from(len));
-                    found.take(kind, &option[2..]);
-                    bytes = rest;
-                }
-                _ => return found,
+        for option in options.flatten() {
+            match option {
+                TcpOption::MaxSegmentSize(mss) => found.mss = Some(mss),
+                TcpOption::WindowScale(scale) => found.scale = Some(scale.min(SCALE_MAX)),
+                TcpOption::SackPermitted => found.sack = true,
+                TcpOption::Timestamps { value, echo } => found.timestamps = Some((value, echo)),
+                TcpOption::Sack(_) | TcpOption::Other { .. } => {}
             }
         }
-    }
-
-    fn take(&mut self, kind: u8, value: &[u8]) {
-        match (kind, value) {
-            (2, &[a, b]) => self.mss = Some(u16::from_be_bytes([a, b])),
-            (3, &[scale]) => self.scale = Some(scale.min(SCALE_MAX)),
-            (4, []) => self.sack = true,
-            (8, &[a, b, c, d, e, f, g, h]) => {
-                let (value, echo) = ([a, b, c, d], [e, f, g, h]);
-                self.timestamps = Some((u32::from_be_bytes(value), u32::from_be_bytes(echo)));
-            }
-            _ => {}
-        }
+        found
     }
 
     /// The answer to a client that offers these: what the rule allows of them.
