@@ -2,8 +2,8 @@
 //!
 //! The counter costs a few nanoseconds to read and no system call, so that the loop can ask before every batch.
 //! `quanta` finds out whether it may be used at all (constant rate, never stopping) and measures its rate against the
-//! kernel's monotonic clock; where it may not, that clock is read instead. How well the two agreed over a run is
-//! [`drift_ppm`](Clock::drift_ppm), which the report states: a rate of ours is wrong by as much.
+//! kernel's monotonic clock; where it may not, that clock is read instead. How well the two agree tells
+//! [`drift_ppm`](Clock::drift_ppm): a rate of ours is wrong by as much.
 
 use std::time::Instant;
 

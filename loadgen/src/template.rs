@@ -15,9 +15,7 @@ use weir_dataplane::wire::{IpProtocol, Malformed, NoRoom};
 
 use crate::flow::Fields;
 
-/// Shortest frame that Ethernet carries, without the frame check sequence (IEEE 802.3, 64 bytes
-/// with it).
-pub(crate) const FRAME_BYTES_MIN: usize = 60;
+pub(crate) use weir_dataplane::wire::ethernet::FRAME_BYTES_MIN;
 
 /// The window that a SYN offers: what Linux offers at an MTU of 1,500.
 const TCP_WINDOW: u16 = 64_240;

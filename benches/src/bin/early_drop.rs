@@ -354,9 +354,8 @@ fn run(options: &Options) -> Result<(), Failed> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.urgent
-        && let Err(error) = fs::write("/proc/self/autogroup", "-20")
-    {
+    let urgency = options.urgent.then(weir_benches::Urgency::take);
+    if let Some(Err(error)) = &urgency {
         eprintln!("early_drop: not urgent: {error}");
     }
     match run(&options) {

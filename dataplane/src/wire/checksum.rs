@@ -257,7 +257,8 @@ pub const fn nonzero(checksum: u16) -> u16 {
 /// Folds a sum to 16 bits, adding the carries back.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the carries were folded in before")]
-const fn fold(sum: u64) -> u16 {
+#[must_use]
+pub const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32); // below 2^33
     let sum = (sum & 0xffff) + (sum >> 16); // below 2^18
     let sum = (sum & 0xffff) + (sum >> 16); // at most 0x10002

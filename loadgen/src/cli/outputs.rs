@@ -44,13 +44,7 @@ impl OutputOptions {
     /// Writes every file that was asked for. Results follow each other in JSON, one a line.
     pub(crate) fn write(&self, results: &[RunResult]) -> Result<(), Error> {
         if let Some(path) = &self.json {
-            let mut text = Vec::new();
-            for result in results {
-                serde_json::to_writer(&mut text, result)
-                    .map_err(|error| Error::Output(error.into()))?;
-                text.push(b'\n');
-            }
-            put(path, &text)?;
+            put(path, &report::json_lines(results)?)?;
         }
         let page = html::Options::default();
         for (path, format) in [(&self.csv, Format::Csv), (&self.html, Format::Html)] {

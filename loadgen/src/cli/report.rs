@@ -102,6 +102,16 @@ pub(crate) fn make(
     }
 }
 
+/// Results in JSON, one a line.
+pub(super) fn json_lines(results: &[RunResult]) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    for result in results {
+        serde_json::to_writer(&mut text, result).map_err(|error| Error::Output(error.into()))?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
 /// Writes a file whole or not at all: a reader never sees half a report.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };

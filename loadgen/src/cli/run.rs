@@ -61,17 +61,13 @@ impl std::str::FromStr for Rate {
 
 /// Reads the profile and changes it as the options say.
 pub(crate) fn profile(options: &RunOptions) -> Result<Profile, Error> {
-    let mut profile = Profile::find(&options.profile)?;
+    let mut profile = super::search::profile(&options.profile, options.frame_bytes)?;
     for Rate { stream, pps } in &options.rate {
         let changed = match stream {
             Some(stream) => profile.with_stream_at(stream, *pps),
             None => profile.at_rate(*pps),
         };
         profile = changed.map_err(|allowed| value("--rate", pps, allowed))?;
-    }
-    if let Some(bytes) = options.frame_bytes {
-        let changed = profile.with_frame_bytes(bytes);
-        profile = changed.map_err(|allowed| value("--frame-bytes", bytes, allowed))?;
     }
     if let Some(duration) = options.duration {
         profile.duration_ns =

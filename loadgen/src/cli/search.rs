@@ -113,12 +113,7 @@ pub(super) fn profile(name: &str, frame_bytes: Option<usize>) -> Result<Profile,
 /// Writes results to a file, one a line.
 pub(super) fn write_runs(path: Option<&PathBuf>, runs: &[RunResult]) -> Result<(), Error> {
     let Some(path) = path else { return Ok(()) };
-    let mut text = Vec::new();
-    for run in runs {
-        serde_json::to_writer(&mut text, run).map_err(|error| Error::Output(error.into()))?;
-        text.push(b'\n');
-    }
-    super::report::write_file(path, &text)
+    super::report::write_file(path, &super::report::json_lines(runs)?)
 }
 
 /// Searches, and prints what was found.

@@ -159,22 +159,19 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(stream: &Stream, seed: u64) -> Result<Self, String> {
-        let templates = match &stream.content {
-            Content::Made(made) => made.templates([MacAddr::ZERO; 2], 0)?,
-            Content::Replay(replay) => replay.templates([MacAddr::ZERO; 2]),
-        };
+    /// `lane` is one of the stream's.
+    pub(super) fn new(stream: &Stream, seed: u64, lane: &Lane) -> Self {
         let made = match &stream.content {
             Content::Made(made) => Some(made),
             Content::Replay(_) => None,
         };
-        Ok(Self {
+        Self {
             from: stream.from,
             is_checkable: made.is_some_and(|made| made.kind.is_checkable()),
             ranges: made.map(|made| made.ranges(seed)),
             content: stream.content.clone(),
-            has_unstamped: templates.iter().any(|template| template.sign() == Sign::Not),
-        })
+            has_unstamped: lane.templates.iter().any(|template| template.sign() == Sign::Not),
+        }
     }
 
     /// Whether its packets show damage by their checksums.

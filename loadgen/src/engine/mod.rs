@@ -165,9 +165,6 @@ impl Plan {
             (profile.duration_ns + profile.settle_ns).div_ceil(crate::pace::SECOND_NS) + 2;
         let seconds = usize::try_from(seconds.min(SECONDS_MAX)).unwrap_or(0);
         let wall_s = local_s(began_unix_s);
-        let known = profile.streams.iter().enumerate();
-        let known = known.map(|(at, stream)| Known::new(stream, mix(options.seed ^ at as u64)));
-        let known: Arc<[Known]> = known.collect::<Result<_, _>>().map_err(Error::Profile)?;
         let expects = profile.streams.iter().map(|stream| stream.expect).collect();
         // Another key in every run, so that what is late of the one before is foreign.
         let key = Key::new(options.seed ^ mix(began_unix_s) ^ ports.next_run());
@@ -186,6 +183,10 @@ impl Plan {
         };
         let all: Vec<Vec<Lane>> =
             (0..threads).map(lanes_of).collect::<Result<_, _>>().map_err(Error::Profile)?;
+        let known = profile.streams.iter().zip(all.iter().flatten()).enumerate();
+        let known = known
+            .map(|(at, (stream, lane))| Known::new(stream, mix(options.seed ^ at as u64), lane))
+            .collect();
         let timing = Timing {
             duration_ns: profile.duration_ns,
             settle_ns: profile.settle_ns,

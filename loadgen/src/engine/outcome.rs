@@ -8,14 +8,11 @@ use rustix::time::{ClockId, clock_gettime};
 use super::worker::Worker;
 use super::{Options, kind};
 use crate::measure::Histogram;
-use crate::pace::SECOND_NS;
+use crate::pace::{KEPT_UP, SECOND_NS};
 use crate::profile::{Profile, Side};
 use crate::result::{
     Cpu, End, Environment, Expect, FORMAT, Interface, RunResult, Second, StreamResult, UsersResult,
 };
-
-/// A schedule is kept up with if so large a share of what was due was sent.
-const KEPT_UP: f64 = 0.99;
 
 /// Frames that a device may keep after sending them, without anything being wrong.
 const UNCONFIRMED_MAX: usize = 256;

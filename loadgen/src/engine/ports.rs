@@ -10,6 +10,7 @@ use weir_dataplane::wire::ethernet::HEADER_BYTES as ETHERNET_BYTES;
 
 use super::worker::Equipment;
 use crate::device::{self, Device};
+use crate::environment;
 use crate::error::Error;
 use crate::packet::FRAME_BYTES_MAX;
 use crate::profile::Side;
@@ -208,14 +209,8 @@ impl Watch for Devices {
     fn interfaces(&self) -> Vec<Interface> {
         let interface = |guarded: &Guarded| {
             let queues = guarded.port.as_ref().map_or(0, OpenPort::queues);
-            Interface {
-                name: guarded.name.clone(),
-                side: guarded.side.to_string(),
-                driver: af_xdp::nic::driver(&guarded.name).unwrap_or_else(|_| "unknown".to_owned()),
-                mode: guarded.mode.clone(),
-                queues,
-                mtu: guarded.device.mtu,
-            }
+            let side = guarded.side.to_string();
+            environment::interface(&guarded.name, &side, &guarded.mode, queues)
         };
         self.0.iter().map(interface).collect()
     }

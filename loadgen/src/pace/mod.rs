@@ -26,6 +26,9 @@ pub use curve::{Curve, Piece};
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
+/// A schedule is kept up with if so large a share of what was due was sent.
+pub const KEPT_UP: f64 = 0.99;
+
 /// The rates that a schedule may ask for, in packets a second.
 pub const RATE_MIN: f64 = 0.001;
 /// See [`RATE_MIN`].

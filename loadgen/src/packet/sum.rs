@@ -3,6 +3,8 @@
 //!
 //! Numbers of 32 and 64 bits may be added whole: 2^16 is 1 modulo 65,535, so the fold makes words of them.
 
+use weir_dataplane::wire::checksum::fold;
+
 /// The sum of big-endian 16-bit words so far, folded only at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sum(u64);
@@ -35,16 +37,6 @@ impl Sum {
     pub(crate) fn checksum(self) -> u16 {
         !fold(self.0)
     }
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the carries were folded in before")]
-fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
 }
 
 #[cfg(test)]

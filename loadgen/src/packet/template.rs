@@ -18,8 +18,7 @@ use super::stamp::{Key, STAMP_BYTES, Stamp};
 use super::sum::Sum;
 use super::text::{Text, clock};
 
-/// Shortest frame that Ethernet carries, without the frame check sequence (IEEE 802.3, 64 bytes with it).
-pub const FRAME_BYTES_MIN: usize = 60;
+pub use weir_dataplane::wire::ethernet::FRAME_BYTES_MIN;
 
 /// Longest frame without a tag, without the frame check sequence.
 pub const FRAME_BYTES_MAX: usize = 1514;

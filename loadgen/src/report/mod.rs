@@ -22,4 +22,4 @@ pub mod study;
 pub mod text;
 pub mod unit;
 
-pub(crate) use send_sink::{Amount, End, SendReport, SinkReport, void};
+pub(crate) use send_sink::{Amount, SendReport, SinkReport, void};

@@ -4,24 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::pace::KEPT_UP;
+use crate::result::End;
 use crate::template::Kind;
-
-/// A paced run is void when it sent less than this share of what was asked for.
-pub(crate) const KEPT_UP: f64 = 0.99;
-
-/// What ended a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum End {
-    /// Its duration was over.
-    Duration,
-    /// All packets were sent.
-    Count,
-    /// Ctrl-C.
-    Interrupt,
-    /// The interface was switched off or vanished.
-    DeviceLost,
-}
 
 /// What was sent.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use super::{Failure, Offer, Outcome, Trial};
 use crate::engine::{self, Options, Ports, Snapshot};
+use crate::pace::KEPT_UP;
 use crate::pace::Schedule;
 use crate::profile::Profile;
 use crate::report::study::Joined;
 use crate::result::{End, Expect, RunResult, StreamResult};
 use crate::stop::Stop;
-
-/// A stream keeps up when it sends this share of what was asked for.
-const KEPT_UP: f64 = 0.99;
 
 /// How long a burst may take at most, in seconds.
 const BURST_MAX_S: f64 = 60.0;

@@ -8,7 +8,6 @@
 
 use super::address::Address;
 use super::arrivals::Arrivals;
-use super::content::Content;
 use super::ends::Ends;
 use super::frame::{self, Link};
 use super::index::Pair;
@@ -55,7 +54,6 @@ pub const CLIENT_CONNECTION_BYTES: usize = stack::connection_bytes::<Call>();
 pub struct Clients {
     stack: Stack<Call>,
     settings: Settings,
-    hears: Content,
     arrivals: Arrivals,
     ports: Ports,
     numbers: Numbers,
@@ -86,7 +84,6 @@ impl Clients {
                 connections,
                 seed,
             ),
-            hears: settings.response.clone(),
             arrivals: Arrivals::new(settings.spacing, settings.rate, seed ^ 0xa1),
             ports: Ports::new(first, last, addresses, seed),
             numbers: Numbers::new(seed ^ 0xc1),
@@ -108,12 +105,6 @@ impl Clients {
     #[must_use]
     pub fn ends(&self) -> Ends {
         self.ends
-    }
-
-    /// Those from the shared address.
-    #[must_use]
-    pub fn shared_ends(&self) -> Ends {
-        self.shared
     }
 
     /// Connections that are remembered, those in TIME-WAIT included.
@@ -310,7 +301,7 @@ impl Actor for Clients {
         let connection = &entry.connection;
         let checked =
             self.settings.is_checked() && connection.is_synchronized() && !data.is_empty();
-        if checked && !self.hears.is_at(connection.place(&segment), data) {
+        if checked && !self.settings.response.is_at(connection.place(&segment), data) {
             self.stack.counts.damaged += 1;
             return;
         }

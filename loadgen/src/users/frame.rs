@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use weir_dataplane::wire::ethernet::{
-    EtherType, EthernetHeader, HEADER_BYTES as ETHERNET_BYTES, MacAddr,
+    EtherType, EthernetHeader, FRAME_BYTES_MIN, HEADER_BYTES as ETHERNET_BYTES, MacAddr,
 };
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
 use weir_dataplane::wire::ipv6::HEADER_BYTES as IPV6_BYTES;
@@ -14,9 +14,6 @@ use super::address::Address;
 use super::content::Content;
 use super::index::Pair;
 use super::tcp::Segment;
-
-/// Shortest frame that Ethernet carries, without the frame check sequence.
-const FRAME_BYTES_MIN: usize = 60;
 
 /// Hops that our packets may make.
 const HOPS: u8 = 64;

@@ -4,7 +4,6 @@
 //! repeated in vain. What a full queue does is the setting [`CookieUse`](super::settings::CookieUse). Connections are
 //! accepted at once: the program is never the bottleneck, except by the time it is told to think.
 
-use super::content::Content;
 use super::cookie::Cookies;
 use super::frame::{self, Link};
 use super::index::Pair;
@@ -50,7 +49,6 @@ pub const SERVER_CONNECTION_BYTES: usize = stack::connection_bytes::<Service>();
 pub struct Server {
     stack: Stack<Service>,
     settings: Settings,
-    hears: Content,
     numbers: Numbers,
     cookies: Cookies,
     half_open: u32,
@@ -72,7 +70,6 @@ impl Server {
                 connections,
                 !seed,
             ),
-            hears: settings.request.clone(),
             numbers: Numbers::new(seed ^ 0x51),
             cookies: Cookies::new(seed ^ 0xc0),
             half_open: 0,
@@ -186,7 +183,7 @@ impl Server {
         }
         service.heard += outcome.bytes;
         let whole = match self.settings.request_end {
-            RequestEnd::Bytes => service.heard == self.hears.bytes(),
+            RequestEnd::Bytes => service.heard == self.settings.request.bytes(),
             RequestEnd::BlankLine => service.blank == 4,
         };
         if service.accepted && whole && !service.asked {
@@ -306,7 +303,7 @@ impl Actor for Server {
         let place = entry.connection.place(&segment);
         if !data.is_empty() {
             match self.settings.request_end {
-                RequestEnd::Bytes if !self.hears.is_at(place, data) => {
+                RequestEnd::Bytes if !self.settings.request.is_at(place, data) => {
                     self.stack.counts.damaged += 1;
                     return;
                 }
