@@ -4,16 +4,8 @@ use weir_tests::skip_unless;
 use weir_tests::weir::Daemon;
 
 use crate::probe::script;
-use crate::town::{BOB, Town, assert_conserved, config, dropped, number};
+use crate::town::{BOB, Town, assert_conserved, config, dropped, event};
 use crate::transfer;
-
-/// What has been counted by this name among the events.
-fn event(daemon: &Daemon, name: &str) -> u64 {
-    let stats = daemon.stats().expect("stats");
-    let events = stats["events"].as_array().expect("events");
-    let event = events.iter().find(|event| event["event"] == name).expect("the event is known");
-    number(&event["count"])
-}
 
 fn flows(daemon: &Daemon) -> String {
     daemon.ctl("conntrack count").expect("counted").trim().to_owned()

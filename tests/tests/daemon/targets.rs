@@ -5,21 +5,12 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 
 use weir_tests::skip_unless;
-use weir_tests::weir::Daemon;
 
 use crate::link;
 use crate::town::{
-    ALICE, BOB, SOON, Town, assert_conserved, config, dropped, errors, eventually, log, number,
+    ALICE, BOB, SOON, Town, assert_conserved, config, dropped, errors, event, eventually, log,
     run_weir,
 };
-
-/// How often an event was counted.
-fn event(daemon: &Daemon, name: &str) -> u64 {
-    let stats = daemon.stats().expect("stats");
-    let events = stats["events"].as_array().expect("events");
-    let event = events.iter().find(|event| event["event"] == name).expect("the event is known");
-    number(&event["count"])
-}
 
 #[test]
 fn who_is_rejected_hears_of_it_at_once() {

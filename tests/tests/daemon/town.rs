@@ -162,6 +162,14 @@ pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a number, not {value}"))
 }
 
+/// How often an event was counted.
+pub(crate) fn event(daemon: &Daemon, name: &str) -> u64 {
+    let stats = daemon.stats().expect("stats");
+    let events = stats["events"].as_array().expect("events");
+    let event = events.iter().find(|event| event["event"] == name).expect("the event is known");
+    number(&event["count"])
+}
+
 /// Packets dropped for a reason, on all workers.
 pub(crate) fn dropped(daemon: &Daemon, reason: &str) -> u64 {
     let stats = daemon.stats().expect("stats");
