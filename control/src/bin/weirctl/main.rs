@@ -126,7 +126,7 @@ fn unconfirmed(subcommand: &Subcommand) -> Option<&'static str> {
         Subcommand::Recent { what: Some(_) } => {
             Some("what was noted of addresses is not brought back")
         }
-        Subcommand::Conntrack { what: Conntrack::Delete { .. } | Conntrack::Flush { .. } } => {
+        Subcommand::Conntrack { what: Conntrack::Delete { .. } | Conntrack::Flush } => {
             Some("a flow that was deleted is not brought back")
         }
         Subcommand::Confirm => Some("`weirctl confirm' is what it waits for"),
