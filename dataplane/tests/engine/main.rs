@@ -33,6 +33,7 @@
 //! | `capture` | pcap files in and out |
 
 mod asked;
+mod attacks;
 mod capture;
 mod chains;
 mod chance;
