@@ -1,6 +1,7 @@
 //! Attacks on the web server: what they send, when, and in whose name.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use crate::attacks::segment::Segment;
 use crate::attacks::users::SHARED;
@@ -45,20 +46,20 @@ impl Attack {
     }
 
     /// When it is under way.
-    pub(crate) fn times_ns(self) -> Vec<(u64, u64)> {
+    pub(crate) fn times_ns(self) -> Vec<Range<u64>> {
         match self {
             Self::Pulse => {
-                (0..2).map(|n| BEGINS_NS + n * PULSE_NS).map(|at| (at, at + SECOND_NS)).collect()
+                (0..2).map(|n| BEGINS_NS + n * PULSE_NS).map(|at| at..at + SECOND_NS).collect()
             }
-            _ => vec![(BEGINS_NS, ENDS_NS)],
+            _ => std::iter::once(BEGINS_NS..ENDS_NS).collect(),
         }
     }
 
     /// Packets a second.
     fn rate(self) -> u64 {
         match self {
-            Self::Slow => 64,
-            _ => 2000,
+            Self::Slow => 200,
+            _ => 1000,
         }
     }
 
@@ -68,7 +69,7 @@ impl Attack {
             Self::OneSource => Ipv4Addr::new(198, 51, 100, 77),
             Self::Subnet => Ipv4Addr::new(198, 51, 100, last(10 + chance.below(240))),
             // Of 16 million, none of them a user's.
-            Self::Spoofed => Ipv4Addr::from_bits(0x5000_0000 | chance.draw() as u32 & 0x00ff_ffff),
+            Self::Spoofed => Ipv4Addr::new(80, chance.byte(), chance.byte(), chance.byte()),
             Self::Slow => Ipv4Addr::new(100, 64, 0, last(1 + chance.below(16))),
             Self::Pulse => SHARED,
         }
@@ -88,14 +89,14 @@ impl Flood {
         Self { attack, chance: Chance::new(seed ^ 0x666c_6f6f_64), sent: 0 }
     }
 
-    /// Packets that were sent.
+    /// SYNs that were sent.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
     }
 
     /// What it sends now.
     pub(crate) fn wait(&mut self, now_ns: u64) -> Vec<Packet> {
-        if !self.attack.times_ns().iter().any(|(from, until)| (*from..*until).contains(&now_ns)) {
+        if !self.attack.times_ns().iter().any(|times| times.contains(&now_ns)) {
             return Vec::new();
         }
         let (rate, steps) = (self.attack.rate(), SECOND_NS / STEP_NS);
@@ -113,9 +114,9 @@ impl Flood {
         Packet::segment((source, port), WEB, SYN, (first, 0), b"")
     }
 
-    /// Whether a packet is one of it.
-    pub(crate) fn is_of(segment: &Segment) -> bool {
-        segment.from.1 >= 30_000
+    /// Whether a packet is a SYN of it.
+    pub(crate) fn is_syn_of(segment: &Segment) -> bool {
+        segment.from.1 >= 30_000 && segment.has(SYN)
     }
 
     /// What it says to an answer: forged sources never hear it.

@@ -11,7 +11,7 @@ use crate::attacks::rung::Rung;
 use crate::attacks::segment::Segment;
 use crate::attacks::server::Server;
 use crate::attacks::users::{Group, Users};
-use crate::attacks::{ENDS_ALL_NS, SECOND_NS, STEP_NS};
+use crate::attacks::{ENDS_ALL_NS, STEP_NS};
 use crate::packet::Packet;
 use crate::world::*;
 
@@ -28,11 +28,11 @@ pub(crate) const HALF_OPEN_S: u32 = 6;
 pub(crate) struct Outcome {
     /// Of a hundred users of each group who came during the attack: served in the end, and at once.
     pub(crate) served: [(usize, usize); 3],
-    /// For how long after an attack, or a pulse of it, SYNs of users found no answer.
+    /// For how long after an attack, or a pulse of it, SYNs of users were lost in the firewall.
     pub(crate) locked_out_ns: u64,
-    /// Of a thousand packets of the attack, those that came to the server.
+    /// Of a thousand SYNs of the attack, those that came to the server.
     pub(crate) passed_permille: u64,
-    /// The most flows at any time before the attack, and during it.
+    /// The most flows at any time before the attack, and from its beginning on.
     pub(crate) flows: [usize; 2],
 }
 
@@ -41,7 +41,7 @@ struct Street {
     users: Users,
     flood: Flood,
     server: Server,
-    /// Packets of the attack that came to the server.
+    /// SYNs of the attack that came to the server.
     passed: u64,
 }
 
@@ -60,8 +60,7 @@ impl Street {
             seed,
             ..Sizes::ONE
         };
-        let mut settings =
-            Settings { tcp_loose: rung != Rung::Synproxy, ..Settings::default() };
+        let mut settings = Settings { tcp_loose: rung != Rung::Synproxy, ..Settings::default() };
         for state in [TcpState::SynSent, TcpState::SynRecv, TcpState::SynSent2] {
             settings.tcp_timeouts_s[state as usize] = HALF_OPEN_S;
         }
@@ -84,12 +83,15 @@ impl Street {
             for (port, frame) in self.world.left_by_port() {
                 let heard = Segment::read(&frame).expect("TCP alone is sent here");
                 if port == WEST {
-                    self.passed += u64::from(Flood::is_of(&heard));
+                    self.passed += u64::from(Flood::is_syn_of(&heard));
+                    self.users.is_served(heard.from, now_ns);
                     let answers = self.server.hear(&heard, now_ns);
                     said.extend(answers.into_iter().map(|packet| (WEST, packet)));
                 } else {
                     let answers = self.users.hear(&heard, now_ns).into_iter();
-                    said.extend(answers.chain(self.flood.hear(&heard)).map(|packet| (EAST, packet)));
+                    said.extend(
+                        answers.chain(self.flood.hear(&heard)).map(|packet| (EAST, packet)),
+                    );
                 }
             }
         }
@@ -116,16 +118,19 @@ pub(crate) fn play(rung: Rung, attack: Attack, seed: u64) -> Outcome {
     street.world.now_ns = STEP_NS;
     while street.world.now_ns < ENDS_ALL_NS {
         street.step();
-        let now_ns = street.world.now_ns;
-        let during = usize::from((BEGINS_NS..=ENDS_NS).contains(&now_ns));
-        flows[during] = flows[during].max(street.world.engine(0).conntrack().len());
+        let kept = street.world.engine(0).conntrack().len();
+        let now = usize::from(street.world.now_ns >= BEGINS_NS);
+        flows[now] = flows[now].max(kept);
+        // Whatever the rung: what it throws away costs no flow.
+        let let_in = street.users.came() + usize::try_from(street.passed).expect("few");
+        assert!(kept <= let_in, "{kept} flows of {let_in} that passed");
     }
     let users = &street.users;
-    let served = Group::ALL.map(|group| users.served_percent(group, BEGINS_NS, ENDS_NS));
+    let served = Group::ALL.map(|group| users.served_percent(group, &(BEGINS_NS..ENDS_NS)));
     let times = attack.times_ns();
-    let ends = times.iter().enumerate().map(|(n, (_, end))| {
-        let next = times.get(n + 1).map_or(ENDS_ALL_NS - 8 * SECOND_NS, |(next, _)| *next);
-        users.locked_out_ns(*end, next)
+    let ends = times.iter().enumerate().map(|(n, pulse)| {
+        let next = times.get(n + 1).map_or(ENDS_ALL_NS, |next| next.start);
+        users.locked_out_ns(&(pulse.end..next))
     });
     let outcome = Outcome {
         served,

@@ -1,5 +1,20 @@
 //! The rungs of the ladder: what rules say about SYNs.
 
+use crate::attacks::SECOND_NS;
+use crate::attacks::play::HALF_OPEN_S;
+
+/// What the rule with `recent` looks back for.
+const RECENT_S: u64 = 2;
+
+/// Which users are served during an attack: of a hundred of these 95 at least, of others 80 at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worth {
+    All,
+    /// All but those behind the address that they share.
+    Others,
+    None,
+}
+
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rung {
@@ -37,6 +52,39 @@ impl Rung {
         }
     }
 
+    /// How long after an attack its users may still be locked out: the recovery time that is promised.
+    pub(crate) fn recovery_ns(self) -> u64 {
+        match self {
+            Self::Nothing | Self::Synproxy => 0,
+            // The window after the first packet that follows, which comes within a second here; but what users send
+            // again because it was thrown away is for this one limit part of the flood, until they lose patience.
+            Self::FuzzyBySource => SECOND_NS,
+            Self::Fuzzy => 7 * SECOND_NS,
+            // The burst is used up, and comes back within a second.
+            Self::Hashlimit => SECOND_NS,
+            // What is looked back for.
+            Self::Recent => RECENT_S * SECOND_NS,
+            // What forged SYNs have begun counts as long as it is remembered.
+            Self::Connlimit => (u64::from(HALF_OPEN_S) + 1) * SECOND_NS,
+        }
+    }
+
+    /// Which users it serves during each attack, in the order of [`Attack::ALL`].
+    pub(crate) fn worth(self) -> [Worth; 5] {
+        use Worth::{All, None, Others};
+        match self {
+            Self::Nothing => [None, None, None, None, None],
+            // It thins all alike; a pulse is over before users lose patience.
+            Self::Fuzzy => [None, None, None, None, All],
+            // No address of a net is too fast for itself, nor one that is drawn at random.
+            Self::FuzzyBySource | Self::Hashlimit | Self::Recent => [All, None, None, None, All],
+            // The only one that is about connections that stay.
+            Self::Connlimit => [All, None, None, All, Others],
+            // Who is there gets by.
+            Self::Synproxy => [All, All, All, None, All],
+        }
+    }
+
     /// Rules of table raw.
     pub(crate) fn raw(self) -> Vec<String> {
         match self {
@@ -47,20 +95,23 @@ impl Rung {
 
     /// Rules of table filter.
     pub(crate) fn filter(self) -> Vec<String> {
-        let limited = |limit: &str| vec![format!("-A FORWARD -i east -p tcp --syn {limit} -j DROP")];
+        let limited =
+            |limit: &str| vec![format!("-A FORWARD -i east -p tcp --syn {limit} -j DROP")];
         let own = match self {
             Self::Nothing => Vec::new(),
             Self::Fuzzy => limited("-m fuzzy --lower-limit 100 --upper-limit 1000"),
             Self::FuzzyBySource => {
-                limited("-m fuzzy --lower-limit 20 --upper-limit 200 --fuzzy-mode srcip")
+                limited("-m fuzzy --lower-limit 100 --upper-limit 500 --fuzzy-mode srcip")
             }
             Self::Hashlimit => limited(
-                "-m hashlimit --hashlimit-above 20/s --hashlimit-burst 20 --hashlimit-mode srcip \
+                "-m hashlimit --hashlimit-above 30/s --hashlimit-burst 30 --hashlimit-mode srcip \
                  --hashlimit-name syn",
             ),
             Self::Recent => [
                 vec!["-A FORWARD -i east -p tcp --syn -m recent --name syn --set".to_owned()],
-                limited("-m recent --name syn --rcheck --seconds 2 --hitcount 20"),
+                limited(&format!(
+                    "-m recent --name syn --rcheck --seconds {RECENT_S} --hitcount 60"
+                )),
             ]
             .concat(),
             Self::Connlimit => limited("-m connlimit --connlimit-above 12"),

@@ -8,7 +8,7 @@ use crate::attacks::{SECOND_NS, WEB};
 use crate::packet::{ACK, FIN, PSH, Packet, RST, SYN};
 
 /// Half-open connections that it remembers.
-const BACKLOG: usize = 64;
+const BACKLOG: usize = 256;
 /// Connections that are open at once.
 const OPEN_MAX: usize = 256;
 /// When an unanswered SYN ACK is sent again, and then when it is given up.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use crate::attacks::segment::{End, Segment};
-use crate::attacks::{MS, SECOND_NS, STEP_NS, WEB};
+use crate::attacks::{SECOND_NS, STEP_NS, WEB};
 use crate::chance::Chance;
 use crate::packet::{ACK, FIN, PSH, Packet, RST, SYN};
 
@@ -141,12 +142,12 @@ impl User {
     }
 }
 
-/// A SYN of a user, and whether it was answered before the next step.
+/// A SYN of a user, and whether the firewall let it pass or answered it.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     at_ns: u64,
     end: End,
-    answered: bool,
+    served: bool,
 }
 
 /// See the module.
@@ -176,7 +177,7 @@ impl Users {
         let begins = |packet: &&Packet| packet.payload[13] == SYN;
         self.attempts.extend(said.iter().filter(begins).map(|syn| {
             let port = u16::from_be_bytes([syn.payload[0], syn.payload[1]]);
-            Attempt { at_ns: now_ns, end: (syn.source, port), answered: false }
+            Attempt { at_ns: now_ns, end: (syn.source, port), served: false }
         }));
         said
     }
@@ -194,41 +195,49 @@ impl Users {
         syn
     }
 
-    /// What a user says to a segment.
-    pub(crate) fn hear(&mut self, heard: &Segment, now_ns: u64) -> Vec<Packet> {
-        let Some(user) = self.users.get_mut(&heard.to) else { return Vec::new() };
-        if heard.has(SYN | ACK) {
-            let last = self.attempts.iter_mut().rev().find(|attempt| attempt.end == heard.to);
-            if let Some(attempt) = last.filter(|attempt| attempt.at_ns == now_ns) {
-                attempt.answered = true;
-            }
-        }
-        user.hear(heard, now_ns)
+    /// Users who have come.
+    pub(crate) fn came(&self) -> usize {
+        self.users.len()
     }
 
-    /// Of those of a group that came in a time, how many in a hundred were served in the end, and how many in a hundred
-    /// within 100 ms.
-    pub(crate) fn served_percent(&self, group: Group, from_ns: u64, until_ns: u64) -> (usize, usize) {
-        let came = self.users.values().filter(|user| {
-            user.group == group && (from_ns..until_ns).contains(&user.begun_ns)
-        });
+    /// A SYN of this user's passed the firewall, or was answered.
+    pub(crate) fn is_served(&mut self, end: End, now_ns: u64) {
+        let last = self.attempts.iter_mut().rev().find(|attempt| attempt.end == end);
+        if let Some(attempt) = last.filter(|attempt| attempt.at_ns == now_ns) {
+            attempt.served = true;
+        }
+    }
+
+    /// What a user says to a segment.
+    pub(crate) fn hear(&mut self, heard: &Segment, now_ns: u64) -> Vec<Packet> {
+        if heard.has(SYN | ACK) {
+            self.is_served(heard.to, now_ns);
+        }
+        self.users.get_mut(&heard.to).map_or_else(Vec::new, |user| user.hear(heard, now_ns))
+    }
+
+    /// Of a hundred of those of a group that came in a time, how many were served in the end, and how many at once.
+    pub(crate) fn served_percent(&self, group: Group, times: &Range<u64>) -> (usize, usize) {
+        let came = self
+            .users
+            .values()
+            .filter(|user| user.group == group && times.contains(&user.begun_ns));
         let (mut all, mut served, mut soon) = (0, 0, 0);
         for user in came {
             all += 1;
             served += usize::from(user.stage == Stage::Served);
-            soon += usize::from(
-                user.stage == Stage::Served && user.stage_ns - user.begun_ns < 100 * MS,
-            );
+            soon += usize::from(user.stage == Stage::Served && user.stage_ns == user.begun_ns);
         }
         assert!(all > 0, "nobody came");
         (served * 100 / all, soon * 100 / all)
     }
 
-    /// How long after `from_ns` a SYN still found no answer, looking no further than `until_ns`.
-    pub(crate) fn locked_out_ns(&self, from_ns: u64, until_ns: u64) -> u64 {
-        let lost = self.attempts.iter().filter(|attempt| {
-            !attempt.answered && (from_ns..until_ns).contains(&attempt.at_ns)
-        });
-        lost.map(|attempt| attempt.at_ns - from_ns).max().unwrap_or(0)
+    /// How long after the beginning of a time a SYN of a user still was lost in the firewall.
+    pub(crate) fn locked_out_ns(&self, times: &Range<u64>) -> u64 {
+        let lost = self
+            .attempts
+            .iter()
+            .filter(|attempt| !attempt.served && times.contains(&attempt.at_ns));
+        lost.map(|attempt| attempt.at_ns - times.start).max().unwrap_or(0)
     }
 }
