@@ -86,7 +86,7 @@ pub(crate) struct Flood {
 
 impl Flood {
     pub(crate) fn new(attack: Attack, seed: u64) -> Self {
-        Self { attack, chance: Chance::new(seed ^ 0x666c_6f6f_64), sent: 0 }
+        Self { attack, chance: Chance::new(seed ^ 0x0066_6c6f_6f64), sent: 0 }
     }
 
     /// SYNs that were sent.
