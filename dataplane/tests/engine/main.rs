@@ -24,6 +24,7 @@
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `raw` `raw_oracle` | table raw: directed, beside the kernel |
 //! | `synproxy` `synproxy_oracle` | connections that SYNPROXY makes: directed, beside the kernel |
+//! | `attacks` | floods, users beside them, and what each limit is worth |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
@@ -33,6 +34,7 @@
 //! | `capture` | pcap files in and out |
 
 mod asked;
+mod attacks;
 mod capture;
 mod chains;
 mod chance;
