@@ -18,6 +18,7 @@ use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
+use super::near;
 use super::room::{LimitSettings, Room};
 use super::rule::{Action, Asks, CompiledRule};
 use super::unenforced::{CompileError, Unenforced};
@@ -205,6 +206,7 @@ impl Compiler {
         let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
         let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
+        let keyed = near::keyed(&rules);
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
@@ -219,6 +221,7 @@ impl Compiler {
             connmarks: lists.connmarks.into(),
             sets: Arc::clone(&self.sets),
             connections: self.kept.every().collect(),
+            keyed,
         })
     }
 

@@ -14,6 +14,7 @@ mod counters;
 mod dice;
 mod flow_cache;
 mod matches;
+mod near;
 mod policies;
 mod residual;
 mod room;
@@ -71,6 +72,8 @@ pub struct Policy {
     sets: Arc<Sets>,
     /// What rules with `-m connlimit` count, and such as may come back.
     connections: Arc<[Arc<Connections>]>,
+    /// What keyed limits keep, to be brought near.
+    keyed: Arc<[near::Keyed]>,
     tracks: bool,
     inspects_flows: bool,
     remembers: bool,
@@ -206,6 +209,7 @@ impl Policy {
             connmarks: Arc::default(),
             sets: Arc::new(Sets::new(0)),
             connections: Arc::default(),
+            keyed: Arc::default(),
             tracks: false,
             inspects_flows: false,
             remembers: false,
@@ -223,6 +227,7 @@ impl Policy {
             connmarks: Arc::clone(&self.connmarks),
             sets,
             connections: Arc::clone(&self.connections),
+            keyed: Arc::clone(&self.keyed),
             ..*self
         }
     }

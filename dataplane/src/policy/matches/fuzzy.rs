@@ -10,6 +10,7 @@ use crate::batch::Addresses;
 use crate::limit::fuzzy::{Controller, Controllers, Limits};
 use crate::limit::jiffies;
 use crate::limit::kept::TableKey;
+use crate::policy::near::Keyed;
 use crate::policy::rule::Evaluation;
 use crate::policy::{Candidate, Unenforced};
 
@@ -45,6 +46,14 @@ impl FuzzyTest {
         let is_as = |controllers: &Controllers| controllers.asked() == asked;
         let room = keys.keys_max as usize;
         Ok(Self::Keyed(keyed::table(around, (key, room), is_as, make)?))
+    }
+
+    /// Its table, if it has one.
+    pub(super) fn keyed(&self) -> Option<Keyed> {
+        match self {
+            Self::All(_) => None,
+            Self::Keyed(controllers) => Some(Keyed::Controllers(Arc::clone(controllers))),
+        }
     }
 
     /// Asks about one more packet. One that ends before the ports that are asked for is dropped.
