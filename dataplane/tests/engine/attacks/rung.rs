@@ -27,10 +27,12 @@ pub(crate) enum Rung {
     Recent,
     Connlimit,
     Synproxy,
+    /// The same, but only while there are too many SYNs, and ten seconds longer.
+    UnderFlood,
 }
 
 impl Rung {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Nothing,
         Self::Fuzzy,
         Self::FuzzyBySource,
@@ -38,6 +40,7 @@ impl Rung {
         Self::Recent,
         Self::Connlimit,
         Self::Synproxy,
+        Self::UnderFlood,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -49,13 +52,14 @@ impl Rung {
             Self::Recent => "recent",
             Self::Connlimit => "connlimit",
             Self::Synproxy => "SYNPROXY",
+            Self::UnderFlood => "under flood",
         }
     }
 
     /// How long after an attack its users may still be locked out: the recovery time that is promised.
     pub(crate) fn recovery_ns(self) -> u64 {
         match self {
-            Self::Nothing | Self::Synproxy => 0,
+            Self::Nothing | Self::Synproxy | Self::UnderFlood => 0,
             // The window after the first packet that follows, which comes within a second here; but what users send
             // again because it was thrown away is for this one limit part of the flood, until they lose patience.
             Self::FuzzyBySource => SECOND_NS,
@@ -81,7 +85,7 @@ impl Rung {
             // The only one that is about connections that stay.
             Self::Connlimit => [All, None, None, All, Others],
             // Who is there gets by.
-            Self::Synproxy => [All, All, All, None, All],
+            Self::Synproxy | Self::UnderFlood => [All, All, All, None, All],
         }
     }
 
@@ -89,8 +93,22 @@ impl Rung {
     pub(crate) fn raw(self) -> Vec<String> {
         match self {
             Self::Synproxy => vec!["-A PREROUTING -i east -p tcp --syn -j CT --notrack".to_owned()],
+            Self::UnderFlood => vec![
+                "-A PREROUTING -i east -p tcp --syn -m hashlimit --hashlimit-above 100/s \
+                 --hashlimit-burst 50 --hashlimit-mode dstip --hashlimit-name syn \
+                 -m recent --name flood --rdest --set"
+                    .to_owned(),
+                "-A PREROUTING -i east -p tcp --syn -m recent --name flood --rdest --rcheck \
+                 --seconds 10 -j CT --notrack"
+                    .to_owned(),
+            ],
             _ => Vec::new(),
         }
+    }
+
+    /// Whether it makes connections itself.
+    pub(crate) fn proxies(self) -> bool {
+        matches!(self, Self::Synproxy | Self::UnderFlood)
     }
 
     /// Rules of table filter.
@@ -115,7 +133,7 @@ impl Rung {
             ]
             .concat(),
             Self::Connlimit => limited("-m connlimit --connlimit-above 12"),
-            Self::Synproxy => vec![
+            Self::Synproxy | Self::UnderFlood => vec![
                 "-A FORWARD -i east -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460"
                     .to_owned(),
             ],
