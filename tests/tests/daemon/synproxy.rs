@@ -3,7 +3,9 @@
 use weir_tests::skip_unless;
 use weir_tests::weir::Daemon;
 
+use crate::host6::{LEFT6, firewalled6};
 use crate::probe::script;
+use crate::six::{BOB6, town6};
 use crate::town::{BOB, LEFT, RIGHT, Town, assert_conserved, config, dropped, event};
 use crate::transfer;
 
@@ -75,6 +77,31 @@ fn hosts_talk_to_the_firewall_itself() {
     assert_eq!(sent["sent"], 500);
     crate::town::eventually("all are answered", || event(&daemon, "synproxy_syns") >= 504);
     assert_eq!((flows(&daemon).as_str(), dropped(&daemon, "synproxy")), ("5", 0));
+    assert_conserved(&mut daemon);
+}
+
+#[test]
+fn hosts_talk_to_it_and_through_it_by_ipv6() {
+    skip_unless!(root, command "ip", command "python3");
+    let town = town6();
+    town.firewall.set("net/ipv6/conf/all/forwarding", "1").expect("a setting");
+    let rest = "[conntrack]\ntcp_loose = false\nsynproxy = true\n";
+    let mut daemon = town.start_with(&firewalled6("drop", rest));
+    let target = "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1440";
+    let mut lines = vec!["-t raw -A PREROUTING -p tcp --syn -j CT --notrack".to_owned()];
+    for chain in ["INPUT", "FORWARD"] {
+        lines.push(format!("-A {chain} -p tcp -m state --state INVALID,UNTRACKED {target}"));
+        lines.push(format!("-A {chain} -m state --state INVALID -j DROP"));
+    }
+    for line in lines {
+        daemon.ctl(&format!("ip6tables {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    for bytes in [1, 1_000_000] {
+        transfer::both_ways(&town.alice, &town.firewall, LEFT6, bytes);
+        transfer::both_ways(&town.alice, &town.bob, BOB6, bytes);
+    }
+    assert_eq!(event(&daemon, "synproxy_connections"), 4);
+    assert_eq!((flows(&daemon).as_str(), dropped(&daemon, "synproxy")), ("4", 0));
     assert_conserved(&mut daemon);
 }
 
