@@ -2,8 +2,8 @@
 //! [`crate::synproxy`].
 //!
 //! The kernel does the first in the rule (`synproxy_tg4`, `synproxy_tg6`) and the second when a packet leaves, or has
-//! arrived (`ipv4_synproxy_hook`, `ipv6_synproxy_hook`, just before `nf_confirm`). What is taken over is absorbed: its frame
-//! carries the answer, so that a flood of SYNs takes no frame that others need.
+//! arrived (`ipv4_synproxy_hook`, `ipv6_synproxy_hook`, just before `nf_confirm`). What is taken over is absorbed: its
+//! frame carries the answer, so that a flood of SYNs takes no frame that others need.
 
 use std::net::IpAddr;
 

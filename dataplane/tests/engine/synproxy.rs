@@ -135,7 +135,7 @@ fn where_there_is_no_room_for_a_connection_none_is_begun() {
 fn connections_to_the_machine_itself_are_made_in_chain_input() {
     let sizes = Sizes { synproxy: true, ..Sizes::ONE };
     let settings = Settings { tcp_loose: false, ..Settings::default() };
-    let mut world = World::with(sizes, hosted_network(), sizes.tables(settings));
+    let mut world = World::with(sizes, hosted_network().build(), sizes.tables(settings));
     world.raw(&["-A PREROUTING -i east -p tcp --syn -j CT --notrack"]);
     world.rules(&[
         "-A INPUT -i east -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460",
