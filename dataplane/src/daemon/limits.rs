@@ -15,6 +15,8 @@ use crate::limit::jiffies;
 use crate::limit::key::{ByFamily, KeySpec, Parts};
 use crate::limit::table::{State, Table};
 use crate::limit::tokens::Bucket;
+use crate::limit::unverified::{Circle, Unverified};
+use crate::limit::verified::{VERIFIED, Verified};
 use crate::policy::{FUZZY, HASHLIMIT};
 
 /// The most held back first.
@@ -41,6 +43,13 @@ impl Rules {
             let settings = Match::Fuzzy(controllers.asked().clone());
             let empty = report((key.family, FUZZY), Some(key.name), words_of(settings));
             reports.push(of_controllers(&controllers, empty, now, top));
+        }
+        for (key, verified) in tables.all_of::<Verified>(VERIFIED) {
+            let (keys, keys_max) = verified.count(now);
+            let settings = "sources that have completed a handshake, for --fuzzy-unverified";
+            let empty = report((key.family, VERIFIED), None, settings.to_owned());
+            let (keys, keys_max) = (keys as u64, Some(keys_max as u64));
+            reports.push(LimitReport { keys, keys_max, ..empty });
         }
         Reply::Limits(reports)
     }
@@ -70,7 +79,10 @@ fn own(side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
     let keyed = kept.all_of::<Controllers>().map(|(chain, rule, controllers)| {
         of_controllers(&controllers, begin(FUZZY, chain, rule), now, top)
     });
-    buckets.chain(controllers).chain(keyed).collect()
+    let unverified = kept.all_of::<Unverified>().map(|(chain, rule, unverified)| {
+        of_unverified(&unverified, begin(FUZZY, chain, rule), now, top)
+    });
+    buckets.chain(controllers).chain(keyed).chain(unverified).collect()
 }
 
 /// Nothing yet.
@@ -112,6 +124,22 @@ fn of_controllers(
         ByFamily::V4(table) => of_table(table, controllers.spec(), empty, (now, top), read),
         ByFamily::V6(table) => of_table(table, controllers.spec(), empty, (now, top), read),
     }
+}
+
+/// Verified sources, and among them what circles of others have come to.
+fn of_unverified(unverified: &Unverified, empty: LimitReport, now: u64, top: usize) -> LimitReport {
+    let mut report = of_controllers(unverified.verified(), empty, now, top);
+    for circle in Circle::ALL {
+        let named = unverified.circle(circle).named(now);
+        report.top.extend(named.map(|(key, reading)| LimitKey {
+            key: circle.text(unverified.family(), key),
+            rate_pps: Some(reading.rate_pps),
+            percent: reading.share_percent,
+        }));
+    }
+    report.top.sort_by_key(|key| (key.percent, Reverse(key.rate_pps)));
+    report.top.truncate(top);
+    report
 }
 
 fn of_accounts(accounts: &Accounts, empty: LimitReport, now: u64, top: usize) -> LimitReport {

@@ -360,6 +360,7 @@ fn limits(config: &Config) -> LimitSettings {
     LimitSettings {
         recent_addresses: config.recent.addresses_max,
         flows_max: [flows_max, if config.ipv6 { flows_max } else { 0 }],
+        verified: config.verified,
     }
 }
 

@@ -81,7 +81,7 @@ impl Limits {
 }
 
 /// Whether a packet passes, of which a share does.
-fn passes(share_percent: u32, draw: impl FnOnce() -> u8) -> bool {
+pub(super) fn passes(share_percent: u32, draw: impl FnOnce() -> u8) -> bool {
     share_percent >= 100 || u32::from(draw()) <= 255 * share_percent / 100
 }
 
@@ -121,13 +121,28 @@ impl State {
     }
 }
 
+/// A controller without its limits, which others may have in common with it.
+#[derive(Debug)]
+pub(super) struct Cell {
+    word: AtomicU64,
+    /// Of the last window that ended, for whoever wants to know.
+    rate_pps: AtomicU32,
+}
+
+/// What a cell says of a packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    /// The share that holds for it.
+    pub(super) share_percent: u32,
+    /// Whether it is the one that has ended a window.
+    pub(super) ends_window: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Controller {
     limits: Limits,
-    word: AtomicU64,
-    /// Of the last window that ended, for whoever wants to know.
-    rate_pps: AtomicU32,
+    cell: Cell,
 }
 
 /// What a controller has come to.
@@ -142,19 +157,38 @@ pub struct Reading {
 impl Controller {
     /// As before the first packet.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
-        let state = State { packets: 0, began: 0, share: 100 };
-        Self { limits, word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, cell: Cell::default() }
     }
 
     /// Whether a packet that comes at the tick `now` passes. `draw` gives a random byte, if one is needed.
     pub fn accepts(&self, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        passes(self.count(now), draw)
+        passes(self.cell.count(self.limits, now).share_percent, draw)
     }
 
     /// Counts packets that were dropped before they came here ([`crate::early_drop`]), into the window in which this is
     /// told. A window holds 2^27 packets; more are counted as that.
     pub fn add(&self, packets: u64) {
+        self.cell.add(packets);
+    }
+
+    /// What it has come to at the tick `now`. Where the window would be over, it is what the window has come to until
+    /// now: a flood that has ended is not shown for ever.
+    #[must_use]
+    pub fn read(&self, now: u64) -> Reading {
+        self.cell.read(self.limits, now)
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        let state = State { packets: 0, began: 0, share: 100 };
+        Self { word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+    }
+}
+
+impl Cell {
+    fn add(&self, packets: u64) {
         let more = |word: u64| {
             let sum = State::of(word).packets.saturating_add(packets);
             Some(State { packets: sum.min(u64::MAX / ONE_PACKET), ..State::of(word) }.word())
@@ -163,37 +197,36 @@ impl Controller {
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
-    /// Counts a packet; the share that holds for it.
-    fn count(&self, now: u64) -> u32 {
+    /// Counts a packet.
+    #[inline]
+    pub(super) fn count(&self, limits: Limits, now: u64) -> Counted {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let state = State::of(word);
             let elapsed = state.elapsed(now);
             if elapsed <= WINDOW_JIFFIES {
                 let counted = State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed));
-                return u32::try_from(counted.share).unwrap_or(100);
+                let share_percent = u32::try_from(counted.share).unwrap_or(100);
+                return Counted { share_percent, ends_window: false };
             }
-            let (rate, share) = self.limits.close(state.packets + 1, elapsed);
+            let (rate, share) = limits.close(state.packets + 1, elapsed);
             let next = State { packets: 0, began: now & (TICKS - 1), share: share.into() };
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             match self.word.compare_exchange_weak(word, next.word(), success, failure) {
                 Ok(_) => {
                     self.rate_pps.store(rate, Ordering::Relaxed);
-                    return share;
+                    return Counted { share_percent: share, ends_window: true };
                 }
                 Err(current) => word = current,
             }
         }
     }
 
-    /// What it has come to at the tick `now`. Where the window would be over, it is what the window has come to until
-    /// now: a flood that has ended is not shown for ever.
-    #[must_use]
-    pub fn read(&self, now: u64) -> Reading {
+    pub(super) fn read(&self, limits: Limits, now: u64) -> Reading {
         let state = State::of(self.word.load(Ordering::Relaxed));
         let elapsed = state.elapsed(now);
         if elapsed > WINDOW_JIFFIES {
-            let (rate_pps, share_percent) = self.limits.close(state.packets, elapsed);
+            let (rate_pps, share_percent) = limits.close(state.packets, elapsed);
             return Reading { rate_pps, share_percent };
         }
         let share_percent = u32::try_from(state.share).unwrap_or(100);

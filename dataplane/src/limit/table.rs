@@ -192,6 +192,22 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         })
     }
 
+    /// Whether a key is known at the tick `now`. To ask does not keep it from expiring.
+    #[inline]
+    #[must_use]
+    pub fn knows(&self, key: &K, now: u64) -> bool {
+        let (Line(bucket), tag) = self.place(key);
+        let now = ticks(now);
+        bucket.with(|Bucket { head, slots }| {
+            (0..WAYS).any(|way| {
+                let age = now.wrapping_sub(head.seen[way]);
+                // The clock of another worker may be ahead by a poll.
+                let living = age < self.expire || age > u32::MAX / 2;
+                head.tags[way] == tag && slots[way].key == *key && living
+            })
+        })
+    }
+
     /// Forgets a key; whether it was known at the tick `now`.
     pub fn forget(&self, key: &K, now: u64) -> bool {
         let (Line(bucket), tag) = self.place(key);

@@ -204,6 +204,7 @@ impl Compiler {
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let verified = rules.iter().flat_map(|rule| &*rule.tests).find_map(MatchTest::verified);
         let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
@@ -219,6 +220,7 @@ impl Compiler {
             connmarks: lists.connmarks.into(),
             sets: Arc::clone(&self.sets),
             connections: self.kept.every().collect(),
+            verified,
         })
     }
 

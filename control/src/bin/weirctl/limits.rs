@@ -25,6 +25,7 @@ pub(crate) fn run(socket: Option<&Path>, top: u32, output: &mut Output) -> Resul
 fn describe(report: &LimitReport, output: &Output) -> String {
     let LimitReport { family, of, name, settings, keys_max, keys, top } = report;
     let title = match name {
+        None if of == "verified" => format!("verified sources, {family}"),
         Some(name) => format!("{of} {name}, {family}"),
         None => format!("{of} of a rule, {family}"),
     };

@@ -311,7 +311,7 @@ fn nothing_is_carried_over_and_silence_is_seen() {
     // After a flood, all pass again as soon as the window has come to little enough.
     let controller = Controller::new(limits);
     (0..1000).for_each(|_| flood(&controller, 100));
-    controller.count(126);
+    controller.accepts(126, || 0);
     assert_eq!(controller.read(126), Reading { rate_pps: 9615, share_percent: 1 });
     (0..500).for_each(|_| flood(&controller, 127));
     assert_eq!(controller.read(126 + 26), Reading { rate_pps: 4807, share_percent: 1 });
