@@ -5,9 +5,10 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::protocol::{LIMIT_KEYS_MAX, LimitKey, LimitReport, Reply};
+use weir_control::protocol::{LIMIT_KEYS_MAX, LimitKey, LimitPushed, LimitReport, Reply};
 use weir_control::rule::{self, Family, Match, Names, Rule};
 
+use super::push_down::PushDowns;
 use super::rules::{Rules, Side};
 use crate::limit::fuzzy::{Controller, Controllers, Reading};
 use crate::limit::hashlimit::Accounts;
@@ -18,6 +19,9 @@ use crate::limit::tokens::Bucket;
 use crate::limit::unverified::{Circle, Unverified};
 use crate::limit::verified::{VERIFIED, Verified};
 use crate::policy::{FUZZY, HASHLIMIT};
+
+/// Why nothing is dropped early.
+const SWITCHED_OFF: &str = "limiter = false in [early_drop] of the configuration";
 
 /// The most held back first.
 type Order = (u32, Reverse<u32>);
@@ -30,7 +34,7 @@ impl Rules {
         let top = top.min(LIMIT_KEYS_MAX);
         let mut reports = Vec::new();
         for side in &self.sides {
-            reports.extend(own(side, now, top));
+            reports.extend(own(side, self.push_downs.as_ref(), now, top));
         }
         // All compilers share them.
         let tables = self.sides[0].compiler.kept().tables();
@@ -56,7 +60,7 @@ impl Rules {
 }
 
 /// What rules keep for themselves.
-fn own(side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
+fn own(side: &Side, push_downs: Option<&PushDowns>, now: u64, top: usize) -> Vec<LimitReport> {
     let (family, kept) = (side.ruleset.family(), side.compiler.kept());
     let table = match side.ruleset.table() {
         rule::Table::Filter => "",
@@ -77,7 +81,12 @@ fn own(side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
         LimitReport { top: vec![all(Some(rate_pps), share_percent)], ..begin(FUZZY, chain, rule) }
     });
     let keyed = kept.all_of::<Controllers>().map(|(chain, rule, controllers)| {
-        of_controllers(&controllers, begin(FUZZY, chain, rule), now, top)
+        let pushed = match push_downs {
+            Some(push_downs) => push_downs.told(&controllers),
+            None => Some(LimitPushed { sources: 0, why_not: Some(SWITCHED_OFF.to_owned()) }),
+        };
+        let empty = LimitReport { pushed, ..begin(FUZZY, chain, rule) };
+        of_controllers(&controllers, empty, now, top)
     });
     let unverified = kept.all_of::<Unverified>().map(|(chain, rule, unverified)| {
         of_unverified(&unverified, begin(FUZZY, chain, rule), now, top)
@@ -100,6 +109,7 @@ fn report(
         keys_max: None,
         keys: 0,
         top: Vec::new(),
+        pushed: None,
     }
 }
 

@@ -35,14 +35,22 @@
 //! Ticks of 30 bits go round in 49 days. Who was silent for so long, to a tenth of a second, keeps the share of before
 //! for that tenth.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use weir_control::rule::{Family, FuzzyKeys, FuzzyMatch};
 
 use super::HZ;
 use super::hashlimit::ticks_of_ms;
-use super::key::{ByFamily, Key4, Key6, KeySpec};
-use super::table::{self, Table};
+use super::key::{ByFamily, Key4, Key6, KeySpec, Parts};
+use super::table::{self, Seen, Table};
+
+/// The share at the upper limit and beyond.
+const FLOOR_PERCENT: u32 = 1;
+
+/// How many of 256 packets pass at the floor: those with a random byte up to 255 * 1 / 100.
+pub const FLOOR_OF_256: u32 = 255 * FLOOR_PERCENT / 100 + 1;
 
 /// A window is over when more ticks than that have passed.
 pub const WINDOW_JIFFIES: u64 = HZ / 10;
@@ -64,7 +72,7 @@ impl Limits {
         if rate_pps <= lower {
             100
         } else if rate_pps >= upper {
-            1
+            FLOOR_PERCENT
         } else {
             // "high" is below 100, and a hundredth of that rounds to nothing.
             100 * (upper - rate_pps) / (upper - lower)
@@ -242,6 +250,18 @@ pub struct Window {
     age: u32,
     rate_pps: u32,
     share_percent: u8,
+    /// Whether the XDP program throws for this key ([`crate::early_drop`]), and until which tick, by its last 16 bits:
+    /// it is two seconds away at most.
+    trusts: bool,
+    trusts_until: u16,
+}
+
+/// What a window says of a packet.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    share: u32,
+    /// Whether it may have been thrown for already.
+    trusts: bool,
 }
 
 impl table::State for Window {
@@ -254,19 +274,29 @@ impl table::State for Window {
 impl Window {
     /// As before the first packet: the window began long ago.
     fn new() -> Self {
-        Self { packets: 0, age: u32::MAX, rate_pps: 0, share_percent: 100 }
+        Self { age: u32::MAX, share_percent: 100, ..Self::default() }
     }
 
-    /// Counts a packet that comes so many ticks after the one before; the share that holds for it.
-    fn count(&mut self, limits: Limits, since: u32) -> u32 {
+    /// Counts a packet that comes at a tick, so many after the one before.
+    fn count(&mut self, limits: Limits, since: u32, now: u64) -> Asked {
         self.age = self.age.saturating_add(since);
         self.packets = self.packets.saturating_add(1);
         if u64::from(self.age) > WINDOW_JIFFIES {
             let (rate, share) = limits.close(self.packets.into(), self.age.into());
             let share_percent = u8::try_from(share).unwrap_or(100);
-            *self = Self { packets: 0, age: 0, rate_pps: rate, share_percent };
+            *self = Self { packets: 0, age: 0, rate_pps: rate, share_percent, ..*self };
         }
-        self.share_percent.into()
+        self.trusts = self.trusts && {
+            let left = self.trusts_until.wrapping_sub(last16(now));
+            (1..=u16::MAX / 2).contains(&left)
+        };
+        Asked { share: self.share_percent.into(), trusts: self.trusts }
+    }
+
+    /// Counts packets that never came here, into the window in which this is told.
+    fn add(&mut self, since: u32, packets: u64) {
+        self.age = self.age.saturating_add(since);
+        self.packets = self.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
     }
 
     /// What it has come to so many ticks after the last packet.
@@ -281,6 +311,12 @@ impl Window {
     }
 }
 
+/// The last 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+const fn last16(tick: u64) -> u16 {
+    tick as u16
+}
+
 /// The controllers of all keys of a rule, or of all rules of a name.
 #[derive(Debug)]
 pub struct Controllers {
@@ -289,6 +325,8 @@ pub struct Controllers {
     limits: Limits,
     spec: KeySpec,
     table: ByFamily<Table<Key4, Window>, Table<Key6, Window>>,
+    /// Whether a packet has met the floor since somebody looked.
+    floor_met: AtomicBool,
 }
 
 impl Controllers {
@@ -302,7 +340,8 @@ impl Controllers {
             Family::V6 => ByFamily::V6(Table::new(room, expire, seed, blank)),
         };
         let spec = KeySpec::new(family, keys.parts, keys.masks);
-        Self { asked: asked.clone(), limits: asked.into(), spec, table }
+        let floor_met = AtomicBool::new(false);
+        Self { asked: asked.clone(), limits: asked.into(), spec, table, floor_met }
     }
 
     /// What the first rule said.
@@ -329,20 +368,111 @@ impl Controllers {
         &self.table
     }
 
-    /// Whether a packet of IPv4 of this key passes that comes at the tick `now`.
+    /// Whether a packet of IPv4 of this key passes that comes at the tick `now`. `thrown_for` says whether it is one
+    /// that the XDP program throws for, where that is trusted for the key.
     #[inline]
-    pub fn accepts4(&self, key: Key4, now: u64, draw: impl FnOnce() -> u8) -> bool {
+    pub fn accepts4(
+        &self,
+        key: Key4,
+        now: u64,
+        thrown_for: impl FnOnce() -> bool,
+        draw: impl FnOnce() -> u8,
+    ) -> bool {
         let ByFamily::V4(table) = &self.table else { return true };
-        let count = |window: &mut Window, since| window.count(self.limits, since);
-        passes(table.with(key, now, Window::new, count), draw)
+        let count = |window: &mut Window, since| window.count(self.limits, since, now);
+        self.decide(table.with(key, now, Window::new, count), thrown_for, draw)
     }
 
     /// The same of IPv6.
     #[inline]
-    pub fn accepts6(&self, key: Key6, now: u64, draw: impl FnOnce() -> u8) -> bool {
+    pub fn accepts6(
+        &self,
+        key: Key6,
+        now: u64,
+        thrown_for: impl FnOnce() -> bool,
+        draw: impl FnOnce() -> u8,
+    ) -> bool {
         let ByFamily::V6(table) = &self.table else { return true };
-        let count = |window: &mut Window, since| window.count(self.limits, since);
-        passes(table.with(key, now, Window::new, count), draw)
+        let count = |window: &mut Window, since| window.count(self.limits, since, now);
+        self.decide(table.with(key, now, Window::new, count), thrown_for, draw)
+    }
+
+    #[inline]
+    fn decide(
+        &self,
+        Asked { share, trusts }: Asked,
+        thrown_for: impl FnOnce() -> bool,
+        draw: impl FnOnce() -> u8,
+    ) -> bool {
+        // Mostly read: whoever looks resets it twenty times a second at most.
+        if share <= FLOOR_PERCENT && !self.floor_met.load(Ordering::Relaxed) {
+            self.floor_met.store(true, Ordering::Relaxed);
+        }
+        passes(share, draw) || trusts && thrown_for()
+    }
+}
+
+/// What the control thread does for sources that the XDP program drops ([`crate::early_drop`]): keys are sources alone.
+impl Controllers {
+    /// Bits of an address that make a source.
+    #[must_use]
+    pub fn source_bits(&self) -> u8 {
+        self.spec.source_bits()
+    }
+
+    /// Whether a packet has met the floor since this was asked last.
+    pub fn met_floor(&self) -> bool {
+        self.floor_met.swap(false, Ordering::Relaxed)
+    }
+
+    /// Sources that are at the floor at the tick `now`, with their rates.
+    #[must_use]
+    pub fn floored(&self, now: u64) -> Vec<(IpAddr, u32)> {
+        match &self.table {
+            ByFamily::V4(table) => self.floored_of(table, now),
+            ByFamily::V6(table) => self.floored_of(table, now),
+        }
+    }
+
+    fn floored_of<K>(&self, table: &Table<K, Window>, now: u64) -> Vec<(IpAddr, u32)>
+    where
+        K: Parts + Copy + Default + Eq + Hash,
+    {
+        let read = |seen: Seen<K, Window>| (seen.key, seen.state.read(self.limits, seen.age));
+        let at_floor = |(key, reading): (K, Reading)| {
+            let Reading { rate_pps, share_percent } = reading;
+            let is_at = share_percent <= FLOOR_PERCENT && rate_pps >= self.limits.upper_pps;
+            is_at.then(|| (key.parts().0, rate_pps))
+        };
+        table.entries(now).map(read).filter_map(at_floor).collect()
+    }
+
+    /// Counts packets of a source that were dropped before they came here, at the tick `now`.
+    pub fn add(&self, source: IpAddr, packets: u64, now: u64) {
+        self.with_source(source, now, |window, since| window.add(since, packets));
+    }
+
+    /// Lets pass, until a tick that is less than two minutes away, what the XDP program throws for; or not any more.
+    pub fn trust(&self, source: IpAddr, until: Option<u64>, now: u64) {
+        self.with_source(source, now, |window, since| {
+            window.add(since, 0);
+            window.trusts = until.is_some();
+            window.trusts_until = last16(until.unwrap_or(0));
+        });
+    }
+
+    fn with_source(&self, source: IpAddr, now: u64, turn: impl FnOnce(&mut Window, u32)) {
+        match (&self.table, source) {
+            (ByFamily::V4(table), IpAddr::V4(source)) => {
+                let key = self.spec.v4((source, Ipv4Addr::UNSPECIFIED), (0, 0));
+                table.with(key, now, Window::new, turn);
+            }
+            (ByFamily::V6(table), IpAddr::V6(source)) => {
+                let key = self.spec.v6((source, Ipv6Addr::UNSPECIFIED), (0, 0));
+                table.with(key, now, Window::new, turn);
+            }
+            _ => {}
+        }
     }
 }
 

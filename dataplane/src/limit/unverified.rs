@@ -147,7 +147,7 @@ impl Unverified {
     ) -> bool {
         if known.knows4(source, now) {
             let key = self.verified.spec().v4((source, destination), (0, 0));
-            return self.verified.accepts4(key, now, draw);
+            return self.verified.accepts4(key, now, || false, draw);
         }
         let source = u128::from(source.to_bits());
         let keys = [source & !0xff, source & !0xffff, u128::from(destination.to_bits())];
@@ -165,7 +165,7 @@ impl Unverified {
     ) -> bool {
         if known.knows6(source, now) {
             let key = self.verified.spec().v6((source, destination), (0, 0));
-            return self.verified.accepts6(key, now, draw);
+            return self.verified.accepts6(key, now, || false, draw);
         }
         let source = source.to_bits();
         let keys = [source >> 64 << 64, source >> 80 << 80, destination.to_bits()];

@@ -114,7 +114,7 @@ fn assert_same(limits: Limits, bytes: &[u8], arrivals_ns: impl IntoIterator<Item
         let since = u32::try_from(now - before).unwrap_or(u32::MAX);
         before = now;
         assert_eq!(
-            window.count(limits, since),
+            window.count(limits, since, now).share,
             u32::from(module.acceptance_rate),
             "packet {packet}"
         );

@@ -6,14 +6,15 @@ use weir_control::rule::{FuzzyMatch, FuzzyUnverified};
 
 use super::Around;
 use super::keyed;
-use crate::batch::Addresses;
+use crate::batch::{Addresses, Piece};
+use crate::early_drop::Condition;
 use crate::limit::fuzzy::{Controller, Controllers, Limits};
 use crate::limit::jiffies;
 use crate::limit::kept::TableKey;
 use crate::limit::unverified::Unverified;
 use crate::limit::verified::{VERIFIED, Verified};
 use crate::policy::rule::Evaluation;
-use crate::policy::{Candidate, Unenforced};
+use crate::policy::{Candidate, Hook, Unenforced};
 
 /// The match's name, by which its tables are found.
 pub(crate) const FUZZY: &str = "fuzzy";
@@ -78,6 +79,7 @@ impl FuzzyTest {
     /// Asks about one more packet. One that ends before the ports that are asked for is dropped.
     pub(super) fn evaluate(&self, candidate: &Candidate<'_>) -> Evaluation {
         let (now, draw) = (jiffies(candidate.now_ns), || candidate.dice.byte());
+        let thrown_for = || thrown_for(candidate);
         let passes = match self {
             Self::All(controller) => controller.accepts(now, draw),
             Self::Unverified(verified, own) => match candidate.headers.addresses {
@@ -94,15 +96,24 @@ impl FuzzyTest {
                 match candidate.headers.addresses {
                     Addresses::V4 { source, destination } => {
                         let key = spec.v4((source, destination), ports);
-                        controllers.accepts4(key, now, draw)
+                        controllers.accepts4(key, now, thrown_for, draw)
                     }
                     Addresses::V6 { source, destination } => {
                         let key = spec.v6((source, destination), ports);
-                        controllers.accepts6(key, now, draw)
+                        controllers.accepts6(key, now, thrown_for, draw)
                     }
                 }
             }
         };
         (!passes).into()
     }
+}
+
+/// Whether the XDP program has thrown for a packet, if it throws for its source: it was asked of all that a rule asks of
+/// packets, but only where the headers are plain enough for it ([`Condition`]).
+#[cold]
+fn thrown_for(candidate: &Candidate<'_>) -> bool {
+    let Some(ethernet) = candidate.link.first_chunk() else { return false };
+    let plain = candidate.hook == Hook::Forward && candidate.headers.piece == Piece::Whole;
+    plain && Condition::is_plain(ethernet, candidate.packet)
 }
