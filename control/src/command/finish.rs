@@ -59,7 +59,11 @@ impl<'a> Parser<'a> {
         });
         let verbose = self.verbose && !command.is_listing();
         let family = self.context.family;
-        let (line, chain) = locate(family, arguments, self.chain);
+        // Of a saved rule set the number of the line is told, not the line.
+        let (line, chain) = match self.context.restoring {
+            true => (String::new(), None),
+            false => locate(family, arguments, self.chain),
+        };
         let wait = self.wait;
         Ok(CommandLine { family, table, command, verbose, then, wait, warnings, line, chain })
     }

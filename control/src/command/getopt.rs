@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A long name may be shortened as long as all names it could be mean the same. The list of long
-//! names is passed with every call, since each match that a command line names adds its own.
+//! names is given with every call, since each match that a command line names adds its own.
 
 /// Whether an option takes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +106,11 @@ impl<'a> Getopt<'a> {
         self.arguments.get(argument).map(|text| Word { text, argument, offset: 0 })
     }
 
-    /// The next item; `None` at the end, or at `--`.
+    /// The next item; `None` at the end, or at `--`. What long options there are is asked where a word may be one.
     pub(super) fn next<K: Copy + PartialEq>(
         &mut self,
         short: &[ShortOption<K>],
-        long: &[LongOption<K>],
+        long: impl FnOnce() -> Vec<LongOption<K>>,
     ) -> Option<Item<'a, K>> {
         self.last = (self.argument, self.offset);
         let word = self.whole(self.argument)?;
@@ -121,7 +121,7 @@ impl<'a> Getopt<'a> {
             }
             if word.text.starts_with("--") {
                 self.argument += 1;
-                return Some(self.long(word, long));
+                return Some(self.long(word, &long()));
             }
             if !word.text.starts_with('-') || word.text == "-" {
                 self.argument += 1;
@@ -221,7 +221,7 @@ mod tests {
         let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let mut getopt = Getopt::new(&arguments);
         let mut items = Vec::new();
-        while let Some(item) = getopt.next(&SHORT, &LONG) {
+        while let Some(item) = getopt.next(&SHORT, || LONG.to_vec()) {
             items.push(match item {
                 Item::Option { key, value: None, .. } => format!("{key}"),
                 Item::Option { key, value: Some(value), .. } => {

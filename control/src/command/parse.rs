@@ -42,7 +42,7 @@ pub struct CommandLine {
     /// What iptables prints to standard error and then does not mind.
     pub warnings: Vec<String>,
     /// The line `iptables WORD WORD…` (or `ip6tables …`), and where in it the chain stands: for an error that only the
-    /// daemon can find.
+    /// daemon can find. Empty with [`Context::restoring`].
     pub line: String,
     /// See `line`.
     pub chain: Option<Position>,
@@ -158,7 +158,7 @@ impl<'a> Parser<'a> {
     fn words(&mut self) -> Result<Option<Parsed>, Refusal<'a>> {
         let (short, long) =
             (options::short(self.context.family), options::long(self.context.family));
-        while let Some(item) = self.getopt.next(short, &self.specification.options(long)) {
+        while let Some(item) = self.getopt.next(short, || self.specification.options(long)) {
             match item {
                 Item::Plain(word) if word.text == "!" => {
                     if self.negation.is_some() {

@@ -31,8 +31,8 @@ impl Manner {
             ("icmp" | "icmp6" | "multiport" | "tcp" | "udp", _) => drops(Headers::BROKEN),
             (
                 "addrtype" | "comment" | "connbytes" | "conntrack" | "dscp" | "ecn" | "hl"
-                | "iprange" | "length" | "mac" | "pkttype" | "set" | "state" | "string" | "time"
-                | "tos" | "ttl" | "u32",
+                | "iprange" | "length" | "mac" | "pkttype" | "rt" | "set" | "state" | "string"
+                | "time" | "tos" | "ttl" | "u32",
                 _,
             ) => Self::QUIET,
             // A rule between may have changed the number.

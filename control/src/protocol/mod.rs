@@ -82,21 +82,26 @@ impl Request {
         Self { version: PROTOCOL_VERSION, body }
     }
 
-    /// Reads a request as [`read_frame`] returned it, the version first.
+    /// Reads a request as [`read_frame`] returned it.
     ///
     /// # Errors
     /// [`Failure::Version`] or [`Failure::Malformed`]: what to answer.
     pub fn from_json(json: &[u8]) -> Result<Self, Failure> {
+        let other = |version| Failure::Version { client: version, daemon: PROTOCOL_VERSION };
         let malformed = |error: serde_json::Error| Failure::Malformed { reason: error.to_string() };
-        let Envelope { version } = serde_json::from_slice(json).map_err(malformed)?;
-        if version != PROTOCOL_VERSION {
-            return Err(Failure::Version { client: version, daemon: PROTOCOL_VERSION });
+        match serde_json::from_slice::<Self>(json) {
+            Ok(request) if request.version == PROTOCOL_VERSION => Ok(request),
+            Ok(request) => Err(other(request.version)),
+            // Of another version, it need not be readable.
+            Err(error) => match serde_json::from_slice(json).map_err(malformed)? {
+                Envelope { version: PROTOCOL_VERSION } => Err(malformed(error)),
+                Envelope { version } => Err(other(version)),
+            },
         }
-        serde_json::from_slice(json).map_err(malformed)
     }
 }
 
-/// The version alone: read before the body, so that a peer of another version gets
+/// The version alone: read where the body cannot be, so that a peer of another version gets
 /// [`Failure::Version`] and not a complaint about a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {

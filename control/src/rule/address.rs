@@ -73,7 +73,9 @@ impl FromStr for Ipv4Net {
 
     /// Reads `ADDRESS[/MASK]` with iptables' freedoms: missing parts of the address are zero
     /// (`10.1` is 10.1.0.0), each part may be hexadecimal or octal, and without a mask the
-    /// result is one address (/32), even where the shortened address looks like a network.
+    /// result is one address (/32), even where the shortened address looks like a network. What is not
+    /// an address so (`167772161`, `0x0a000001`, `10.256`) is asked of the resolver by iptables, which reads it
+    /// as `inet_aton` does: the last part fills the rest.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The mask follows the last `/`, so that of `a/24/24` the address is what is wrong.
         let (address, mask) = match text.rsplit_once('/') {
@@ -84,8 +86,9 @@ impl FromStr for Ipv4Net {
             None => Ipv4Addr::BROADCAST,
             Some(mask) => parse_mask(mask).ok_or_else(|| IpNetError::Mask(mask.to_owned()))?,
         };
-        let address =
-            parse_dotted(address).ok_or_else(|| IpNetError::Address(address.to_owned()))?;
+        let address = parse_dotted(address)
+            .or_else(|| parse_inet(address))
+            .ok_or_else(|| IpNetError::Address(address.to_owned()))?;
         Ok(Self::new(address, mask))
     }
 }
@@ -205,6 +208,11 @@ mod tests {
             (" 1.2.3.4", "1.2.3.4/32"),
             ("1.2.3.4/0x10", "1.2.0.0/16"),
             ("1.2.3.4/+5", "0.0.0.0/5"),
+            ("0x0a000001", "10.0.0.1/32"),
+            ("167772161/8", "10.0.0.0/8"),
+            ("10.256", "10.0.1.0/32"),
+            ("10.1.65535", "10.1.255.255/32"),
+            ("256", "0.0.1.0/32"),
         ] {
             assert_eq!(text.parse::<Ipv4Net>().map(|net| net.to_string()), Ok(printed.into()));
         }

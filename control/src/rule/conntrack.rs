@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +20,8 @@ use super::address::parse_host_and_mask;
 use super::extension::only;
 use super::transport::is_default;
 use super::{
-    CtStates, CtStatuses, Extension, Family, InvalidRule, IpNet, ListedLine, Negatable, PortRange,
-    Protocol, SavedWords, address_text,
+    CtStates, CtStatuses, Extension, Family, InvalidRule, IpNet, ListedLine, Negatable,
+    NumberRange, PortRange, Protocol, SavedWords, address_text,
 };
 
 /// An address of a connection with a mask, contiguous or not. Unlike in [`IpNet`], bits outside
@@ -91,60 +90,6 @@ impl TryFrom<String> for CtAddress {
 impl From<CtAddress> for String {
     fn from(address: CtAddress) -> Self {
         address.to_string()
-    }
-}
-
-/// Seconds from `first` to `last`, both included; `first <= last`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "(u32, u32)", into = "(u32, u32)")]
-pub struct ExpireRange {
-    first: u32,
-    last: u32,
-}
-
-/// The first second is after the last.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{first}:{last} is no range of seconds (min > max)")]
-pub struct ExpireRangeError {
-    first: u32,
-    last: u32,
-}
-
-impl ExpireRange {
-    /// Seconds `first..=last`.
-    ///
-    /// # Errors
-    /// If `first > last`, which iptables refuses since 1.8.11.
-    pub fn new(first: u32, last: u32) -> Result<Self, ExpireRangeError> {
-        if first > last { Err(ExpireRangeError { first, last }) } else { Ok(Self { first, last }) }
-    }
-
-    /// The seconds, to compare with what is left of a connection's life, rounded down.
-    pub fn range(self) -> RangeInclusive<u32> {
-        self.first..=self.last
-    }
-}
-
-impl fmt::Display for ExpireRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            return write!(f, "{}", self.first);
-        }
-        write!(f, "{}:{}", self.first, self.last)
-    }
-}
-
-impl TryFrom<(u32, u32)> for ExpireRange {
-    type Error = ExpireRangeError;
-
-    fn try_from((first, last): (u32, u32)) -> Result<Self, Self::Error> {
-        Self::new(first, last)
-    }
-}
-
-impl From<ExpireRange> for (u32, u32) {
-    fn from(range: ExpireRange) -> Self {
-        (range.first, range.last)
     }
 }
 
@@ -224,7 +169,7 @@ pub struct ConntrackMatch {
     /// `--ctexpire`: what is left of the connection's life. For the first packet, whose connection
     /// is not confirmed yet, the kernel reads 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Negatable<ExpireRange>>,
+    pub expires: Option<Negatable<NumberRange>>,
     /// `--ctdir`; it takes no `!`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<CtDirection>,

@@ -43,6 +43,7 @@ mod range;
 mod recent;
 mod reject;
 mod reject6;
+mod rt;
 mod save;
 mod set;
 mod statistic;
@@ -70,8 +71,7 @@ pub use connbytes::{
 pub use connlimit::{ConnlimitMatch, ConnlimitSide};
 pub use connmark::{ConnmarkMatch, ConnmarkMode, ConnmarkTarget, MarkShift};
 pub use conntrack::{
-    ConntrackMatch, CtAddress, CtAddressError, CtDirection, ExpireRange, ExpireRangeError,
-    StateMatch, TupleTest,
+    ConntrackMatch, CtAddress, CtAddressError, CtDirection, StateMatch, TupleTest,
 };
 pub use ct::CtTarget;
 pub use ctset::{CtBitsError, CtStates, CtStatuses};
@@ -104,13 +104,14 @@ pub use net::{IpNet, IpNetError, PrefixError};
 pub(crate) use net::{address_text, parse_address};
 pub use pkttype::{PacketType, PkttypeMatch};
 pub use protocol::Protocol;
-pub use range::{SizeRange, SizeRangeError};
+pub use range::{NumberRange, NumberRangeError, SizeRange, SizeRangeError};
 pub use recent::{
     HITCOUNT_MAX, RECENT_NAME_BYTES_MAX, RecentAction, RecentError, RecentMatch, RecentName,
     RecentNameError, RecentSide,
 };
 pub use reject::RejectWith;
 pub use reject6::Reject6With;
+pub use rt::RtMatch;
 pub use set::{SetDirections, SetDirectionsError, SetMatch};
 pub use statistic::{PROBABILITY_ONE, Statistic, StatisticError, StatisticMatch, StatisticMode};
 pub use string::{PATTERN_BYTES_MAX, Pattern, PatternError, StringAlgorithm, StringMatch};
@@ -238,6 +239,8 @@ pub enum Match {
     Pkttype(PkttypeMatch),
     /// `-m recent`
     Recent(Box<RecentMatch>),
+    /// `-m rt`
+    Rt(RtMatch),
     /// `-m set`
     Set(SetMatch),
     /// `-m state`
@@ -287,6 +290,7 @@ impl Match {
             Self::Multiport(multiport) => multiport,
             Self::Pkttype(pkttype) => pkttype,
             Self::Recent(recent) => &**recent,
+            Self::Rt(rt) => rt,
             Self::Set(set) => set,
             Self::State(state) => state,
             Self::Statistic(statistic) => statistic,

@@ -2,7 +2,7 @@
 
 use weir_control::command::{Command, ExitStatus};
 use weir_control::rule::{
-    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, Match, Negatable,
+    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Match, Negatable, NumberRange,
     PortRange, Protocol, Rule, StateMatch, TupleTest,
 };
 use weir_control::ruleset::{RuleError, Ruleset};
@@ -39,7 +39,7 @@ fn every_option_is_read() {
             destination_ports: ports(0, 9),
         },
         statuses: Some(Negatable::is(CtStatuses::SEEN_REPLY | CtStatuses::ASSURED)),
-        expires: Some(Negatable::not(ExpireRange::new(10, u32::MAX).expect("ordered"))),
+        expires: Some(Negatable::not(NumberRange::new(10, u32::MAX).expect("ordered"))),
         direction: Some(CtDirection::Reply),
     };
     for text in [

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use weir_control::rule::{
-    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, ExpireRange, Family, Icmp6Match,
-    Icmp6Type, IcmpMatch, IcmpType, InterfacePattern, IpNet, LogFlags, LogLevel, LogPrefix,
-    LogTarget, Match, Names, Negatable, PortRange, Protocol, Reject6With, RejectWith, Rule,
-    StateMatch, Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
+    ConntrackMatch, CtAddress, CtDirection, CtStates, CtStatuses, Family, Icmp6Match, Icmp6Type,
+    IcmpMatch, IcmpType, InterfacePattern, IpNet, LogFlags, LogLevel, LogPrefix, LogTarget, Match,
+    Names, Negatable, NumberRange, PortRange, Protocol, Reject6With, RejectWith, Rule, StateMatch,
+    Target, TcpFlags, TcpMatch, TupleTest, UdpMatch,
 };
 
 use crate::{connbytes, connlimit, connmark, content, hashlimit, limit, mark, recent};
@@ -137,7 +137,7 @@ pub(crate) fn unspecified(family: Family) -> IpAddr {
 fn conntrack(family: Family) -> BoxedStrategy<Match> {
     let second = prop_oneof![0_u32..9, any::<u32>(), Just(u32::MAX)];
     let expires = (second.clone(), second)
-        .prop_map(|(a, b)| ExpireRange::new(a.min(b), a.max(b)).expect("ordered"));
+        .prop_map(|(a, b)| NumberRange::new(a.min(b), a.max(b)).expect("ordered"));
     let statuses = (0_u8..0x10).prop_map(|bits| CtStatuses::from_bits(bits).expect("known"));
     let way = prop_oneof![Just(CtDirection::Original), Just(CtDirection::Reply)];
     let conditions = (

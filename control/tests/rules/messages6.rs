@@ -100,7 +100,7 @@ fn what_only_the_other_program_has_is_told_apart() {
         ("-A FORWARD -m hbh --hbh-len 1", "match `hbh'"),
         ("-A FORWARD -m ipv6header --header frag", "match `ipv6header'"),
         ("-A FORWARD -p mh --mh-type 1", "match `mh'"),
-        ("-A FORWARD -m rt --rt-type 0", "match `rt'"),
+        ("-A FORWARD -m rt --rt-0-res", "option `--rt-0-res'"),
         ("-A FORWARD -m srh", "match `srh'"),
         ("-A FORWARD -j HL --hl-set 3", "target `HL'"),
         ("-A FORWARD -j DNPT", "target `DNPT'"),
@@ -146,7 +146,7 @@ fn what_the_kernel_would_refuse_is_explained() {
 }
 
 /// Lines for which ip6tables has words of its own: ours must be the same.
-const WRONG_OF_IPV6: [&str; 32] = [
+const WRONG_OF_IPV6: [&str; 40] = [
     "-A FORWARD -s ::1/129",
     "-A FORWARD -s ::1/ffff::1::2",
     "-A FORWARD -s ::1/24/24",
@@ -174,6 +174,14 @@ const WRONG_OF_IPV6: [&str; 32] = [
     "-A FORWARD -m hl --hl 3 --hl-eq 4",
     "-A FORWARD -m hl ! --hl-gt 3",
     "-A FORWARD -m hl --hl-eq 256",
+    "-A FORWARD -m rt --rt-type 4294967296",
+    "-A FORWARD -m rt --rt-type x",
+    "-A FORWARD -m rt --rt-type",
+    "-A FORWARD -m rt --rt-len -1",
+    "-A FORWARD -m rt --rt-type 0 --rt-type 1",
+    "-A FORWARD -m rt --rt-segsleft 1:2:3",
+    "-A FORWARD -m rt --rt-segsleft a:3",
+    "-A FORWARD -m rt --rt-seg 1 --rt-segsleft 2",
     "-A FORWARD -m iprange --src-range ::1-",
     "-A FORWARD -m iprange --src-range 1.2.3.4-::1",
     "-A FORWARD -m conntrack --ctorigsrc 1.2.3.4",

@@ -405,3 +405,33 @@ fn a_request_above_the_limit_is_not_sent() {
     // The connection is still good.
     assert!(client.request(RequestBody::Status).is_ok());
 }
+
+/// What is not a change of rules would not be undone, so it is not done either.
+#[test]
+fn confirmation_is_for_rules_alone() {
+    let nothing = "this command changes nothing";
+    for (line, reason) in [
+        ("set flush", "`set swap' undoes a swap"),
+        ("blocklist add 192.0.2.1", "`--timeout' ends an entry by itself"),
+        ("allowlist flush", "`--timeout' ends an entry by itself"),
+        ("recent add web 192.0.2.1", "what was noted of addresses is not brought back"),
+        ("recent flush web", "what was noted of addresses is not brought back"),
+        ("conntrack delete -p tcp", "a flow that was deleted is not brought back"),
+        ("conntrack flush", "a flow that was deleted is not brought back"),
+        ("confirm", "`weirctl confirm' is what it waits for"),
+        ("recent", nothing),
+        ("conntrack list", nothing),
+        ("iptables-save", nothing),
+        ("status", nothing),
+        ("stats", nothing),
+    ] {
+        let line = format!("--confirm 9 {line}");
+        let (status, printed, said) = weirctl(Path::new("/nonexistent/socket"), &line);
+        assert_eq!((status, &*printed), (2, ""), "{line}");
+        assert_eq!(
+            said,
+            format!("weirctl: --confirm is for changes of rules; {reason}\n"),
+            "{line}"
+        );
+    }
+}

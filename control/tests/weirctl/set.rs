@@ -93,10 +93,3 @@ fn without_the_daemon_that_is_said() {
         assert!(said.contains("/nonexistent/socket"), "{said}");
     }
 }
-
-#[test]
-fn a_change_of_sets_takes_no_confirmation() {
-    let (status, _, said) = weirctl(Path::new("/nonexistent/socket"), "--confirm 9 set flush");
-    assert_eq!(status, 2);
-    assert_eq!(said, "weirctl: --confirm is for changes of rules; `set swap' undoes a swap\n");
-}

@@ -25,6 +25,7 @@
 //! | `fragments` | datagrams that are put together to be judged |
 //! | `raw` `raw_oracle` | table raw: directed, beside the kernel |
 //! | `synproxy` `synproxy_oracle` | connections that SYNPROXY makes: directed, beside the kernel |
+//! | `attacks` | floods, users beside them, and what each limit is worth |
 //! | `host` | what is for the machine itself, and what it sends |
 //! | `six` | all of that for IPv6 |
 //! | `snapshot` | flows that go on in another process |
@@ -34,6 +35,7 @@
 //! | `capture` | pcap files in and out |
 
 mod asked;
+mod attacks;
 mod capture;
 mod chains;
 mod chance;

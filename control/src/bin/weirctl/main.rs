@@ -32,7 +32,9 @@ use weir_control::address_list::AddressList;
 use weir_control::rule::Family;
 
 use cli::{Cli, Restore, Save, Subcommand};
+use conntrack::Conntrack;
 use output::Output;
+use recent::Recent;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -111,16 +113,39 @@ fn ended(result: Result<(), output::Failed>) -> ExitCode {
     }
 }
 
-/// What helps with changes of something else than rules, which are not undone unless they are confirmed.
+/// Why `--confirm` does not go with `subcommand`, whose changes are not undone, and what helps; `None` where it does.
 fn unconfirmed(subcommand: &Subcommand) -> Option<&'static str> {
     match subcommand {
+        Subcommand::Iptables { .. }
+        | Subcommand::Ip6tables { .. }
+        | Subcommand::IptablesRestore(_)
+        | Subcommand::Ip6tablesRestore(_) => None,
         Subcommand::Set { .. } => Some("`set swap' undoes a swap"),
         Subcommand::Blocklist { .. } | Subcommand::Allowlist { .. } => {
             Some("`--timeout' ends an entry by itself")
         }
-        _ => None,
+        Subcommand::Recent { what: None | Some(Recent::List { .. }) } => Some(CHANGES_NOTHING),
+        Subcommand::Recent { what: Some(_) } => {
+            Some("what was noted of addresses is not brought back")
+        }
+        Subcommand::Conntrack { what: Conntrack::Delete { .. } | Conntrack::Flush } => {
+            Some("a flow that was deleted is not brought back")
+        }
+        Subcommand::Confirm => Some("`weirctl confirm' is what it waits for"),
+        Subcommand::IptablesSave(_)
+        | Subcommand::Ip6tablesSave(_)
+        | Subcommand::Lint { .. }
+        | Subcommand::Status
+        | Subcommand::Ports
+        | Subcommand::Stats { .. }
+        | Subcommand::Limits { .. }
+        | Subcommand::Conntrack { .. }
+        | Subcommand::Completions { .. }
+        | Subcommand::Man { .. } => Some(CHANGES_NOTHING),
     }
 }
+
+const CHANGES_NOTHING: &str = "this command changes nothing";
 
 /// What a link of the name by which we are called does; `None` where it is no link of ours.
 fn by_link(arguments: &[OsString]) -> Option<ExitCode> {

@@ -56,7 +56,7 @@ pub(crate) fn run(
     for remark in &plan.remarks {
         eprintln!("{program}: line {}: {}", remark.line, remark.text);
     }
-    match carry_out(&plan, (family, socket), restore, output) {
+    match carry_out(plan, (family, socket), restore, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(NotDone::Line { number, reason }) => {
             eprintln!("{program}: line {number} failed: {reason} Nothing was changed.");
@@ -101,7 +101,7 @@ impl<T: Into<Problem>> From<T> for NotDone {
 }
 
 fn carry_out(
-    plan: &Plan,
+    plan: Plan,
     (family, socket): (Family, Option<&Path>),
     restore: &Restore,
     output: &mut Output,
@@ -109,12 +109,13 @@ fn carry_out(
     let mut client = Client::connect(socket)?;
     let wait = restore.wait.map(|seconds| seconds.map_or(Wait::Forever, Wait::Seconds));
     client.set_timeout(timeout(wait)).map_err(|error| Failed::Because(error.to_string()))?;
-    let tables = join(plan);
-    if tables.is_empty() {
+    let tables = join(plan).into_iter();
+    let (transactions, lines): (Vec<_>, Vec<_>) =
+        tables.map(|PlannedTable { transaction, lines }| (transaction, lines)).unzip();
+    if transactions.is_empty() {
         return Ok(());
     }
     let (dry_run, confirm_s) = (restore.test, restore.confirm);
-    let transactions: Vec<_> = tables.iter().map(|table| table.transaction.clone()).collect();
     let commands: usize = transactions.iter().map(|table| table.commands.len()).sum();
     let reply = client.request(RequestBody::Restore { family, transactions, dry_run, confirm_s });
     match reply {
@@ -133,7 +134,7 @@ fn carry_out(
         }
         Ok(_) => Err(ClientError::UnexpectedReply.into()),
         Err(ClientError::Refused(Failure::Transaction { transaction, command, error })) => {
-            let lines = tables.get(transaction).map_or(&[][..], |table| &table.lines);
+            let lines = lines.get(transaction).map_or(&[][..], Vec::as_slice);
             let number = lines.get(command).or(lines.last()).copied().unwrap_or(0);
             Err(NotDone::Line { number, reason: error.to_string() })
         }
@@ -143,20 +144,20 @@ fn carry_out(
 
 /// All sections of each table as one, for all together are one change: all of them or none. Where a later section
 /// flushes its table, what came before has been for nothing.
-fn join(plan: &Plan) -> Vec<PlannedTable> {
+fn join(plan: Plan) -> Vec<PlannedTable> {
     let mut tables: Vec<PlannedTable> = Vec::new();
-    for table in &plan.tables {
+    for table in plan.tables {
         let its = table.transaction.table;
         let place = tables.iter().position(|joined| joined.transaction.table == its);
         let Some(place) = place.filter(|_| !table.transaction.flush) else {
             tables.retain(|joined| joined.transaction.table != its);
-            tables.push(table.clone());
+            tables.push(table);
             continue;
         };
         let joined = &mut tables[place];
         joined.lines.truncate(joined.transaction.commands.len());
-        joined.transaction.commands.extend_from_slice(&table.transaction.commands);
-        joined.lines.extend_from_slice(&table.lines);
+        joined.transaction.commands.extend(table.transaction.commands);
+        joined.lines.extend(table.lines);
     }
     tables
 }

@@ -163,7 +163,7 @@ fn finish(result: Result<(), Problem>, quiet: bool) -> ExitCode {
         Err(Problem::Line(error)) => error.report(),
         Err(Problem::Output(Failed::Because(reason))) => format!("{SET_VERSION_LINE}: {reason}"),
         Err(Problem::Client(error)) => {
-            eprintln!("weirctl: {error}");
+            eprintln!("{SET_VERSION_LINE}: {error}");
             return ExitCode::from(4);
         }
     };

@@ -9,7 +9,7 @@ use super::super::getopt::Word;
 use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use crate::rule::{
-    CountRange, CtAddress, ExpireRange, Family, IpNet, Names, PortRange, SizeRange, number_prefix,
+    CountRange, CtAddress, Family, IpNet, Names, NumberRange, PortRange, SizeRange, number_prefix,
     number_prefix64, parse_host_and_mask, parse_number,
 };
 
@@ -47,12 +47,12 @@ impl<'a> Argument<'a> {
         PortRange::new(first, last).map_err(|error| Refusal::at(self.word, error))
     }
 
-    /// Seconds as [`Self::bounds`], in 32 bits.
-    pub(super) fn numbers(self) -> Result<ExpireRange, Refusal<'a>> {
+    /// Numbers as [`Self::bounds`], in 32 bits.
+    pub(super) fn numbers(self) -> Result<NumberRange, Refusal<'a>> {
         let (first, last) = self.bounds(32)?;
         let narrow = |bound: u64| u32::try_from(bound).ok();
-        let seconds = narrow(first).zip(narrow(last.unwrap_or(first)));
-        let range = seconds.and_then(|(first, last)| ExpireRange::new(first, last).ok());
+        let ends = narrow(first).zip(narrow(last.unwrap_or(first)));
+        let range = ends.and_then(|(first, last)| NumberRange::new(first, last).ok());
         // Each bound was read as not above the most, and not below the one before.
         range.ok_or_else(|| self.unordered(first, 32))
     }

@@ -30,6 +30,7 @@ mod pkttype;
 mod recent;
 mod reject;
 mod reject6;
+mod rt;
 mod set;
 mod state;
 mod statistic;
@@ -79,6 +80,7 @@ pub(super) enum ExtensionKey {
     Multiport(MultiportEnd),
     Pkttype,
     Recent(recent::Key),
+    Rt(rt::Key),
     Set(set::Key),
     State,
     Statistic(statistic::Key),
@@ -143,6 +145,7 @@ impl<'a> Extension<'a> {
             "multiport" => Match::Multiport(Default::default()),
             "pkttype" => Match::Pkttype(Default::default()),
             "recent" => Match::Recent(Box::new(RecentMatch::of(family))),
+            "rt" => Match::Rt(Default::default()),
             "set" => Match::Set(Default::default()),
             "state" => Match::State(Default::default()),
             "statistic" => Match::Statistic(Default::default()),
@@ -186,6 +189,7 @@ impl<'a> Extension<'a> {
             Match::Multiport(_) => &multiport::OPTIONS,
             Match::Pkttype(_) => &pkttype::OPTIONS,
             Match::Recent(_) => &recent::OPTIONS,
+            Match::Rt(_) => &rt::OPTIONS,
             Match::Set(_) => &set::OPTIONS,
             Match::State(_) => &state::OPTIONS,
             Match::Statistic(_) => &statistic::OPTIONS,
@@ -286,6 +290,7 @@ impl<'a> Extension<'a> {
             }
             (Match::Pkttype(pkttype), ExtensionKey::Pkttype) => pkttype::read(pkttype, given),
             (Match::Recent(recent), ExtensionKey::Recent(key)) => recent::read(recent, key, given),
+            (Match::Rt(rt), ExtensionKey::Rt(key)) => rt::read(rt, key, given),
             (Match::Set(set), ExtensionKey::Set(key)) => set::read(set, key, given, getopt),
             (Match::State(state), ExtensionKey::State) => state::read(state, given),
             (Match::Statistic(statistic), ExtensionKey::Statistic(key)) => {

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use weir_control::rule::{
     AddressRange, AddressTypes, AddrtypeMatch, CommentMatch, Dscp, DscpMatch, EcnMatch, Family,
     HlMatch, Icmp6Match, Icmp6Type, IcmpMatch, IcmpType, IfaceLimit, IprangeMatch, LengthMatch,
-    MacAddress, MacMatch, Match, MultiportEnd, MultiportMatch, Negatable, PacketType, PkttypeMatch,
-    PortRange, Protocol, SizeRange, TcpMssMatch, Tos, TosMatch, TtlMatch,
+    MacAddress, MacMatch, Match, MultiportEnd, MultiportMatch, Negatable, NumberRange, PacketType,
+    PkttypeMatch, PortRange, Protocol, RtMatch, SizeRange, TcpMssMatch, Tos, TosMatch, TtlMatch,
 };
 
 use super::{host, negatable, port_range, sometimes};
@@ -155,12 +155,34 @@ fn ttl(family: Family) -> impl Strategy<Value = Match> {
     })
 }
 
+/// Conditions of which each says something: iptables does not print a range of all numbers.
+fn rt() -> impl Strategy<Value = Match> {
+    let number = || prop::option::of(negatable(prop_oneof![0_u32..260, any::<u32>()].boxed()));
+    let left = (number(), number()).prop_map(|ends| {
+        let (a, b) = ends.0.zip(ends.1)?;
+        let (first, last) = (a.value.min(b.value), a.value.max(b.value));
+        let value = NumberRange::new(first, last).expect("ordered");
+        Some(Negatable { value, negated: a.negated }).filter(|_| !value.is_all())
+    });
+    (number(), left, number()).prop_map(|(kind, segments_left, length)| {
+        Match::Rt(RtMatch { kind, segments_left, length })
+    })
+}
+
 pub(super) fn tcp_option() -> impl Strategy<Value = Option<Negatable<NonZeroU8>>> {
     sometimes((1_u8..=255).prop_map(|number| NonZeroU8::new(number).expect("not 0")))
 }
 
 /// Matches for packets of any protocol.
 pub(super) fn any_protocol(family: Family) -> BoxedStrategy<Match> {
+    let of_both = of_any_protocol(family);
+    match family {
+        Family::V4 => of_both,
+        Family::V6 => prop_oneof![9 => of_both, 1 => rt()].boxed(),
+    }
+}
+
+fn of_any_protocol(family: Family) -> BoxedStrategy<Match> {
     prop_oneof![
         addrtype(family),
         comment(),

@@ -19,6 +19,7 @@ mod keyed;
 mod limit;
 mod multiport;
 mod recent;
+mod rt;
 mod set;
 mod statistic;
 mod string;
@@ -37,8 +38,8 @@ use std::sync::Arc;
 
 use weir_control::rule::{
     AddrtypeMatch, ConnmarkMatch, DscpMatch, EcnMatch, Family, Icmp6Match, IcmpMatch, IprangeMatch,
-    LengthMatch, MacMatch, MarkMatch, Match, MultiportMatch, PkttypeMatch, TcpMssMatch, TosMatch,
-    TtlMatch,
+    LengthMatch, MacMatch, MarkMatch, Match, MultiportMatch, PkttypeMatch, RtMatch, TcpMssMatch,
+    TosMatch, TtlMatch,
 };
 
 use connbytes::CountTest;
@@ -118,6 +119,8 @@ pub(super) enum MatchTest {
     Pkttype(PkttypeMatch),
     /// `-m recent`.
     Recent(Box<RecentTest>),
+    /// `-m rt`.
+    Rt(RtMatch),
     /// `-m set`.
     Set(SetTest),
     /// `-m tcpmss`.
@@ -171,6 +174,7 @@ impl MatchTest {
             Match::Multiport(multiport) => Self::Multiport(Box::new(multiport.clone())),
             Match::Pkttype(pkttype) => Self::Pkttype(*pkttype),
             Match::Recent(recent) => Self::Recent(Box::new(RecentTest::compile(recent, around)?)),
+            Match::Rt(rt) => Self::Rt(*rt),
             Match::Set(set) => Self::Set(
                 SetTest::compile(set, sets).ok_or("--match-set with a set that is not there")?,
             ),
@@ -211,6 +215,7 @@ impl MatchTest {
             Self::Multiport(test) => multiport::evaluate(test, candidate),
             Self::Pkttype(test) => header::pkttype(test).into(),
             Self::Recent(test) => test.holds(candidate).into(),
+            Self::Rt(test) => rt::holds(test, candidate).into(),
             Self::Set(test) => test.holds(candidate, sets).into(),
             Self::TcpMss(test) => tcpmss::evaluate(test, candidate),
             Self::Tos(test) => header::tos(test, candidate).into(),
@@ -257,6 +262,7 @@ impl MatchTest {
             | Self::Mac(_)
             | Self::Mark(_)
             | Self::Pkttype(_)
+            | Self::Rt(_)
             | Self::Set(_)
             | Self::String(_)
             | Self::Time(_)

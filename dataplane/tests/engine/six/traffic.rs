@@ -132,7 +132,7 @@ fn of_protocol(chance: &mut Chance, protocol: u8) -> String {
 
 fn of_any(chance: &mut Chance) -> String {
     let not = not(chance, 30);
-    match chance.below(11) {
+    match chance.below(12) {
         0 => " -m comment --comment note".to_owned(),
         1 => format!(" -m dscp{not} --dscp {}", chance.byte() & 0x3f),
         2 => format!(" -m ecn{not} --ecn-ip-ect {}", chance.byte() & 3),
@@ -176,8 +176,26 @@ fn of_any(chance: &mut Chance) -> String {
             let end = chance.one_of(&["src", "src", "dst"]);
             format!(" -m addrtype{not} --{end}-type {}", chance.one_of(&kinds))
         }
+        10 => routing(chance),
         _ => format!(" -m pkttype{not} --pkt-type {}", chance.one_of(&["unicast", "multicast"])),
     }
+}
+
+/// `-m rt`, with conditions that the headers of [`extended`] meet now and then.
+fn routing(chance: &mut Chance) -> String {
+    let mut words = " -m rt".to_owned();
+    if chance.percent(60) {
+        let kind = chance.one_of(&[0, 4, 4, 256]);
+        let _ = write!(words, "{} --rt-type {kind}", not(chance, 30));
+    }
+    if chance.percent(40) {
+        let left = chance.one_of(&["0", "1", "1:255", ":1", "0:4294967294"]);
+        let _ = write!(words, "{} --rt-segsleft {left}", not(chance, 30));
+    }
+    if chance.percent(40) {
+        let _ = write!(words, "{} --rt-len {}", not(chance, 30), chance.one_of(&[0, 8, 8, 24]));
+    }
+    words
 }
 
 fn ends(chance: &mut Chance) -> (usize, Ipv6Addr, Ipv6Addr) {
@@ -234,6 +252,7 @@ fn extended(chance: &mut Chance, packet: Packet6) -> Packet6 {
             (60, &[1, 4, 0, 0, 0, 0][..]),
             (60, &[1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             (43, &[4, 0, 0, 0, 0, 0]),
+            (43, &[0, 1, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
             (51, &[0, 0, 1, 2, 3, 4]),
         ]));
     }
