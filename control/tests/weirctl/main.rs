@@ -1,5 +1,6 @@
 //! The binary from outside, with a daemon that has no packets.
 
+mod baseline;
 mod conntrack;
 mod daemon;
 mod ip6tables;

@@ -291,7 +291,7 @@ impl Rules {
         self
     }
 
-    /// Takes back what is dropped early for the rules in force. What the maps refuse ends by itself, within two seconds.
+    /// Takes back what is dropped early for the rules in force. What the maps refuse ends by itself in two seconds.
     pub(super) fn withdraw_pushed(&mut self) {
         let Self { push_downs, sides, started, .. } = self;
         if let Some(Err(error)) = push_downs.as_mut().map(|it| it.withdraw(sides, *started)) {

@@ -79,7 +79,6 @@ pub struct Verified {
 }
 
 /// The first 64 bits.
-#[expect(clippy::cast_possible_truncation, reason = "half of it")]
 fn net6(address: Ipv6Addr) -> u64 {
     (address.to_bits() >> 64) as u64
 }

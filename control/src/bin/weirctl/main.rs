@@ -139,6 +139,7 @@ fn unconfirmed(subcommand: &Subcommand) -> Option<&'static str> {
         | Subcommand::Ports
         | Subcommand::Stats { .. }
         | Subcommand::Limits { .. }
+        | Subcommand::Baseline(_)
         | Subcommand::Conntrack { .. }
         | Subcommand::Completions { .. }
         | Subcommand::Man { .. } => Some(CHANGES_NOTHING),

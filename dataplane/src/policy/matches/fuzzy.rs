@@ -109,8 +109,8 @@ impl FuzzyTest {
     }
 }
 
-/// Whether the XDP program has thrown for a packet, if it throws for its source: it was asked of all that a rule asks of
-/// packets, but only where the headers are plain enough for it ([`Condition`]).
+/// Whether the XDP program has thrown for a packet, if it throws for its source: it asks all that the rule asks of
+/// packets, but only of those whose headers are plain enough for it ([`Condition`]).
 #[cold]
 fn thrown_for(candidate: &Candidate<'_>) -> bool {
     let Some(ethernet) = candidate.link.first_chunk() else { return false };
