@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::{Error, Result, interrupt};
 
@@ -29,7 +29,7 @@ const TERMINATE_MAX: Duration = Duration::from_secs(5);
 /// How long lines are still awaited from a command that has ended.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
-/// A running child, ended when dropped: SIGTERM, then SIGKILL.
+/// A running child, ended when dropped with its own children: SIGTERM, then SIGKILL.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -122,7 +122,7 @@ impl Process {
         wait_unless(&mut self.child, &self.name, within, interrupt::requested)
     }
 
-    /// Ends the process: SIGTERM, and SIGKILL where that is not followed within five seconds.
+    /// Ends the process: SIGTERM, and SIGKILL where that is not followed within five seconds, and to its children.
     /// Returns how it ended.
     ///
     /// # Errors
@@ -157,21 +157,27 @@ impl Drop for Process {
     }
 }
 
-/// SIGTERM, a while to follow it, SIGKILL.
+/// SIGTERM, a while to follow it, SIGKILL; and SIGKILL to what the process has left of its group, for some leave
+/// their helpers behind.
 fn end(child: &mut Child) -> io::Result<ExitStatus> {
     if let Some(status) = child.try_wait()? {
         return Ok(status);
     }
     signal(child.id(), Signal::TERM);
     let start = Instant::now();
-    while start.elapsed() < TERMINATE_MAX {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
+    while start.elapsed() < TERMINATE_MAX && !has_ended(child) {
         thread::sleep(POLL);
     }
-    child.kill()?;
+    // Before it is waited for: its number, and the group's with it, is its own until then.
+    signal_group(child.id(), Signal::KILL);
     child.wait()
+}
+
+/// Whether a child has ended, without taking its status.
+fn has_ended(child: &Child) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
 }
 
 /// Sends a signal to one process. That it is gone already is no error.
@@ -231,7 +237,6 @@ fn wait_unless(
         if stopped || start.elapsed() > within {
             signal_group(child.id(), Signal::TERM);
             let _ = end(child);
-            signal_group(child.id(), Signal::KILL);
             if stopped {
                 return Err(Error::Interrupted);
             }
@@ -388,6 +393,24 @@ mod tests {
         let error = run(words("sleep 60"), Duration::from_millis(50)).expect_err("too late");
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
         assert!(start.elapsed() < SOON);
+    }
+
+    #[test]
+    fn the_children_of_a_process_end_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo child $!; wait"]);
+        let mut process =
+            Process::spawn("a parent", command, &folder.path().join("log")).expect("it starts");
+        let line = process.wait_for_line("child ", SOON).expect("the line");
+        process.stop().expect("it ends");
+        let stat = format!("/proc/{}/stat", line.trim_start_matches("child "));
+        let start = Instant::now();
+        // Gone, or ended and not yet waited for by whoever has taken it over.
+        while std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z ")) {
+            assert!(start.elapsed() < SOON, "{stat} is still there");
+            thread::sleep(POLL);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use weir_tests::weir::{Binaries, Profile, build_program};
 use weir_tests::{Error, Result, interrupt, netns, packages, process, repository, skip};
 
 use peer::Peer;
-use street::{MAC_F0, MAC_F1, Street};
+use street::{EVERYWHERE, MAC_F0, MAC_F1, Street};
 use summary::Summary;
 
 /// How much longer than its duration a run may take: sockets are opened, the last packets awaited.
@@ -39,7 +39,7 @@ pub(crate) struct DosArgs {
     #[arg(long, value_name = "PPS", value_delimiter = ',', default_value = "0,10000,50000,150000")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     flood: Vec<u32>,
-    /// Whether the flood comes from 32,766 sources or from one
+    /// Where the flood comes from
     #[arg(long, value_enum, default_value = "many")]
     sources: Sources,
     /// Users' connections a second
@@ -48,6 +48,10 @@ pub(crate) struct DosArgs {
     /// Length of each run
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
+    /// How long users come alone, four times as many, before each flood: nobody counts them, but whoever stands between
+    /// may get to know them
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=600))]
+    calm: u32,
     /// How often every peer meets every flood
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -62,10 +66,27 @@ pub(crate) struct DosArgs {
 /// Where a flood comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Sources {
-    /// 198.18.0.0/17, at random.
+    /// 32,766 of them, at random: 198.18.0.0/17
     Many,
-    /// 198.18.0.1.
+    /// One: 198.18.0.1
     One,
+    /// A net: 198.18.0.0/24
+    Net,
+    /// Half a thousand million, at random: 64.0.0.0/3
+    Everywhere,
+}
+
+impl Sources {
+    /// As a profile says it.
+    fn value(self) -> String {
+        let random = |net: &str| format!("{{ in = \"{net}\", order = \"random\" }}");
+        match self {
+            Self::Many => random("198.18.0.0/17"),
+            Self::One => "\"198.18.0.1\"".to_owned(),
+            Self::Net => random("198.18.0.0/24"),
+            Self::Everywhere => random(EVERYWHERE),
+        }
+    }
 }
 
 /// What the study needs that stays the same for all runs.
@@ -150,40 +171,48 @@ impl Study<'_> {
 
     /// One run; returns the file of its result.
     fn trial(&self, peer: Peer, flood: u32, round: u32) -> Result<PathBuf> {
-        let name = format!("{peer}-{flood}-{round}");
-        let profile = self.folder.join("dos.toml");
-        write(&profile, &self.profile(peer, flood))?;
-        let file = self.folder.join(format!("{name}.json"));
+        let DosArgs { users, seconds, calm, .. } = *self.args;
+        let seed = 0x5eed + u64::from(round);
+        let file = self.folder.join(format!("{peer}-{flood}-{round}.json"));
         let running = peer.start(&self.binaries, &self.street, &self.folder)?;
-        let mut command = self.street.tester.command(&self.weirgen.to_string_lossy());
-        command.arg("run").arg(&profile).args(["--left", "g0", "--right", "s0", "--cores", "0"]);
-        command.args(["--left-mac", MAC_F0, "--right-mac", MAC_F1, "--label", &peer.to_string()]);
-        command.args(["--seed", &(0x5eed + u64::from(round)).to_string(), "--json"]).arg(&file);
-        let within = Duration::from_secs(u64::from(self.args.seconds)) + RUN_EXTRA;
-        let output = process::output(command, within)?;
-        running.stop()?;
-        let known = [Some(0), Some(STATUS_VOID)];
-        if !known.contains(&output.status.code()) {
-            let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
-            let command = format!("weirgen run {}", profile.display());
-            return Err(Error::Command { command, status: output.status, output: output_text });
+        if calm > 0 {
+            let before = self.folder.join("calm.toml");
+            write(&before, &self.profile(peer, users.saturating_mul(4), calm, 0))?;
+            self.generate(&["run", &before.to_string_lossy()], !seed, calm)?;
         }
+        let profile = self.folder.join("dos.toml");
+        write(&profile, &self.profile(peer, users, seconds, flood))?;
+        let (profile, result) = (profile.to_string_lossy(), file.to_string_lossy());
+        let label = peer.to_string();
+        self.generate(&["run", &profile, "--label", &label, "--json", &result], seed, seconds)?;
+        running.stop()?;
         Ok(file)
     }
 
+    /// Has `weirgen` do something on both sides.
+    fn generate(&self, what: &[&str], seed: u64, seconds: u32) -> Result<()> {
+        let mut command = self.street.tester.command(&self.weirgen.to_string_lossy());
+        command.args(what).args(["--left", "g0", "--right", "s0", "--cores", "0"]);
+        command.args(["--left-mac", MAC_F0, "--right-mac", MAC_F1, "--seed", &seed.to_string()]);
+        let output = process::output(command, Duration::from_secs(seconds.into()) + RUN_EXTRA)?;
+        let known = [Some(0), Some(STATUS_VOID)];
+        if !known.contains(&output.status.code()) {
+            let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
+            let command = format!("weirgen {}", what.join(" "));
+            return Err(Error::Command { command, status: output.status, output: output_text });
+        }
+        Ok(())
+    }
+
     /// What `weirgen` is to send: the users, and the flood beside them.
-    fn profile(&self, peer: Peer, flood: u32) -> String {
-        let DosArgs { users, seconds, sources, .. } = self.args;
+    fn profile(&self, peer: Peer, users: u32, seconds: u32, flood: u32) -> String {
         let cookies = if peer.server_sends_cookies() { "when-full" } else { "off" };
         let users = format!(
             "about = \"Users of a web server under a SYN flood\"\nduration_s = {seconds}\nsettle_s = 2\n\n[users]\n\
              rate = {users}\nclients = \"198.18.128.0/20\"\nshared_address = \"198.18.144.1\"\nshared_share = 0.2\n\
              servers = \"198.19.0.2\"\nbacklog = 1024\nsyn_cookies = \"{cookies}\"\n",
         );
-        let source = match sources {
-            Sources::Many => "{ in = \"198.18.0.0/17\", order = \"random\" }",
-            Sources::One => "\"198.18.0.1\"",
-        };
+        let source = self.args.sources.value();
         let stream = format!(
             "\n[[stream]]\nname = \"flood\"\nkind = \"tcp-syn\"\nexpect = \"either\"\nrate = {flood}\nsource = {source}\n\
              source_port = {{ in = \"1024-65535\", order = \"random\" }}\ndestination = \"198.19.0.2\"\n\

@@ -4,9 +4,10 @@
 //!   tester (weirgen)                     firewall (the peer)                    tester (the same weirgen)
 //!   198.18.0.0/16  g0 ───── f0 10.255.18.1        10.255.19.1 f1 ───── s0  198.19.0.2
 //!   users and flood         ◄─ 198.18.0.0/16 via 10.255.18.2           the server
+//!   64.0.0.0/3              ◄─ likewise: half a thousand million forged sources
 //! ```
 //!
-//! The addresses are RFC 2544's for benchmarks. Every neighbour is entered by hand, so that nobody waits for ARP.
+//! The addresses are RFC 2544's for benchmarks, but for those of the widest flood. Every neighbour is entered by hand, so that nobody waits for ARP.
 
 use weir_tests::netns::{Namespace, Veth};
 use weir_tests::{Result, process};
@@ -16,6 +17,9 @@ const MAC_G0: &str = "02:00:00:00:01:01";
 pub(crate) const MAC_F0: &str = "02:00:00:00:01:02";
 pub(crate) const MAC_F1: &str = "02:00:00:00:02:01";
 const MAC_S0: &str = "02:00:00:00:02:02";
+
+/// Where the widest flood says that it comes from.
+pub(crate) const EVERYWHERE: &str = "64.0.0.0/3";
 
 /// What stands, in words.
 pub(crate) const ABOUT: &str = "weirgen is on both sides of the firewall: users and flood (198.18.0.0/16 on g0), the server \
@@ -49,6 +53,7 @@ impl Street {
             firewall.ip(&format!("route add {net} via {address}.2"))?;
             firewall.set(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
         }
+        firewall.ip(&format!("route add {EVERYWHERE} via 10.255.18.2"))?;
         firewall.set("net/ipv4/conf/all/rp_filter", "0")?;
         let street = Self { tester, firewall };
         street.spread()?;
