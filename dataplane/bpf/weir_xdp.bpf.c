@@ -31,7 +31,8 @@
  * With host = "firewalled" IPv4 to the machine's own unicast addresses goes to Weir instead,
  * which puts it before chain INPUT and hands it to the kernel by a device of its own. Where the
  * queue has no socket it goes up whatever `on_exit` says: nobody is to lose his machine with the
- * daemon. Broadcast and multicast go up as ever.
+ * daemon. Broadcast and multicast go up as ever. With ipv6 = "forward" the same holds of IPv6,
+ * anycast addresses included; what is for an address of the link, and neighbour discovery, goes up.
  *
  * What goes to Weir: everything else, without exception. VLAN tags, unknown EtherTypes,
  * truncated headers: a firewall counts what it does not understand, it does not let it slip
@@ -118,11 +119,14 @@ struct {
 	__type(value, __u32);
 } xsks SEC(".maps");
 
-/* What an address of the machine is (UNICAST, BROADCAST in src/program/mod.rs). */
+/*
+ * What an address of the machine is (UNICAST, BROADCAST in src/program/mod.rs). Those of IPv6 that
+ * are the kernel's in any case stand there as broadcast.
+ */
 #define LOCAL_UNICAST 1
 #define LOCAL_BROADCAST 2
 
-/* The machine's own addresses, in network byte order. For IPv6 being there is all. */
+/* The machine's own addresses, in network byte order. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LOCAL_ADDRESSES_MAX);
@@ -164,18 +168,28 @@ static __always_inline __u32 classify_v4(const struct iphdr *ip, const void *end
 	return settings.host_firewalled && *local == LOCAL_UNICAST ? TO_HOST_CHAINS : HOST_PASSED;
 }
 
-static __always_inline int is_for_host_v6(const struct ipv6hdr *ip, const void *end)
+/* fe80::/10 */
+static __always_inline int is_of_link(const struct in6_addr *address)
+{
+	return address->s6_addr[0] == 0xfe && (address->s6_addr[1] & 0xc0) == 0x80;
+}
+
+static __always_inline __u32 classify_v6(const struct ipv6hdr *ip, const void *end)
 {
 	struct in6_addr destination;
+	const __u8 *local;
 
 	if ((const void *)(ip + 1) > end)
-		return 0;
+		return REDIRECTED;
 	destination = ip->daddr;
-	if (destination.s6_addr[0] == 0xff)
-		return 1;
-	if (destination.s6_addr[0] == 0xfe && (destination.s6_addr[1] & 0xc0) == 0x80)
-		return 1;
-	return bpf_map_lookup_elem(&local_v6, &destination) != 0;
+	if (destination.s6_addr[0] == 0xff || is_of_link(&destination))
+		return HOST_PASSED;
+	local = bpf_map_lookup_elem(&local_v6, &destination);
+	if (!local)
+		return REDIRECTED;
+	if (!settings.host_firewalled || *local != LOCAL_UNICAST || early_is_discovery(ip, end))
+		return HOST_PASSED;
+	return TO_HOST_CHAINS;
 }
 
 /* Where the packet belongs, sockets apart: REDIRECTED stands for "to Weir". */
@@ -192,7 +206,7 @@ static __always_inline __u32 classify(const void *data, const void *end)
 	case bpf_htons(ETH_P_IP):
 		return classify_v4((const void *)(eth + 1), end);
 	case bpf_htons(ETH_P_IPV6):
-		return is_for_host_v6((const void *)(eth + 1), end) ? HOST_PASSED : REDIRECTED;
+		return classify_v6((const void *)(eth + 1), end);
 	case bpf_htons(ETH_P_SLOW):
 	case bpf_htons(ETH_P_PAE):
 	case bpf_htons(ETH_P_LLDP):
@@ -258,39 +272,67 @@ int weir_xdp(struct xdp_md *ctx)
 /* "Nothing to say": on with the next program, or out (`TCX_NEXT` of linux/bpf.h, Linux 6.6). */
 #define TCX_NEXT_PROGRAM -1
 
-/* The device of the machine's own traffic, which Weir reads; 0 while there is none. */
+/* The device of the machine's own traffic, which Weir reads, for IPv4 and IPv6; 0 where there is none. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, __u32);
 } host_device SEC(".maps");
 
+static __always_inline int is_left_alone_v4(struct __sk_buff *skb)
+{
+	__be32 destination;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &destination,
+			       sizeof(destination)))
+		return 1;
+	return (destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
+}
+
+static __always_inline int is_left_alone_v6(struct __sk_buff *skb)
+{
+	struct {
+		struct ipv6hdr ip;
+		__u8 type;
+	} start;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &start.ip, sizeof(start.ip)))
+		return 1;
+	if (start.ip.daddr.s6_addr[0] == 0xff || is_of_link(&start.ip.daddr) ||
+	    is_of_link(&start.ip.saddr))
+		return 1;
+	/* Cut off, it is none. */
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(start.ip), &start.type, sizeof(start.type)))
+		return 0;
+	return early_is_discovery(&start.ip, &start + 1);
+}
+
 /*
  * weir_egress, with host = "firewalled" on what the kernel sends out of a port: the machine's own
- * IPv4 goes to Weir's device instead. Routing leads it there already; this is for what was sent
- * past the routing table, by a socket that is bound to the port's interface or that asked for no
- * gateway (SO_BINDTODEVICE, SO_DONTROUTE). Else those would pass chain OUTPUT by.
+ * IPv4, and IPv6 if that passes through Weir, goes to Weir's device instead. Routing leads it there
+ * already; this is for what was sent past the routing table, by a socket that is bound to the
+ * port's interface or that asked for no gateway (SO_BINDTODEVICE, SO_DONTROUTE). Else those would
+ * pass chain OUTPUT by.
  *
- * Left alone: ARP and IPv6; multicast and broadcast, as on their way in; what came in by another
- * interface and is forwarded by the kernel. What Weir sends itself does not come here: AF_XDP
- * sockets go past traffic control. If the device is gone or down, the packet is dropped.
+ * Left alone: ARP, neighbour discovery and addresses of the link; multicast and broadcast, as on
+ * their way in; what came in by another interface and is forwarded by the kernel. What Weir sends
+ * itself does not come here: AF_XDP sockets go past traffic control. If the device is gone or
+ * down, the packet is dropped.
  */
 SEC("tc")
 int weir_egress(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
-	const __u32 *device = bpf_map_lookup_elem(&host_device, &zero);
-	__be32 destination;
+	__u32 six = skb->protocol == bpf_htons(ETH_P_IPV6);
+	const __u32 *device = bpf_map_lookup_elem(&host_device, &six);
 	__u8 group;
 
-	if (!device || !*device || skb->ingress_ifindex || skb->protocol != bpf_htons(ETH_P_IP))
+	if (!six && skb->protocol != bpf_htons(ETH_P_IP))
 		return TCX_NEXT_PROGRAM;
-	if (bpf_skb_load_bytes(skb, 0, &group, sizeof(group)) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &destination,
-			       sizeof(destination)))
+	if (!device || !*device || skb->ingress_ifindex ||
+	    bpf_skb_load_bytes(skb, 0, &group, sizeof(group)) || (group & 1))
 		return TCX_NEXT_PROGRAM;
-	if ((group & 1) || (destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
+	if (six ? is_left_alone_v6(skb) : is_left_alone_v4(skb))
 		return TCX_NEXT_PROGRAM;
 	return bpf_redirect(*device, 0);
 }

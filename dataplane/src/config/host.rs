@@ -3,7 +3,7 @@
 use super::{Config, ConfigError, refuse};
 use crate::port::PORTS_MAX;
 
-/// Whose business the machine's own IPv4 traffic is.
+/// Whose business the machine's own traffic is. Its IPv6 is the kernel's in any case where IPv6 is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostMode {
     /// The kernel's: it never meets Weir, and rules of INPUT and OUTPUT are refused.

@@ -188,8 +188,8 @@ fn net(source: IpNet) -> Result<Net, AddressListError> {
 
 /// What must not be blocked.
 fn guarded(host: &HostAddresses, forwarding: &Forwarding) -> Vec<Guarded> {
-    let own =
-        host.v4.iter().copied().map(Into::into).chain(host.v6.iter().copied().map(Into::into));
+    let six = host.v6.iter().chain(&host.v6_kernel).copied().map(Into::into);
+    let own = host.v4.iter().copied().map(Into::into).chain(six);
     let own = own.map(|address| Guarded { address, by: GuardedBy::Own });
     let gateways = forwarding.gateways().into_iter();
     own.chain(gateways.map(|address| Guarded { address, by: GuardedBy::Gateway })).collect()

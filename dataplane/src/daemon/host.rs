@@ -29,7 +29,8 @@ impl HostTraffic {
         };
         let Some(index) = index else { return Ok(None) };
         let (workers, frame_bytes) = (config.cores.len(), config.area.frame_bytes_max());
-        let (network, queues) = HostNetwork::open(&config.interfaces, workers, frame_bytes)?;
+        let (network, queues) =
+            HostNetwork::open(&config.interfaces, config.ipv6, workers, frame_bytes)?;
         Ok(Some(Self { network, index, queues }))
     }
 
@@ -44,7 +45,8 @@ impl HostTraffic {
             worker.order(Order::Open(Box::new(port)), ORDER_PATIENCE)?;
         }
         self.network.divert(forwarding)?;
-        tracing::info!("{HOST_DEVICE}: the machine's own IPv4 traffic passes through Weir");
+        let families = if forwarding.forwards_ipv6() { "IPv4 and IPv6" } else { "IPv4" };
+        tracing::info!("{HOST_DEVICE}: the machine's own {families} traffic passes through Weir");
         Ok(())
     }
 

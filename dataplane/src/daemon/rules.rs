@@ -97,11 +97,10 @@ impl Rules {
     /// Never: an empty rule set can be compiled.
     #[must_use]
     pub fn new(workers: usize, port_names: Vec<String>, policy: ruleset::Policy) -> Self {
-        let rulesets = [Ruleset::new(), Ruleset::raw(Family::V4)];
-        Self::begin(rulesets, workers, port_names, policy)
+        Self::begin([Ruleset::of, Ruleset::raw], workers, port_names, policy)
     }
 
-    /// The same where the machine's own IPv4 passes through Weir: with chains INPUT and OUTPUT, which accept.
+    /// The same where the machine's own traffic passes through Weir: with chains INPUT and OUTPUT, which accept.
     /// Its own port is the last, and has no name.
     ///
     /// # Panics
@@ -112,8 +111,8 @@ impl Rules {
         port_names: Vec<String>,
         policy: ruleset::Policy,
     ) -> Self {
-        let rulesets = [Ruleset::with_host_chains(), Ruleset::raw_with_host_chains(Family::V4)];
-        Self::begin(rulesets, workers, port_names, policy)
+        let tables = [Ruleset::with_host_chains_of, Ruleset::raw_with_host_chains];
+        Self::begin(tables, workers, port_names, policy)
     }
 
     /// The same where IPv6 is forwarded, or not.
@@ -123,7 +122,7 @@ impl Rules {
     }
 
     fn begin(
-        [filter, raw]: [Ruleset; 2],
+        [filter, raw]: [fn(Family) -> Ruleset; 2],
         workers: usize,
         port_names: Vec<String>,
         policy: ruleset::Policy,
@@ -138,9 +137,9 @@ impl Rules {
             compiler.set_sets(Arc::clone(&sets));
             Side { ruleset, compiler }
         };
-        let mut v4 = side(filter).with_policy(policy);
-        let mut v6 = side(Ruleset::of(Family::V6)).with_policy(policy);
-        let (raw, raw6) = (side(raw), side(Ruleset::raw(Family::V6)));
+        let mut v4 = side(filter(Family::V4)).with_policy(policy);
+        let mut v6 = side(filter(Family::V6)).with_policy(policy);
+        let (raw, raw6) = (side(raw(Family::V4)), side(raw(Family::V6)));
         let compiled = |side: &mut Side| {
             side.compiler.compile(&side.ruleset).expect("an empty rule set can be compiled")
         };

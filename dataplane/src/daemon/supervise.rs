@@ -276,22 +276,24 @@ pub(super) fn hand_out(
     Ok(())
 }
 
+/// With the device of the machine's own traffic, or 0.
 pub(super) fn host_addresses(forwarding: &Forwarding, device: u32) -> HostAddresses {
+    // Where IPv6 is forwarded: the anycast addresses, too, which routers have (RFC 4291 2.6.1).
+    let v6: BTreeSet<Ipv6Addr> = forwarding.local_addresses6().collect();
     HostAddresses {
         v4: forwarding.local_addresses().to_vec(),
         v4_broadcast: forwarding.broadcast_addresses().to_vec(),
-        v6: ipv6_addresses(forwarding),
-        device,
+        v6_kernel: listed_addresses6().into_iter().filter(|one| !v6.contains(one)).collect(),
+        v6: v6.into_iter().collect(),
+        devices: [device, if forwarding.forwards_ipv6() { device } else { 0 }],
     }
 }
 
-/// The machine's IPv6 addresses (`/proc/net/if_inet6`: 32 hexadecimal digits, then what does not matter
-/// here), in whatever state; where IPv6 is forwarded, the anycast addresses, too, which routers have (RFC 4291 2.6.1).
-fn ipv6_addresses(forwarding: &Forwarding) -> Vec<Ipv6Addr> {
+/// The machine's IPv6 addresses in whatever state, in order (`/proc/net/if_inet6`: 32 hexadecimal digits, then what
+/// does not matter here).
+fn listed_addresses6() -> BTreeSet<Ipv6Addr> {
     // Of the thread, not of the process: `/proc/net` follows the network namespace.
     let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
     let words = table.lines().filter_map(|line| line.split_whitespace().next());
-    let listed = words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from);
-    let all: BTreeSet<Ipv6Addr> = listed.chain(forwarding.local_addresses6()).collect();
-    all.into_iter().collect()
+    words.filter_map(|word| u128::from_str_radix(word, 16).ok()).map(Ipv6Addr::from).collect()
 }

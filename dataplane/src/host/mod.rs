@@ -13,8 +13,9 @@
 //!                                    the kernel's stack ------> its answers, its own connections
 //! ```
 //!
-//! Packets in: the XDP program sends IPv4 to the machine's own unicast addresses to the sockets instead of up. What
-//! passes chain INPUT is written to the TUN device, and the stack receives it from there.
+//! Packets in: the XDP program sends what is for the machine's own unicast addresses to the sockets instead of up. What
+//! passes chain INPUT is written to the TUN device, and the stack receives it from there. That is IPv4, and IPv6 where
+//! IPv6 is forwarded.
 //!
 //! Packets out: a routing rule leads what the machine itself sends (`iif lo`) to a table of Weir's own. In it, each
 //! route of table main that leaves by a port of Weir's stands once more, with the TUN device in the port's place; with
@@ -22,9 +23,20 @@
 //! MTU. Routes that leave otherwise are there as `throw`, so that the kernel looks on in main. What is read from the
 //! device meets chain OUTPUT and then the same routes as any packet. The device is no hop: the TTL stays.
 //!
-//! What remains with the kernel, in both directions: ARP, IPv6, multicast and broadcast; what the machine sends to
-//! itself (`lo`, and its own addresses: table `local` is asked first); what goes by interfaces that are no ports; and
-//! raw Ethernet (packet sockets, as DHCP clients use them), which netfilter does not see either.
+//! What remains with the kernel, in both directions: ARP, multicast and broadcast; what the machine sends to itself
+//! (`lo`, and its own addresses: table `local` is asked first); what goes by interfaces that are no ports; and raw
+//! Ethernet (packet sockets, as DHCP clients use them), which netfilter does not see either.
+//!
+//! Of IPv6 also neighbour discovery, which is to it what ARP is to IPv4, and addresses of the link (fe80::/10): such an
+//! address means nothing without its link, and what came up by the device could not be answered by the port it came
+//! by. A packet from such an address to another one of the machine meets INPUT; an answer finds no way.
+//!
+//! Other than IPv4, a route of IPv6 names no source address, unless somebody has chosen one: the kernel chooses for
+//! each destination (RFC 6724), and prefers addresses of the device by which the packet leaves. That is the TUN device
+//! for all, which has none. So the routes here name the address that would have been chosen, and where it would be
+//! different ones, a route stands here as several ([`routes`]). They lead by a gateway that nobody is, since without
+//! one the kernel would keep an entry for each destination in its table of neighbours. And the device is taken out of
+//! the kernel's list of those by which groups are reached.
 //!
 //! A program can send past the routing table: by a socket that is bound to a port's interface, or that wants no gateway
 //! (`SO_BINDTODEVICE`, `ping -I eth1`; `SO_DONTROUTE`). Such a packet comes to the port's own egress, where a second
@@ -41,7 +53,7 @@
 //!
 //! `rp_filter` must not be 1 (strict), neither on a port nor on the device: the way back to whoever sends to a port
 //! now leads, as the kernel sees it, by another device, and it would drop even ARP. Ports are looked at and refused;
-//! the device's own setting is made.
+//! the device's own setting is made. IPv6 has none.
 
 mod request;
 mod routes;
@@ -50,14 +62,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use netlink_packet_route::AddressFamily;
 use request::Requests;
-use routes::{HostRoute, HostRoutes};
+use routes::{HostRoute, HostRoutes, IPV6_MTU_MIN};
 
 pub use routes::HOST_ROUTES_MAX;
 
-use crate::route::Forwarding;
+use crate::route::{Forwarding, MadeOf};
 use crate::wire::ethernet::HEADER_BYTES;
 
 /// The name of the TUN device.
@@ -68,6 +80,14 @@ const HOST_ROUTES_LISTED_MAX: usize = 1_024;
 
 /// The smallest MTU that IPv4 allows a link (RFC 791 3.2).
 const MTU_MIN: u32 = 68;
+
+/// What the device is to IPv6: it makes up no address, and nobody there is believed. What of neighbour discovery came
+/// to the machine by Weir (behind extension headers) is not to be taken for the device's own.
+const SETTINGS6: [(&str, &str); 4] =
+    [("addr_gen_mode", "1"), ("accept_ra", "0"), ("accept_redirects", "0"), ("disable_ipv6", "0")];
+
+/// In the order of rules.
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
 /// Why the machine's own traffic cannot be led through Weir.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +172,8 @@ fn setting(version: u8, interface: &str, name: &str) -> PathBuf {
 pub struct HostNetwork {
     requests: Requests,
     ifindex: u32,
+    /// The families that are led through Weir.
+    families: &'static [AddressFamily],
     /// The largest packet that the device may carry: what a frame holds.
     mtu_max: u32,
     /// The device's MTU.
@@ -159,19 +181,20 @@ pub struct HostNetwork {
     /// The routes in the table.
     routes: HostRoutes,
     /// What they were made from: the routes, and the ports' MTUs.
-    made_from: Option<(Arc<crate::route::RouteTable>, Vec<u32>)>,
+    made_from: Option<(MadeOf, Vec<u32>)>,
     /// Routes that the kernel did not take; they are tried again.
     refused: usize,
 }
 
 impl HostNetwork {
-    /// Makes the device, switched on and with nothing led to it yet. Returns its queues. `frame_bytes_max` is the
-    /// longest Ethernet frame that fits a frame of Weir's.
+    /// Makes the device, switched on and with nothing led to it yet. Returns its queues. `ipv6` says whether it is to
+    /// carry that, too; `frame_bytes_max` is the longest Ethernet frame that fits a frame of Weir's.
     ///
     /// # Errors
     /// [`HostError`]; nothing is left behind.
     pub fn open(
         interfaces: &[String],
+        ipv6: bool,
         queues: usize,
         frame_bytes_max: u32,
     ) -> Result<(Self, Vec<OwnedFd>), HostError> {
@@ -181,8 +204,18 @@ impl HostNetwork {
         let mut requests = Requests::open().map_err(HostError::step("open a netlink socket"))?;
         let descriptors = af_xdp::tun::open(HOST_DEVICE, queues)?;
         let ifindex = af_xdp::nic::ifindex(HOST_DEVICE)?;
-        // A machine without IPv6 has no such setting, and no need of it.
-        let _ = std::fs::write(setting(6, HOST_DEVICE, "disable_ipv6"), "1");
+        if ipv6 {
+            requests
+                .forget_groups6(ifindex)
+                .map_err(HostError::step(format!("take groups off {HOST_DEVICE}")))?;
+            for (name, value) in SETTINGS6 {
+                std::fs::write(setting(6, HOST_DEVICE, name), value)
+                    .map_err(HostError::step(format!("set {name} of {HOST_DEVICE}")))?;
+            }
+        } else {
+            // A machine without IPv6 has no such setting, and no need of it.
+            let _ = std::fs::write(setting(6, HOST_DEVICE, "disable_ipv6"), "1");
+        }
         // Where `all` is strict, the device's own can only be looser by being larger.
         let own = if rp_filter("all") == 1 { "2" } else { "0" };
         std::fs::write(setting(4, HOST_DEVICE, "rp_filter"), own)
@@ -201,6 +234,7 @@ impl HostNetwork {
         let network = Self {
             requests,
             ifindex,
+            families: if ipv6 { &FAMILIES } else { &FAMILIES[..1] },
             mtu_max,
             mtu,
             routes: HostRoutes::new(),
@@ -223,15 +257,27 @@ impl HostNetwork {
     /// [`HostError`]; drop this then.
     pub fn divert(&mut self, forwarding: &Forwarding) -> Result<(), HostError> {
         let step = HostError::step("remove what an earlier weir has left in the routing rules");
-        if self.requests.remove_rules().map_err(step)? > 0 {
-            tracing::info!("the routing rule of an earlier weir is replaced");
-        }
-        let left = self.requests.routes().map_err(HostError::step("list routes"))?;
-        for prefix in left {
-            self.requests.remove_route(prefix).map_err(HostError::step("remove a route"))?;
+        if self.undo().map_err(step)? > 0 {
+            tracing::info!("the routing rules of an earlier weir are replaced");
         }
         self.follow(forwarding)?;
-        self.requests.add_rule().map_err(HostError::step("add a routing rule"))
+        for family in self.families {
+            self.requests.add_rule(*family).map_err(HostError::step("add a routing rule"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes rules, and then routes, of both families; returns how many rules there were. The rules first: from then
+    /// on table main is asked as ever.
+    fn undo(&mut self) -> io::Result<usize> {
+        let mut rules = 0;
+        for family in FAMILIES {
+            rules += self.requests.remove_rules(family)?;
+            for prefix in self.requests.routes(family)? {
+                self.requests.remove_route(prefix)?;
+            }
+        }
+        Ok(rules)
     }
 
     /// Makes the routes those of `forwarding`, if they are not. A route that the kernel does not take now (its source
@@ -241,14 +287,19 @@ impl HostNetwork {
     /// [`HostError`]; the routes are then a mixture of old and new.
     pub fn follow(&mut self, forwarding: &Forwarding) -> Result<(), HostError> {
         let mtus: Vec<u32> = forwarding.ports().iter().map(|port| port.mtu).collect();
-        let same = self.made_from.as_ref().is_some_and(|(table, before)| {
-            Arc::ptr_eq(table, forwarding.route_table()) && *before == mtus
-        });
+        let same = self
+            .made_from
+            .as_ref()
+            .is_some_and(|(table, before)| forwarding.is_made_of(table) && *before == mtus);
         if same && self.refused == 0 {
             return Ok(());
         }
         let wanted = routes::wanted(forwarding, self.mtu_max).ok_or(HostError::ManyRoutes)?;
         self.adjust_mtu(&wanted)?;
+        if self.routes.is_empty() && self.families.contains(&AddressFamily::Inet6) {
+            let step = HostError::step(format!("take groups off {HOST_DEVICE}"));
+            self.requests.leave_groups6(self.ifindex).map_err(step)?;
+        }
         let gone: Vec<_> =
             self.routes.keys().filter(|prefix| !wanted.contains_key(prefix)).copied().collect();
         for prefix in gone {
@@ -271,7 +322,7 @@ impl HostNetwork {
                 }
             }
         }
-        self.made_from = Some((Arc::clone(forwarding.route_table()), mtus));
+        self.made_from = Some((forwarding.made_of(), mtus));
         Ok(())
     }
 
@@ -284,9 +335,13 @@ impl HostNetwork {
     /// [`HostError`]; something may not be as it should then.
     pub fn put_right(&mut self) -> Result<Vec<&'static str>, HostError> {
         let mut wrong = Vec::new();
-        if self.requests.rules().map_err(HostError::step("list routing rules"))?.is_empty() {
-            self.requests.add_rule().map_err(HostError::step("add a routing rule"))?;
-            wrong.push("the routing rule was removed");
+        for family in self.families {
+            let rules = self.requests.rules(*family);
+            if rules.map_err(HostError::step("list routing rules"))?.is_empty() {
+                let step = HostError::step("add a routing rule");
+                self.requests.add_rule(*family).map_err(step)?;
+                wrong.push("the routing rule was removed");
+            }
         }
         if af_xdp::nic::mtu(HOST_DEVICE)? != self.mtu {
             let step = HostError::step(format!("set the MTU of {HOST_DEVICE} to {}", self.mtu));
@@ -295,8 +350,11 @@ impl HostNetwork {
         }
         // Of a device that is switched off, the kernel drops them.
         if self.routes.len() < HOST_ROUTES_LISTED_MAX && af_xdp::nic::is_up(HOST_DEVICE)? {
-            let there = self.requests.routes().map_err(HostError::step("list routes"))?;
-            let there: BTreeSet<_> = there.into_iter().collect();
+            let mut there = BTreeSet::new();
+            for family in self.families {
+                let listed = self.requests.routes(*family);
+                there.extend(listed.map_err(HostError::step("list routes"))?);
+            }
             let before = self.routes.len();
             self.routes.retain(|prefix, _| there.contains(prefix));
             if self.routes.len() < before {
@@ -326,7 +384,10 @@ impl HostNetwork {
             HostRoute::Through { mtu, .. } => Some(*mtu),
             HostRoute::Past => None,
         });
-        let mtu = largest.max().unwrap_or(self.mtu).max(MTU_MIN);
+        // With less, the kernel would take IPv6 off the device.
+        let six = self.families.contains(&AddressFamily::Inet6);
+        let least = if six { IPV6_MTU_MIN } else { MTU_MIN };
+        let mtu = largest.max().unwrap_or(self.mtu).max(least);
         if mtu != self.mtu {
             let step = HostError::step(format!("set the MTU of {HOST_DEVICE} to {mtu}"));
             self.requests.set_up(self.ifindex, mtu).map_err(step)?;
@@ -338,12 +399,7 @@ impl HostNetwork {
 
 impl Drop for HostNetwork {
     fn drop(&mut self) {
-        // The rule first: from then on table main is asked as ever.
-        let undone = self.requests.remove_rules().and_then(|_| {
-            let routes = self.requests.routes()?;
-            routes.into_iter().try_for_each(|prefix| self.requests.remove_route(prefix))
-        });
-        if let Err(error) = undone {
+        if let Err(error) = self.undo() {
             tracing::warn!("the routing rule of the machine's own traffic is not undone: {error}");
         }
     }

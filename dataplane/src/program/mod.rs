@@ -82,7 +82,7 @@ impl fmt::Display for OnExit {
 pub struct ProgramConfig {
     /// What happens to forwarded traffic when the daemon is gone.
     pub on_exit: OnExit,
-    /// Whether IPv4 to the machine's own addresses goes to the sockets, too. Where there is none, it goes up.
+    /// Whether what is for the machine's own addresses goes to the sockets, too. Where there is none, it goes up.
     pub host_firewalled: bool,
 }
 
@@ -153,8 +153,8 @@ impl Program {
         Ok(Self { skeleton, on_exit, host_firewalled })
     }
 
-    /// Leads what the kernel sends out of a device to the one that [`set_host_device`](Self::set_host_device) names, as
-    /// long as the link lives. `None` without [`ProgramConfig::host_firewalled`].
+    /// Leads what the kernel sends out of a device to the one that [`set_host_devices`](Self::set_host_devices) names,
+    /// as long as the link lives. `None` without [`ProgramConfig::host_firewalled`].
     ///
     /// # Errors
     /// As [`af_xdp::Link::attach_egress`]: a kernel before Linux 6.6 cannot do it.
@@ -163,15 +163,18 @@ impl Program {
         self.host_firewalled.then(|| af_xdp::Link::attach_egress(program.as_fd(), ifindex))
     }
 
-    /// Says which device the machine's own traffic goes to; 0 for none.
+    /// Says which device the machine's own traffic goes to, that of IPv4 and that of IPv6; 0 for none.
     ///
     /// # Errors
     /// [`ProgramError::Map`].
-    pub fn set_host_device(&mut self, ifindex: u32) -> Result<(), ProgramError> {
-        let (key, value) = (0_u32.to_ne_bytes(), ifindex.to_ne_bytes());
+    pub fn set_host_devices(&mut self, ifindexes: [u32; 2]) -> Result<(), ProgramError> {
         let map = &self.skeleton.maps.host_device;
-        map.update(&key, &value, MapFlags::ANY)
-            .map_err(|source| ProgramError::Map { action: "setting the host's device", source })
+        for (key, ifindex) in (0_u32..).zip(ifindexes) {
+            map.update(&key.to_ne_bytes(), &ifindex.to_ne_bytes(), MapFlags::ANY).map_err(
+                |source| ProgramError::Map { action: "setting the host's device", source },
+            )?;
+        }
+        Ok(())
     }
 
     /// Puts the program on a device of the caller's network namespace. `ifname` is for messages,
@@ -228,9 +231,10 @@ impl Program {
     }
 
     /// Makes these, and only these, the addresses whose packets go up: the machine's own on all
-    /// devices (`v4`: if those do not go to the sockets, [`ProgramConfig::host_firewalled`]), and its
-    /// broadcast addresses. Multicast, 255.255.255.255 and IPv6 link-local go up anyway. Addresses in
-    /// both the old and the new set are not touched, so their packets go up without a gap.
+    /// devices (`v4`, `v6`: if those do not go to the sockets, [`ProgramConfig::host_firewalled`]), and
+    /// its broadcast addresses, or those of IPv6 that are the kernel's in any case. Multicast,
+    /// 255.255.255.255 and IPv6 link-local go up anyway. Addresses in both the old and the new set are
+    /// not touched, so their packets go up without a gap.
     ///
     /// After the daemon the program keeps the last set it was given.
     ///
@@ -243,12 +247,15 @@ impl Program {
         v4: &[Ipv4Addr],
         v4_broadcast: &[Ipv4Addr],
         v6: &[Ipv6Addr],
+        v6_kernel: &[Ipv6Addr],
     ) -> Result<(), ProgramError> {
         let own = v4.iter().map(|a| (a.octets().to_vec(), UNICAST));
         let broadcast = v4_broadcast.iter().map(|a| (a.octets().to_vec(), BROADCAST));
         // An address that is both counts as the machine's own.
         let v4: Keys = broadcast.chain(own).collect();
-        let v6: Keys = v6.iter().map(|a| (a.octets().to_vec(), UNICAST)).collect();
+        let own = v6.iter().map(|a| (a.octets().to_vec(), UNICAST));
+        let kernel = v6_kernel.iter().map(|a| (a.octets().to_vec(), BROADCAST));
+        let v6: Keys = kernel.chain(own).collect();
         for (family, wanted) in [("IPv4", &v4), ("IPv6", &v6)] {
             if wanted.len() > LOCAL_ADDRESSES_MAX {
                 return Err(ProgramError::TooManyAddresses { family, count: wanted.len() });

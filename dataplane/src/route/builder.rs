@@ -15,6 +15,7 @@ pub struct ForwardingBuilder {
     ports: Vec<PortLink>,
     host: Option<PortIndex>,
     main: Vec<RouteSpec>,
+    main6: Vec<RouteSpec<Ipv6Addr>>,
     routes: Vec<RouteSpec>,
     /// Of IPv6, where that is forwarded.
     six: Option<(Vec<RouteSpec<Ipv6Addr>>, Vec<Source6>)>,
@@ -27,6 +28,7 @@ impl ForwardingBuilder {
             ports: Vec::new(),
             host: None,
             main: Vec::new(),
+            main6: Vec::new(),
             routes: Vec::new(),
             six: None,
             neighbours: NeighbourTable::new(0),
@@ -71,6 +73,13 @@ impl ForwardingBuilder {
     pub(crate) fn main(mut self, routes: Vec<RouteSpec>) -> Self {
         self.main = routes;
         self
+    }
+
+    /// The same of IPv6, which is forwarded then.
+    #[cfg(test)]
+    pub(crate) fn main6(mut self, routes: Vec<RouteSpec<Ipv6Addr>>) -> Self {
+        self.main6 = routes;
+        self.ipv6()
     }
 
     /// Adds a route. Of routes for the same prefix the first one counts.
@@ -129,7 +138,7 @@ impl ForwardingBuilder {
     pub fn build(self) -> Forwarding {
         let routes = Arc::new(RouteTable::new(&[self.routes]).with_main(self.main));
         let six = self.six.map(|(routes, sources)| Forwarding6 {
-            routes: Arc::new(RouteTable::new(&[routes])),
+            routes: Arc::new(RouteTable::new(&[routes]).with_main(self.main6)),
             sources: Arc::new(Sources6(sources.into())),
         });
         Forwarding::from_parts((self.ports, self.host), (routes, six), self.neighbours)

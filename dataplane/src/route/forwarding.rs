@@ -259,6 +259,9 @@ pub struct Forwarding {
     neighbours: NeighbourTable,
 }
 
+/// The routes of both families, and what else IPv6 needs.
+pub(crate) type MadeOf = (Arc<RouteTable>, Option<Forwarding6>);
+
 /// What forwarding needs to know of IPv6 besides.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Forwarding6 {
@@ -274,7 +277,7 @@ impl Forwarding {
 
     pub(crate) fn from_parts(
         (ports, host): (Vec<PortLink>, Option<PortIndex>),
-        (routes, six): (Arc<RouteTable>, Option<Forwarding6>),
+        (routes, six): MadeOf,
         neighbours: NeighbourTable,
     ) -> Self {
         Self { ports, host, routes, six, neighbours }
@@ -316,9 +319,31 @@ impl Forwarding {
         &self.routes.main
     }
 
-    /// What changes with every change of a route.
-    pub(crate) fn route_table(&self) -> &Arc<RouteTable> {
-        &self.routes
+    /// The same of IPv6; none where that is not forwarded.
+    pub(crate) fn main_routes6(&self) -> &[RouteSpec<Ipv6Addr>] {
+        self.six.as_ref().map_or(&[], |six| &six.routes.main)
+    }
+
+    /// What changes with every change of a route, or of an IPv6 address.
+    pub(crate) fn made_of(&self) -> MadeOf {
+        (Arc::clone(&self.routes), self.six.clone())
+    }
+
+    /// Whether routes and IPv6 addresses are still [these](Self::made_of).
+    pub(crate) fn is_made_of(&self, (routes, six): &MadeOf) -> bool {
+        let same6 = match (&self.six, six) {
+            (None, None) => true,
+            (Some(now), Some(then)) => {
+                Arc::ptr_eq(&now.routes, &then.routes) && now.sources == then.sources
+            }
+            _ => false,
+        };
+        Arc::ptr_eq(&self.routes, routes) && same6
+    }
+
+    /// The IPv6 addresses of which one is chosen for a packet of the machine itself.
+    pub(crate) fn sources6(&self) -> Option<&Sources6> {
+        self.six.as_ref().map(|six| &*six.sources)
     }
 
     /// Where a received packet for `destination` leads, as in `ip_route_input_slow` of the kernel (`net/ipv4/route.c`).
@@ -394,11 +419,17 @@ impl Forwarding {
         six.sources.choose(destination, self.port(port)?.ifindex?)
     }
 
-    /// Whether an IPv6 address is the machine's own.
+    /// Whether the machine may answer from this IPv6 address when it was asked there: whether it is one of its own, or
+    /// an anycast one.
     pub fn is_own6(&self, address: Ipv6Addr) -> bool {
-        self.six
-            .as_ref()
-            .is_some_and(|six| matches!(six.routes.lookup(address), Some(Target::Local { .. })))
+        let own = |target| is_local(target) || is_broadcast(target);
+        self.six.as_ref().is_some_and(|six| six.routes.lookup(address).is_some_and(own))
+    }
+
+    /// Whether this is one of the machine's own IPv6 addresses, anycast ones and whole prefixes excluded.
+    #[inline]
+    pub fn has6(&self, address: Ipv6Addr) -> bool {
+        self.six.as_ref().is_some_and(|six| six.routes.local.binary_search(&address).is_ok())
     }
 
     /// The machine's own IPv6 addresses, anycast ones included; none where IPv6 is not forwarded.

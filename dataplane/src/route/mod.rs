@@ -41,7 +41,7 @@ mod table;
 pub use address_type::AddressType;
 pub use builder::ForwardingBuilder;
 pub use event::{MirrorEvent, RouteError};
-pub(crate) use forwarding::RouteTable;
+pub(crate) use forwarding::MadeOf;
 pub use forwarding::{Forwarding, Route, Target, Unreachable};
 pub use link::{InterfaceAddress, PORTS_MAX, PortIndex, PortLink};
 pub use mirror::{Mirror, MirrorConfig, MirrorStats};

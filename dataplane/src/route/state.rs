@@ -551,7 +551,7 @@ impl MirrorState {
             // Which address it is depends on the destination, too.
             let six_target = |body: &RouteBody<Ipv6Addr>| target(body, port_of, |_, _| None);
             Forwarding6 {
-                routes: family.snapshot(six_target, (false, false), events),
+                routes: family.snapshot(six_target, (false, self.host.is_some()), events),
                 sources: Arc::new(Sources6(addresses.clone().into())),
             }
         });

@@ -24,6 +24,7 @@ use crate::respond::reject6;
 use crate::respond::{Answer, IcmpBudget};
 use crate::route::{Forwarding, Route};
 use crate::stage::Emitter;
+use crate::stage::route::is_for_host;
 use crate::telemetry::Counter;
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::{Ipv4, Ipv6};
@@ -151,7 +152,8 @@ fn way_back(forwarding: &Forwarding, to: Ipv4Addr) -> Option<PortIndex> {
     }
 }
 
-/// The port by which an answer of IPv6 leaves, and its next hop.
+/// The port by which an answer of IPv6 leaves, and its next hop. One about a packet of the machine itself goes to the
+/// machine.
 fn way_back6(
     forwarding: &Forwarding,
     to: Ipv6Addr,
@@ -162,6 +164,7 @@ fn way_back6(
     }
     match forwarding.route6(to) {
         Route::Forward { port, next_hop, .. } => Some((port, next_hop)),
+        Route::Local => forwarding.host().map(|host| (host, to)),
         _ => None,
     }
 }
@@ -223,15 +226,11 @@ pub fn answer(batch: &mut Batch, answers: &mut Answers, emitter: &mut Emitter<'_
         let l3 = usize::from(batch.headers[i].l3);
         let host = emitter.forwarding.host();
         let ingress = batch.ingress[i];
-        let passes = host.is_none_or(|host| match batch.headers[i].addresses {
-            Addresses::V4 { destination, .. } => {
-                ingress != host && emitter.forwarding.route(destination) != Route::Local
-            }
-            Addresses::V6 { .. } => true,
-        });
+        let addresses = batch.headers[i].addresses;
+        let passes =
+            host.is_none_or(|host| ingress != host && !is_for_host(&addresses, emitter.forwarding));
         if matches!(answer, Answer::Reject(_)) && passes {
             // As `ip_forward` and `ip6_forward` do before the rules. The packet itself goes nowhere.
-            let addresses = batch.headers[i].addresses;
             let packet = batch.bytes_mut(i).get_mut(l3..).unwrap_or_default();
             match addresses {
                 Addresses::V4 { .. } => {

@@ -208,9 +208,12 @@ impl Emitter<'_> {
         }
     }
 
-    /// Sends a packet of Weir's own making by a way that is known.
+    /// Sends a packet of Weir's own making by a way that is known; by the machine's own port it needs no next hop.
     pub fn originate_by(&mut self, frame: Frame, port: PortIndex, next_hop: IpAddr) {
         self.counters.add(Counter::Originated, 1);
+        if self.forwarding.host() == Some(port) {
+            return self.ports.send(frame, port, self.pool, self.counters);
+        }
         self.send(frame, Way { port, next_hop, ingress: None });
     }
 

@@ -26,12 +26,9 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
         };
         let ipv6 = forwarding.forwards_ipv6();
         match headers(batch.bytes(i), MacAddr(link.mac), ipv6) {
-            // `fib_validate_source` (`net/ipv4/fib_frontend.c`): from the wire, in the machine's own name.
             Ok(headers)
                 if forwarding.host() != Some(batch.ingress[i])
-                    && headers.v4().is_some_and(|(source, _)| {
-                        forwarding.local_addresses().binary_search(&source).is_ok()
-                    }) =>
+                    && is_in_own_name(&headers.addresses, forwarding) =>
             {
                 batch.verdict[i] = Verdict::Drop(DropReason::Martian);
             }
@@ -48,6 +45,16 @@ pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
                 batch.headers[i].l3 = narrow(HEADER_BYTES);
             }
         }
+    }
+}
+
+/// From the wire, in the machine's own name: `fib_validate_source` (`net/ipv4/fib_frontend.c`). The kernel lets IPv6
+/// pass that does so; here only where the machine's own packets pass through, and nobody else is to be taken for it.
+#[inline]
+fn is_in_own_name(addresses: &Addresses, forwarding: &Forwarding) -> bool {
+    match addresses {
+        Addresses::V4 { source, .. } => forwarding.local_addresses().binary_search(source).is_ok(),
+        Addresses::V6 { source, .. } => forwarding.host().is_some() && forwarding.has6(*source),
     }
 }
 

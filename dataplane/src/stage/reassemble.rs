@@ -14,8 +14,9 @@ use crate::wire::IpProtocol;
 use crate::wire::ipv6::NO_NEXT_HEADER;
 
 /// Takes in every fragment whose turn it is: those that are tracked, and those from and to the machine itself, whose
-/// rules see datagrams whole also where nothing is tracked (`ip_local_deliver`, `net/ipv4/ip_input.c`). A datagram that
-/// is complete stands in the place of the fragment that completed it, or goes to the worker of its flow.
+/// rules see datagrams whole also where nothing is tracked (`ip_local_deliver`, `net/ipv4/ip_input.c`; to the machine
+/// only those of IPv4: `ip6_input` asks the rules before it looks for fragments). A datagram that is complete stands in
+/// the place of the fragment that completed it, or goes to the worker of its flow.
 pub fn reassemble(
     batch: &mut Batch,
     (hash, here): (&FlowHash, usize),

@@ -10,7 +10,9 @@
 //! port that it came by; Weir does not.)
 //!
 //! What the machine itself sends goes by the same routes, with its TTL as it is; what is for the machine itself goes to
-//! its port, if it has one here ([`Forwarding::host`]), whatever its TTL and its length.
+//! its port, if it has one here ([`Forwarding::host`]), whatever its TTL and its length. Of IPv6 that is also what is
+//! for an anycast address of the machine, which datagrams from anywhere reach as any other; not what is for one of the
+//! link, whose port could not be told any more.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -97,6 +99,25 @@ impl Trouble {
     }
 }
 
+/// Whether a packet between these addresses is for the machine itself, and goes up by the port that it may have here.
+pub(super) fn is_for_host(addresses: &Addresses, forwarding: &Forwarding) -> bool {
+    match *addresses {
+        Addresses::V4 { destination, .. } => goes_up(&forwarding.route(destination), addresses),
+        Addresses::V6 { destination, .. } => goes_up(&forwarding.route6(destination), addresses),
+    }
+}
+
+fn goes_up<A>(route: &Route<A>, addresses: &Addresses) -> bool {
+    match (route, addresses) {
+        (Route::Local, Addresses::V4 { .. }) => true,
+        // "Broadcast" is said of anycast addresses.
+        (Route::Local | Route::Broadcast, Addresses::V6 { destination, .. }) => {
+            !destination.is_unicast_link_local()
+        }
+        _ => false,
+    }
+}
+
 struct Way {
     verdict: Verdict,
     next_hop: IpAddr,
@@ -130,7 +151,9 @@ fn way<A: Into<IpAddr>>(
             return Way::end(DropReason::NotAPort, None);
         }
         Route::Forward { port, next_hop, mtu, .. } => (port, next_hop, mtu),
-        Route::Local if forwarding.host().is_some() && !from_host && headers.v4().is_some() => {
+        Route::Local | Route::Broadcast
+            if forwarding.host().is_some() && !from_host && goes_up(&route, &headers.addresses) =>
+        {
             return Way::to_host();
         }
         Route::Local | Route::Broadcast | Route::Multicast => {

@@ -95,9 +95,9 @@ fn the_program_and_the_limiter_mean_the_same_by_a_condition() {
         assert_eq!(lists.push(&[entry], now_ns()).expect("maps"), [Ok(())]);
         for _ in 0..25 {
             let frame = frame(&mut chance, source);
-            // Of what is for the machine itself nothing goes to Weir but IPv4 where it is firewalled.
+            // What is for the machine itself goes to Weir only where it is firewalled.
             let own = judge.is_own(&frame);
-            let hook = match (own, firewalled && !v6) {
+            let hook = match (own, firewalled) {
                 (false, _) => Some(Hook::Forward),
                 (true, true) => Some(Hook::Input),
                 (true, false) => None,

@@ -63,7 +63,7 @@ impl Judge {
     pub(crate) fn sharing(maps: &Arc<EarlyMaps>, host_firewalled: bool) -> Self {
         let config = ProgramConfig { on_exit: OnExit::Pass, host_firewalled };
         let mut program = Program::load_sharing(config, Some(maps)).expect("loaded");
-        program.set_local_addresses(&[OWN_V4], &[], &[OWN_V6]).expect("addresses");
+        program.set_local_addresses(&[OWN_V4], &[], &[OWN_V6], &[]).expect("addresses");
         Self { maps: Arc::clone(maps), program }
     }
 

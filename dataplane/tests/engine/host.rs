@@ -13,7 +13,7 @@ use crate::world::*;
 const NOBODY_MAC: [u8; 6] = [0; 6];
 
 fn world(sizes: Sizes) -> World {
-    World::over(sizes, hosted_network())
+    World::over(sizes, hosted_network().build())
 }
 
 /// Puts a packet of the machine's own on the way.

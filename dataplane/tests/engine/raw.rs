@@ -108,7 +108,7 @@ fn a_packet_that_is_handed_over_is_asked_about_where_its_flow_lives() {
 
 #[test]
 fn what_the_machine_sends_has_a_chain_of_its_own() {
-    let mut world = World::over(Sizes::ONE, hosted_network());
+    let mut world = World::over(Sizes::ONE, hosted_network().build());
     world.raw(&[
         "-N u",
         "-A PREROUTING -i east -j u",
@@ -152,7 +152,7 @@ fn what_the_machine_sends_has_a_chain_of_its_own() {
 /// has the mark of the first.
 #[test]
 fn fragments_for_the_machine_are_marked_one_by_one() {
-    let mut world = World::over(Sizes::TWO, hosted_network());
+    let mut world = World::over(Sizes::TWO, hosted_network().build());
     world.raw(&[
         "-A PREROUTING -f -j MARK --set-mark 2",
         "-A PREROUTING ! -f -j MARK --set-mark 1",

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fragments;
+mod host;
 mod oracle;
 mod packet;
 mod refuse;

@@ -109,7 +109,7 @@ pub(crate) fn network() -> ForwardingBuilder {
 pub(crate) const HOST: PortIndex = WAN;
 
 /// The network drawn above, "wan0" apart: in its place is the port of the machine itself.
-pub(crate) fn hosted_network() -> Forwarding {
+pub(crate) fn hosted_network() -> ForwardingBuilder {
     let mut host = PortLink { mac: [0; 6], addresses: Vec::new(), ..link(HOST, 1500) };
     host.name = "weir0".into();
     Forwarding::builder()
@@ -119,7 +119,6 @@ pub(crate) fn hosted_network() -> Forwarding {
         .neighbour(EAST, ALICE, reachable(ALICE))
         .neighbour(WEST, BOB, reachable(BOB))
         .route(Ipv4Addr::new(10, 67, 0, 0), 16, Target::Unreachable(Unreachable::Prohibit))
-        .build()
 }
 
 /// A packet that left.
@@ -143,9 +142,9 @@ impl Side {
         // For the rules the port of the machine itself has no name.
         let of_host = |port: PortIndex| host == Some(port);
         let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
-        let rulesets = match host {
-            Some(_) => [Ruleset::with_host_chains(), Ruleset::raw_with_host_chains(Family::V4)],
-            None => [Ruleset::new(), Ruleset::raw(Family::V4)],
+        let [filter, raw]: [fn(Family) -> Ruleset; 2] = match host {
+            Some(_) => [Ruleset::with_host_chains_of, Ruleset::raw_with_host_chains],
+            None => [Ruleset::of, Ruleset::raw],
         };
         let tables = Tables::default();
         let flows_max = [sizes.flows, sizes.flows6];
@@ -157,8 +156,8 @@ impl Side {
                 .limiting(LimitSettings { flows_max, ..LimitSettings::default() });
             Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
         };
-        let [filter, raw] = rulesets;
-        [filter, Ruleset::of(Family::V6), raw, Ruleset::raw(Family::V6)].map(side)
+        let [four, six] = [Family::V4, Family::V6];
+        [filter(four), filter(six), raw(four), raw(six)].map(side)
     }
 
     fn count(&self, number: usize) -> (u64, u64) {
@@ -370,6 +369,11 @@ impl World {
     /// The counters of all rules, chain after chain in the order of listings.
     pub(crate) fn counts(&self) -> Vec<(u64, u64)> {
         self.sides[0].counts()
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn counts6(&self) -> Vec<(u64, u64)> {
+        self.sides[1].counts()
     }
 
     /// Of table raw, the counters of the policy of its first chain and of all rules, likewise.

@@ -95,7 +95,7 @@ fn obey(held: &mut Held, words: &[&str]) -> Result<String, Box<dyn std::error::E
             let mode = if mode == "skb" { AttachMode::Skb } else { AttachMode::Driver };
             let mut program = Program::load(ProgramConfig { on_exit, host_firewalled: false })?;
             let local = [Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 2, 1)];
-            program.set_local_addresses(&local, &[], &[])?;
+            program.set_local_addresses(&local, &[], &[], &[])?;
             let attachment = program.attach(ifname, ifindex(ifname), mode)?;
             let id = attachment.program_id()?;
             *held = Held { program: Some(program), attachment: Some(attachment), foreign: None };

@@ -74,6 +74,13 @@ fn ipv6(destination: Ipv6Addr) -> Vec<u8> {
     header
 }
 
+/// An ICMPv6 message to us in a frame.
+fn icmp6(destination: Ipv6Addr, kind: u8, hop_limit: u8) -> Vec<u8> {
+    let mut packet = ipv6(destination);
+    (packet[7], packet[40]) = (hop_limit, kind);
+    ethernet(OUR_MAC, 0x86dd, &packet)
+}
+
 fn tagged(payload: &[u8]) -> Vec<u8> {
     [&[0x00, 0x05], payload].concat()
 }
@@ -234,7 +241,7 @@ fn every_packet_goes_its_way_and_is_counted_once() {
     for setting in [Setting::Socket, Setting::NoSocketDrop, Setting::NoSocketPass] {
         let on_exit = if setting == Setting::NoSocketPass { OnExit::Pass } else { OnExit::Drop };
         let mut program = load(on_exit);
-        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6]).unwrap();
+        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6], &[]).unwrap();
         let socket = xdp_socket();
         if setting == Setting::Socket {
             program.set_socket(0, socket.as_fd()).unwrap();
@@ -252,26 +259,56 @@ fn the_machine_s_own_unicast_goes_to_the_socket_where_it_is_firewalled() {
     }
     for on_exit in [OnExit::Drop, OnExit::Pass] {
         let mut program = Program::load(ProgramConfig { on_exit, host_firewalled: true }).unwrap();
-        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6]).unwrap();
+        let kernel_v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
+        let own_v6 = [&[LOCAL_V6][..], &[kernel_v6]];
+        program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], own_v6[0], own_v6[1]).unwrap();
         let run = |program: &Program, frame: &[u8]| program.test_run(frame).unwrap();
         let multicast = to_v4(Ipv4Addr::new(224, 0, 0, 5));
-        let up: [&[u8]; 4] =
-            [&to_v4(LOCAL_BROADCAST), &to_v4(Ipv4Addr::BROADCAST), &multicast, &to_v6(LOCAL_V6)];
+        let link = |last| Ipv6Addr::new(last, 0, 0, 0, 0, 0, 0, 1);
+        let discovery = [133, 135, 136, 137].map(|kind| icmp6(LOCAL_V6, kind, 255));
+        let up: [&[u8]; 10] = [
+            &to_v4(LOCAL_BROADCAST),
+            &to_v4(Ipv4Addr::BROADCAST),
+            &multicast,
+            &to_v6(kernel_v6),
+            &to_v6(link(0xfe80)),
+            &to_v6(link(0xff02)),
+            &discovery[0],
+            &discovery[1],
+            &discovery[2],
+            &discovery[3],
+        ];
+        let to_weir = [
+            to_v4(LOCAL_V4),
+            to_v6(LOCAL_V6),
+            // No neighbour has sent these, or they are something else.
+            icmp6(LOCAL_V6, 135, 254),
+            icmp6(LOCAL_V6, 138, 255),
+            icmp6(LOCAL_V6, 132, 255),
+            to_v6(LOCAL_V6)[..54].to_vec(),
+        ];
         // Without a socket it goes up, whatever becomes of the rest.
-        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Pass);
+        for frame in &to_weir {
+            assert_eq!(run(&program, frame), Action::Pass, "{frame:02x?}");
+        }
         let socket = xdp_socket();
         program.set_socket(0, socket.as_fd()).unwrap();
-        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Redirect);
-        assert_eq!(run(&program, &to_v4(REMOTE_V4)), Action::Redirect);
+        for frame in to_weir.iter().chain(&[to_v4(REMOTE_V4), to_v6(REMOTE_V6)]) {
+            assert_eq!(run(&program, frame), Action::Redirect, "{frame:02x?}");
+        }
         for frame in up {
-            assert_eq!(run(&program, frame), Action::Pass);
+            assert_eq!(run(&program, frame), Action::Pass, "{frame:02x?}");
         }
         // An address may become another kind of address.
-        program.set_local_addresses(&[LOCAL_BROADCAST], &[LOCAL_V4], &[]).unwrap();
-        assert_eq!(run(&program, &to_v4(LOCAL_BROADCAST)), Action::Redirect);
-        assert_eq!(run(&program, &to_v4(LOCAL_V4)), Action::Pass);
+        program.set_local_addresses(&[LOCAL_BROADCAST], &[LOCAL_V4], own_v6[1], own_v6[0]).unwrap();
+        for frame in [to_v4(LOCAL_BROADCAST), to_v6(kernel_v6)] {
+            assert_eq!(run(&program, &frame), Action::Redirect);
+        }
+        for frame in [to_v4(LOCAL_V4), to_v6(LOCAL_V6)] {
+            assert_eq!(run(&program, &frame), Action::Pass);
+        }
         let counters = program.counters().unwrap();
-        assert_eq!((counters.host_passed.packets, counters.redirected.packets), (6, 3));
+        assert_eq!((counters.host_passed.packets, counters.redirected.packets), (18, 10));
         drop(socket);
         assert_eq!(run(&program, &to_v4(LOCAL_BROADCAST)), Action::Pass);
     }
@@ -325,7 +362,7 @@ fn local_addresses_are_added_kept_and_removed() {
     let set = |program: &mut Program, numbers: std::ops::Range<u32>| {
         let v4: Vec<Ipv4Addr> = numbers.clone().map(v4).collect();
         let v6: Vec<Ipv6Addr> = numbers.map(v6).collect();
-        program.set_local_addresses(&v4, &[], &v6)
+        program.set_local_addresses(&v4, &[], &v6, &[])
     };
     let max = u32::try_from(LOCAL_ADDRESSES_MAX).unwrap();
 
@@ -350,12 +387,12 @@ fn local_addresses_are_added_kept_and_removed() {
     assert_eq!(is_local(&program, 2 * max - 1), (true, true));
 
     // Duplicates count once.
-    program.set_local_addresses(&[LOCAL_V4; 2000], &[], &[]).unwrap();
+    program.set_local_addresses(&[LOCAL_V4; 2000], &[], &[], &[]).unwrap();
     assert_eq!(is_local(&program, max), (false, false));
     assert_eq!(program.test_run(&to_v4(LOCAL_V4)).unwrap(), Action::Pass);
 
-    program.set_local_addresses(&[], &[], &[]).unwrap();
-    program.set_local_addresses(&[], &[], &[]).unwrap();
+    program.set_local_addresses(&[], &[], &[], &[]).unwrap();
+    program.set_local_addresses(&[], &[], &[], &[]).unwrap();
     assert_eq!(program.test_run(&to_v4(LOCAL_V4)).unwrap(), Action::Drop);
 }
 
@@ -365,7 +402,7 @@ fn programs_of_two_devices_share_nothing() {
         return;
     }
     let (mut first, second) = (load(OnExit::Drop), load(OnExit::Pass));
-    first.set_local_addresses(&[LOCAL_V4], &[], &[]).unwrap();
+    first.set_local_addresses(&[LOCAL_V4], &[], &[], &[]).unwrap();
     assert_eq!(first.test_run(&to_v4(REMOTE_V4)).unwrap(), Action::Drop);
     assert_eq!(second.test_run(&to_v4(LOCAL_V4)).unwrap(), Action::Pass);
     let bytes = to_v4(LOCAL_V4).len() as u64;

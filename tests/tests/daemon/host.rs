@@ -29,7 +29,7 @@ pub(crate) fn start(town: &Town) -> Daemon {
     town.start_with(&firewalled("drop", ""))
 }
 
-fn give(daemon: &Daemon, lines: &[&str]) {
+pub(crate) fn give(daemon: &Daemon, lines: &[&str]) {
     for line in lines {
         daemon.iptables(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -37,11 +37,16 @@ fn give(daemon: &Daemon, lines: &[&str]) {
 
 /// A web server on the firewall, on all of its addresses.
 fn web_server(town: &Town) -> Process {
+    web_server_at(town, "0.0.0.0")
+}
+
+/// A web server on the firewall, at this address; at `::` on all of both families.
+pub(crate) fn web_server_at(town: &Town, address: &str) -> Process {
     let folder = town.folder.path().join("www");
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("index.html"), "the page").expect("a page");
     let mut command = town.firewall.command(PYTHON);
-    command.args(["-u", "-m", "http.server", "80", "--directory"]).arg(folder);
+    command.args(["-u", "-m", "http.server", "80", "--bind", address, "--directory"]).arg(folder);
     let log = town.folder.path().join("www.log");
     let mut server = Process::spawn("web server", command, &log).expect("it starts");
     server.wait_for_line("Serving HTTP", SOON).expect("it serves");
@@ -49,9 +54,9 @@ fn web_server(town: &Town) -> Process {
 }
 
 /// Whether the page is to be had.
-fn reads_page(from: &Namespace, address: &str) -> bool {
+pub(crate) fn reads_page(from: &Namespace, address: &str) -> bool {
     let _inside = from.enter().expect("inside");
-    let address: SocketAddr = format!("{address}:80").parse().expect("an address");
+    let address = SocketAddr::new(address.parse().expect("an address"), 80);
     let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) else {
         return false;
     };

@@ -16,6 +16,7 @@ mod exit;
 mod flows;
 mod garbage;
 mod host;
+mod host6;
 mod host_judge;
 mod interfaces;
 mod link;

@@ -12,12 +12,17 @@ use crate::town::{
 };
 use crate::transfer;
 
-const ALICE6: &str = "2001:db8:1::2";
-const BOB6: &str = "2001:db8:2::2";
+pub(crate) const ALICE6: &str = "2001:db8:1::2";
+pub(crate) const BOB6: &str = "2001:db8:2::2";
 
 /// The town with IPv6 addresses beside the others.
-fn town6() -> Town {
-    let town = Town::new();
+pub(crate) fn town6() -> Town {
+    town6_with_queues(1)
+}
+
+/// The same with this many queues on each device.
+pub(crate) fn town6_with_queues(queues: u32) -> Town {
+    let town = Town::with_queues(queues);
     for (host, device, address) in [
         (&town.alice, "eth0", "2001:db8:1::2/64"),
         (&town.firewall, "left", "2001:db8:1::1/64"),
@@ -42,13 +47,15 @@ fn forwarding(rest: &str) -> String {
 }
 
 /// What a ping says about what became of it, but for times.
-fn told(from: &Namespace, arguments: &str) -> String {
+pub(crate) fn told(from: &Namespace, arguments: &str) -> String {
     let text = match from.run(&format!("ping -n -c 1 -W 9 {arguments}")) {
         Ok(text) => text,
         Err(error) => error.to_string(),
     };
     let line = text.lines().find(|line| line.starts_with("From ") || line.contains("icmp_seq"));
     let line = line.unwrap_or("silence");
+    // Of a ping that fails, lines are quoted.
+    let line = line.trim_start_matches([' ', '|']);
     line.split(" time=").next().unwrap_or(line).to_owned()
 }
 
