@@ -47,6 +47,7 @@ use classify::{Classifier, PacketKey};
 
 use crate::batch::Addresses;
 use crate::limit::connections::Connections;
+use crate::limit::verified::Verified;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::respond::Reject;
 use crate::set::Sets;
@@ -71,6 +72,8 @@ pub struct Policy {
     sets: Arc<Sets>,
     /// What rules with `-m connlimit` count, and such as may come back.
     connections: Arc<[Arc<Connections>]>,
+    /// Sources that have completed a handshake, if a rule asks for them.
+    verified: Option<Arc<Verified>>,
     tracks: bool,
     inspects_flows: bool,
     remembers: bool,
@@ -206,6 +209,7 @@ impl Policy {
             connmarks: Arc::default(),
             sets: Arc::new(Sets::new(0)),
             connections: Arc::default(),
+            verified: None,
             tracks: false,
             inspects_flows: false,
             remembers: false,
@@ -223,6 +227,7 @@ impl Policy {
             connmarks: Arc::clone(&self.connmarks),
             sets,
             connections: Arc::clone(&self.connections),
+            verified: self.verified.clone(),
             ..*self
         }
     }

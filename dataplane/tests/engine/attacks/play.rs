@@ -56,11 +56,11 @@ impl Street {
         let sizes = Sizes {
             flows: FLOWS,
             half_open: HALF_OPEN,
-            synproxy: rung == Rung::Synproxy,
+            synproxy: rung.proxies(),
             seed,
             ..Sizes::ONE
         };
-        let mut settings = Settings { tcp_loose: rung != Rung::Synproxy, ..Settings::default() };
+        let mut settings = Settings { tcp_loose: !rung.proxies(), ..Settings::default() };
         for state in [TcpState::SynSent, TcpState::SynRecv, TcpState::SynSent2] {
             settings.tcp_timeouts_s[state as usize] = HALF_OPEN_S;
         }
