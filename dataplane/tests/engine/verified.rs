@@ -1,7 +1,7 @@
 //! Sources that have completed a handshake, and rules that hold back all others: over whole connections, and with
 //! several workers. The arithmetic is for the tests of `weir_dataplane::limit`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use weir_control::rule::Family;
@@ -13,6 +13,7 @@ use weir_dataplane::telemetry::Counter;
 
 use crate::chance::Chance;
 use crate::packet::{ACK, FIN, Packet, SYN};
+use crate::six::{ALICE6, BOB6, Packet6, network6};
 use crate::world::*;
 
 const MS: u64 = 1_000_000;
@@ -47,7 +48,11 @@ fn send(world: &mut World, worker: usize, packet: &Packet) -> Vec<(u8, Vec<u8>)>
 }
 
 fn verified(world: &World) -> Option<Arc<Verified>> {
-    let key = TableKey { of: VERIFIED, family: Some(Family::V4), name: String::new() };
+    verified_of(world, Family::V4)
+}
+
+fn verified_of(world: &World, family: Family) -> Option<Arc<Verified>> {
+    let key = TableKey { of: VERIFIED, family: Some(family), name: String::new() };
     world.tables().find(&key)
 }
 
@@ -129,6 +134,36 @@ fn the_clients_acknowledgment_verifies_it_and_nothing_before_or_less_does() {
     assert!(!knows(&world, ALICE));
     shake_hands(&mut world, 0, 5, 501);
     assert!(knows(&world, ALICE));
+    world.shut_down();
+}
+
+#[test]
+fn of_ipv6_the_net_of_a_client_is_verified() {
+    let mut world = World::over(Sizes { flows6: 512, ..Sizes::ONE }, network6());
+    world.rules6(&[LIMIT]);
+    let segment = |flags, numbers: (u32, u32)| {
+        let (client, server) = ((ALICE6, 1024), (BOB6, 80));
+        let (from, to) =
+            if flags & ACK != 0 && flags & SYN != 0 { (server, client) } else { (client, server) };
+        let mut packet = Packet6::tcp(from, to, flags, b"");
+        let numbers = [numbers.0, numbers.1].map(u32::to_be_bytes).concat();
+        packet.payload[4..12].copy_from_slice(&numbers);
+        packet.resummed(16)
+    };
+    let known = |world: &World, address: Ipv6Addr| {
+        let verified = verified_of(world, Family::V6).expect("a rule asks");
+        verified.knows6(address, jiffies(world.now_ns))
+    };
+    for (flags, numbers) in [(SYN, (100, 0)), (SYN | ACK, (500, 101)), (ACK, (101, 501))] {
+        assert!(!known(&world, ALICE6));
+        let port = if flags == SYN | ACK { WEST } else { EAST };
+        world.inject(0, port, segment(flags, numbers).frame(mac(port), host_mac(ALICE)));
+        world.settle();
+        assert_eq!(world.left().len(), 1);
+    }
+    let neighbour = Ipv6Addr::from_bits(ALICE6.to_bits() ^ 0xffff);
+    assert!(known(&world, ALICE6) && known(&world, neighbour) && !known(&world, BOB6));
+    assert!(verified(&world).is_none(), "of IPv4 nobody asks");
     world.shut_down();
 }
 

@@ -158,6 +158,27 @@ fn a_flood_is_dropped_by_the_program_as_the_rule_would_have() {
 }
 
 #[test]
+fn rules_beyond_as_many_as_the_program_has_conditions_for_are_told_and_wait_for_one() {
+    skip_unless!(root, command "ip");
+    let (_town, mut daemon, _bob) = begin(true);
+    for port in 1..=16 {
+        let rule = LIMIT.replace("5000", &port.to_string());
+        daemon.iptables(&format!("-A FORWARD {rule}")).expect("taken");
+    }
+    let waiting = || {
+        let text = daemon.ctl("--json limits").expect("limits");
+        let listed: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+        let why_not = listed.iter().map(|limit| limit["pushed"]["why_not"].clone());
+        why_not.filter(|why_not| !why_not.is_null()).collect::<Vec<_>>()
+    };
+    let said = "16 rules have their sources dropped early, and that is the most";
+    eventually("the last one waits", || waiting() == [Value::from(said)]);
+    daemon.iptables("-D FORWARD 3").expect("taken");
+    eventually("it has got one", || waiting().is_empty());
+    assert_conserved(&mut daemon);
+}
+
+#[test]
 fn without_the_program_the_rule_does_it_alone() {
     skip_unless!(root, command "ip");
     play(false);
