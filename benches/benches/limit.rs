@@ -56,6 +56,8 @@ fn rules(c: &mut Criterion) {
         ("hashlimit, new sources", format!("-m hashlimit {keyed}"), true),
         ("fuzzy srcip, a known source", format!("{fuzzy} --fuzzy-mode srcip"), false),
         ("fuzzy srcip, new sources", format!("{fuzzy} --fuzzy-mode srcip"), true),
+        ("fuzzy unverified, one source", format!("{fuzzy} --fuzzy-unverified"), false),
+        ("fuzzy unverified, new sources", format!("{fuzzy} --fuzzy-unverified"), true),
     ] {
         let policy = policy_of(format!("-A FORWARD {options} -j DROP").replace("  ", " ").as_str());
         let traffic = Traffic::new(random);

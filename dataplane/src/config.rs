@@ -12,6 +12,7 @@ mod memory;
 mod path;
 mod recent;
 mod snapshot;
+mod verified;
 mod workers;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub use recent::RecentSettings;
 
 use crate::host::HOST_DEVICE;
 use crate::idle::IdleConfig;
+use crate::limit::verified::VerifiedSettings;
 use crate::program::OnExit;
 
 /// Most workers.
@@ -112,6 +114,8 @@ struct File {
     log: log::FileLog,
     #[serde(default)]
     recent: recent::FileRecent,
+    #[serde(default)]
+    verified: verified::FileVerified,
     #[serde(default)]
     early_drop: early_drop::FileEarlyDrop,
     #[serde(default)]
@@ -237,6 +241,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Tables of `-m recent`.
     pub recent: RecentSettings,
+    /// Sources that have completed a handshake.
+    pub verified: VerifiedSettings,
     /// Sources that are dropped early.
     pub early_drop: EarlyDropSettings,
     /// The control socket.
@@ -365,6 +371,7 @@ impl Config {
             conntrack: file.conntrack.check()?,
             log: file.log.check()?,
             recent: file.recent.check()?,
+            verified: file.verified.check()?,
             early_drop: file.early_drop.check()?,
             control: ControlConfig {
                 socket: socket(file.control.socket)?,

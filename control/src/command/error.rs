@@ -287,6 +287,7 @@ impl ParseErrorKind {
                 | InvalidRule::FuzzyName { .. }
                 | InvalidRule::FuzzyNoMode
                 | InvalidRule::FuzzyTable
+                | InvalidRule::FuzzyUnverifiedKeys
                 | InvalidRule::HashlimitBytes
                 | InvalidRule::HashlimitName { .. }
                 | InvalidRule::HashlimitRate { .. }

@@ -24,6 +24,8 @@ pub enum ValueError {
     FuzzyNegated { option: &'static str },
     #[error("BAD --{option}")]
     FuzzyRate { option: &'static str },
+    #[error("fuzzy: Bad value for \"--{option}\" option: \"{text}\"")]
+    FuzzyRates { option: &'static str, text: String },
     #[error("Can't specify --{option} twice")]
     FuzzyTwice { option: &'static str },
     #[error(
@@ -115,6 +117,9 @@ impl ValueError {
             Self::ConnbytesMode { .. } => "modes are packets, bytes and avgpkt",
             Self::DscpClass { .. } => "classes are BE, EF, CS0 to CS7, AF11 to AF43",
             Self::FuzzyRate { .. } => "rates are 1 to 10000000 packets a second",
+            Self::FuzzyRates { .. } => {
+                "write LOWER:UPPER, the packets a second up to which all pass and from which on 1 % do"
+            }
             Self::HashlimitBurst => "bursts are 1 to 1000000 packets, or bytes as 10kb, 10mb",
             Self::FuzzyMode { .. } | Self::HashlimitValue { option: "hashlimit-mode", .. } => {
                 "modes are srcip, srcport, dstip, dstport, joined by commas"

@@ -27,6 +27,20 @@ pub struct LimitReport {
     pub keys: u64,
     /// Keys, those first that are held back most. Without keys, one for all packets.
     pub top: Vec<LimitKey>,
+    /// What of it is done in the XDP program, where its keys are such as could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<LimitPushed>,
+}
+
+/// What of a rule's limit is done in the XDP program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitPushed {
+    /// How many sources are dropped there now.
+    pub sources: u64,
+    /// Why none ever is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
 }
 
 /// What is kept of a key.

@@ -32,7 +32,7 @@ pub use conntrack::{
     FlowCount, FlowCounts, FlowEntry, FlowEvent, FlowEventKind, FlowFilter, FlowPart, FlowTuple,
     TcpState, TupleFilter, WorkerFlows,
 };
-pub use limits::{LIMIT_KEYS_MAX, LimitKey, LimitReport};
+pub use limits::{LIMIT_KEYS_MAX, LimitKey, LimitPushed, LimitReport};
 pub use message::{MessageError, read_frame, read_message, write_message};
 pub use recent::{RECENT_PAGE_MAX, RecentAddress, RecentChange, RecentHeader, RecentPage};
 pub use set::{SET_PAGE_MAX, SetCursor, SetHeader, SetPage};
@@ -52,7 +52,7 @@ use crate::set::{SetChange, SetError, SetName};
 
 /// The version of all types in this module. Raised by every change that an older peer would
 /// misread.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// The longest request in bytes, without its length: a full rule set to be restored.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;

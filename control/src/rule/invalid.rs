@@ -108,6 +108,11 @@ pub enum InvalidRule {
         FuzzyKeys::EXPIRE_MIN_MS
     )]
     FuzzyTable,
+    /// Keys of two kinds.
+    #[error(
+        "fuzzy: --fuzzy-unverified has keys of its own, verified sources, and the nets and destinations of all others: write it without --fuzzy-mode, masks, name and table"
+    )]
+    FuzzyUnverifiedKeys,
     /// `-m hashlimit` without a rate.
     #[error("You have to specify --hashlimit")]
     HashlimitMissing,
@@ -273,6 +278,7 @@ impl InvalidRule {
                     | Self::FuzzyName { .. }
                     | Self::FuzzyNoMode
                     | Self::FuzzyTable
+                    | Self::FuzzyUnverifiedKeys
                     | Self::HashlimitBytes
                     | Self::HashlimitName { .. }
                     | Self::HashlimitRate { .. }

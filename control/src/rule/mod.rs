@@ -79,7 +79,7 @@ pub use dscp::{Dscp, DscpError, DscpMatch};
 pub use ecn::EcnMatch;
 pub(crate) use extension::{Extension, ListedLine, SavedWords, negation};
 pub use family::Family;
-pub use fuzzy::{FuzzyKeys, FuzzyMatch};
+pub use fuzzy::{FuzzyKeys, FuzzyMatch, FuzzyRates, FuzzyUnverified};
 pub use hashlimit::{HashlimitMatch, HashlimitRate};
 pub use hl::HlMatch;
 pub use icmp::{IcmpMatch, IcmpType};

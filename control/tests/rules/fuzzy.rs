@@ -6,7 +6,8 @@ use weir_control::command::{ChainName, Command, ExitStatus, Selection};
 use weir_control::list;
 use weir_control::protocol::Listing;
 use weir_control::rule::{
-    Family, FuzzyKeys, FuzzyMatch, KeyMasks, KeyParts, Match, Names, Rule, Table,
+    Family, FuzzyKeys, FuzzyMatch, FuzzyRates, FuzzyUnverified, KeyMasks, KeyParts, Match, Names,
+    Rule, Table,
 };
 use weir_control::ruleset::{CounterTable, Ruleset};
 
@@ -26,12 +27,25 @@ fn asked() -> impl Strategy<Value = FuzzyMatch> {
             let masks = KeyMasks { source, destination };
             Box::new(FuzzyKeys { parts, masks, name, keys_max, expire_ms })
         });
-    (FuzzyMatch::RATE_MIN..FuzzyMatch::RATE_MAX, 1_u32.., prop::option::of(keys)).prop_map(
-        |(lower_pps, more, keys)| {
-            let upper_pps = lower_pps.saturating_add(more).min(FuzzyMatch::RATE_MAX);
-            FuzzyMatch { lower_pps, upper_pps, keys }
-        },
-    )
+    let unverified =
+        [prop::option::of(rates()), prop::option::of(rates()), prop::option::of(rates())].prop_map(
+            |[net, wide_net, destination]| Box::new(FuzzyUnverified { net, wide_net, destination }),
+        );
+    let kind = prop_oneof![
+        Just((None, None)),
+        keys.prop_map(|keys| (Some(keys), None)),
+        unverified.prop_map(|unverified| (None, Some(unverified))),
+    ];
+    (rates(), kind).prop_map(|(FuzzyRates { lower_pps, upper_pps }, (keys, unverified))| {
+        FuzzyMatch { lower_pps, upper_pps, keys, unverified }
+    })
+}
+
+fn rates() -> impl Strategy<Value = FuzzyRates> {
+    (FuzzyMatch::RATE_MIN..FuzzyMatch::RATE_MAX, 1_u32..).prop_map(|(lower_pps, more)| {
+        let upper_pps = lower_pps.saturating_add(more).min(FuzzyMatch::RATE_MAX);
+        FuzzyRates { lower_pps, upper_pps }
+    })
 }
 
 proptest! {
@@ -179,4 +193,54 @@ fn keys_are_read_and_printed() {
         let (is, report) = refused(&words(&format!("-A FORWARD -m fuzzy {options}")));
         assert!(is == status && report.contains(said), "{options}\n{report}");
     }
+}
+
+/// Weir's own: who has not shaken hands is held back with others.
+#[test]
+fn what_holds_for_unverified_sources_is_read_and_printed() {
+    let lines = [
+        "-A FORWARD -m fuzzy --lower-limit 20 --upper-limit 100 --fuzzy-unverified -j DROP",
+        "-A FORWARD -m fuzzy --fuzzy-dst 2000:0x1770 --fuzzy-wide-net 500:900 --fuzzy-net 50:51",
+    ];
+    let (saved, listed) = printed(&lines);
+    assert_eq!(
+        saved,
+        format!(
+            "-P FORWARD ACCEPT\n{}\n-A FORWARD -m fuzzy --lower-limit 1000 --upper-limit 2000 --fuzzy-unverified \
+             --fuzzy-net 50:51 --fuzzy-wide-net 500:900 --fuzzy-dst 2000:6000\n",
+            lines[0]
+        )
+    );
+    assert!(listed.contains(" upper limit = 100 pps unverified "), "{listed}");
+    assert!(listed.contains("unverified net 50:51 wide-net 500:900 dst 2000:6000 "), "{listed}");
+    for (options, status, said) in [
+        ("--fuzzy-unverified --fuzzy-mode srcip", 1, "--fuzzy-unverified has keys of its own"),
+        (
+            "--fuzzy-htable-max 9 --fuzzy-net 5:6",
+            1,
+            "write it without --fuzzy-mode, masks, name and table",
+        ),
+        ("--fuzzy-net 100", 2, "fuzzy: Bad value for \"--fuzzy-net\" option: \"100\""),
+        ("--fuzzy-dst 9:10000001", 2, "write LOWER:UPPER, the packets a second"),
+        ("--fuzzy-wide-net 0:9", 2, "\"--fuzzy-wide-net\" option: \"0:9\""),
+        ("--fuzzy-dst 2:9", 1, "a lower limit of 2 and an upper limit of 9 packets a second"),
+        ("--fuzzy-dst 9:9", 1, "a lower limit of 9 and an upper limit of 9 packets a second"),
+        ("--fuzzy-net 5:6 --fuzzy-net 5:6", 2, "Can't specify --fuzzy-net twice"),
+        ("! --fuzzy-unverified", 2, "Can't specify ! --fuzzy-unverified"),
+    ] {
+        let (is, report) = refused(&words(&format!("-A FORWARD -m fuzzy {options}")));
+        assert!(is == status && report.contains(said), "{options}\n{report}");
+    }
+}
+
+#[test]
+fn unless_it_is_said_nets_may_have_so_many_sources_as_fast_as_one() {
+    let rates = |lower_pps, upper_pps| FuzzyRates { lower_pps, upper_pps };
+    let unsaid = FuzzyUnverified::default();
+    let expected = [rates(80, 400), rates(320, 1600), rates(1280, 6400)];
+    assert_eq!(unsaid.rates(rates(20, 100)), expected);
+    let said = FuzzyUnverified { destination: Some(rates(9, 10)), ..unsaid.clone() };
+    assert_eq!(said.rates(rates(20, 100))[2], rates(9, 10));
+    let most = rates(9_999_999, 10_000_000);
+    assert_eq!(unsaid.rates(most), [most; 3], "as far as rates go");
 }

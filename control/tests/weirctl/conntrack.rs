@@ -19,7 +19,7 @@ use super::{WEIRCTL, done, outcome, weirctl};
 const PAGE: u32 = 2;
 
 /// The flow at a place: every third is TCP, UDP, ICMP.
-fn flow(slot: u32) -> FlowEntry {
+pub(crate) fn flow(slot: u32) -> FlowEntry {
     let (client, server) = ([10, 0, 0, 2], [192, 168, 0, 2]);
     let port = u16::try_from(40_000 + slot % 10_000).expect("a port");
     let icmp = |kind| FlowPart::Icmp { kind, code: 0, id: port };
@@ -58,7 +58,7 @@ const LINES: [&str; 3] = [
 ];
 
 /// Answers every request of every connection by `answer`.
-fn daemon(
+pub(crate) fn daemon(
     mut answer: impl FnMut(RequestBody) -> Result<Reply, Failure> + Send + 'static,
 ) -> Daemon {
     Daemon::with(move |stream| {
@@ -313,7 +313,7 @@ fn a_daemon_of_version_1_is_named() {
     let (status, stdout, stderr) = weirctl(&old.socket(), "conntrack list");
     assert_eq!((status, stdout.as_str()), (1, ""));
     assert!(
-        stderr.contains("speaks control protocol version 5, the running weir speaks version 1"),
+        stderr.contains("speaks control protocol version 6, the running weir speaks version 1"),
         "{stderr}"
     );
 }

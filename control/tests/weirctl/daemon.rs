@@ -7,9 +7,10 @@ use std::thread;
 use weir_control::command::Transaction;
 use weir_control::protocol::{
     DropCount, EarlyDropStats, EventCount, Failure, FrameStatus, KernelPortStats, LatencyStats,
-    LimitKey, LimitReport, Listing, MessageError, PacketTotals, Percentiles, PortState, PortStats,
-    PortStatus, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, RequestBody, Response, Stats,
-    Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats, read_frame, write_message,
+    LimitKey, LimitPushed, LimitReport, Listing, MessageError, PacketTotals, Percentiles,
+    PortState, PortStats, PortStatus, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
+    RequestBody, Response, Stats, Status, WorkerState, WorkerStats, WorkerStatus, XdpProgramStats,
+    read_frame, write_message,
 };
 use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{CounterTable, Counters, Outcome, Ruleset};
@@ -255,6 +256,7 @@ pub(crate) fn limits(top: u32) -> Vec<LimitReport> {
             keys_max: None,
             keys: 0,
             top: vec![key("all", Some(20_000), 1)],
+            pushed: None,
         },
         LimitReport {
             family: Family::V6,
@@ -264,6 +266,17 @@ pub(crate) fn limits(top: u32) -> Vec<LimitReport> {
             keys_max: Some(65_536),
             keys: 1234,
             top: keys.into_iter().take(top as usize).collect(),
+            pushed: None,
+        },
+        LimitReport {
+            family: Family::V4,
+            of: "fuzzy".to_owned(),
+            name: None,
+            settings: "-A FORWARD -m fuzzy --fuzzy-mode srcip -j DROP".to_owned(),
+            keys_max: Some(65_536),
+            keys: 2,
+            top: Vec::new(),
+            pushed: Some(LimitPushed { sources: 1, why_not: None }),
         },
     ]
 }

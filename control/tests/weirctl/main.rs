@@ -1,5 +1,6 @@
 //! The binary from outside, with a daemon that has no packets.
 
+mod baseline;
 mod conntrack;
 mod daemon;
 mod ip6tables;
@@ -219,6 +220,11 @@ hashlimit web, IPv6
 1 234 keys, room for 65 536
  key        pps  credit
  10.0.0.66          0 %
+
+fuzzy of a rule, IPv4
+-A FORWARD -m fuzzy --fuzzy-mode srcip -j DROP
+2 keys, room for 65 536
+1 dropped early, by the XDP program
 ";
     assert_eq!(text, expected);
     let (status, _, stderr) = weirctl(&daemon.socket(), "limits --top 1001");

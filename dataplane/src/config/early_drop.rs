@@ -12,6 +12,8 @@ use crate::early_drop::Sizes;
 pub struct EarlyDropSettings {
     /// How many entries there may be.
     pub sizes: Sizes,
+    /// Whether sources are dropped early that a rule's limit holds at its floor.
+    pub limiter: bool,
     /// The entries that are blocked from the first packet on.
     pub blocklist: Option<PathBuf>,
     /// The entries that nothing blocks.
@@ -24,13 +26,20 @@ pub struct EarlyDropSettings {
 pub(super) struct FileEarlyDrop {
     sources_max: i64,
     prefixes_max: i64,
+    limiter: bool,
     blocklist: Option<PathBuf>,
     allowlist: Option<PathBuf>,
 }
 
 impl Default for FileEarlyDrop {
     fn default() -> Self {
-        Self { sources_max: 16_384, prefixes_max: 1_024, blocklist: None, allowlist: None }
+        Self {
+            sources_max: 16_384,
+            prefixes_max: 1_024,
+            limiter: true,
+            blocklist: None,
+            allowlist: None,
+        }
     }
 }
 
@@ -44,6 +53,7 @@ impl FileEarlyDrop {
                 sources_max: range("early_drop.sources_max", self.sources_max, 1, 1 << 20)?,
                 prefixes_max: range("early_drop.prefixes_max", self.prefixes_max, 1, 1 << 16)?,
             },
+            limiter: self.limiter,
             blocklist: file("early_drop.blocklist", &self.blocklist)?,
             allowlist: file("early_drop.allowlist", &self.allowlist)?,
         })
@@ -62,13 +72,15 @@ mod tests {
     #[test]
     fn sizes_and_files_are_checked() {
         let sizes = Sizes { sources_max: 16_384, prefixes_max: 1_024 };
-        let default = EarlyDropSettings { sizes, blocklist: None, allowlist: None };
+        let default = EarlyDropSettings { sizes, limiter: true, blocklist: None, allowlist: None };
         assert_eq!(settings(""), Ok(default.clone()));
         let sizes = Sizes { sources_max: 1 << 20, prefixes_max: 1 };
         let file = Some(PathBuf::from("/etc/weir/blocked"));
         assert_eq!(
-            settings("sources_max = 1048576\nprefixes_max = 1\nblocklist = \"/etc/weir/blocked\""),
-            Ok(EarlyDropSettings { sizes, blocklist: file, allowlist: None })
+            settings(
+                "sources_max = 1048576\nprefixes_max = 1\nlimiter = false\nblocklist = \"/etc/weir/blocked\""
+            ),
+            Ok(EarlyDropSettings { sizes, limiter: false, blocklist: file, allowlist: None })
         );
         for (bad, words) in [
             ("sources_max = 0", "early_drop.sources_max = 0 is not allowed: 1 to 1048576"),

@@ -15,6 +15,7 @@ use super::tcp::TcpState;
 use super::tracker::Conntrack;
 use super::{CtState, FlowRef, Kind, Packet, Tracked};
 use crate::limit::connections::{Age, Begun, Connections, Counting, Place};
+use crate::limit::verified::Verified;
 
 /// Flows that one batch may begin and rules count, each by several. Beyond, what is counted is not remembered.
 const BEGUN_MAX: usize = 512;
@@ -40,6 +41,11 @@ impl Limited {
     pub(super) fn new() -> Self {
         let begun = Vec::with_capacity(BEGUN_MAX).into();
         Self { worker: 0, rules: Arc::new(()), begun }
+    }
+
+    /// Who is told of verified sources of a family.
+    pub(super) fn verified(&self, family: usize) -> Option<&Verified> {
+        self.rules.verified(family)
     }
 }
 

@@ -21,6 +21,7 @@
 //! | `table`, `flow`, `mark`, `count`, `wheel`, `clock` | where they are kept, what is kept, how they end |
 //! | `limited` | flows that rules count |
 //! | `pending` | flows that this batch begins |
+//! | `verify` | clients that have completed a handshake |
 //! | `proxy` | connections that SYNPROXY has made |
 //! | `tcp`, `datagram` | protocols, as functions of flow, packet and time |
 //! | `settings` | netfilter's knobs |
@@ -64,6 +65,7 @@ mod table;
 mod tcp;
 mod tracker;
 mod tuple;
+mod verify;
 mod view;
 mod wanted;
 mod wheel;

@@ -190,6 +190,7 @@ impl Conntrack {
             self.note(EventKind::Update, family, found);
         }
         self.uncount_closed(family, found, before);
+        self.verify(family, found, before);
     }
 
     /// Moves a flow in the wheel if its life became shorter, and so short that the wheel would look too late.

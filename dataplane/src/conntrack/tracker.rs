@@ -90,6 +90,8 @@ pub struct Conntrack {
     pub(super) families: [Family; 2],
     pub(super) half_open_max: u32,
     pub(super) now: Time,
+    /// The same, as others count it.
+    pub(super) now_ns: u64,
     pub(super) pending: Pending,
     pub(super) limited: Limited,
     pub(super) stats: Stats,
@@ -127,6 +129,7 @@ impl Conntrack {
             families: [family(config.flows_max, false), family(config.flows6_max, true)],
             half_open_max: config.half_open_max,
             now,
+            now_ns: 0,
             pending: Pending::new(),
             limited: Limited::new(),
             stats: Stats::default(),
@@ -143,7 +146,7 @@ impl Conntrack {
     /// Sets the time for all that follows. It must not go back.
     #[inline]
     pub fn set_time(&mut self, now_ns: u64) {
-        self.now = Time::from_ns(now_ns);
+        (self.now, self.now_ns) = (Time::from_ns(now_ns), now_ns);
         self.watched = self.events.as_ref().is_some_and(|events| events.is_wanted());
     }
 

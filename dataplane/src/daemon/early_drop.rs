@@ -32,7 +32,7 @@ type ListError = EarlyDropError<<EarlyMaps as crate::early_drop::Maps>::Error>;
 const FILE_BYTES_AN_ENTRY: u64 = 512;
 
 /// Now, as the program sees it: nanoseconds of CLOCK_MONOTONIC.
-fn now_ns() -> u64 {
+pub(super) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
@@ -369,8 +369,12 @@ pub(super) fn stats(shared: &Shared) -> EarlyDropStats {
 }
 
 impl Daemon {
-    /// Takes out what is over.
+    /// Takes out what is over, and follows what rules that limit have to say.
     pub(super) fn tick_early_drop(&self) {
+        let forwarding = self.shared.forwarding.current();
+        if let Err(error) = self.shared.rules().turn_push_downs(&forwarding) {
+            self.warn(format!("early drop: {error}; it is tried again"));
+        }
         if let Err(error) = self.shared.early_drop().tick(now_ns()) {
             self.warn(format!("blocklist and allowlist: {error}; it is tried again"));
         }

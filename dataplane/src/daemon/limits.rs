@@ -5,9 +5,10 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use weir_control::command::ChainName;
-use weir_control::protocol::{LIMIT_KEYS_MAX, LimitKey, LimitReport, Reply};
+use weir_control::protocol::{LIMIT_KEYS_MAX, LimitKey, LimitPushed, LimitReport, Reply};
 use weir_control::rule::{self, Family, Match, Names, Rule};
 
+use super::push_down::PushDowns;
 use super::rules::{Rules, Side};
 use crate::limit::fuzzy::{Controller, Controllers, Reading};
 use crate::limit::hashlimit::Accounts;
@@ -15,7 +16,12 @@ use crate::limit::jiffies;
 use crate::limit::key::{ByFamily, KeySpec, Parts};
 use crate::limit::table::{State, Table};
 use crate::limit::tokens::Bucket;
+use crate::limit::unverified::{Circle, Unverified};
+use crate::limit::verified::{VERIFIED, Verified};
 use crate::policy::{FUZZY, HASHLIMIT};
+
+/// Why nothing is dropped early.
+const SWITCHED_OFF: &str = "limiter = false in [early_drop] of the configuration";
 
 /// The most held back first.
 type Order = (u32, Reverse<u32>);
@@ -28,7 +34,7 @@ impl Rules {
         let top = top.min(LIMIT_KEYS_MAX);
         let mut reports = Vec::new();
         for side in &self.sides {
-            reports.extend(own(side, now, top));
+            reports.extend(own(side, self.push_downs.as_ref(), now, top));
         }
         // All compilers share them.
         let tables = self.sides[0].compiler.kept().tables();
@@ -42,12 +48,19 @@ impl Rules {
             let empty = report((key.family, FUZZY), Some(key.name), words_of(settings));
             reports.push(of_controllers(&controllers, empty, now, top));
         }
+        for (key, verified) in tables.all_of::<Verified>(VERIFIED) {
+            let (keys, keys_max) = verified.count(now);
+            let settings = "sources that have completed a handshake, for --fuzzy-unverified";
+            let empty = report((key.family, VERIFIED), None, settings.to_owned());
+            let (keys, keys_max) = (keys as u64, Some(keys_max as u64));
+            reports.push(LimitReport { keys, keys_max, ..empty });
+        }
         Reply::Limits(reports)
     }
 }
 
 /// What rules keep for themselves.
-fn own(side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
+fn own(side: &Side, push_downs: Option<&PushDowns>, now: u64, top: usize) -> Vec<LimitReport> {
     let (family, kept) = (side.ruleset.family(), side.compiler.kept());
     let table = match side.ruleset.table() {
         rule::Table::Filter => "",
@@ -68,9 +81,17 @@ fn own(side: &Side, now: u64, top: usize) -> Vec<LimitReport> {
         LimitReport { top: vec![all(Some(rate_pps), share_percent)], ..begin(FUZZY, chain, rule) }
     });
     let keyed = kept.all_of::<Controllers>().map(|(chain, rule, controllers)| {
-        of_controllers(&controllers, begin(FUZZY, chain, rule), now, top)
+        let pushed = match push_downs {
+            Some(push_downs) => push_downs.told(&controllers),
+            None => Some(LimitPushed { sources: 0, why_not: Some(SWITCHED_OFF.to_owned()) }),
+        };
+        let empty = LimitReport { pushed, ..begin(FUZZY, chain, rule) };
+        of_controllers(&controllers, empty, now, top)
     });
-    buckets.chain(controllers).chain(keyed).collect()
+    let unverified = kept.all_of::<Unverified>().map(|(chain, rule, unverified)| {
+        of_unverified(&unverified, begin(FUZZY, chain, rule), now, top)
+    });
+    buckets.chain(controllers).chain(keyed).chain(unverified).collect()
 }
 
 /// Nothing yet.
@@ -88,6 +109,7 @@ fn report(
         keys_max: None,
         keys: 0,
         top: Vec::new(),
+        pushed: None,
     }
 }
 
@@ -112,6 +134,22 @@ fn of_controllers(
         ByFamily::V4(table) => of_table(table, controllers.spec(), empty, (now, top), read),
         ByFamily::V6(table) => of_table(table, controllers.spec(), empty, (now, top), read),
     }
+}
+
+/// Verified sources, and among them what circles of others have come to.
+fn of_unverified(unverified: &Unverified, empty: LimitReport, now: u64, top: usize) -> LimitReport {
+    let mut report = of_controllers(unverified.verified(), empty, now, top);
+    for circle in Circle::ALL {
+        let named = unverified.circle(circle).named(now);
+        report.top.extend(named.map(|(key, reading)| LimitKey {
+            key: circle.text(unverified.family(), key),
+            rate_pps: Some(reading.rate_pps),
+            percent: reading.share_percent,
+        }));
+    }
+    report.top.sort_by_key(|key| (key.percent, Reverse(key.rate_pps)));
+    report.top.truncate(top);
+    report
 }
 
 fn of_accounts(accounts: &Accounts, empty: LimitReport, now: u64, top: usize) -> LimitReport {

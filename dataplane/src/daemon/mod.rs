@@ -20,6 +20,7 @@ mod host;
 mod ipv6;
 mod limits;
 mod log;
+mod push_down;
 mod recent;
 mod report;
 mod rules;
@@ -182,6 +183,7 @@ impl Daemon {
             workers: config.cores.len(),
             ports: config.interfaces.len(),
         };
+        let early_drop = Arc::new(Mutex::new(early_drop));
         let rules = match config.host {
             HostMode::Kernel => Rules::new,
             HostMode::Firewalled => Rules::with_host_chains,
@@ -191,6 +193,9 @@ impl Daemon {
             .counting_flows(config.conntrack.acct)
             .proxying(config.conntrack.synproxy)
             .limiting(limits(&config));
+        if config.early_drop.limiter {
+            rules = rules.pushing_down(Arc::clone(&early_drop));
+        }
         if let Some(sets) = sets {
             let loaded = rules.change_sets(&sets);
             loaded.map_err(|failure| DaemonError::Sets(failure.to_string()))?;
@@ -247,7 +252,7 @@ impl Daemon {
             forwarding: Arc::clone(mirror.forwarding()),
             frames,
             log_unwritten: log.unwritten(),
-            early_drop: Mutex::new(early_drop),
+            early_drop,
             warnings: Mutex::default(),
         });
         let server = server.start(Arc::clone(&shared)).inspect_err(|_| {
@@ -360,6 +365,7 @@ fn limits(config: &Config) -> LimitSettings {
     LimitSettings {
         recent_addresses: config.recent.addresses_max,
         flows_max: [flows_max, if config.ipv6 { flows_max } else { 0 }],
+        verified: config.verified,
     }
 }
 

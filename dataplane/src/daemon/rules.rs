@@ -9,6 +9,7 @@ use weir_control::protocol::{CONFIRM_S_MAX, Failure, Listing, Reply};
 use weir_control::rule::{Family, Table};
 use weir_control::ruleset::{self, Outcome, RuleId, Ruleset};
 
+use super::push_down::PushDowns;
 use crate::limit::kept::Tables;
 use crate::policy::{CompileError, Compiler, LimitSettings, Policies, Policy, Zeros};
 use crate::publish::{Published, Retired};
@@ -85,6 +86,8 @@ pub struct Rules {
     pub(super) started: Instant,
     /// Whether any policy so far asked for connection tracking: workers track from then on.
     tracked: bool,
+    /// Rules whose sources are dropped early, where that is done.
+    pub(super) push_downs: Option<PushDowns>,
 }
 
 impl Rules {
@@ -151,6 +154,7 @@ impl Rules {
             sets,
             started: Instant::now(),
             tracked: false,
+            push_downs: None,
         }
     }
 
@@ -398,6 +402,7 @@ impl Rules {
         if candidates.iter().any(|(_, outcome)| outcome.changed) {
             let policies = self.compile(&candidates)?;
             self.tracked |= policies.tracks().any();
+            self.withdraw_pushed();
             (epoch, in_force) = self.publish(policies);
         }
         for (candidate, outcome) in candidates {

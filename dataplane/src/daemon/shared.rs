@@ -48,7 +48,8 @@ pub(crate) struct Shared {
     pub(crate) frames: usize,
     /// Lines about packets that could not be written.
     pub(super) log_unwritten: Arc<AtomicU64>,
-    pub(crate) early_drop: Mutex<SharedLists>,
+    /// Whoever has the rules may take these, too, and never the other way round.
+    pub(crate) early_drop: Arc<Mutex<SharedLists>>,
     pub(crate) warnings: Mutex<Vec<String>>,
 }
 

@@ -5,6 +5,8 @@
 //! not met, and the packet is Weir's to judge: fragments, IPv4 options, IPv6 extension headers, a TTL that ends here,
 //! headers that are cut off, link-layer groups.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::net::Net;
 use crate::wire::ethernet::{EtherType, HEADER_BYTES};
 
@@ -65,10 +67,14 @@ impl Condition {
     #[must_use]
     pub fn is_met(&self, hook: Hook, ifindex: u32, frame: &[u8]) -> bool {
         let Some((ethernet, ip)) = frame.split_first_chunk::<HEADER_BYTES>() else { return false };
-        if self.hook != hook
-            || (self.ifindex != 0 && self.ifindex != ifindex)
-            || ethernet[0] & 1 == 1
-        {
+        if self.hook != hook || (self.ifindex != 0 && self.ifindex != ifindex) {
+            return false;
+        }
+        self.is_met_by(ethernet, ip)
+    }
+
+    fn is_met_by(&self, ethernet: &[u8; HEADER_BYTES], ip: &[u8]) -> bool {
+        if ethernet[0] & 1 == 1 {
             return false;
         }
         match EtherType(u16::from_be_bytes([ethernet[12], ethernet[13]])) {
@@ -76,6 +82,15 @@ impl Condition {
             EtherType::IPV6 => self.is_met_v6(ip),
             _ => false,
         }
+    }
+
+    /// Whether a packet is one that the program judges at all, whatever the condition: it meets that which asks for
+    /// nothing.
+    #[must_use]
+    pub fn is_plain(ethernet: &[u8; HEADER_BYTES], ip: &[u8]) -> bool {
+        [Net::host(Ipv4Addr::UNSPECIFIED.into()), Net::host(Ipv6Addr::UNSPECIFIED.into())]
+            .iter()
+            .any(|host| Self::any(Hook::Forward, host.shortened(0)).is_met_by(ethernet, ip))
     }
 
     fn is_met_v4(&self, ip: &[u8]) -> bool {

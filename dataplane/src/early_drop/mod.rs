@@ -3,7 +3,7 @@
 //! Two hands write one blocklist. The operator's entries (`weirctl blocklist`) drop all IP packets of a source,
 //! also those for the machine itself. The limiter's entries ([`Pushed`]) drop what a rule of its own would
 //! have dropped: packets that meet a [`Condition`], each with the rule's probability. An allowlist wins over both.
-//! No rule pushes anything down yet: the limiter's half is here with its tests, and the daemon uses the operator's.
+//! Which rules may is said in `eligible`; the daemon has a turn for them twenty times a second.
 //!
 //! ```text
 //!   weirctl block/allowlist --> EarlyDrop::block, allow ...    -+
@@ -31,6 +31,7 @@
 //!   the entries and ports.
 
 mod condition;
+mod eligible;
 mod error;
 mod listed;
 mod maps;
@@ -44,6 +45,7 @@ mod slots;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use condition::{ANY_PORT, Condition, Hook};
+pub use eligible::{Eligible, Ineligible, eligible};
 pub use error::EarlyDropError;
 pub use listed::Listed;
 pub use maps::{CONDITIONS_MAX, ConditionNumber, FOR_EVER, Held, MapChange, MapEntry, Maps};

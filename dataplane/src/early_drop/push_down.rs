@@ -147,6 +147,29 @@ impl PushDown {
         Ok(())
     }
 
+    /// Takes all sources back, at once. What is to be done is put behind `steps`, also on failure.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn withdraw<M: Maps>(
+        &mut self,
+        lists: &mut EarlyDrop<M>,
+        now_ns: u64,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), EarlyDropError<M::Error>> {
+        let kept = std::mem::take(&mut self.kept).into_iter();
+        let pushed = kept.filter(|(_, kept)| !matches!(kept.state, State::Hot(_)));
+        let pushed: Vec<Net> = pushed.map(|(source, _)| source).collect();
+        steps.extend(pushed.iter().copied().map(Step::Distrust));
+        lists.take_back(&pushed, now_ns)
+    }
+
+    /// How many sources are pushed.
+    #[must_use]
+    pub fn pushed_len(&self) -> usize {
+        self.kept.values().filter(|kept| !matches!(kept.state, State::Hot(_))).count()
+    }
+
     /// Whether a source is pushed.
     #[must_use]
     pub fn is_pushed(&self, source: Net) -> bool {

@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::NoMemory;
 use super::groups::{Group, Groups, array};
+use super::verified::Verified;
 use crate::conntrack::Direction;
 
 /// Rules of one family that may count connections.
@@ -55,12 +56,19 @@ pub const RULES_MAX: usize = 64;
 pub trait Counting: std::fmt::Debug + Send + Sync {
     /// What rules of a family count, 0 for IPv4 and 1 for IPv6; also of rules that were taken out and may come back.
     fn connections(&self, family: usize) -> &[Arc<Connections>];
+
+    /// Who is told of verified sources of a family, if a rule asks.
+    fn verified(&self, family: usize) -> Option<&Verified>;
 }
 
 /// No rule counts.
 impl Counting for () {
     fn connections(&self, _family: usize) -> &[Arc<Connections>] {
         &[]
+    }
+
+    fn verified(&self, _family: usize) -> Option<&Verified> {
+        None
     }
 }
 

@@ -35,14 +35,22 @@
 //! Ticks of 30 bits go round in 49 days. Who was silent for so long, to a tenth of a second, keeps the share of before
 //! for that tenth.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use weir_control::rule::{Family, FuzzyKeys, FuzzyMatch};
 
 use super::HZ;
 use super::hashlimit::ticks_of_ms;
-use super::key::{ByFamily, Key4, Key6, KeySpec};
-use super::table::{self, Table};
+use super::key::{ByFamily, Key4, Key6, KeySpec, Parts};
+use super::table::{self, Seen, Table};
+
+/// The share at the upper limit and beyond.
+const FLOOR_PERCENT: u32 = 1;
+
+/// How many of 256 packets pass at the floor: those with a random byte up to 255 * 1 / 100.
+pub const FLOOR_OF_256: u32 = 255 * FLOOR_PERCENT / 100 + 1;
 
 /// A window is over when more ticks than that have passed.
 pub const WINDOW_JIFFIES: u64 = HZ / 10;
@@ -64,7 +72,7 @@ impl Limits {
         if rate_pps <= lower {
             100
         } else if rate_pps >= upper {
-            1
+            FLOOR_PERCENT
         } else {
             // "high" is below 100, and a hundredth of that rounds to nothing.
             100 * (upper - rate_pps) / (upper - lower)
@@ -81,7 +89,7 @@ impl Limits {
 }
 
 /// Whether a packet passes, of which a share does.
-fn passes(share_percent: u32, draw: impl FnOnce() -> u8) -> bool {
+pub(super) fn passes(share_percent: u32, draw: impl FnOnce() -> u8) -> bool {
     share_percent >= 100 || u32::from(draw()) <= 255 * share_percent / 100
 }
 
@@ -121,13 +129,28 @@ impl State {
     }
 }
 
+/// A controller without its limits, which others may have in common with it.
+#[derive(Debug)]
+pub(super) struct Cell {
+    word: AtomicU64,
+    /// Of the last window that ended, for whoever wants to know.
+    rate_pps: AtomicU32,
+}
+
+/// What a cell says of a packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    /// The share that holds for it.
+    pub(super) share_percent: u32,
+    /// Whether it is the one that has ended a window.
+    pub(super) ends_window: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Controller {
     limits: Limits,
-    word: AtomicU64,
-    /// Of the last window that ended, for whoever wants to know.
-    rate_pps: AtomicU32,
+    cell: Cell,
 }
 
 /// What a controller has come to.
@@ -142,19 +165,38 @@ pub struct Reading {
 impl Controller {
     /// As before the first packet.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
-        let state = State { packets: 0, began: 0, share: 100 };
-        Self { limits, word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, cell: Cell::default() }
     }
 
     /// Whether a packet that comes at the tick `now` passes. `draw` gives a random byte, if one is needed.
     pub fn accepts(&self, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        passes(self.count(now), draw)
+        passes(self.cell.count(self.limits, now).share_percent, draw)
     }
 
     /// Counts packets that were dropped before they came here ([`crate::early_drop`]), into the window in which this is
     /// told. A window holds 2^27 packets; more are counted as that.
     pub fn add(&self, packets: u64) {
+        self.cell.add(packets);
+    }
+
+    /// What it has come to at the tick `now`. Where the window would be over, it is what the window has come to until
+    /// now: a flood that has ended is not shown for ever.
+    #[must_use]
+    pub fn read(&self, now: u64) -> Reading {
+        self.cell.read(self.limits, now)
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        let state = State { packets: 0, began: 0, share: 100 };
+        Self { word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+    }
+}
+
+impl Cell {
+    fn add(&self, packets: u64) {
         let more = |word: u64| {
             let sum = State::of(word).packets.saturating_add(packets);
             Some(State { packets: sum.min(u64::MAX / ONE_PACKET), ..State::of(word) }.word())
@@ -163,37 +205,36 @@ impl Controller {
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
-    /// Counts a packet; the share that holds for it.
-    fn count(&self, now: u64) -> u32 {
+    /// Counts a packet.
+    #[inline]
+    pub(super) fn count(&self, limits: Limits, now: u64) -> Counted {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let state = State::of(word);
             let elapsed = state.elapsed(now);
             if elapsed <= WINDOW_JIFFIES {
                 let counted = State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed));
-                return u32::try_from(counted.share).unwrap_or(100);
+                let share_percent = u32::try_from(counted.share).unwrap_or(100);
+                return Counted { share_percent, ends_window: false };
             }
-            let (rate, share) = self.limits.close(state.packets + 1, elapsed);
+            let (rate, share) = limits.close(state.packets + 1, elapsed);
             let next = State { packets: 0, began: now & (TICKS - 1), share: share.into() };
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             match self.word.compare_exchange_weak(word, next.word(), success, failure) {
                 Ok(_) => {
                     self.rate_pps.store(rate, Ordering::Relaxed);
-                    return share;
+                    return Counted { share_percent: share, ends_window: true };
                 }
                 Err(current) => word = current,
             }
         }
     }
 
-    /// What it has come to at the tick `now`. Where the window would be over, it is what the window has come to until
-    /// now: a flood that has ended is not shown for ever.
-    #[must_use]
-    pub fn read(&self, now: u64) -> Reading {
+    pub(super) fn read(&self, limits: Limits, now: u64) -> Reading {
         let state = State::of(self.word.load(Ordering::Relaxed));
         let elapsed = state.elapsed(now);
         if elapsed > WINDOW_JIFFIES {
-            let (rate_pps, share_percent) = self.limits.close(state.packets, elapsed);
+            let (rate_pps, share_percent) = limits.close(state.packets, elapsed);
             return Reading { rate_pps, share_percent };
         }
         let share_percent = u32::try_from(state.share).unwrap_or(100);
@@ -209,6 +250,18 @@ pub struct Window {
     age: u32,
     rate_pps: u32,
     share_percent: u8,
+    /// Whether the XDP program throws for this key ([`crate::early_drop`]), and until which tick, by its last 16 bits:
+    /// it is two seconds away at most.
+    trusts: bool,
+    trusts_until: u16,
+}
+
+/// What a window says of a packet.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    share: u32,
+    /// Whether it may have been thrown for already.
+    trusts: bool,
 }
 
 impl table::State for Window {
@@ -221,19 +274,29 @@ impl table::State for Window {
 impl Window {
     /// As before the first packet: the window began long ago.
     fn new() -> Self {
-        Self { packets: 0, age: u32::MAX, rate_pps: 0, share_percent: 100 }
+        Self { age: u32::MAX, share_percent: 100, ..Self::default() }
     }
 
-    /// Counts a packet that comes so many ticks after the one before; the share that holds for it.
-    fn count(&mut self, limits: Limits, since: u32) -> u32 {
+    /// Counts a packet that comes at a tick, so many after the one before.
+    fn count(&mut self, limits: Limits, since: u32, now: u64) -> Asked {
         self.age = self.age.saturating_add(since);
         self.packets = self.packets.saturating_add(1);
         if u64::from(self.age) > WINDOW_JIFFIES {
             let (rate, share) = limits.close(self.packets.into(), self.age.into());
             let share_percent = u8::try_from(share).unwrap_or(100);
-            *self = Self { packets: 0, age: 0, rate_pps: rate, share_percent };
+            *self = Self { packets: 0, age: 0, rate_pps: rate, share_percent, ..*self };
         }
-        self.share_percent.into()
+        self.trusts = self.trusts && {
+            let left = self.trusts_until.wrapping_sub(last16(now));
+            (1..=u16::MAX / 2).contains(&left)
+        };
+        Asked { share: self.share_percent.into(), trusts: self.trusts }
+    }
+
+    /// Counts packets that never came here, into the window in which this is told.
+    fn add(&mut self, since: u32, packets: u64) {
+        self.age = self.age.saturating_add(since);
+        self.packets = self.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
     }
 
     /// What it has come to so many ticks after the last packet.
@@ -248,6 +311,12 @@ impl Window {
     }
 }
 
+/// The last 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+const fn last16(tick: u64) -> u16 {
+    tick as u16
+}
+
 /// The controllers of all keys of a rule, or of all rules of a name.
 #[derive(Debug)]
 pub struct Controllers {
@@ -256,6 +325,8 @@ pub struct Controllers {
     limits: Limits,
     spec: KeySpec,
     table: ByFamily<Table<Key4, Window>, Table<Key6, Window>>,
+    /// Whether a packet has met the floor since somebody looked.
+    floor_met: AtomicBool,
 }
 
 impl Controllers {
@@ -269,7 +340,8 @@ impl Controllers {
             Family::V6 => ByFamily::V6(Table::new(room, expire, seed, blank)),
         };
         let spec = KeySpec::new(family, keys.parts, keys.masks);
-        Self { asked: asked.clone(), limits: asked.into(), spec, table }
+        let floor_met = AtomicBool::new(false);
+        Self { asked: asked.clone(), limits: asked.into(), spec, table, floor_met }
     }
 
     /// What the first rule said.
@@ -296,20 +368,111 @@ impl Controllers {
         &self.table
     }
 
-    /// Whether a packet of IPv4 of this key passes that comes at the tick `now`.
+    /// Whether a packet of IPv4 of this key passes that comes at the tick `now`. `thrown_for` says whether it is one
+    /// that the XDP program throws for, where that is trusted for the key.
     #[inline]
-    pub fn accepts4(&self, key: Key4, now: u64, draw: impl FnOnce() -> u8) -> bool {
+    pub fn accepts4(
+        &self,
+        key: Key4,
+        now: u64,
+        thrown_for: impl FnOnce() -> bool,
+        draw: impl FnOnce() -> u8,
+    ) -> bool {
         let ByFamily::V4(table) = &self.table else { return true };
-        let count = |window: &mut Window, since| window.count(self.limits, since);
-        passes(table.with(key, now, Window::new, count), draw)
+        let count = |window: &mut Window, since| window.count(self.limits, since, now);
+        self.decide(table.with(key, now, Window::new, count), thrown_for, draw)
     }
 
     /// The same of IPv6.
     #[inline]
-    pub fn accepts6(&self, key: Key6, now: u64, draw: impl FnOnce() -> u8) -> bool {
+    pub fn accepts6(
+        &self,
+        key: Key6,
+        now: u64,
+        thrown_for: impl FnOnce() -> bool,
+        draw: impl FnOnce() -> u8,
+    ) -> bool {
         let ByFamily::V6(table) = &self.table else { return true };
-        let count = |window: &mut Window, since| window.count(self.limits, since);
-        passes(table.with(key, now, Window::new, count), draw)
+        let count = |window: &mut Window, since| window.count(self.limits, since, now);
+        self.decide(table.with(key, now, Window::new, count), thrown_for, draw)
+    }
+
+    #[inline]
+    fn decide(
+        &self,
+        Asked { share, trusts }: Asked,
+        thrown_for: impl FnOnce() -> bool,
+        draw: impl FnOnce() -> u8,
+    ) -> bool {
+        // Mostly read: whoever looks resets it twenty times a second at most.
+        if share <= FLOOR_PERCENT && !self.floor_met.load(Ordering::Relaxed) {
+            self.floor_met.store(true, Ordering::Relaxed);
+        }
+        passes(share, draw) || trusts && thrown_for()
+    }
+}
+
+/// What the control thread does for sources that the XDP program drops ([`crate::early_drop`]): keys are sources alone.
+impl Controllers {
+    /// Bits of an address that make a source.
+    #[must_use]
+    pub fn source_bits(&self) -> u8 {
+        self.spec.source_bits()
+    }
+
+    /// Whether a packet has met the floor since this was asked last.
+    pub fn met_floor(&self) -> bool {
+        self.floor_met.swap(false, Ordering::Relaxed)
+    }
+
+    /// Sources that are at the floor at the tick `now`, with their rates.
+    #[must_use]
+    pub fn floored(&self, now: u64) -> Vec<(IpAddr, u32)> {
+        match &self.table {
+            ByFamily::V4(table) => self.floored_of(table, now),
+            ByFamily::V6(table) => self.floored_of(table, now),
+        }
+    }
+
+    fn floored_of<K>(&self, table: &Table<K, Window>, now: u64) -> Vec<(IpAddr, u32)>
+    where
+        K: Parts + Copy + Default + Eq + Hash,
+    {
+        let read = |seen: Seen<K, Window>| (seen.key, seen.state.read(self.limits, seen.age));
+        let at_floor = |(key, reading): (K, Reading)| {
+            let Reading { rate_pps, share_percent } = reading;
+            let is_at = share_percent <= FLOOR_PERCENT && rate_pps >= self.limits.upper_pps;
+            is_at.then(|| (key.parts().0, rate_pps))
+        };
+        table.entries(now).map(read).filter_map(at_floor).collect()
+    }
+
+    /// Counts packets of a source that were dropped before they came here, at the tick `now`.
+    pub fn add(&self, source: IpAddr, packets: u64, now: u64) {
+        self.with_source(source, now, |window, since| window.add(since, packets));
+    }
+
+    /// Lets pass, until a tick that is less than two minutes away, what the XDP program throws for; or not any more.
+    pub fn trust(&self, source: IpAddr, until: Option<u64>, now: u64) {
+        self.with_source(source, now, |window, since| {
+            window.add(since, 0);
+            window.trusts = until.is_some();
+            window.trusts_until = last16(until.unwrap_or(0));
+        });
+    }
+
+    fn with_source(&self, source: IpAddr, now: u64, turn: impl FnOnce(&mut Window, u32)) {
+        match (&self.table, source) {
+            (ByFamily::V4(table), IpAddr::V4(source)) => {
+                let key = self.spec.v4((source, Ipv4Addr::UNSPECIFIED), (0, 0));
+                table.with(key, now, Window::new, turn);
+            }
+            (ByFamily::V6(table), IpAddr::V6(source)) => {
+                let key = self.spec.v6((source, Ipv6Addr::UNSPECIFIED), (0, 0));
+                table.with(key, now, Window::new, turn);
+            }
+            _ => {}
+        }
     }
 }
 

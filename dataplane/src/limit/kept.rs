@@ -183,6 +183,12 @@ impl Kept {
         self.own.values().flatten().filter_map(typed)
     }
 
+    /// The state of this type that a rule keeps for itself.
+    #[must_use]
+    pub fn of_rule<T: Any + Send + Sync>(&self, rule: RuleId) -> Option<Arc<T>> {
+        self.own.get(&rule)?.iter().find_map(typed)
+    }
+
     /// The states of this type that rules keep for themselves, with their rules, in the order in which these stand.
     pub fn all_of<T: Any + Send + Sync>(
         &self,

@@ -47,6 +47,12 @@ impl KeySpec {
         }
     }
 
+    /// Bits of the source that count.
+    #[must_use]
+    pub fn source_bits(&self) -> u8 {
+        u8::try_from(self.source.count_ones()).unwrap_or(u8::MAX)
+    }
+
     /// Whether ports are asked for.
     #[must_use]
     pub fn ports(&self) -> bool {

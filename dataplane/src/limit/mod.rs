@@ -6,6 +6,9 @@
 //! | [`tokens`] | the bucket of `-m limit`: one word |
 //! | [`table`] | one state for each key, in bounded memory |
 //! | [`hashlimit`] | the accounts of `-m hashlimit` |
+//! | [`cells`] | controllers of very many keys, in a sketch |
+//! | [`verified`] | sources that have completed a handshake |
+//! | [`unverified`] | what holds the others back, net by net |
 //! | [`key`] | by what keyed limits tell packets apart |
 //! | [`recent`] | the tables of `-m recent` |
 //! | [`connections`] | what `-m connlimit` counts |
@@ -26,6 +29,7 @@
 //! How long a tick is the kernel's builder chooses; most distributions have chosen 250 a second ([`HZ`]), and so did
 //! the firewalls on which the rules that people copy were tried. Weir counts the same ticks.
 
+pub mod cells;
 pub mod connections;
 pub mod fuzzy;
 mod groups;
@@ -36,6 +40,8 @@ pub mod recent;
 mod spin;
 pub mod table;
 pub mod tokens;
+pub mod unverified;
+pub mod verified;
 
 /// Ticks a second.
 pub const HZ: u64 = weir_control::rule::HZ as u64;

@@ -58,11 +58,19 @@ struct Head {
 }
 
 impl Head {
+    /// How many ticks ago an entry was asked for last. That may be later than `now`: the clock of another worker is
+    /// ahead by a poll, and a control thread takes longer to look through all entries than a busy one needs to be asked
+    /// for again.
+    fn age(&self, way: usize, now: u32) -> u32 {
+        let age = now.wrapping_sub(self.seen[way]);
+        if age > u32::MAX / 2 { 0 } else { age }
+    }
+
     /// The entry that gives way to a new one at `now`.
     fn victim(&self, now: u32, expire: u32) -> usize {
         // One number for each, so that nothing is guessed on the way: a flood of new keys comes here with every packet.
         let order = |way: usize| {
-            let age = now.wrapping_sub(self.seen[way]);
+            let age = self.age(way, now);
             let weight = 2 + u64::from(self.weights[way]);
             let weight = if age >= expire { 1 } else { weight };
             let weight = if self.tags[way] == 0 { 0 } else { weight };
@@ -185,9 +193,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         let now = ticks(now);
         bucket.with(|Bucket { head, slots }| {
             let known = find(head, slots, tag, &key);
-            let age = known.map_or(0, |way| now.wrapping_sub(head.seen[way]));
-            // The clock of another worker may be ahead by a poll.
-            let age = if age > u32::MAX / 2 { 0 } else { age };
+            let age = known.map_or(0, |way| head.age(way, now));
             let way = known.unwrap_or_else(|| head.victim(now, self.expire));
             let slot = &mut slots[way];
             let goes_on = known.is_some() && age < self.expire;
@@ -205,6 +211,20 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         })
     }
 
+    /// Whether a key is known at the tick `now`. To ask does not keep it from expiring.
+    #[inline]
+    #[must_use]
+    pub fn knows(&self, key: &K, now: u64) -> bool {
+        let (Line(bucket), tag) = self.place(key);
+        let now = ticks(now);
+        bucket.with(|Bucket { head, slots }| {
+            (0..WAYS).any(|way| {
+                let is = head.tags[way] == tag && slots[way].key == *key;
+                is && head.age(way, now) < self.expire
+            })
+        })
+    }
+
     /// Forgets a key; whether it was known at the tick `now`.
     pub fn forget(&self, key: &K, now: u64) -> bool {
         let (Line(bucket), tag) = self.place(key);
@@ -212,7 +232,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         bucket.with(|Bucket { head, slots }| {
             let Some(way) = find(head, slots, tag, key) else { return false };
             head.tags[way] = 0;
-            now.wrapping_sub(head.seen[way]) < self.expire
+            head.age(way, now) < self.expire
         })
     }
 
@@ -225,7 +245,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
                 bucket.with(|Bucket { head, slots }| {
                     std::array::from_fn::<_, WAYS, _>(|way| {
                         let Slot { key, state } = slots[way];
-                        let age = now.wrapping_sub(head.seen[way]);
+                        let age = head.age(way, now);
                         let there = head.tags[way] != 0 && age < self.expire;
                         there.then_some(Seen { key, state, age })
                     })
@@ -387,6 +407,16 @@ mod tests {
         // A clock that has gone round.
         let head = Head { seen: [u32::MAX, 2, 3, 4, 5, 6, 6], tags: [1; WAYS], weights: [0; WAYS] };
         assert_eq!(head.victim(7, 1000), 0);
+    }
+
+    #[test]
+    fn what_was_asked_for_a_little_later_is_there() {
+        let table = table(100, 50);
+        ask(&table, 7, 1000, 0);
+        let there = |now| table.entries(now).map(|entry| entry.age).collect::<Vec<_>>();
+        assert_eq!((there(998), there(1000), there(1049)), (vec![0], vec![0], vec![49]));
+        assert!(table.knows(&7, 990) && table.knows(&7, 1049) && !table.knows(&8, 1000));
+        assert!(there(1050).is_empty() && !table.knows(&7, 1050));
     }
 
     #[test]

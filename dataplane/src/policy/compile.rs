@@ -41,22 +41,29 @@ const ADDED_MAX: usize = 32;
 #[derive(Debug)]
 struct Tally {
     counters: Arc<RuleCounters>,
+    /// What the XDP program has dropped for the rule.
+    early: Count,
     zero: Count,
 }
 
 impl Tally {
     fn new(workers: usize) -> Self {
-        Self { counters: RuleCounters::new(workers), zero: Count::default() }
+        let (early, zero) = Default::default();
+        Self { counters: RuleCounters::new(workers), early, zero }
+    }
+
+    fn total(&self) -> Count {
+        self.counters.read() + self.early
     }
 
     fn read(&self) -> ruleset::Counters {
-        let Count { packets, bytes } = self.counters.read() - self.zero;
+        let Count { packets, bytes } = self.total() - self.zero;
         ruleset::Counters { packets, bytes }
     }
 
     fn set(&mut self, to: ruleset::Counters) {
         let ruleset::Counters { packets, bytes } = to;
-        self.zero = self.counters.read() - Count { packets, bytes };
+        self.zero = self.total() - Count { packets, bytes };
     }
 }
 
@@ -205,6 +212,7 @@ impl Compiler {
         self.classifiers.retain(|name, _| chains.iter().any(|chain| chain.name == *name));
         let asks = rules.iter().fold(Asks::default(), |asks, rule| asks | rule.asks);
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
+        let verified = rules.iter().flat_map(|rule| &*rule.tests).find_map(MatchTest::verified);
         let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
         let keyed = near::keyed(&rules);
         let rules: Arc<[CompiledRule]> = rules.into();
@@ -222,6 +230,7 @@ impl Compiler {
             sets: Arc::clone(&self.sets),
             connections: self.kept.every().collect(),
             keyed,
+            verified,
         })
     }
 
@@ -347,6 +356,13 @@ impl Compiler {
         }
         for (tally, zero) in self.policies.iter_mut().zip(zeros.policies) {
             tally.zero = zero;
+        }
+    }
+
+    /// Counts packets that the XDP program has dropped for a rule.
+    pub fn count_early(&mut self, rule: RuleId, dropped: Count) {
+        if let Some(tally) = self.rules.get_mut(&rule) {
+            tally.early = tally.early + dropped;
         }
     }
 

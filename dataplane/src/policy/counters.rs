@@ -59,6 +59,17 @@ impl RuleCounters {
     }
 }
 
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(more.packets),
+            bytes: self.bytes.wrapping_add(more.bytes),
+        }
+    }
+}
+
 impl std::ops::Sub for Count {
     type Output = Self;
 

@@ -48,6 +48,7 @@ use classify::{Classifier, PacketKey};
 
 use crate::batch::Addresses;
 use crate::limit::connections::Connections;
+use crate::limit::verified::Verified;
 use crate::packet_log::{LogSpec, PacketLog};
 use crate::respond::Reject;
 use crate::set::Sets;
@@ -74,6 +75,8 @@ pub struct Policy {
     connections: Arc<[Arc<Connections>]>,
     /// What keyed limits keep, to be brought near.
     keyed: Arc<[near::Keyed]>,
+    /// Sources that have completed a handshake, if a rule asks for them.
+    verified: Option<Arc<Verified>>,
     tracks: bool,
     inspects_flows: bool,
     remembers: bool,
@@ -210,6 +213,7 @@ impl Policy {
             sets: Arc::new(Sets::new(0)),
             connections: Arc::default(),
             keyed: Arc::default(),
+            verified: None,
             tracks: false,
             inspects_flows: false,
             remembers: false,
@@ -228,6 +232,7 @@ impl Policy {
             sets,
             connections: Arc::clone(&self.connections),
             keyed: Arc::clone(&self.keyed),
+            verified: self.verified.clone(),
             ..*self
         }
     }

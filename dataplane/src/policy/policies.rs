@@ -8,6 +8,7 @@ use weir_control::rule::{Family, Table};
 use super::Policy;
 use crate::batch::Addresses;
 use crate::limit::connections::{Connections, Counting};
+use crate::limit::verified::Verified;
 use crate::set::Sets;
 
 /// A policy for each family, of each table. A change of one leaves the others as they are.
@@ -118,6 +119,10 @@ impl Policies {
 impl Counting for Policies {
     fn connections(&self, family: usize) -> &[Arc<Connections>] {
         if family == 0 { &self.v4.connections } else { &self.v6.connections }
+    }
+
+    fn verified(&self, family: usize) -> Option<&Verified> {
+        if family == 0 { self.v4.verified.as_deref() } else { self.v6.verified.as_deref() }
     }
 }
 

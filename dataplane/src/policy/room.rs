@@ -6,6 +6,7 @@ use super::Unenforced;
 use crate::limit::KEYS_MAX;
 use crate::limit::connections::RULES_MAX;
 use crate::limit::recent::RecentTable;
+use crate::limit::verified::VerifiedSettings;
 
 /// Bytes that the tables of `-m recent` take at most, all together: four million addresses with 32 times each.
 const RECENT_BYTES_MAX: usize = 1 << 30;
@@ -17,6 +18,8 @@ pub struct LimitSettings {
     pub recent_addresses: u32,
     /// Flows of IPv4 and of IPv6 that the connection tracking of each worker has room for.
     pub flows_max: [u32; 2],
+    /// Sources that have completed a handshake.
+    pub verified: VerifiedSettings,
 }
 
 impl LimitSettings {
@@ -29,7 +32,11 @@ impl LimitSettings {
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        Self { recent_addresses: Self::RECENT_ADDRESSES, flows_max: [65_536; 2] }
+        Self {
+            recent_addresses: Self::RECENT_ADDRESSES,
+            flows_max: [65_536; 2],
+            verified: VerifiedSettings::default(),
+        }
     }
 }
 
@@ -79,6 +86,14 @@ impl Room {
     pub(super) fn take_keys(&mut self, keys: usize) -> Result<(), Unenforced> {
         self.keys += keys;
         if self.keys > KEYS_MAX { Err(Unenforced::TooManyKeys) } else { Ok(()) }
+    }
+
+    /// Takes room for a rule that asks for verified sources, with so many keys.
+    pub(super) fn take_unverified(&mut self, keys: usize) -> Result<(), Unenforced> {
+        if self.table == Table::Raw {
+            return Err(Unenforced::UnverifiedRaw);
+        }
+        self.take_keys(keys)
     }
 
     /// Takes room for one more rule that counts connections.

@@ -63,6 +63,11 @@ pub enum Unenforced {
         "`-m connlimit' counts connections, and in table raw no packet has one yet: write the rule into table filter"
     )]
     ConnlimitRaw,
+    /// Likewise: nobody has completed a handshake there.
+    #[error(
+        "`--fuzzy-unverified' asks which sources have completed a handshake, and table raw is for packets whose connections nobody follows: write the rule into table filter, and here one with --fuzzy-mode if need be"
+    )]
+    UnverifiedRaw,
     /// Too many rules count connections.
     #[error(
         "more than {RULES_MAX} matches with `-m connlimit', each of which looks at every connection that ends: let them stand in fewer rules, a chain that several rules lead to for one"

@@ -397,6 +397,7 @@ fn packets_whose_contents_are_searched() {
         "-m hashlimit --hashlimit-upto 9kb/s --hashlimit-mode srcip,dstport --hashlimit-name t",
         "-m fuzzy",
         "-m fuzzy --fuzzy-mode srcip,dstip --fuzzy-srcmask 24",
+        "-m fuzzy --fuzzy-unverified",
     ] {
         let words = ["-A", "FORWARD"].into_iter().chain(rule.split(' ')).map(str::to_owned);
         match parse(&words.collect::<Vec<_>>(), &weir_control::rule::Names::builtin()) {

@@ -19,6 +19,7 @@
 //! | `limits` | rules that limit, over virtual time and with several workers |
 //! | `set_oracle` | sets that rules look into, beside the kernel's |
 //! | `recent_oracle` `connlimit_oracle` | addresses seen lately, and limits of connections, beside the kernel |
+//! | `verified` | sources that have completed a handshake |
 //! | `track` | connection tracking in the pipeline |
 //! | `mark` `count` `flow_oracle` | marks of flows, and what their packets come to: directed, beside the kernel |
 //! | `fragments` | datagrams that are put together to be judged |
@@ -74,5 +75,6 @@ mod threads;
 mod time_oracle;
 mod track;
 mod twin;
+mod verified;
 mod words;
 mod world;

@@ -385,7 +385,12 @@ impl World {
     /// The table of `-m recent` of that name, which rules of both families share.
     pub(crate) fn recent(&self, name: &str) -> Option<Arc<RecentTable>> {
         let key = TableKey { of: RECENT, family: None, name: name.to_owned() };
-        self.sides[0].compiler.kept().tables().find(&key)
+        self.tables().find(&key)
+    }
+
+    /// What rules share by name.
+    pub(crate) fn tables(&self) -> &Tables {
+        self.sides[0].compiler.kept().tables()
     }
 
     /// Puts a frame on a wire towards a worker.

@@ -22,6 +22,7 @@ mod interfaces;
 mod link;
 mod live;
 mod probe;
+mod push_down;
 mod raw;
 mod recent;
 mod restart;

@@ -9,6 +9,7 @@ use weir_control::command::{VERSION_LINE as VERSION, VERSION_LINE_IPV6 as VERSIO
 use weir_control::protocol::{CONFIRM_S_MAX, LIMIT_KEYS_MAX};
 
 use crate::address_list::ListCommand;
+use crate::baseline::Baseline;
 use crate::conntrack::Conntrack;
 use crate::recent::Recent;
 
@@ -55,6 +56,10 @@ pub(crate) enum Subcommand {
               value_parser = clap::value_parser!(u32).range(0..=LIMIT_KEYS_MAX as i64))]
         top: u32,
     },
+    /// Watch which TCP connections begin in quiet times, and propose a rule with --fuzzy-unverified for the others
+    ///
+    /// Connections have to be tracked, and nobody else may watch them by `weirctl conntrack events`.
+    Baseline(Baseline),
     /// List, count, delete or watch tracked flows, with the options and the output of conntrack(8)
     Conntrack {
         #[command(subcommand)]

@@ -108,6 +108,11 @@ Rule-specification ([!] may stand before the options marked so):
     --fuzzy-srcmask, --fuzzy-dstmask BITS   of the addresses, all unless said
     --fuzzy-name NAME                     rules of one name share them
     --fuzzy-htable-max NUMBER             of keys, 65536 unless said; --fuzzy-htable-expire MS
+    --fuzzy-unverified                    instead of a mode: the limits hold for each source that has
+                                          completed a handshake; all others share those of their
+    --fuzzy-net LOWER:UPPER               /24 (/64 of IPv6), 4 times the limits unless said,
+    --fuzzy-wide-net LOWER:UPPER          /16 (/48), 16 times,
+    --fuzzy-dst LOWER:UPPER               and destination, 64 times; each of these implies it
   with hashlimit, a name and one rate:
 [!] --hashlimit-upto, --hashlimit-above RATE   NUMBER[/second | /minute | /hour | /day], or
                                           bytes: NUMBER[k | m]b/s

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use weir_control::client::{Client, ClientError};
-use weir_control::protocol::{LimitKey, LimitReport, Reply, RequestBody};
+use weir_control::protocol::{LimitKey, LimitPushed, LimitReport, Reply, RequestBody};
 
 use crate::output::{Failed, HEADING, Output, grouped, table};
 
@@ -23,14 +23,24 @@ pub(crate) fn run(socket: Option<&Path>, top: u32, output: &mut Output) -> Resul
 }
 
 fn describe(report: &LimitReport, output: &Output) -> String {
-    let LimitReport { family, of, name, settings, keys_max, keys, top } = report;
+    let LimitReport { family, of, name, settings, keys_max, keys, top, pushed } = report;
     let title = match name {
+        None if of == "verified" => format!("verified sources, {family}"),
         Some(name) => format!("{of} {name}, {family}"),
         None => format!("{of} of a rule, {family}"),
     };
     let mut text = format!("{}\n{settings}\n", output.paint(HEADING, title));
     if let Some(most) = keys_max {
         text.push_str(&format!("{} keys, room for {}\n", grouped(*keys), grouped(*most)));
+    }
+    match pushed {
+        Some(LimitPushed { why_not: Some(why_not), .. }) => {
+            text.push_str(&format!("not dropped early: {why_not}\n"));
+        }
+        Some(LimitPushed { sources, .. }) => {
+            text.push_str(&format!("{} dropped early, by the XDP program\n", grouped(*sources)));
+        }
+        None => {}
     }
     let last = if of == "fuzzy" { "accepted" } else { "credit" };
     let row = |key: &LimitKey| {

@@ -4,6 +4,7 @@
 //! when called by links of those names: `ln -s /usr/bin/weirctl /usr/local/sbin/iptables`.
 
 mod address_list;
+mod baseline;
 mod cli;
 mod conntrack;
 mod help;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         Subcommand::Status => status::run(socket, &mut output),
         Subcommand::Ports => status::run_ports(socket, &mut output),
         Subcommand::Stats { watch } => stats::run(socket, watch, &mut output),
+        Subcommand::Baseline(asked) => baseline::run(socket, &asked, &mut output),
         Subcommand::Limits { top } => limits::run(socket, top, &mut output),
         Subcommand::Conntrack { what } => match conntrack::run(socket, &what, &mut output) {
             Ok(status) => return status,
@@ -137,6 +139,7 @@ fn unconfirmed(subcommand: &Subcommand) -> Option<&'static str> {
         | Subcommand::Ports
         | Subcommand::Stats { .. }
         | Subcommand::Limits { .. }
+        | Subcommand::Baseline(_)
         | Subcommand::Conntrack { .. }
         | Subcommand::Completions { .. }
         | Subcommand::Man { .. } => Some(CHANGES_NOTHING),

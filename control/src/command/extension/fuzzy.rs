@@ -6,7 +6,7 @@ use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use super::guided::Argument;
 use super::{ExtensionKey, Given, Row};
-use crate::rule::{FuzzyKeys, FuzzyMatch, KeyParts, parse_number};
+use crate::rule::{FuzzyKeys, FuzzyMatch, FuzzyRates, KeyParts, parse_number};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Key {
@@ -18,13 +18,17 @@ pub(in crate::command) enum Key {
     Name,
     Max,
     Expire,
+    Unverified,
+    Net,
+    WideNet,
+    Destination,
 }
 
 const fn row(name: &'static str, key: Key) -> Row {
     (name, Value::Required, ExtensionKey::Fuzzy(key))
 }
 
-pub(super) const OPTIONS: [Row; 8] = [
+pub(super) const OPTIONS: [Row; 12] = [
     row("lower-limit", Key::Lower),
     row("upper-limit", Key::Upper),
     row("fuzzy-mode", Key::Mode),
@@ -33,6 +37,10 @@ pub(super) const OPTIONS: [Row; 8] = [
     row("fuzzy-name", Key::Name),
     row("fuzzy-htable-max", Key::Max),
     row("fuzzy-htable-expire", Key::Expire),
+    ("fuzzy-unverified", Value::None, ExtensionKey::Fuzzy(Key::Unverified)),
+    row("fuzzy-net", Key::Net),
+    row("fuzzy-wide-net", Key::WideNet),
+    row("fuzzy-dst", Key::Destination),
 ];
 
 pub(super) fn read<'a>(
@@ -51,8 +59,21 @@ pub(super) fn read<'a>(
         let rate = parse_number(word.text, FuzzyMatch::RATE_MAX).filter(|rate| *rate != 0);
         rate.ok_or_else(|| Refusal::at(word, ValueError::FuzzyRate { option }))
     };
-    let keys = &mut fuzzy.keys;
+    let rates = || {
+        let rate = |text| parse_number(text, FuzzyMatch::RATE_MAX).filter(|rate| *rate != 0);
+        let read = word.text.split_once(':');
+        let read = read.and_then(|(lower, upper)| Some((rate(lower)?, rate(upper)?)));
+        let (lower_pps, upper_pps) = read.ok_or_else(|| {
+            Refusal::at(word, ValueError::FuzzyRates { option, text: word.text.to_owned() })
+        })?;
+        Ok(Some(FuzzyRates { lower_pps, upper_pps }))
+    };
+    let (keys, unverified) = (&mut fuzzy.keys, &mut fuzzy.unverified);
     match key {
+        Key::Unverified => _ = unverified.get_or_insert_default(),
+        Key::Net => unverified.get_or_insert_default().net = rates()?,
+        Key::WideNet => unverified.get_or_insert_default().wide_net = rates()?,
+        Key::Destination => unverified.get_or_insert_default().destination = rates()?,
         Key::Lower => fuzzy.lower_pps = rate()?,
         Key::Upper => fuzzy.upper_pps = rate()?,
         Key::Mode => {

@@ -114,7 +114,7 @@ fn assert_same(limits: Limits, bytes: &[u8], arrivals_ns: impl IntoIterator<Item
         let since = u32::try_from(now - before).unwrap_or(u32::MAX);
         before = now;
         assert_eq!(
-            window.count(limits, since),
+            window.count(limits, since, now).share,
             u32::from(module.acceptance_rate),
             "packet {packet}"
         );
@@ -311,7 +311,7 @@ fn nothing_is_carried_over_and_silence_is_seen() {
     // After a flood, all pass again as soon as the window has come to little enough.
     let controller = Controller::new(limits);
     (0..1000).for_each(|_| flood(&controller, 100));
-    controller.count(126);
+    controller.accepts(126, || 0);
     assert_eq!(controller.read(126), Reading { rate_pps: 9615, share_percent: 1 });
     (0..500).for_each(|_| flood(&controller, 127));
     assert_eq!(controller.read(126 + 26), Reading { rate_pps: 4807, share_percent: 1 });

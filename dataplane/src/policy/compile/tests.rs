@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use weir_control::command::Command;
-use weir_control::rule::Protocol;
+use weir_control::rule::{Family, FuzzyMatch, Match, Protocol};
 
 use super::*;
 use crate::batch::{Addresses, Headers};
@@ -317,4 +317,26 @@ fn what_begins_anew_is_not_taken_over() {
     }
     let id = ruleset.chains()[0].rules[0].id;
     assert_eq!(compiler.counters().rule(id), ruleset::Counters { packets: 3, bytes: 300 });
+}
+
+#[test]
+fn in_table_raw_nobody_has_completed_a_handshake() {
+    let unverified = FuzzyMatch { unverified: Some(Box::default()), ..FuzzyMatch::default() };
+    let rule = Rule {
+        matches: vec![Match::Fuzzy(unverified)],
+        target: Some(Target::Drop),
+        ..Rule::default()
+    };
+    for (mut ruleset, chain, tracks) in [
+        (Ruleset::new(), ChainName::forward(), Some(true)),
+        (Ruleset::raw(Family::V4), ChainName::prerouting(), None),
+    ] {
+        let rules = vec![rule.clone()];
+        ruleset.apply(&Command::Append { chain, rules, counters: None }).expect("a chain");
+        let compiled = Compiler::new(1, Vec::new()).compile(&ruleset);
+        match tracks {
+            Some(tracks) => assert_eq!(compiled.expect("a rule").tracks(), tracks),
+            None => assert_eq!(compiled.expect_err("refused").why, Unenforced::UnverifiedRaw),
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub(crate) use fuzzy::FUZZY;
 pub(crate) use hashlimit::HASHLIMIT;
 pub use transport::{FlagsTest, Ports, TransportTest};
 
+use std::sync::Arc;
+
 use weir_control::rule::{
     AddrtypeMatch, ConnmarkMatch, DscpMatch, EcnMatch, Family, Icmp6Match, IcmpMatch, IprangeMatch,
     LengthMatch, MacMatch, MarkMatch, Match, MultiportMatch, PkttypeMatch, RtMatch, TcpMssMatch,
@@ -59,6 +61,7 @@ use super::room::Room;
 use super::rule::Evaluation;
 use super::{Candidate, Unenforced};
 use crate::limit::kept::Keeper;
+use crate::limit::verified::Verified;
 use crate::set::Sets;
 
 /// What a match is compiled with.
@@ -301,10 +304,18 @@ impl MatchTest {
 
     /// Whether it asks for connection tracking.
     pub(super) fn tracks(&self) -> bool {
-        matches!(
-            self,
-            Self::Connection(_) | Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_)
-        )
+        match self {
+            Self::Connection(_) | Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_) => {
+                true
+            }
+            Self::Fuzzy(test) => test.verified().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Where it looks for verified sources, if it does.
+    pub(super) fn verified(&self) -> Option<Arc<Verified>> {
+        if let Self::Fuzzy(test) = self { test.verified().cloned() } else { None }
     }
 
     /// Whether it keeps something of packets and forgets it at every change of the rules.
