@@ -45,7 +45,7 @@ fn rules(c: &mut Criterion) {
     let (dice, forwarding, mut log) = (Dice::new(0), forwarding(), PacketLog::silent());
     let keyed = "--hashlimit-above 100/s --hashlimit-mode srcip --hashlimit-name t";
     let fuzzy = "-m fuzzy --lower-limit 100 --upper-limit 1000";
-    let recent = "-m recent --name r --update --seconds 1 --hitcount 20";
+    let recent = "-m recent --name r --set";
     for (name, options, random) in [
         ("no match", String::new(), false),
         ("limit", "-m limit --limit 1000/s".to_owned(), false),
