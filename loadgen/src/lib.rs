@@ -40,6 +40,7 @@ pub mod error;
 pub mod faulty;
 mod flow;
 mod live;
+pub mod live_frames;
 pub mod measure;
 pub mod pace;
 pub mod packet;
