@@ -115,6 +115,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             cli::search::run(&options, &stop::on_signal()?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Connections(options) => {
+            cli::connections::run(&options, &stop::on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Rfc2544(options) => {
             cli::rfc2544::run(&options, &stop::on_signal()?)?;
             Ok(ExitCode::SUCCESS)
