@@ -4,12 +4,15 @@
 //!   cargo bench -p weir-benches --bench flow_cache
 //! ```
 //!
+//! IPv4, and IPv6 with the same rules: the 32 bits of their addresses stand behind the first 32 of an IPv6 network, in
+//! all of which the rules agree.
+//!
 //! Nanoseconds a packet, best and median; each is a packet of a flow drawn evenly, so of many flows hardly any is
 //! met again soon. "New" flows never come again: what a flood costs. The samples of both contenders come in turns, and
 //! they count the same packets in the same rules, which is checked first.
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use weir_benches::classbench::family::FAMILIES;
@@ -20,7 +23,8 @@ use weir_benches::statistics::Summary;
 use weir_benches::world::{EGRESS, INGRESS, candidate, forwarding};
 use weir_control::command::{ChainName, Command};
 use weir_control::rule::{
-    IpNet, Ipv4Net, Match, Negatable, PortRange, Protocol, Rule, Target, TcpMatch, UdpMatch,
+    Family, IpNet, Ipv4Net, Ipv6Net, Match, Negatable, PortRange, Protocol, Rule, Target, TcpMatch,
+    UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::{Addresses, BATCH_MAX, Headers};
@@ -56,21 +60,29 @@ fn main() {
                 let distinct = trace(&rules, flows, Locality::None, &mut Draw::default());
                 let mut draw = Draw::default();
                 let bound = u32::try_from(flows).expect("few");
-                let packets: Vec<Headers> = (0..TRACE)
+                let drawn: Vec<usize> = (0..TRACE)
                     .map(|at| if flows == TRACE { at } else { draw.below(bound) as usize })
-                    .map(|flow| headers(&distinct[flow]))
                     .collect();
-                let shown = compare(&rules, &packets, &forwarding);
-                println!("{} {size}, {name}: {shown}", family.name);
+                for of in [Family::V4, Family::V6] {
+                    let packets: Vec<Headers> =
+                        drawn.iter().map(|flow| headers(&distinct[*flow], of)).collect();
+                    let shown = compare(&rules, of, &packets, &forwarding);
+                    println!("{} {size}, {name}, {of}: {shown}", family.name);
+                }
             }
         }
     }
 }
 
-fn compare(rules: &[RuleKey], packets: &[Headers], forwarding: &Forwarding) -> String {
-    let (mut plain, counts) = policy(rules);
-    let (mut kept, kept_counts) = policy(rules);
-    let mut cache = FlowCache::new(ENTRIES);
+fn compare(
+    rules: &[RuleKey],
+    family: Family,
+    packets: &[Headers],
+    forwarding: &Forwarding,
+) -> String {
+    let (mut plain, counts) = policy(rules, family);
+    let (mut kept, kept_counts) = policy(rules, family);
+    let mut cache = FlowCache::new(ENTRIES).with_ipv6(true);
     let mut contenders =
         [Contender::new(&mut plain, None), Contender::new(&mut kept, Some(&mut cache))];
     for contender in &mut contenders {
@@ -132,16 +144,26 @@ impl<'a> Contender<'a> {
     }
 }
 
-fn headers(packet: &Packet) -> Headers {
+/// Where the addresses of IPv4 are in those of IPv6.
+const NETWORK: u128 = 0x2001_0db8 << 96;
+
+fn six(bits: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(NETWORK | u128::from(bits) << 64 | 1)
+}
+
+fn headers(packet: &Packet, family: Family) -> Headers {
     let ((source, source_port), (destination, destination_port)) =
         (packet.source, packet.destination);
     Headers {
         l3: 14,
         l4: 34,
         total_len: 100,
-        addresses: Addresses::V4 {
-            source: Ipv4Addr::from_bits(source),
-            destination: Ipv4Addr::from_bits(destination),
+        addresses: match family {
+            Family::V4 => Addresses::V4 {
+                source: Ipv4Addr::from_bits(source),
+                destination: Ipv4Addr::from_bits(destination),
+            },
+            Family::V6 => Addresses::V6 { source: six(source), destination: six(destination) },
         },
         protocol: packet.protocol,
         ttl: 64,
@@ -154,9 +176,9 @@ fn headers(packet: &Packet) -> Headers {
 }
 
 /// The rules as operators write them; every second drops.
-fn policy(rules: &[RuleKey]) -> (Policy, Compiler) {
-    let mut ruleset = Ruleset::new();
-    let rules = rules.iter().enumerate().map(|(at, key)| rule(at, key)).collect();
+fn policy(rules: &[RuleKey], family: Family) -> (Policy, Compiler) {
+    let mut ruleset = Ruleset::of(family);
+    let rules = rules.iter().enumerate().map(|(at, key)| rule(at, key, family)).collect();
     let command = Command::Append { chain: ChainName::forward(), rules, counters: None };
     ruleset.apply(&command).expect("the chain exists");
     let mut compiler = Compiler::new(1, vec!["in".to_owned(), "out".to_owned()]);
@@ -164,10 +186,19 @@ fn policy(rules: &[RuleKey]) -> (Policy, Compiler) {
     (policy, compiler)
 }
 
-fn rule(at: usize, key: &RuleKey) -> Rule {
+fn rule(at: usize, key: &RuleKey, family: Family) -> Rule {
     let net = |key: AddressKey| {
-        let net = Ipv4Net::new(Ipv4Addr::from_bits(key.network), Ipv4Addr::from_bits(key.mask));
-        (key.mask != 0).then_some(Negatable::is(IpNet::V4(net)))
+        let net = match family {
+            Family::V4 => {
+                let [network, mask] = [key.network, key.mask].map(Ipv4Addr::from_bits);
+                IpNet::V4(Ipv4Net::new(network, mask))
+            }
+            Family::V6 => {
+                let mask = u128::from(u32::MAX) << 96 | u128::from(key.mask) << 64;
+                IpNet::V6(Ipv6Net::new(six(key.network), Ipv6Addr::from_bits(mask)))
+            }
+        };
+        (key.mask != 0).then_some(Negatable::is(net))
     };
     let ports = |range: &std::ops::RangeInclusive<u16>| {
         Negatable::is(PortRange::new(*range.start(), *range.end()).expect("in order"))

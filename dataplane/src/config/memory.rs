@@ -5,8 +5,11 @@ use super::Config;
 /// Bytes of a flow, all tables counted (a test of [`crate::conntrack`] holds this).
 const FLOW_BYTES: u64 = 95;
 
-/// Bytes of an entry of a flow cache.
+/// Bytes of an entry of a flow cache (a test of `crate::policy` holds this).
 const CACHED_BYTES: u64 = 68;
+
+/// Bytes of one of IPv6.
+const CACHED6_BYTES: u64 = 100;
 
 /// The same of IPv6, whose flows have a table of their own.
 const FLOW6_BYTES: u64 = 127;
@@ -33,7 +36,8 @@ impl Config {
         let flow = FLOW_BYTES + more + if self.ipv6 { FLOW6_BYTES + more } else { 0 };
         let flows = u64::from(self.conntrack.flows_max) * flow;
         let frames = u64::from(self.area.chunks) * u64::from(self.area.chunk_bytes);
-        let cached = (self.flow_cache.next_power_of_two() * self.cores.len()) as u64 * CACHED_BYTES;
+        let entry = CACHED_BYTES + if self.ipv6 { CACHED6_BYTES } else { 0 };
+        let cached = (self.flow_cache.next_power_of_two() * self.cores.len()) as u64 * entry;
         let needed = flows + frames + cached;
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         (needed > available).then(|| {

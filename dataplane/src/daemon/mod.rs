@@ -420,7 +420,7 @@ fn start_workers(
             inboxes: inboxes.clone(),
             forwarding: Arc::clone(mirror.forwarding()),
             policies: Arc::clone(rules.policies()),
-            flow_cache: FlowCache::new(config.flow_cache),
+            flow_cache: FlowCache::new(config.flow_cache).with_ipv6(config.ipv6),
             conntrack,
             always_track: config.conntrack.always_track,
             dice_seed,

@@ -6,7 +6,8 @@ use std::ops::BitAnd;
 
 use weir_control::rule::{Family, IpNet, Negatable};
 
-use super::classify::AddressKey;
+use super::classify::{AddressKey, PacketKey};
+use super::flow_cache::{Key, Key6};
 use crate::batch::Addresses;
 
 /// An address test: `(address & mask == network) != negated`.
@@ -136,6 +137,12 @@ pub(super) trait Ends: Copy {
     /// Whether the classifier looks at other bits of them in each chain.
     const WINDOWED: bool;
 
+    /// By what a flow cache knows a packet.
+    type Key: Key;
+
+    /// That of a packet between these, whose other parts are those of `packet`.
+    fn key(self, packet: PacketKey) -> Self::Key;
+
     /// Whether a rule's tests hold; never those of the other family.
     fn meet(self, tests: &AddressTests) -> bool;
 }
@@ -156,6 +163,13 @@ impl Ends4 {
 
 impl Ends for Ends4 {
     const WINDOWED: bool = false;
+
+    type Key = PacketKey;
+
+    #[inline(always)]
+    fn key(self, packet: PacketKey) -> PacketKey {
+        packet
+    }
 
     #[inline(always)]
     fn meet(self, tests: &AddressTests) -> bool {
@@ -184,6 +198,14 @@ impl Ends6 {
 
 impl Ends for Ends6 {
     const WINDOWED: bool = true;
+
+    type Key = Key6;
+
+    #[inline(always)]
+    fn key(self, packet: PacketKey) -> Key6 {
+        let [source, destination] = [self.source, self.destination].map(Ipv6Addr::from_bits);
+        Key6 { source, destination, rest: packet.rest }
+    }
 
     #[inline(always)]
     fn meet(self, tests: &AddressTests) -> bool {

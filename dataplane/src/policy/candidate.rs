@@ -100,7 +100,7 @@ pub(super) fn packet_key(
 }
 
 /// By what a [`super::FlowCache`] knows a packet, if it can know it: what the classifier looks at, the hook and the
-/// state. Of IPv6 the classifier does not look at all of an address, and no cache knows of it.
+/// state. Of IPv6 the classifier does not look at all of an address; the cache does.
 #[must_use]
 pub fn cache_key(
     hook: Hook,
@@ -108,8 +108,10 @@ pub fn cache_key(
     ports: (PortIndex, PortIndex),
     state: CtState,
 ) -> Option<CacheKey> {
-    headers.v4()?;
     let key = packet_key(headers, ports, Windows::default())?
         .marked(hook as u8 | (state as u8) << HOOK_BITS);
-    Some(CacheKey::new(key))
+    Some(match headers.addresses {
+        Addresses::V4 { .. } => CacheKey::new(key),
+        Addresses::V6 { source, destination } => CacheKey::of_six(key, source, destination),
+    })
 }

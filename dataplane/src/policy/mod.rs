@@ -19,6 +19,7 @@ mod policies;
 mod residual;
 mod room;
 mod rule;
+mod span;
 mod target;
 mod unenforced;
 mod walk;
@@ -37,14 +38,15 @@ pub use unenforced::{CompileError, Unenforced};
 
 use std::sync::Arc;
 
-use address::{Ends, Ends4, Ends6, Windows};
+use address::{Ends, Ends4, Ends6};
 use flow_cache::Known;
 use rule::CompiledRule;
+use span::{Classified, Span};
 use walk::{Walk, Ways};
 use weir_control::command::ChainName;
 use weir_control::rule::{ConnmarkTarget, SynproxyTarget};
 
-use classify::{Classifier, PacketKey};
+use classify::PacketKey;
 
 use crate::batch::Addresses;
 use crate::limit::connections::Connections;
@@ -127,53 +129,6 @@ impl Base {
     fn accept_all(chain: usize, workers: usize) -> Self {
         let default_counters = RuleCounters::new(workers);
         Self { chain, default: Decision::Accept, default_counters }
-    }
-}
-
-/// The rules of a chain.
-#[derive(Debug)]
-struct Span {
-    first: usize,
-    end: usize,
-    /// Finds the rules that a packet may match, where there are many.
-    classified: Option<Classified>,
-}
-
-/// Rules of a chain that a classifier knows: most of them. Those before and behind have been added since it was
-/// built, and are walked through.
-#[derive(Debug, Clone)]
-struct Classified {
-    classifier: Arc<Classifier>,
-    /// What it knows of addresses of IPv6.
-    windows: Windows,
-    /// The first of them, among the rules of all chains.
-    first: usize,
-    /// One behind the last.
-    end: usize,
-}
-
-impl Span {
-    /// A chain without rules.
-    const EMPTY: Self = Self { first: 0, end: 0, classified: None };
-
-    /// What its classifier knows of addresses of IPv6.
-    fn windows(&self) -> Windows {
-        self.classified.as_ref().map_or(Windows::default(), |classified| classified.windows)
-    }
-
-    /// The first rule from `at` on that a packet may match; the end of the chain if there is none. Without a key
-    /// every rule may be one.
-    #[expect(clippy::cast_possible_truncation, reason = "there are at most RULES_MAX rules")]
-    fn next(&self, at: usize, key: Option<&PacketKey>) -> usize {
-        match (&self.classified, key) {
-            (Some(Classified { classifier, first, end, .. }), Some(key))
-                if (*first..*end).contains(&at) =>
-            {
-                let next = classifier.next(key, (at - first) as u32);
-                next.map_or(*end, |rule| first + rule as usize)
-            }
-            _ => at,
-        }
     }
 }
 
@@ -356,11 +311,12 @@ impl Policy {
         log: &mut PacketLog,
         (cache, key): (&mut FlowCache, &CacheKey),
     ) -> Decision {
-        let residual = match cache.look_up(key) {
+        let residual = match cache.look_up(key, ends.key(key.packet)) {
             Known::New => {
                 let start = &mut self.start(candidate.hook);
+                let key = self.chains[start.chain].key::<E>(candidate, key.packet);
                 let (packet, effects) = ((worker, candidate), &mut Effects::default());
-                return self.walk(packet, ends, log, (start, Some(key.packet)), effects);
+                return self.walk(packet, ends, log, (start, Some(key)), effects);
             }
             Known::Residual(residual) => residual,
             Known::Again(unknown) => unknown.keep(self.residual(candidate, ends, &key.packet)),
@@ -368,10 +324,10 @@ impl Policy {
         self.decide_rest(worker, candidate, ends, log, (residual, &key.packet))
     }
 
-    /// Whether to ask a cache: a handful of rules is sooner walked through.
+    /// Whether to ask a cache about packets of IPv6 or of IPv4: a handful of rules is sooner walked through.
     #[must_use]
-    pub fn asks(&self, cache: &FlowCache) -> bool {
-        (self.classifies || cache.is_eager()) && !cache.is_off()
+    pub fn asks(&self, cache: &FlowCache, six: bool) -> bool {
+        (self.classifies || cache.is_eager()) && cache.keeps(six)
     }
 
     /// Where a hook's packets begin.

@@ -114,7 +114,7 @@ impl Policy {
         let mut residual = Residual::default();
         loop {
             let chain = &self.chains[walk.chain];
-            walk.at = chain.next(walk.at, Some(key));
+            walk.at = chain.next(walk.at, Some(&chain.key::<E>(candidate, *key)));
             if walk.at == chain.end {
                 let Some(back) = walk.ways.back() else { return residual };
                 (walk.at, walk.chain) = (back + 1, self.rules[back].chain as usize);
@@ -195,7 +195,8 @@ impl Policy {
         }
         if residual.walks {
             let walk = &mut residual.walk(self);
-            return self.walk((worker, candidate), ends, log, (walk, Some(*key)), effects);
+            let key = self.chains[walk.chain].key::<E>(candidate, *key);
+            return self.walk((worker, candidate), ends, log, (walk, Some(key)), effects);
         }
         self.default(worker, candidate)
     }

@@ -1,9 +1,12 @@
 //! What kind of address one is to this machine, for `-m addrtype`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::address::Address;
+use super::fib::RouteKind;
 use super::forwarding::{Forwarding, Target};
 use super::link::PortIndex;
+use super::table::{Bits, Prefix};
 
 /// A kind of address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,7 +23,83 @@ pub enum AddressType {
     Multicast,
 }
 
+/// What a route out of a port says of the addresses that it leads to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtPort {
+    /// They are reached.
+    Reached,
+    /// They are anycast addresses.
+    Anycast,
+}
+
+impl AtPort {
+    /// Of a kind of route; none counts that forbids.
+    pub(super) fn of(kind: RouteKind) -> Option<Self> {
+        match kind {
+            RouteKind::Unicast | RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast => {
+                Some(Self::Reached)
+            }
+            RouteKind::Anycast => Some(Self::Anycast),
+            RouteKind::Unreachable(_) | RouteKind::Throw => None,
+        }
+    }
+
+    /// The same of a target, and at which port.
+    pub(super) fn of_target<A>(target: Target<A>) -> Option<(PortIndex, Self)> {
+        match target {
+            Target::Forward { port, .. } => Some((port, Self::Reached)),
+            Target::Local { port, .. }
+            | Target::Broadcast { port }
+            | Target::Multicast { port } => port.map(|port| (port, Self::Reached)),
+            Target::Anycast { port } => port.map(|port| (port, Self::Anycast)),
+            Target::Unreachable(_) | Target::NotOurs { .. } => None,
+        }
+    }
+
+    /// Puts the prefix of such a route into a list. The first address of one on the link is anycast, whoever has it
+    /// (`ipv6_anycast_destination`, include/net/ip6_route.h).
+    pub(super) fn push<A: Address>(
+        self,
+        (network, len): (A, u8),
+        on_link: bool,
+        list: &mut Vec<Prefix<Self, A::Bits>>,
+    ) {
+        let network = network.bits();
+        list.push(Prefix { network, len, value: Some(self) });
+        if on_link && len < 127 {
+            list.push(Prefix { network, len: A::Bits::LEN, value: Some(Self::Anycast) });
+        }
+    }
+}
+
+/// What an IPv6 address is at one port (`match_lookup_rt6`, net/netfilter/xt_addrtype.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressAt {
+    /// No route out of that port leads to it.
+    Unreachable,
+    /// One does.
+    Reached {
+        /// The port has this address.
+        local: bool,
+        /// It is an anycast address there.
+        anycast: bool,
+    },
+}
+
 impl Forwarding {
+    /// What an IPv6 address is at a port alone.
+    #[must_use]
+    pub fn address6_at(&self, address: Ipv6Addr, port: PortIndex) -> AddressAt {
+        let Some(found) = self.at_port6(address, port) else { return AddressAt::Unreachable };
+        let ifindex = self.port(port).and_then(|link| link.ifindex);
+        let sources = self.sources6().into_iter().flat_map(|sources| &sources.0);
+        let mut own = sources.filter(|source| Some(source.ifindex) == ifindex);
+        AddressAt::Reached {
+            local: own.any(|source| source.address == address),
+            anycast: found == AtPort::Anycast,
+        }
+    }
+
     /// What kind of address this is, or with `port`, what kind it is there: elsewhere it is unicast.
     ///
     /// As `inet_dev_addr_type` (`net/ipv4/fib_frontend.c`) it looks into the kernel's table `local` alone, which the

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::address_type::AtPort;
 use super::forwarding::{Forwarding, Forwarding6, RouteSpec, RouteTable, Target};
 use super::link::{PORTS_MAX, PortIndex, PortLink};
 use super::neighbour::{Neighbour, NeighbourTable};
 use super::source6::{Source6, Sources6};
-use super::table::Prefix;
+use super::table::{Prefix, PrefixTable};
 
 /// Fills a [`Forwarding`] by hand: for tests, for replaying captures, for machines without a kernel to mirror.
 #[derive(Debug)]
@@ -138,9 +139,26 @@ impl ForwardingBuilder {
     pub fn build(self) -> Forwarding {
         let routes = Arc::new(RouteTable::new(&[self.routes]).with_main(self.main));
         let six = self.six.map(|(routes, sources)| Forwarding6 {
-            routes: Arc::new(RouteTable::new(&[routes]).with_main(self.main6)),
+            routes: Arc::new(
+                RouteTable::new(std::slice::from_ref(&routes))
+                    .with_main(self.main6)
+                    .with_ports(by_port(&routes, self.ports.len())),
+            ),
             sources: Arc::new(Sources6(sources.into())),
         });
         Forwarding::from_parts((self.ports, self.host), (routes, six), self.neighbours)
     }
+}
+
+/// The routes out of each port by itself.
+fn by_port(routes: &[RouteSpec<Ipv6Addr>], ports: usize) -> Vec<PrefixTable<AtPort, u128>> {
+    let mut lists = vec![Vec::new(); ports];
+    for route in routes {
+        let Some((port, what)) = route.value.and_then(AtPort::of_target) else { continue };
+        let on_link = !matches!(route.value, Some(Target::Forward { gateway: Some(_), .. }));
+        if let Some(list) = lists.get_mut(port.as_usize()) {
+            what.push((Ipv6Addr::from_bits(route.network), route.len), on_link, list);
+        }
+    }
+    lists.into_iter().map(PrefixTable::new).collect()
 }

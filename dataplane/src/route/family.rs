@@ -6,6 +6,7 @@ use super::address::Address;
 use super::event::MirrorEvent;
 use super::fib::{Fib, Placement, RouteBody, RouteKey};
 use super::forwarding::{RouteTable, Target};
+use super::link::PortIndex;
 use super::rule::{Rule, unsupported};
 
 /// The routes and rules of one family.
@@ -100,18 +101,21 @@ impl<A: Address> Family<A> {
         unsupported(&self.rules, tables)
     }
 
-    /// The table for a new snapshot. `merged` as for [`Fib::lists`]; with `main`, the routes of table main beside it.
+    /// The table for a new snapshot. `merged` as for [`Fib::lists`]; with `main`, the routes of table main beside it,
+    /// and those of so many ports by themselves, as `port_of` names them.
     pub(crate) fn snapshot(
         &mut self,
         target: impl Fn(&RouteBody<A>) -> Target<A>,
         (merged, main): (bool, bool),
+        (ports, port_of): (usize, impl Fn(u32) -> Option<PortIndex>),
         events: &mut Vec<MirrorEvent>,
     ) -> Arc<RouteTable<A>> {
         let table = match self.table.take() {
             Some(table) => table,
             None => {
                 self.report_unsupported(events);
-                let table = RouteTable::new(&self.fib.lists(merged, &target));
+                let table = RouteTable::new(&self.fib.lists(merged, &target))
+                    .with_ports(self.fib.by_port(ports, port_of));
                 Arc::new(if main { table.with_main(self.fib.main(target)) } else { table })
             }
         };

@@ -27,8 +27,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::address::Address;
+use super::address_type::AtPort;
 use super::forwarding::{RouteSpec, Target, Unreachable};
-use super::table::{Bits, Prefix};
+use super::link::PortIndex;
+use super::table::{Bits, Prefix, PrefixTable};
 
 /// `RT_TABLE_DEFAULT`.
 pub(crate) const TABLE_DEFAULT: u32 = 253;
@@ -234,6 +236,32 @@ impl<A: Address> Fib<A> {
     /// The routes of table main that count.
     pub(crate) fn main(&self, target: impl Fn(&RouteBody<A>) -> Target<A>) -> Vec<RouteSpec<A>> {
         self.list(TABLE_MAIN, target)
+    }
+
+    /// The routes out of each port by itself, as the kernel finds them if it is asked for one interface alone: then no
+    /// forbidding route counts.
+    pub(crate) fn by_port(
+        &self,
+        ports: usize,
+        port_of: impl Fn(u32) -> Option<PortIndex>,
+    ) -> Vec<PrefixTable<AtPort, A::Bits>> {
+        let of_table = |table| {
+            let mut lists = vec![Vec::new(); ports];
+            let (first, after) = (first_of(table), first_of(table + 1));
+            for ((key, _), body) in self.routes.range((first, i32::MIN)..(after, i32::MIN)) {
+                for hop in body.hops.iter().filter(|hop| !hop.dead && key.narrowed == 0) {
+                    let list = port_of(hop.ifindex).and_then(|port| lists.get_mut(port.as_usize()));
+                    let (prefix, on_link) = ((key.network, key.len), hop.gateway.is_none());
+                    if let Some((list, what)) = list.zip(AtPort::of(body.kind)) {
+                        what.push(prefix, on_link, list);
+                    }
+                }
+            }
+            lists
+        };
+        let (local, main) = (of_table(TABLE_LOCAL), of_table(TABLE_MAIN));
+        let local_first = |(local, main)| PrefixTable::new(local).over(&PrefixTable::new(main));
+        local.into_iter().zip(main).map(local_first).collect()
     }
 
     fn list(&self, table: u32, target: impl Fn(&RouteBody<A>) -> Target<A>) -> Vec<RouteSpec<A>> {

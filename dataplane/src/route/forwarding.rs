@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::address::Address;
+use super::address_type::AtPort;
 use super::builder::ForwardingBuilder;
 use super::link::{PortIndex, PortLink};
 use super::neighbour::{Neighbour, NeighbourTable};
@@ -139,6 +140,8 @@ pub(crate) struct RouteTable<A: Address = Ipv4Addr> {
     broadcast: Vec<A>,
     /// The routes of table main by themselves, sorted by prefix, where somebody wants them.
     main: Vec<RouteSpec<A>>,
+    /// Those out of each port by themselves, where somebody wants them.
+    by_port: Vec<PrefixTable<AtPort, A::Bits>>,
 }
 
 /// A route as given to a table: `None` lets the tables below answer (`throw`).
@@ -186,7 +189,14 @@ impl<A: Address> RouteTable<A> {
             ),
             broadcast: sorted(single(is_broadcast)),
             main: Vec::new(),
+            by_port: Vec::new(),
         }
+    }
+
+    /// With the routes out of each port by itself beside those of all.
+    pub(crate) fn with_ports(mut self, by_port: Vec<PrefixTable<AtPort, A::Bits>>) -> Self {
+        self.by_port = by_port;
+        self
     }
 
     /// With the routes of table main beside those of all tables.
@@ -399,6 +409,11 @@ impl Forwarding {
     /// never looked up for a packet.
     pub fn route_type6(&self, address: Ipv6Addr) -> Route<Ipv6Addr> {
         self.six.as_ref().map_or(Route::None, |six| six.routes.route(address))
+    }
+
+    /// What the routes out of a port by themselves say of an IPv6 address; `None` if none of them leads there.
+    pub(super) fn at_port6(&self, address: Ipv6Addr, port: PortIndex) -> Option<AtPort> {
+        self.six.as_ref()?.routes.by_port.get(port.as_usize())?.lookup(address.to_bits())
     }
 
     /// The neighbour with this address on a port, or `None` when nobody has asked for it yet.

@@ -38,7 +38,7 @@ mod stale;
 mod state;
 mod table;
 
-pub use address_type::AddressType;
+pub use address_type::{AddressAt, AddressType};
 pub use builder::ForwardingBuilder;
 pub use event::{MirrorEvent, RouteError};
 pub(crate) use forwarding::MadeOf;

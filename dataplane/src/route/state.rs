@@ -539,19 +539,19 @@ impl MirrorState {
     pub(crate) fn snapshot(&mut self) -> Forwarding {
         self.dirty = false;
         let Self { ports, addresses, four, six, events, .. } = self;
-        let port_of = |ifindex| port_of(ports, ifindex);
+        let (port_of, host) = (|ifindex| port_of(ports, ifindex), self.host.is_some());
         let source = |body: &RouteBody, hop: Option<&Hop>| {
             let hop = hop?;
             select_source(addresses, hop.ifindex, hop.gateway, body.scope)
         };
         let four_target = |body: &RouteBody| target(body, port_of, source);
         let merged = !self.split.unwrap_or(false);
-        let table = four.snapshot(four_target, (merged, self.host.is_some()), events);
+        let table = four.snapshot(four_target, (merged, host), (0, port_of), events);
         let six = six.as_mut().map(|Six { family, addresses, .. }| {
             // Which address it is depends on the destination, too.
             let six_target = |body: &RouteBody<Ipv6Addr>| target(body, port_of, |_, _| None);
             Forwarding6 {
-                routes: family.snapshot(six_target, (false, self.host.is_some()), events),
+                routes: family.snapshot(six_target, (false, host), (ports.len(), port_of), events),
                 sources: Arc::new(Sources6(addresses.clone().into())),
             }
         });

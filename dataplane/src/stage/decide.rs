@@ -3,7 +3,7 @@
 //!
 //! Each family has rules of its own.
 
-use crate::batch::{BATCH_MAX, Batch};
+use crate::batch::{Addresses, BATCH_MAX, Batch};
 use crate::conntrack::{Conntrack, CtState};
 use crate::packet_log::PacketLog;
 use crate::policy::{
@@ -133,13 +133,15 @@ fn known(
     forwarding: &Forwarding,
 ) -> [Option<CacheKey>; BATCH_MAX] {
     let mut keys = [None; BATCH_MAX];
-    if !policies.v4.asks(cache) {
+    let asked = [policies.v4.asks(cache, false), policies.v6.asks(cache, true)];
+    if asked == [false; 2] {
         return keys;
     }
     for i in batch.turn() {
         let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
         let (ingress, state) = (batch.ingress[i], batch.tracked[i].state);
-        if !cache.wants(state) {
+        let six = matches!(batch.headers[i].addresses, Addresses::V6 { .. });
+        if !cache.wants(state) || !asked[usize::from(six)] {
             continue;
         }
         keys[i] = cache_key(hook, &batch.headers[i], (ingress, egress), state);

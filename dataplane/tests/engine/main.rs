@@ -6,7 +6,7 @@
 //!
 //! | file | what it tells |
 //! |---|---|
-//! | `world` `sizes` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
+//! | `world` `side` `sizes` `delta` `packet` `chance` | the harness: engines, counters, packets, dice |
 //! | `words` `spec` `asked` `content` | iptables words to rules; a naive evaluator beside them |
 //! | `forward` | packets that go through |
 //! | `refuse` | packets that end here, and what their senders hear |
@@ -65,6 +65,7 @@ mod reject_oracle;
 mod residual;
 mod rules;
 mod set_oracle;
+mod side;
 mod six;
 mod sizes;
 mod snapshot;

@@ -1,11 +1,13 @@
 //! IPv6 through the engine: the bytes that leave, exactly, and the counters.
 
+mod addrtype;
 mod answers;
 mod fragments;
 mod host;
 mod oracle;
 mod packet;
 mod refuse;
+mod residual;
 mod sets;
 mod traffic;
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use af_xdp::{Area, AreaConfig};
 use weir_control::rule::{Family, Names, Table};
-use weir_control::ruleset::{Counters as RuleCount, Ruleset};
+use weir_control::ruleset::Ruleset;
 use weir_control::set::restore;
 use weir_dataplane::conntrack::{Conntrack, Settings};
 use weir_dataplane::engine::{Engine, EngineConfig};
@@ -24,7 +24,7 @@ use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::handover::{FlowHash, Inboxes};
 use weir_dataplane::limit::kept::{TableKey, Tables};
 use weir_dataplane::limit::recent::{RECENT, RecentTable};
-use weir_dataplane::policy::{Compiler, FlowCache, LimitSettings, Policies, Policy};
+use weir_dataplane::policy::{FlowCache, Policies};
 use weir_dataplane::port::{MemoryPort, Port, PortIndex, Wire};
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
@@ -38,6 +38,7 @@ use crate::delta::{self, Moved};
 use crate::packet::Packet;
 use crate::words;
 
+use crate::side::Side;
 pub(crate) use crate::sizes::Sizes;
 
 pub(crate) const EAST: PortIndex = PortIndex(0);
@@ -129,56 +130,6 @@ pub(crate) struct Sent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The rules of a table of a family.
-struct Side {
-    ruleset: Ruleset,
-    compiler: Compiler,
-    policy: Arc<Policy>,
-}
-
-impl Side {
-    /// Those of a world, as the daemon begins with them.
-    fn all(sizes: Sizes, host: Option<PortIndex>) -> [Self; 4] {
-        // For the rules the port of the machine itself has no name.
-        let of_host = |port: PortIndex| host == Some(port);
-        let names = PORTS.map(|port| if of_host(port) { "" } else { NAMES[port.as_usize()] });
-        let [filter, raw]: [fn(Family) -> Ruleset; 2] = match host {
-            Some(_) => [Ruleset::with_host_chains_of, Ruleset::raw_with_host_chains],
-            None => [Ruleset::of, Ruleset::raw],
-        };
-        let tables = Tables::default();
-        let flows_max = [sizes.flows, sizes.flows6];
-        let side = |ruleset| {
-            let compiler = Compiler::new(sizes.workers, names.map(str::to_owned).into())
-                .counting_flows(sizes.acct)
-                .proxying(sizes.synproxy)
-                .sharing(tables.clone())
-                .limiting(LimitSettings { flows_max, ..LimitSettings::default() });
-            Self { ruleset, compiler, policy: Arc::new(Policy::accept_all(sizes.workers)) }
-        };
-        let [four, six] = [Family::V4, Family::V6];
-        [filter(four), filter(six), raw(four), raw(six)].map(side)
-    }
-
-    fn count(&self, number: usize) -> (u64, u64) {
-        let (counters, chain) = (self.compiler.counters(), &self.ruleset.chains()[0]);
-        let RuleCount { packets, bytes } = match number.checked_sub(1) {
-            Some(place) => counters.rule(chain.rules[place].id),
-            None => counters.policy(&chain.name),
-        };
-        (packets, bytes)
-    }
-
-    fn counts(&self) -> Vec<(u64, u64)> {
-        let counters = self.compiler.counters();
-        let rules = self.ruleset.chains().iter().flat_map(|chain| &chain.rules);
-        rules
-            .map(|entry| counters.rule(entry.id))
-            .map(|RuleCount { packets, bytes }| (packets, bytes))
-            .collect()
-    }
-}
-
 pub(crate) struct World {
     pub(crate) sizes: Sizes,
     pub(crate) memory: Arc<Memory>,
@@ -235,7 +186,7 @@ impl World {
                     inboxes: inboxes.clone(),
                     forwarding: Arc::clone(&forwarding),
                     policies: Arc::clone(&policies),
-                    flow_cache: FlowCache::eager(sizes.flow_cache),
+                    flow_cache: FlowCache::new(sizes.flow_cache).with_ipv6(true).eagerly(),
                     conntrack,
                     always_track: sizes.always_track,
                     dice_seed: 1,

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
-use weir_dataplane::route::{Forwarding, MirrorEvent, Route};
+use weir_dataplane::port::PortIndex;
+use weir_dataplane::route::{AddressAt, Forwarding, MirrorEvent, Route};
 
 use crate::namespace::{EAST, Namespace, WEST, events, events_up_to, settled};
 use crate::oracle::{Random, judge, port, refusal, word_after};
@@ -98,6 +99,29 @@ fn differences(
     (differences, several)
 }
 
+/// What the snapshot says of each address at one port, beside the kernel's own way out of that interface: whether there
+/// is one, and whether it leads to an anycast address. Returns the differences in words.
+fn differences_at(
+    namespace: &Namespace,
+    forwarding: &Forwarding,
+    (port, name): (PortIndex, &str),
+    addresses: &[Ipv6Addr],
+) -> Vec<String> {
+    let judgements = judge(namespace, &format!("oif {name}"), addresses);
+    let differing = addresses.iter().zip(judgements).filter_map(|(&address, judgement)| {
+        let found = forwarding.address6_at(address, port);
+        let same = match (&judgement, found) {
+            (Ok(line), AddressAt::Reached { anycast, .. }) => {
+                anycast || !line.starts_with("anycast")
+            }
+            (Err(_), AddressAt::Unreachable) => true,
+            _ => false,
+        };
+        (!same).then(|| format!("{address} at {name}: {judgement:?}, found {found:?}"))
+    });
+    differing.collect()
+}
+
 /// Often close to others.
 fn address(random: &mut Random) -> Ipv6Addr {
     let net = [1, 2, 3, 0x10][random.below(4) as usize];
@@ -171,6 +195,10 @@ fn random_ipv6_routes_agree_with_the_kernel() {
         let (different, hops) = differences(&namespace, &forwarding, &addresses);
         assert!(different.is_empty(), "round {round}: {} {different:#?}", different.len());
         several += hops;
+        for port in [(EAST, "east"), (WEST, "west")] {
+            let different = differences_at(&namespace, &forwarding, port, &addresses);
+            assert!(different.is_empty(), "round {round}: {} {different:#?}", different.len());
+        }
         // A mirror that starts now reads by dump what the other one heard.
         let fresh = namespace.mirror_with(|config| config.ipv6 = true);
         let (different, _) = differences(&namespace, &fresh.forwarding().current(), &addresses);
@@ -196,6 +224,12 @@ fn ipv6_addresses_rules_and_links_follow() {
     let forwarding = settled(&namespace, &mirror);
     assert_eq!(forwarding.route6(ip6("2001:db8:5::1")), Route::Local);
     assert_eq!(forwarding.route6(ip6("2001:db8:5::")), Route::Broadcast, "anycast");
+    let at = |address, port| forwarding.address6_at(ip6(address), port);
+    let reached = |local, anycast| AddressAt::Reached { local, anycast };
+    assert_eq!(at("2001:db8:5::1", EAST), reached(true, false));
+    assert_eq!(at("2001:db8:5::1", WEST), AddressAt::Unreachable);
+    assert_eq!(at("2001:db8:5::", EAST), reached(false, true));
+    assert_eq!(at("2001:db8:70::9", WEST), reached(false, false));
     assert_eq!(forwarding.source6_for(ip6("2001:db8:5::9"), EAST), Some(ip6("2001:db8:5::1")));
     let local: Vec<_> = forwarding.local_addresses6().collect();
     assert!(local.contains(&ip6("2001:db8:5::1")) && local.contains(&ip6("2001:db8:5::")));

@@ -119,7 +119,7 @@ fn stateless(side: &Side) -> Vec<String> {
         true => ("hl --hl-eq", 3048, "4&0xff=64"),
         false => ("ttl --ttl-eq", 3028, "8>>24=64"),
     };
-    let mut lines = vec![
+    vec![
         "-N common".to_owned(),
         "-A common -i left -j RETURN".to_owned(),
         "-A common ! -i left".to_owned(),
@@ -145,12 +145,7 @@ fn stateless(side: &Side) -> Vec<String> {
         format!("-A OUTPUT -s {left} -p tcp --tcp-flags ALL RST,ACK"),
         "-A OUTPUT -o right -j ACCEPT".to_owned(),
         "-A OUTPUT -p udp --sport 4000 --dport 9 -j ACCEPT".to_owned(),
-    ];
-    if side.is_six() {
-        // Of IPv6 it is not known which routes are of one interface alone.
-        lines.retain(|line| !line.contains("--limit-iface"));
-    }
-    lines
+    ]
 }
 
 /// Rules about connections in front of them.

@@ -9,6 +9,7 @@
 //! A rule's *care mask* has a one wherever every packet that matches the rule has the same bit: an address mask as it
 //! stands, the common prefix of a port range's ends, the protocol, and an interface where the rule allows just one.
 
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 
 use super::table::hash;
@@ -86,7 +87,7 @@ impl RuleKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PacketKey {
     pub(super) addresses: u64,
-    pub(super) rest: u64,
+    pub(in crate::policy) rest: u64,
 }
 
 impl PacketKey {
@@ -104,6 +105,18 @@ impl PacketKey {
         const ODD: u64 = 0xd6e8_feb8_6659_fd93;
         let hash = hash(self);
         (hash ^ hash >> 32).wrapping_mul(ODD) >> 16
+    }
+
+    /// The same of it and of addresses of IPv6.
+    #[inline]
+    #[must_use]
+    pub(in crate::policy) fn mixed_with(self, source: Ipv6Addr, destination: Ipv6Addr) -> u64 {
+        const ODD: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0xff51_afd7_ed55_8ccd];
+        // Each half turned by another number of bits, so that none is lost where two are alike.
+        let [a, b, c, d] = [source, destination].map(halves).as_flattened()[..] else { return 0 };
+        let one = (a.wrapping_mul(ODD[0]) ^ b.rotate_left(23)).wrapping_mul(ODD[1]);
+        let two = (c.wrapping_mul(ODD[1]) ^ d.rotate_left(41)).wrapping_mul(ODD[2]);
+        Self { addresses: one ^ one >> 29 ^ two.rotate_left(17), ..self }.mixed()
     }
 
     /// Of a packet from `source` to `destination`, addresses and ports in host order.
@@ -156,6 +169,13 @@ impl PacketKey {
 pub(super) const PROTOCOL: u32 = 32;
 pub(super) const INGRESS: u32 = 40;
 pub(super) const EGRESS: u32 = 48;
+
+/// The upper and the lower 64 bits of an address.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+fn halves(address: Ipv6Addr) -> [u64; 2] {
+    let bits = address.to_bits();
+    [(bits >> 64) as u64, bits as u64]
+}
 
 /// Where the byte of [`PacketKey::marked`] is, which no rule cares for.
 const MARK: u32 = 56;

@@ -2,23 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use weir_control::rule::{AddressTypes, AddrtypeMatch, Family, IfaceLimit, Negatable};
+use weir_control::rule::{AddressTypes, AddrtypeMatch, IfaceLimit, Negatable};
 
 use crate::batch::Addresses;
 use crate::policy::Candidate;
-use crate::route::{AddressType, Forwarding, Route};
+use crate::port::PortIndex;
+use crate::route::{AddressAt, AddressType, Forwarding, Route};
 use crate::wire::ipv6;
-
-/// The match, if it can be enforced: of IPv6, the routes out of one interface alone are not known.
-pub(super) fn enforced(
-    asked: &AddrtypeMatch,
-    family: Family,
-) -> Result<AddrtypeMatch, &'static str> {
-    match (family, asked.limit) {
-        (Family::V6, Some(_)) => Err("addrtype --limit-iface-in, --limit-iface-out"),
-        _ => Ok(*asked),
-    }
-}
 
 pub(super) fn holds(test: &AddrtypeMatch, candidate: &Candidate<'_>) -> bool {
     let port = test.limit.map(|limit| match limit {
@@ -38,7 +28,7 @@ pub(super) fn holds(test: &AddrtypeMatch, candidate: &Candidate<'_>) -> bool {
         Addresses::V6 { source, destination } => {
             let is = |types: Option<Negatable<AddressTypes>>, address: Ipv6Addr| {
                 types.is_none_or(|types| {
-                    of_these(types.value, address, candidate.forwarding) != types.negated
+                    of_these(types.value, address, port, candidate.forwarding) != types.negated
                 })
             };
             is(test.source, source) && is(test.destination, destination)
@@ -46,8 +36,15 @@ pub(super) fn holds(test: &AddrtypeMatch, candidate: &Candidate<'_>) -> bool {
     }
 }
 
-/// `match_type6`: what the address says itself must all hold; of what the routes say, one thing must.
-fn of_these(types: AddressTypes, address: Ipv6Addr, forwarding: &Forwarding) -> bool {
+/// `match_type6`: what the address says itself must all hold; of what the routes say, one thing must. With a port it is
+/// the routes out of that one alone. (Of anycast routes the kernel here knows only those that it has made itself, with
+/// the machine's addresses; Weir does not tell them from others.)
+fn of_these(
+    types: AddressTypes,
+    address: Ipv6Addr,
+    port: Option<PortIndex>,
+    forwarding: &Forwarding,
+) -> bool {
     let asked = |kind: AddressTypes| types.intersects(kind);
     let excluded = asked(AddressTypes::MULTICAST) && !address.is_multicast()
         || asked(AddressTypes::UNICAST) && !ipv6::is_unicast(address)
@@ -58,6 +55,14 @@ fn of_these(types: AddressTypes, address: Ipv6Addr, forwarding: &Forwarding) -> 
     let by_route = [AddressTypes::ANYCAST, AddressTypes::LOCAL, AddressTypes::UNREACHABLE];
     if !by_route.into_iter().any(asked) {
         return true;
+    }
+    if let Some(port) = port {
+        return match forwarding.address6_at(address, port) {
+            AddressAt::Unreachable => asked(AddressTypes::UNREACHABLE),
+            AddressAt::Reached { local, anycast } => {
+                local && asked(AddressTypes::LOCAL) || anycast && asked(AddressTypes::ANYCAST)
+            }
+        };
     }
     asked(match forwarding.route_type6(address) {
         Route::Local => AddressTypes::LOCAL,

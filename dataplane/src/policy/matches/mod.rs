@@ -148,9 +148,9 @@ impl MatchTest {
     /// # Errors
     /// Why this engine cannot enforce it.
     pub(super) fn compile(asked: &Match, around: &mut Around<'_, '_>) -> Result<Self, Unenforced> {
-        let (family, sets) = (around.family, around.sets);
+        let sets = around.sets;
         Ok(match asked {
-            Match::Addrtype(addrtype) => Self::Addrtype(addrtype::enforced(addrtype, family)?),
+            Match::Addrtype(addrtype) => Self::Addrtype(*addrtype),
             Match::Comment(_) => Self::Comment,
             Match::Connbytes(connbytes) => Self::Connbytes((*connbytes).try_into()?),
             Match::Connlimit(connlimit) => {

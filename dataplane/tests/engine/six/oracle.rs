@@ -27,6 +27,11 @@ pub(crate) fn unmet6() -> Option<String> {
 
 /// The network as the driver has it.
 pub(super) fn network() -> Forwarding {
+    network_builder().build()
+}
+
+/// The same, to be added to.
+pub(super) fn network_builder() -> ForwardingBuilder {
     let link = |port| PortLink { addresses: Vec::new(), ..link(port, 1500) };
     let net = |third| Ipv6Addr::new(0x2001, 0xdb8, third, 0, 0, 0, 0, 0);
     let via = Target::Forward { port: WAN, gateway: Some(GATEWAY6), mtu: None, source: None };
@@ -45,7 +50,6 @@ pub(super) fn network() -> Forwarding {
         .neighbour(WAN, traffic::CAROL6, reachable6(traffic::CAROL6))
         .neighbour(WAN, GATEWAY6, reachable6(GATEWAY6))
         .route6(net(0x70), 48, via)
-        .build()
 }
 
 pub(super) fn world(sizes: Sizes) -> World {

@@ -174,7 +174,8 @@ fn of_any(chance: &mut Chance) -> String {
                 "LOCAL,ANYCAST",
             ];
             let end = chance.one_of(&["src", "src", "dst"]);
-            format!(" -m addrtype{not} --{end}-type {}", chance.one_of(&kinds))
+            let limit = chance.one_of(&["", "", " --limit-iface-in", " --limit-iface-out"]);
+            format!(" -m addrtype{not} --{end}-type {}{limit}", chance.one_of(&kinds))
         }
         10 => routing(chance),
         _ => format!(" -m pkttype{not} --pkt-type {}", chance.one_of(&["unicast", "multicast"])),
