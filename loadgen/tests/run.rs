@@ -14,8 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A namespace with both ends of a cable, `v0` and `v1`.
 fn loopback() -> Namespace {
+    with_queues(1)
+}
+
+/// The same with so many queues at either end.
+fn with_queues(queues: u32) -> Namespace {
     let namespace = Namespace::unique("genrun").expect("a namespace");
-    namespace.ip("link add v0 type veth peer name v1").expect("a veth pair");
+    let each = format!("numtxqueues {queues} numrxqueues {queues}");
+    namespace
+        .ip(&format!("link add v0 {each} type veth peer name v1 {each}"))
+        .expect("a veth pair");
     for name in ["v0", "v1"] {
         namespace.set(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1").expect("no IPv6");
         namespace.ip(&format!("link set {name} up")).expect("the link");
@@ -104,6 +112,33 @@ fn live_frames_are_accounted_for_as_others_are() {
         let links = namespace.ip("link show").expect("the links");
         assert!(!links.contains("xdp") && !links.contains("wg"), "left behind: {links}");
     }
+}
+
+/// Each thread sends by a queue of its own, and what arrives on another's queue is counted all the same.
+#[test]
+fn several_threads_share_the_queues_of_a_device() {
+    skip_unless!(root, command "ip");
+    let namespace = with_queues(2);
+    let words =
+        "configs/loadgen/syn-flood.toml --rate flood=20000 --duration 1 --sleep --json - --threads";
+    for engine in ["af-xdp", "live-frames"] {
+        let result = json(&run(&namespace, &format!("{words} 2 --engine {engine}")));
+        for (at, due) in [20_000, 1_000].into_iter().enumerate() {
+            let stream = &result["streams"][at];
+            let count = |name: &str| stream[name].as_u64().expect("a number");
+            assert!(count("sent") + count("refused") <= due, "{engine}: {stream}");
+            if result["void"].is_null() {
+                assert_eq!((count("sent"), count("received")), (due, due), "{engine}: {result}");
+            }
+            assert_eq!((count("duplicated"), count("damaged")), (0, 0), "{engine}: {stream}");
+        }
+        for interface in result["environment"]["interfaces"].as_array().expect("a list") {
+            assert_eq!(interface["queues"], 2, "{engine}: {interface}");
+        }
+    }
+    let output = run(&namespace, &format!("{words} 3"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("numrxqueues 3"), "{said}");
 }
 
 #[test]
