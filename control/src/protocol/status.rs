@@ -86,7 +86,7 @@ pub struct PortStatus {
     pub mac: String,
     /// The largest IP packet in bytes.
     pub mtu: u32,
-    /// IPv4 addresses with prefix length.
+    /// Addresses with prefix length; of IPv6 where it is forwarded.
     pub addresses: Vec<String>,
 }
 

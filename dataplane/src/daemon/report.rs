@@ -1,5 +1,6 @@
 //! What the daemon says about itself: the answers to `weirctl status` and `weirctl stats`.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use super::shared::{Shared, Slot, SlotState};
 use crate::host::HOST_DEVICE;
 use crate::port::PortIndex;
 use crate::port::xdp::OpenPort;
-use crate::route::PortLink;
+use crate::route::{Forwarding, PortLink};
 use crate::telemetry::{Counter, Counters, Latency};
 use crate::verdict::DropReason;
 use crate::wire::ethernet::{HEADER_BYTES, MacAddr};
@@ -160,9 +161,6 @@ fn worker_status(worker: &Worker) -> WorkerStatus {
 fn port_status(shared: &Shared, slot: &Slot) -> PortStatus {
     let forwarding = shared.forwarding.current();
     let link = forwarding.port(slot.index);
-    let address = |address: &crate::route::InterfaceAddress| {
-        format!("{}/{}", address.address, address.prefix_len)
-    };
     let open = open(slot);
     PortStatus {
         name: slot.interface.clone(),
@@ -178,8 +176,16 @@ fn port_status(shared: &Shared, slot: &Slot) -> PortStatus {
         queues: open.map_or(0, |port| u32::try_from(port.queues()).unwrap_or(u32::MAX)),
         mac: link.map_or_else(String::new, |link| MacAddr(link.mac).to_string()),
         mtu: link.map_or(0, |link| link.mtu),
-        addresses: link.map_or_else(Vec::new, |link| link.addresses.iter().map(address).collect()),
+        addresses: link.map_or_else(Vec::new, |link| addresses(link, &forwarding)),
     }
+}
+
+fn addresses(link: &PortLink, forwarding: &Forwarding) -> Vec<String> {
+    let with_len = |address: IpAddr, len: u8| format!("{address}/{len}");
+    let own = link.addresses.iter().map(|own| with_len(own.address.into(), own.prefix_len));
+    let sources6 = forwarding.sources6().into_iter().flat_map(|sources| &sources.0);
+    let own6 = sources6.filter(|own| Some(own.ifindex) == link.ifindex);
+    own.chain(own6.map(|own| with_len(own.address.into(), own.prefix_len))).collect()
 }
 
 fn open(slot: &Slot) -> Option<&OpenPort> {

@@ -83,6 +83,8 @@ fn ipv6_gets_through_where_it_is_wanted_and_nowhere_else() {
     transfer::both_ways(&town.alice, &town.bob, BOB6, 2 << 20);
     transfer::both_ways(&town.bob, &town.alice, ALICE6, 2 << 20);
     assert!(town.pings("2001:db8:1::1"), "the firewall itself is its kernel's");
+    let addresses = status(&daemon)["ports"][0]["addresses"].to_string();
+    assert!(addresses.contains("\"2001:db8:1::1/64\""), "{addresses}");
     let warned = || status(&daemon)["warnings"].to_string().contains("for no router of IPv6");
     assert!(warned(), "its kernel must say that it is a router");
     town.firewall.set("net/ipv6/conf/all/forwarding", "1").expect("a setting");

@@ -32,6 +32,12 @@ pub(crate) enum Peer {
     WeirHashlimit,
     /// Weir's recent, the same rules
     WeirRecent,
+    /// Weir's fuzzy by source: from 100 SYNs a second of each fewer, from 1,000 on 1 %
+    WeirFuzzy,
+    /// Weir's fuzzy, of sources that nobody knows together: those that have shaken hands have limits of their own
+    WeirUnverified,
+    /// The same, and who is beyond the limit is asked for a cookie instead of being dropped
+    WeirLadder,
     /// Weir's SYNPROXY, the same rules
     WeirSynproxy,
 }
@@ -49,6 +55,23 @@ const HASHLIMIT: &[&str] =
 const RECENT: &[&str] = &[
     "-A FORWARD -p tcp --syn -m recent --name syn --rcheck --seconds 1 --hitcount 20 -j DROP",
     "-A FORWARD -p tcp --syn -m recent --name syn --set",
+];
+
+const FUZZY: &[&str] = &[
+    "-A FORWARD -p tcp --syn -m fuzzy --lower-limit 100 --upper-limit 1000 --fuzzy-mode srcip -j DROP",
+];
+
+/// The shared address sends a fifth of all users, so much must be allowed to each.
+const UNVERIFIED: &[&str] = &[
+    "-A FORWARD -i f0 -p tcp --syn -m fuzzy --lower-limit 200 --upper-limit 1000 --fuzzy-unverified \
+     --fuzzy-dst 500:1000 -j DROP",
+];
+
+const LADDER: &[&str] = &[
+    "-A FORWARD -i f0 -p tcp --syn -m fuzzy --lower-limit 200 --upper-limit 1000 --fuzzy-unverified \
+     --fuzzy-dst 500:1000 -j SYNPROXY --sack-perm --timestamp --wscale 3 --mss 1460",
+    "-A FORWARD -i f0 -p tcp -m state --state INVALID -j SYNPROXY --sack-perm --timestamp --wscale 3 --mss 1460",
+    "-A FORWARD -m state --state INVALID -j DROP",
 ];
 
 /// As in iptables-extensions(8): SYNs are not tracked and answered by the proxy; what brings no cookie is dropped.
@@ -96,6 +119,9 @@ impl Peer {
                 | Self::WeirState
                 | Self::WeirHashlimit
                 | Self::WeirRecent
+                | Self::WeirFuzzy
+                | Self::WeirUnverified
+                | Self::WeirLadder
                 | Self::WeirSynproxy
         )
     }
@@ -106,6 +132,9 @@ impl Peer {
             Self::KernelState | Self::WeirState => STATE,
             Self::KernelHashlimit | Self::WeirHashlimit => HASHLIMIT,
             Self::KernelRecent | Self::WeirRecent => RECENT,
+            Self::WeirFuzzy => FUZZY,
+            Self::WeirUnverified => UNVERIFIED,
+            Self::WeirLadder => LADDER,
             Self::KernelSynproxy | Self::WeirSynproxy => SYNPROXY,
         }
     }
@@ -145,7 +174,9 @@ impl Peer {
     /// One worker, on the last core, as Weir chooses by default.
     fn config(self) -> String {
         let conntrack = match self {
-            Self::WeirSynproxy => "\n[conntrack]\nsynproxy = true\ntcp_loose = false\n",
+            Self::WeirLadder | Self::WeirSynproxy => {
+                "\n[conntrack]\nsynproxy = true\ntcp_loose = false\n"
+            }
             _ => "",
         };
         "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\
