@@ -10,6 +10,7 @@ use weir_control::rule::{self, Family, Match, Names, Rule};
 
 use super::push_down::PushDowns;
 use super::rules::{Rules, Side};
+use crate::early_drop::Ineligible;
 use crate::limit::fuzzy::{Controller, Controllers, Reading};
 use crate::limit::hashlimit::Accounts;
 use crate::limit::jiffies;
@@ -46,6 +47,9 @@ impl Rules {
         for (key, controllers) in tables.all_of::<Controllers>(FUZZY) {
             let settings = Match::Fuzzy(controllers.asked().clone());
             let empty = report((key.family, FUZZY), Some(key.name), words_of(settings));
+            let why_not = Some(Ineligible::Name.to_string());
+            let pushed = Some(LimitPushed { sources: 0, why_not });
+            let empty = LimitReport { pushed, ..empty };
             reports.push(of_controllers(&controllers, empty, now, top));
         }
         for (key, verified) in tables.all_of::<Verified>(VERIFIED) {

@@ -12,8 +12,7 @@
 //!   back, whatever else comes. In a table of keys a flood of forged nets is a flood of new entries, each of which
 //!   needs another's place.
 //! * **It costs what it costs.** No key is compared, none is driven out, nobody waits: two additions in memory of
-//!   a fixed size, [`CELLS`] * 16 bytes a row, which stays in a core's cache. (A table of as many keys is six times
-//!   that, and takes four times as long when all keys are new.)
+//!   a fixed size, [`CELLS`] * 16 bytes a row, which stays near a core, whatever comes.
 //! * **The error has a bound, on the safe side of it.** A cell takes in what others send that share it: of a flood
 //!   with random sources `rate / CELLS`, 24 packets a second of 400,000. And somebody is held back for another's sake
 //!   who shares *both* cells with one that is above the limit: where there are A of those, a share of (A / CELLS)^2,
@@ -41,6 +40,14 @@ pub struct Cells {
     /// Who ended the last window of a cell of the first row.
     names: Box<[Spin<u128>]>,
     hashes: RandomState,
+}
+
+/// The cells of a key, and what they looked like.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    key: u128,
+    places: [usize; 2],
+    words: [u64; 2],
 }
 
 impl Cells {
@@ -75,12 +82,21 @@ impl Cells {
         [hash as usize % CELLS, (hash >> 32) as usize % CELLS]
     }
 
+    /// Looks for the cells of a key.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: u128) -> Found {
+        let places = self.places(key);
+        let [first, second] = places;
+        Found { key, places, words: [self.rows[0][first].look(), self.rows[1][second].look()] }
+    }
+
     /// Whether a packet of this key passes that comes at the tick `now`.
     #[inline]
-    pub fn accepts(&self, key: u128, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        let [first, second] = self.places(key);
-        let one = self.rows[0][first].count(self.limits, now);
-        let other = self.rows[1][second].count(self.limits, now);
+    pub fn accepts(&self, found: Found, now: u64, draw: impl FnOnce() -> u8) -> bool {
+        let Found { key, places: [first, second], words: [one, other] } = found;
+        let one = self.rows[0][first].count(one, self.limits, now);
+        let other = self.rows[1][second].count(other, self.limits, now);
         if one.ends_window {
             self.names[first].with(|name| *name = key);
         }
@@ -121,7 +137,7 @@ mod tests {
         for window in 1..=10 {
             for packet in 0..200 {
                 for key in keys {
-                    cells.accepts(*key, window * 26 + packet / 8, || 255);
+                    cells.accepts(cells.find(*key), window * 26 + packet / 8, || 255);
                 }
             }
         }
@@ -136,7 +152,7 @@ mod tests {
         assert!((1900..=2100).contains(&rate_pps), "{rate_pps}");
         let named: Vec<u128> = cells.named(285).map(|(key, _)| key).collect();
         assert_eq!(named, [9]);
-        let others = (1000..101_000).filter(|key| !cells.accepts(*key, 285, || 255));
+        let others = (1000..101_000).filter(|key| !cells.accepts(cells.find(*key), 285, || 255));
         assert_eq!(
             others.count(),
             0,

@@ -171,7 +171,7 @@ impl Controller {
 
     /// Whether a packet that comes at the tick `now` passes. `draw` gives a random byte, if one is needed.
     pub fn accepts(&self, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        passes(self.cell.count(self.limits, now).share_percent, draw)
+        passes(self.cell.count(self.cell.look(), self.limits, now).share_percent, draw)
     }
 
     /// Counts packets that were dropped before they came here ([`crate::early_drop`]), into the window in which this is
@@ -205,10 +205,16 @@ impl Cell {
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
-    /// Counts a packet.
+    /// What [`count`](Self::count) begins with. Whoever counts in several cells looks at all of them first: then they
+    /// come from memory together, for an addition waits for the one before it.
     #[inline]
-    pub(super) fn count(&self, limits: Limits, now: u64) -> Counted {
-        let mut word = self.word.load(Ordering::Relaxed);
+    pub(super) fn look(&self) -> u64 {
+        self.word.load(Ordering::Relaxed)
+    }
+
+    /// Counts a packet in a cell that looked like `word` a moment ago.
+    #[inline]
+    pub(super) fn count(&self, mut word: u64, limits: Limits, now: u64) -> Counted {
         loop {
             let state = State::of(word);
             let elapsed = state.elapsed(now);

@@ -31,7 +31,7 @@ use weir_control::rule::{
     Family, FuzzyKeys, FuzzyMatch, FuzzyRates, FuzzyUnverified, KeyMasks, KeyParts,
 };
 
-use super::cells::{CELLS, Cells};
+use super::cells::{CELLS, Cells, Found};
 use super::fuzzy::{Controllers, Limits};
 use super::verified::{SOURCE6_BITS, Verified};
 
@@ -145,13 +145,15 @@ impl Unverified {
         now: u64,
         draw: impl Fn() -> u8,
     ) -> bool {
+        let bits = u128::from(source.to_bits());
+        let keys = [bits & !0xff, bits & !0xffff, u128::from(destination.to_bits())];
+        // Before it is known whether they are needed: in a flood they are.
+        let found = self.find(keys);
         if known.knows4(source, now) {
             let key = self.verified.spec().v4((source, destination), (0, 0));
             return self.verified.accepts4(key, now, || false, draw);
         }
-        let source = u128::from(source.to_bits());
-        let keys = [source & !0xff, source & !0xffff, u128::from(destination.to_bits())];
-        self.circles_accept(keys, now, draw)
+        self.circles_accept(found, now, draw)
     }
 
     /// The same of IPv6.
@@ -163,17 +165,24 @@ impl Unverified {
         now: u64,
         draw: impl Fn() -> u8,
     ) -> bool {
+        let bits = source.to_bits();
+        let found = self.find([bits >> 64 << 64, bits >> 80 << 80, destination.to_bits()]);
         if known.knows6(source, now) {
             let key = self.verified.spec().v6((source, destination), (0, 0));
             return self.verified.accepts6(key, now, || false, draw);
         }
-        let source = source.to_bits();
-        let keys = [source >> 64 << 64, source >> 80 << 80, destination.to_bits()];
-        self.circles_accept(keys, now, draw)
+        self.circles_accept(found, now, draw)
     }
 
-    fn circles_accept(&self, keys: [u128; 3], now: u64, draw: impl Fn() -> u8) -> bool {
-        self.circles.iter().zip(keys).all(|(cells, key)| cells.accepts(key, now, &draw))
+    #[inline]
+    fn find(&self, [net, wide_net, destination]: [u128; 3]) -> [Found; 3] {
+        let [a, b, c] = &self.circles;
+        [a.find(net), b.find(wide_net), c.find(destination)]
+    }
+
+    #[inline]
+    fn circles_accept(&self, found: [Found; 3], now: u64, draw: impl Fn() -> u8) -> bool {
+        self.circles.iter().zip(found).all(|(cells, found)| cells.accepts(found, now, &draw))
     }
 }
 
