@@ -23,14 +23,14 @@
 #define LOOPBACK_IFINDEX 1
 
 struct slot {
-    __u32 len;
-    __u32 unused;
-    __u8 bytes[FRAME_BYTES_MAX];
+	__u32 len;
+	__u32 unused;
+	__u8 bytes[FRAME_BYTES_MAX];
 };
 
 struct bulk {
-    __u32 sent;
-    __u32 dropped;
+	__u32 sent;
+	__u32 dropped;
 };
 
 // Only one thread uses a loaded instance, and the program runs in its system call: no locks.
@@ -49,49 +49,49 @@ __u32 thread_id;
 SEC("xdp")
 int send_slot(struct xdp_md *context)
 {
-    __u32 at = next_slot;
+	__u32 at = next_slot;
 
-    if (at >= slot_count || at >= SLOTS) {
-        failed++;
-        return XDP_DROP;
-    }
-    next_slot = at + 1;
-    struct slot *slot = &slots[at];
-    __u32 len = slot->len;
-    __s32 change = (__s32)len - (__s32)(context->data_end - context->data);
+	if (at >= slot_count || at >= SLOTS) {
+		failed++;
+		return XDP_DROP;
+	}
+	next_slot = at + 1;
+	struct slot *slot = &slots[at];
+	__u32 len = slot->len;
+	__s32 change = (__s32)len - (__s32)(context->data_end - context->data);
 
-    if (len == 0 || len > FRAME_BYTES_MAX)
-        goto fail;
-    if (change != 0 && bpf_xdp_adjust_tail(context, change))
-        goto fail;
-    if (bpf_xdp_store_bytes(context, 0, slot->bytes, len))
-        goto fail;
-    return bpf_redirect(ifindex, 0);
+	if (len == 0 || len > FRAME_BYTES_MAX)
+		goto fail;
+	if (change != 0 && bpf_xdp_adjust_tail(context, change))
+		goto fail;
+	if (bpf_xdp_store_bytes(context, 0, slot->bytes, len))
+		goto fail;
+	return bpf_redirect(ifindex, 0);
 fail:
-    failed++;
-    return XDP_DROP;
+	failed++;
+	return XDP_DROP;
 }
 
 // What the tracepoint's program reads of a device; the offset comes from the running kernel's BTF.
 struct net_device {
-    int ifindex;
+	int ifindex;
 } __attribute__((preserve_access_index));
 
 SEC("tp_btf/xdp_devmap_xmit")
 int watch_xmit(__u64 *arguments)
 {
-    const struct net_device *from = (const struct net_device *)arguments[0];
-    const struct net_device *to = (const struct net_device *)arguments[1];
-    __u32 at = bulk_count;
+	const struct net_device *from = (const struct net_device *)arguments[0];
+	const struct net_device *to = (const struct net_device *)arguments[1];
+	__u32 at = bulk_count;
 
-    if (thread_id == 0 || (__u32)bpf_get_current_pid_tgid() != thread_id)
-        return 0;
-    if (from->ifindex != LOOPBACK_IFINDEX || (__u32)to->ifindex != ifindex || at >= BULKS)
-        return 0;
-    bulks[at].sent = (__u32)arguments[2];
-    bulks[at].dropped = (__u32)arguments[3];
-    bulk_count = at + 1;
-    return 0;
+	if (thread_id == 0 || (__u32)bpf_get_current_pid_tgid() != thread_id)
+		return 0;
+	if (from->ifindex != LOOPBACK_IFINDEX || (__u32)to->ifindex != ifindex || at >= BULKS)
+		return 0;
+	bulks[at].sent = (__u32)arguments[2];
+	bulks[at].dropped = (__u32)arguments[3];
+	bulk_count = at + 1;
+	return 0;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";
