@@ -1,9 +1,19 @@
-//! Tells the program which commit it is built from, so that its reports can say so.
+//! Compiles the program that sends live frames (`bpf/live_frames.bpf.c`), and tells weirgen which commit it is built
+//! from, so that its reports can say so.
 
-use std::process::Command;
+#[path = "../dataplane/bpf/compile.rs"]
+mod compile;
 
-fn main() {
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=src");
+    println!("cargo::rerun-if-changed=../dataplane/bpf/compile.rs");
+    name_commit();
+    compile::compile("bpf/live_frames.bpf.c", "live_frames.skel.rs")
+}
+
+fn name_commit() {
     // Moves with every commit and checkout, in a linked worktree too.
     if let Some(path) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={path}");

@@ -1,5 +1,6 @@
-//! Rules that limit, a packet each: `limit`, `fuzzy`, and `hashlimit` and keyed `fuzzy` with one source that is known
-//! and with sources that nobody has seen before, beside what one would write first: numbers and a map behind a lock.
+//! Rules that limit, 64 packets at a time as the stages do it: `limit`, `fuzzy`, `recent`, and `hashlimit` and keyed
+//! `fuzzy` with one source that is known and with sources that nobody has seen before, beside what one would write
+//! first: numbers and a map behind a lock.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,6 +14,9 @@ use weir_benches::world::{candidate, forwarding, policy_of};
 use weir_dataplane::batch::{Addresses, Headers};
 use weir_dataplane::packet_log::PacketLog;
 use weir_dataplane::policy::{Candidate, Dice};
+
+/// Packets that are decided about together.
+const BATCH: usize = 64;
 
 /// Packets of a million a second, from one source or each from another.
 struct Traffic {
@@ -37,14 +41,17 @@ impl Traffic {
 
 fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("limit");
-    group.throughput(Throughput::Elements(1));
+    group.throughput(Throughput::Elements(BATCH as u64));
     let (dice, forwarding, mut log) = (Dice::new(0), forwarding(), PacketLog::silent());
     let keyed = "--hashlimit-above 100/s --hashlimit-mode srcip --hashlimit-name t";
     let fuzzy = "-m fuzzy --lower-limit 100 --upper-limit 1000";
+    let recent = "-m recent --name r --set";
     for (name, options, random) in [
         ("no match", String::new(), false),
         ("limit", "-m limit --limit 1000/s".to_owned(), false),
         ("fuzzy", fuzzy.to_owned(), false),
+        ("recent, a known source", recent.to_owned(), false),
+        ("recent, new sources", recent.to_owned(), true),
         ("hashlimit, a known source", format!("-m hashlimit {keyed}"), false),
         ("hashlimit, new sources", format!("-m hashlimit {keyed}"), true),
         ("fuzzy srcip, a known source", format!("{fuzzy} --fuzzy-mode srcip"), false),
@@ -56,12 +63,19 @@ fn rules(c: &mut Criterion) {
         let traffic = Traffic::new(random);
         group.bench_function(name, |b| {
             b.iter(|| {
-                let (now_ns, source) = traffic.next();
-                let (source, destination) = (Ipv4Addr::from_bits(source), Ipv4Addr::LOCALHOST);
-                let addresses = Addresses::V4 { source, destination };
-                let headers = Headers { total_len: 60, addresses, ..Headers::default() };
-                let candidate = Candidate { now_ns, ..candidate(&headers, &forwarding, &dice) };
-                policy.decide(0, black_box(&candidate), &mut log)
+                let mut now_ns = 0;
+                let batch: [Headers; BATCH] = std::array::from_fn(|_| {
+                    let source;
+                    (now_ns, source) = traffic.next();
+                    let (source, destination) = (Ipv4Addr::from_bits(source), Ipv4Addr::LOCALHOST);
+                    let addresses = Addresses::V4 { source, destination };
+                    Headers { total_len: 60, addresses, ..Headers::default() }
+                });
+                batch.iter().for_each(|headers| policy.prefetch_limits(headers));
+                for headers in &batch {
+                    let candidate = Candidate { now_ns, ..candidate(headers, &forwarding, &dice) };
+                    black_box(policy.decide(0, black_box(&candidate), &mut log));
+                }
             });
         });
     }
@@ -71,21 +85,23 @@ fn rules(c: &mut Criterion) {
 /// What a lock and the standard map cost, with a bucket's arithmetic and no bound.
 fn peers(c: &mut Criterion) {
     let mut group = c.benchmark_group("limit, a lock and a map");
-    group.throughput(Throughput::Elements(1));
+    group.throughput(Throughput::Elements(BATCH as u64));
     for (name, random) in [("a known source", false), ("new sources of 65,536", true)] {
         let (accounts, traffic) =
             (Mutex::new(HashMap::<u32, (u64, u64)>::new()), Traffic::new(random));
         group.bench_function(name, |b| {
             b.iter(|| {
-                let (now_ns, source) = traffic.next();
-                let now = now_ns / 4_000_000;
-                let mut accounts = accounts.lock().expect("nobody panics");
-                let (seen, credit) = accounts.entry(source & 0xffff).or_insert((now, 100));
-                *credit = (*credit + (now - *seen)).min(100);
-                *seen = now;
-                let within = *credit > 0;
-                *credit -= u64::from(within);
-                within
+                for _ in 0..BATCH {
+                    let (now_ns, source) = traffic.next();
+                    let now = now_ns / 4_000_000;
+                    let mut accounts = accounts.lock().expect("nobody panics");
+                    let (seen, credit) = accounts.entry(source & 0xffff).or_insert((now, 100));
+                    *credit = (*credit + (now - *seen)).min(100);
+                    *seen = now;
+                    let within = *credit > 0;
+                    *credit -= u64::from(within);
+                    black_box(within);
+                }
             });
         });
     }

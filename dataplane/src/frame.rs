@@ -306,6 +306,20 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// The same of all cache lines of `value`.
+#[inline(always)]
+pub fn prefetch_all<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..size_of::<T>()).step_by(64) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start: *const i8 = std::ptr::from_ref(value).cast();
+        // SAFETY: as above; the address, which nothing is read from, lies within `value`.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(at)) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 #[cfg(test)]
 mod tests {
     use af_xdp::AreaConfig;

@@ -45,6 +45,9 @@ pub enum Error {
         /// What it may be.
         allowed: String,
     },
+    /// Live frames that cannot be sent.
+    #[error("{0}")]
+    LiveFrames(String),
     /// A frame of the profile that cannot be made.
     #[error("the profile cannot be sent: {0}")]
     Profile(String),

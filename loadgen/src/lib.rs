@@ -40,6 +40,7 @@ pub mod error;
 pub mod faulty;
 mod flow;
 mod live;
+pub mod live_frames;
 pub mod measure;
 pub mod pace;
 pub mod packet;
@@ -112,6 +113,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         }
         Command::Search(options) => {
             cli::search::run(&options, &stop::on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Connections(options) => {
+            cli::connections::run(&options, &stop::on_signal()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Rfc2544(options) => {

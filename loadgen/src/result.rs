@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::engine::Way;
+
 /// The version of this form; a reader refuses others.
 pub const FORMAT: u32 = 1;
 
@@ -33,6 +35,14 @@ pub struct RunResult {
     /// Why the result must not be used: the generator could not keep up, an interface went away, a peer never
     /// answered. `None` if it may be used.
     pub void: Option<String>,
+    /// Whether it is void for no other reason than that nothing arrived of streams that were to pass. To a search that
+    /// is an answer: all was lost.
+    #[serde(default)]
+    pub is_silent: bool,
+    /// How much faster than the kernel's monotonic clock ours ran, in millionths: rates and times are wrong by as much.
+    /// `None` for a run that was too short to tell.
+    #[serde(default)]
+    pub clock_drift_ppm: Option<f64>,
     /// One for each stream of the profile, in its order.
     pub streams: Vec<StreamResult>,
     /// The legitimate users, if the profile has any.
@@ -104,8 +114,16 @@ pub struct StreamResult {
     pub reordered: u64,
     /// Arrived changed where nothing on the way may change them.
     pub damaged: u64,
+    /// How it was sent.
+    #[serde(default)]
+    pub engine: Way,
+    /// Live frames that were made and that the device did not take; they are not among those that were sent. (A socket
+    /// waits for room.)
+    #[serde(default)]
+    pub refused: u64,
     /// From the moment at which each was *due* to its arrival: a generator that is late does not hide what users would
-    /// have waited (no coordinated omission). `None` when nothing arrived or the frame is too short for a stamp.
+    /// have waited (no coordinated omission). `None` when nothing arrived, the frame is too short for a stamp, or it
+    /// went by live frames.
     pub latency: Option<Latency>,
 }
 
@@ -192,6 +210,13 @@ pub struct UsersResult {
     pub first_byte: Option<Latency>,
     /// From the moment a connection was due to the last byte of the answer.
     pub last_byte: Option<Latency>,
+    /// Frames of both ends that found no room in our own buffers and were lost: resets and cookies beyond those that
+    /// may wait, and frames longer than a buffer.
+    #[serde(default)]
+    pub dropped_by_us: u64,
+    /// Memory for connections that both ends allocated before the run, in bytes.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// Segments that reached clients with a wrong checksum, a broken header, or other data than was sent.
     pub damaged: u64,
     /// Of these connections, those from the address that many users share, if there is one.

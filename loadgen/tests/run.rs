@@ -71,6 +71,41 @@ fn every_packet_is_accounted_for_and_nothing_is_left_behind() {
     }
 }
 
+/// The receiver reads the stamps of live frames as it does those of a socket's, and nothing is lost on a cable.
+#[test]
+fn live_frames_are_accounted_for_as_others_are() {
+    skip_unless!(root, command "ip");
+    let namespace = loopback();
+    let words = "configs/loadgen/syn-flood.toml --rate flood=60000 --duration 1 --json -";
+    for (engine, flood, probe) in [
+        ("live-frames", "live-frames", "live-frames"),
+        ("auto", "live-frames", "af-xdp"),
+        ("af-xdp", "af-xdp", "af-xdp"),
+    ] {
+        let result = json(&run(&namespace, &format!("{words} --engine {engine}")));
+        for (at, (way, due)) in [(flood, 60_000), (probe, 1_000)].into_iter().enumerate() {
+            let stream = &result["streams"][at];
+            assert_eq!(stream["engine"], way, "{engine}: {stream}");
+            let count = |name: &str| stream[name].as_u64().expect("a number");
+            let (sent, received) = (count("sent"), count("received"));
+            // A busy machine may send less in the time, and may drop in the rings; it says so.
+            assert!(sent + count("refused") <= due, "{engine}: {stream}");
+            if result["void"].is_null() {
+                assert_eq!((sent, received), (due, due), "{engine}: {stream}");
+            }
+            for fault in ["duplicated", "reordered", "damaged"] {
+                assert_eq!(stream[fault], 0, "{engine}, {fault}: {stream}");
+            }
+            assert_eq!(stream["latency"].is_null(), way == "live-frames", "{engine}: {stream}");
+        }
+        // One frame finds out whether the device takes live ones.
+        let probes = u64::from(engine != "af-xdp");
+        assert!(result["foreign_frames"].as_u64().expect("a number") <= probes, "{result}");
+        let links = namespace.ip("link show").expect("the links");
+        assert!(!links.contains("xdp") && !links.contains("wg"), "left behind: {links}");
+    }
+}
+
 #[test]
 fn mistakes_are_named_and_nothing_is_sent() {
     skip_unless!(root, command "ip");

@@ -135,6 +135,8 @@ fn mistakes_are_named_and_nothing_is_sent() {
     let cases = [
         (flood.as_str(), "", "every stream is to pass"),
         ("search probe.toml", "--min 100 --max 50", "greatest load = 50"),
+        ("search users", "", "its [users] would run along uncounted"),
+        ("connections probe.toml", "", "it needs a table [users]"),
         ("search probe.toml", "--loss 100", "must be 0 to 99.9 percent"),
         (
             "sweep probe.toml",

@@ -119,9 +119,6 @@ const TARGETS: &[&str] = &[
     "ULOG",
 ];
 
-/// The targets that iptables has for both families, and Weir enforces for IPv4 alone.
-const ENFORCED_FOR_IPV4: [&str; 1] = ["SYNPROXY"];
-
 /// Of all these, what is for IPv4 alone.
 const OF_IPV4: [&str; 7] = ["icmp", "realm", "ttl", "CLUSTERIP", "ECN", "TTL", "ULOG"];
 
@@ -173,8 +170,7 @@ pub(super) fn matches_enforced(family: Family) -> Vec<&'static str> {
 
 /// Targets that Weir enforces.
 pub(super) fn targets_enforced(family: Family) -> Vec<&'static str> {
-    let enforced = |name: &&str| family == Family::V4 || !ENFORCED_FOR_IPV4.contains(name);
-    TARGETS_ENFORCED.iter().copied().filter(enforced).collect()
+    TARGETS_ENFORCED.iter().copied().filter(|name| is_of(family, name)).collect()
 }
 
 /// The match that a word after `-m` names; ICMPv6 has three (`xtables_find_match`,
@@ -192,8 +188,7 @@ pub(super) fn is_match(name: &str, family: Family) -> bool {
 }
 
 pub(super) fn is_target(name: &str, family: Family) -> bool {
-    let of_other = family == Family::V6 && ENFORCED_FOR_IPV4.contains(&name);
-    (TARGETS.contains(&name) || of_other) && is_of(family, name)
+    TARGETS.contains(&name) && is_of(family, name)
 }
 
 /// Whether iptables would find a target of that name, enforced by Weir or not.

@@ -1,10 +1,10 @@
 //! `-j SYNPROXY`: the firewall answers SYNs itself, and connects those who prove that they are there
-//! (net/ipv4/netfilter/ipt_SYNPROXY.c, net/netfilter/nf_synproxy_core.c).
+//! (net/ipv4/netfilter/ipt_SYNPROXY.c, net/ipv6/netfilter/ip6t_SYNPROXY.c, net/netfilter/nf_synproxy_core.c).
 
 use serde::{Deserialize, Serialize};
 
 use super::target::TargetExtension;
-use super::{Family, InvalidRule, ListedLine, Negatable, Protocol, Rule, SavedWords, Table};
+use super::{InvalidRule, ListedLine, Negatable, Protocol, Rule, SavedWords, Table};
 
 /// The target SYNPROXY: what it may promise in the server's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -27,10 +27,6 @@ impl TargetExtension for SynproxyTarget {
     fn validate(&self, rule: &Rule) -> Result<(), InvalidRule> {
         let tcp = rule.protocol == Some(Negatable::is(Protocol::TCP));
         if tcp { Ok(()) } else { Err(InvalidRule::SynproxyNeedsTcp) }
-    }
-
-    fn check_family(&self, family: Family) -> Result<(), InvalidRule> {
-        super::extension::only(Family::V4, "SYNPROXY", family)
     }
 
     /// Chains INPUT and FORWARD, which table raw has not (`.hooks` of `synproxy_tg4_reg`).

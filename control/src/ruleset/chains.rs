@@ -193,12 +193,12 @@ impl Ruleset {
 }
 
 /// What a rule asks for that packets in this base chain do not have (`mac_mt_reg`, net/netfilter/xt_mac.c;
-/// `addrtype_mt_checkentry_v1`, net/netfilter/xt_addrtype.c).
+/// `synproxy_tg4_reg`, net/ipv4/netfilter/ipt_SYNPROXY.c; `addrtype_mt_checkentry_v1`, net/netfilter/xt_addrtype.c).
 fn unfit(rule: &Rule, base: &ChainName) -> Option<String> {
     let input = *base != ChainName::output();
-    if matches!(rule.target, Some(Target::Synproxy(_))) {
+    if matches!(rule.target, Some(Target::Synproxy(_))) && !input {
         return Some(format!(
-            "target SYNPROXY stands where chain {base} leads to, and Weir takes over connections that pass through alone (FORWARD): the kernel's own answers for the machine itself"
+            "target SYNPROXY stands where chain {base} leads to, and connections that the machine itself begins are not taken over"
         ));
     }
     rule.matches.iter().find_map(|asked| match asked {

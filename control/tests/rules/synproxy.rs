@@ -22,6 +22,8 @@ const LINES: &[&str] = &[
     "-A FORWARD -p tcp -j SYNPROXY --ecn --ecn",
     "-A FORWARD -p tcp -j SYNPROXY ! --ecn",
     "-A OUTPUT -p tcp -j SYNPROXY",
+    "-A INPUT -p tcp -j SYNPROXY --mss 1460",
+    "-I INPUT -j ACCEPT",
     "-C FORWARD -p tcp -j SYNPROXY --mss 65535",
     "-C FORWARD -p tcp -j SYNPROXY --mss 65534",
     "-D FORWARD -p tcp -j SYNPROXY --wscale 14",
@@ -57,8 +59,8 @@ fn what_weir_does_not_take_over_is_refused_by_name() {
         Ok(_) => panic!("{line} is taken"),
     };
     for (family, line, words) in [
-        (Family::V6, "-A FORWARD -p tcp -j SYNPROXY", "target `SYNPROXY' is known to iptables"),
-        (Family::V4, "-A INPUT -p tcp -j SYNPROXY", "through alone (FORWARD)"),
+        (Family::V4, "-A OUTPUT -p tcp -j SYNPROXY", "that the machine itself begins"),
+        (Family::V6, "-A FORWARD -p udp -j SYNPROXY", "needs `-p tcp'"),
         (Family::V4, "-A FORWARD -p tcp -j SYNPROXY --wscale 15", "out of range (0-14)"),
         (Family::V4, "-A FORWARD -p tcp -j SYNPROXY --mss 65536", "out of range (0-65535)"),
         (Family::V4, "-t raw -A PREROUTING -p tcp -j SYNPROXY", "for table filter alone"),

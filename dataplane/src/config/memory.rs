@@ -11,7 +11,7 @@ const CACHED_BYTES: u64 = 68;
 /// The same of IPv6, whose flows have a table of their own.
 const FLOW6_BYTES: u64 = 127;
 
-/// Bytes more of an IPv4 flow where connections may be proxied.
+/// Bytes more of a flow where connections may be proxied.
 const PROXIED_BYTES: u64 = 20;
 
 /// Bytes more where its packets are counted.
@@ -29,7 +29,8 @@ impl Config {
     fn trouble_with(&self, available: u64) -> Option<String> {
         let count = if self.conntrack.acct { COUNT_BYTES } else { 0 };
         let proxied = if self.conntrack.synproxy { PROXIED_BYTES } else { 0 };
-        let flow = FLOW_BYTES + proxied + count + if self.ipv6 { FLOW6_BYTES + count } else { 0 };
+        let more = proxied + count;
+        let flow = FLOW_BYTES + more + if self.ipv6 { FLOW6_BYTES + more } else { 0 };
         let flows = u64::from(self.conntrack.flows_max) * flow;
         let frames = u64::from(self.area.chunks) * u64::from(self.area.chunk_bytes);
         let cached = (self.flow_cache.next_power_of_two() * self.cores.len()) as u64 * CACHED_BYTES;

@@ -63,8 +63,9 @@ impl Conntrack {
     pub fn proxied(&self, tracked: &Tracked) -> Option<Proxied> {
         self.cookie_key?;
         let proxied = match self.place_of(tracked)? {
-            Place::Table(0, place) => *self.families[0].table.proxied.get(place as usize)?,
-            Place::Table(..) => return None,
+            Place::Table(family, place) => {
+                *self.families[family].table.proxied.get(place as usize)?
+            }
             Place::Entry(entry) => entry.proxied.get(),
         };
         Some(proxied).filter(|proxied| proxied.is)
@@ -72,15 +73,15 @@ impl Conntrack {
 
     /// Keeps that of the packet's connection. Without one nothing happens.
     pub fn set_proxied(&mut self, tracked: &Tracked, to: Proxied) {
-        let place = match self.place_of(tracked) {
-            None | Some(Place::Table(1.., _)) => return,
+        let (family, place) = match self.place_of(tracked) {
+            None => return,
             Some(Place::Entry(entry)) => {
                 entry.proxied.set(to);
                 return;
             }
-            Some(Place::Table(_, place)) => place,
+            Some(Place::Table(family, place)) => (family, place),
         };
-        if let Some(own) = self.families[0].table.proxied.get_mut(place as usize) {
+        if let Some(own) = self.families[family].table.proxied.get_mut(place as usize) {
             *own = to;
         }
     }

@@ -36,7 +36,7 @@ pub struct ConntrackConfig {
     pub settings: Settings,
     /// Whether packets and bytes of each flow are counted (`nf_conntrack_acct`), for 32 bytes more each.
     pub acct: bool,
-    /// What SYN cookies are made with, where connections may be proxied, for 20 bytes more each IPv4 flow.
+    /// What SYN cookies are made with, where connections may be proxied, for 20 bytes more each flow.
     pub cookie_key: Option<CookieKey>,
     /// Finds a flow's place.
     pub flow_hash: FlowHash,
@@ -117,8 +117,7 @@ impl Conntrack {
         assert!(config.flows_max.max(config.flows6_max) <= FLOWS_MAX_LIMIT, "too many flows");
         let now = Time::default();
         let family = |flows_max, ipv6| Family {
-            table: Table::new(flows_max, ipv6, config.acct)
-                .proxying(config.cookie_key.is_some() && !ipv6),
+            table: Table::new(flows_max, ipv6, config.acct).proxying(config.cookie_key.is_some()),
             wheel: Wheel::new(now),
         };
         Self {

@@ -58,7 +58,8 @@ impl Tariff {
 /// What is kept of a key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
-    credit: u64,
+    /// Higher half, lower half: so that four bytes are enough to align it.
+    halves: [u32; 2],
     refills: u32,
     weight: u8,
 }
@@ -71,7 +72,16 @@ impl State for Account {
 
 impl Account {
     fn new(tariff: &Tariff) -> Self {
-        Self { credit: tariff.size, refills: tariff.refills, weight: 0 }
+        Self { refills: tariff.refills, ..Self::default() }.with_credit(tariff.size)
+    }
+
+    fn credit(&self) -> u64 {
+        u64::from(self.halves[0]) << 32 | u64::from(self.halves[1])
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "one half each")]
+    fn with_credit(self, credit: u64) -> Self {
+        Self { halves: [(credit >> 32) as u32, credit as u32], ..self }
     }
 
     /// Whether a packet of so many bytes is within the limit, `age` ticks after the one before. `by_bytes` is what the
@@ -79,22 +89,23 @@ impl Account {
     fn take(&mut self, tariff: &Tariff, age: u32, len: u32, by_bytes: bool) -> bool {
         let per_jiffy = if tariff.bytes { PER_JIFFY_BYTES } else { PER_JIFFY };
         let grown = per_jiffy.saturating_mul(age.into());
-        self.credit = self.credit.saturating_add(grown).min(tariff.size);
+        let mut credit = self.credit().saturating_add(grown).min(tariff.size);
         let cost = if by_bytes {
             let cost = (u64::from(len >> 4) + 1).saturating_mul(tariff.cost).min(SECOND_OF_BYTES);
-            if self.credit < cost && self.refills > 0 {
-                (self.refills, self.credit) = (self.refills - 1, SECOND_OF_BYTES);
+            if credit < cost && self.refills > 0 {
+                (self.refills, credit) = (self.refills - 1, SECOND_OF_BYTES);
             }
             cost
         } else {
             tariff.cost
         };
-        let within = self.credit >= cost;
+        let within = credit >= cost;
         if within {
-            self.credit -= cost;
+            credit -= cost;
         }
-        let debt = tariff.size.saturating_sub(self.credit) >> tariff.weight_shift;
+        let debt = tariff.size.saturating_sub(credit) >> tariff.weight_shift;
         self.weight = u8::try_from(debt).unwrap_or(u8::MAX);
+        *self = self.with_credit(credit);
         within
     }
 
@@ -102,7 +113,7 @@ impl Account {
     #[must_use]
     pub fn left_percent(&self, tariff: &Tariff, age: u32) -> u32 {
         let per_jiffy = if tariff.bytes { PER_JIFFY_BYTES } else { PER_JIFFY };
-        let grown = self.credit.saturating_add(per_jiffy.saturating_mul(age.into()));
+        let grown = self.credit().saturating_add(per_jiffy.saturating_mul(age.into()));
         let share = u128::from(grown.min(tariff.size)) * 100 / u128::from(tariff.size.max(1));
         u32::try_from(share).unwrap_or(100).min(100)
     }
@@ -289,7 +300,7 @@ mod tests {
                 now += step;
                 let age = u32::try_from(step).expect("small");
                 prop_assert_eq!(account.take(&tariff, age, len, tariff.bytes), model.packet(now, len));
-                prop_assert_eq!(account.credit, model.credit);
+                prop_assert_eq!(account.credit(), model.credit);
             }
         }
     }

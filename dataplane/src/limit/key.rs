@@ -7,9 +7,9 @@ use weir_control::rule::{Family, KeyMasks, KeyParts};
 /// A key of IPv4. What is not asked for is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Key4 {
+    source: u32,
+    destination: u32,
     /// Source in the first half, destination in the second.
-    addresses: u64,
-    /// Likewise.
     ports: u32,
 }
 
@@ -70,9 +70,11 @@ impl KeySpec {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "masks of IPv4 have 32 bits")]
     pub fn v4(&self, (source, destination): (Ipv4Addr, Ipv4Addr), ports: (u16, u16)) -> Key4 {
-        let source = u64::from(source.to_bits() & self.source as u32);
-        let destination = u64::from(destination.to_bits() & self.destination as u32);
-        Key4 { addresses: source << 32 | destination, ports: self.ports_of(ports) }
+        Key4 {
+            source: source.to_bits() & self.source as u32,
+            destination: destination.to_bits() & self.destination as u32,
+            ports: self.ports_of(ports),
+        }
     }
 
     /// The same of IPv6.
@@ -111,10 +113,9 @@ pub trait Parts {
 }
 
 impl Parts for Key4 {
-    #[expect(clippy::cast_possible_truncation, reason = "one half each")]
     fn parts(&self) -> (std::net::IpAddr, std::net::IpAddr, u32) {
-        let half = |bits: u64| Ipv4Addr::from_bits(bits as u32).into();
-        (half(self.addresses >> 32), half(self.addresses), self.ports)
+        let address = |bits| Ipv4Addr::from_bits(bits).into();
+        (address(self.source), address(self.destination), self.ports)
     }
 }
 

@@ -49,7 +49,7 @@ pub const HZ: u64 = weir_control::rule::HZ as u64;
 /// Nanoseconds of a tick.
 pub const JIFFY_NS: u64 = 1_000_000_000 / HZ;
 
-/// Keys that the tables of all rules of a table of rules may be made for, `filter` or `raw`, of one family: some 200 MB
+/// Keys that the tables of all rules of a table of rules may be made for, `filter` or `raw`, of one family: some 150 MB
 /// of IPv4, 310 of IPv6.
 pub const KEYS_MAX: usize = 1 << 21;
 

@@ -3,12 +3,14 @@
 //! ```text
 //!   key --hash--> bucket, of WAYS entries
 //!
-//!   head (one cache line): turn | when each entry was asked for last | 16 bits of its hash | its weight
-//!   entries:               key, state
+//!   head:    turn | when each entry was asked for last | 16 bits of its hash | its weight
+//!   entries: key, state
 //! ```
 //!
-//! A key that is known costs two cache lines, the head and its entry. All of it is allocated when the table is made.
-//! Workers take turns with a bucket (`Spin`); two that want different ones never meet.
+//! A bucket of IPv4 is four cache lines, of which a key that is known costs two: the head and its entry. Where packets
+//! come in batches all of it is brought near first ([`Table::prefetch`]), since most keys of a flood are far away. All
+//! memory is allocated when the table is made. Workers take turns with a bucket (`Spin`); two that want different ones
+//! never meet.
 //!
 //! **Expiry.** An entry that nobody has asked for longer than the table says is gone: whoever asks for its key finds a
 //! new one, and whoever needs room takes its place. Nothing is swept. (Times are kept in 32 bits of ticks, which go
@@ -30,8 +32,9 @@ use std::hash::Hash;
 use ahash::RandomState;
 
 use super::spin::Spin;
+use crate::frame::prefetch_all;
 
-/// Entries of a bucket, whose heads are a cache line.
+/// Entries of a bucket: with what belongs to them, four cache lines of IPv4.
 pub const WAYS: usize = 7;
 
 /// The share of entries that are in use when all keys are there for which a table was made: buckets do not fill evenly,
@@ -65,17 +68,22 @@ impl Head {
 
     /// The entry that gives way to a new one at `now`.
     fn victim(&self, now: u32, expire: u32) -> usize {
-        let order = |way: &usize| {
-            let age = self.age(*way, now);
-            if self.tags[*way] == 0 {
-                (0, 0)
-            } else if age >= expire {
-                (1, u32::MAX - age)
-            } else {
-                (2 + u32::from(self.weights[*way]), u32::MAX - age)
-            }
+        // One number for each, so that nothing is guessed on the way: a flood of new keys comes here with every packet.
+        let order = |way: usize| {
+            let age = self.age(way, now);
+            let weight = 2 + u64::from(self.weights[way]);
+            let weight = if age >= expire { 1 } else { weight };
+            let weight = if self.tags[way] == 0 { 0 } else { weight };
+            weight << 40 | u64::from(u32::MAX - age) << 8 | way as u64
         };
-        (0..WAYS).min_by_key(order).unwrap_or(0)
+        let first = (0..WAYS).map(order).fold(u64::MAX, u64::min);
+        (first & 0xff) as usize
+    }
+
+    /// Which entries have a tag, a bit each.
+    #[inline]
+    fn tagged(&self, tag: u16) -> u32 {
+        self.tags.iter().rev().fold(0, |bits, other| bits << 1 | u32::from(*other == tag))
     }
 }
 
@@ -165,6 +173,12 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         (&self.buckets[bucket as usize], (hash as u16).max(1))
     }
 
+    /// Asks for all that is needed of a key to be brought near: a hint for whoever will ask for it soon.
+    #[inline]
+    pub fn prefetch(&self, key: &K) {
+        prefetch_all(self.place(key).0);
+    }
+
     /// Calls `turn` with what is kept of a key at the tick `now`, and how many ticks ago it was asked for last: 0 if it
     /// is new, and then it is what `make` makes.
     #[inline]
@@ -178,8 +192,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         let (Line(bucket), tag) = self.place(&key);
         let now = ticks(now);
         bucket.with(|Bucket { head, slots }| {
-            let is = |way: &usize| head.tags[*way] == tag && slots[*way].key == key;
-            let known = (0..WAYS).find(is);
+            let known = find(head, slots, tag, &key);
             let age = known.map_or(0, |way| head.age(way, now));
             let way = known.unwrap_or_else(|| head.victim(now, self.expire));
             let slot = &mut slots[way];
@@ -217,8 +230,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         let (Line(bucket), tag) = self.place(key);
         let now = ticks(now);
         bucket.with(|Bucket { head, slots }| {
-            let is = |way: &usize| head.tags[*way] == tag && slots[*way].key == *key;
-            let Some(way) = (0..WAYS).find(is) else { return false };
+            let Some(way) = find(head, slots, tag, key) else { return false };
             head.tags[way] = 0;
             head.age(way, now) < self.expire
         })
@@ -241,6 +253,20 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
             })
             .flatten()
     }
+}
+
+/// The entry of a key.
+#[inline]
+fn find<K: Eq, S>(head: &Head, slots: &[Slot<K, S>; WAYS], tag: u16, key: &K) -> Option<usize> {
+    let mut left = head.tagged(tag);
+    while left != 0 {
+        let way = left.trailing_zeros() as usize;
+        if slots[way].key == *key {
+            return Some(way);
+        }
+        left &= left - 1;
+    }
+    None
 }
 
 fn buckets_for(keys_max: usize) -> usize {
@@ -290,15 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn the_head_of_a_bucket_is_a_cache_line() {
+    fn a_bucket_of_ipv4_is_four_cache_lines() {
         assert!(size_of::<Head>() + 8 <= 64);
-        assert_eq!(
-            Table::<[u32; 3], [u64; 2]>::bytes_for(6),
-            2 * (64 + WAYS * 32).next_multiple_of(64)
-        );
+        assert_eq!(Table::<[u32; 3], [u32; 4]>::bytes_for(6), 2 * 4 * 64);
     }
 
-    impl State for [u64; 2] {
+    impl State for [u32; 4] {
         fn weight(&self) -> u8 {
             0
         }

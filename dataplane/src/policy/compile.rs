@@ -18,6 +18,7 @@ use super::address::{AddressTests, Windows};
 use super::classify::{Classifier, RuleKey};
 use super::counters::{Count, RuleCounters};
 use super::matches::{Around, MatchTest};
+use super::near;
 use super::room::{LimitSettings, Room};
 use super::rule::{Action, Asks, CompiledRule};
 use super::unenforced::{CompileError, Unenforced};
@@ -213,6 +214,7 @@ impl Compiler {
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
         let verified = rules.iter().flat_map(|rule| &*rule.tests).find_map(MatchTest::verified);
         let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
+        let keyed = near::keyed(&rules);
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
@@ -227,6 +229,7 @@ impl Compiler {
             connmarks: lists.connmarks.into(),
             sets: Arc::clone(&self.sets),
             connections: self.kept.every().collect(),
+            keyed,
             verified,
         })
     }

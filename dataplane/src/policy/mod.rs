@@ -14,6 +14,7 @@ mod counters;
 mod dice;
 mod flow_cache;
 mod matches;
+mod near;
 mod policies;
 mod residual;
 mod room;
@@ -72,6 +73,8 @@ pub struct Policy {
     sets: Arc<Sets>,
     /// What rules with `-m connlimit` count, and such as may come back.
     connections: Arc<[Arc<Connections>]>,
+    /// What keyed limits keep, to be brought near.
+    keyed: Arc<[near::Keyed]>,
     /// Sources that have completed a handshake, if a rule asks for them.
     verified: Option<Arc<Verified>>,
     tracks: bool,
@@ -209,6 +212,7 @@ impl Policy {
             connmarks: Arc::default(),
             sets: Arc::new(Sets::new(0)),
             connections: Arc::default(),
+            keyed: Arc::default(),
             verified: None,
             tracks: false,
             inspects_flows: false,
@@ -227,6 +231,7 @@ impl Policy {
             connmarks: Arc::clone(&self.connmarks),
             sets,
             connections: Arc::clone(&self.connections),
+            keyed: Arc::clone(&self.keyed),
             verified: self.verified.clone(),
             ..*self
         }

@@ -51,6 +51,24 @@ pub enum Route<A = Ipv4Addr> {
     None,
 }
 
+impl<A> Route<A> {
+    /// The same with addresses of another kind.
+    pub(crate) fn map<B>(self, address: impl Fn(A) -> B) -> Route<B> {
+        match self {
+            Self::Forward { port, next_hop, mtu, source } => {
+                let (next_hop, source) = (address(next_hop), source.map(address));
+                Route::Forward { port, next_hop, mtu, source }
+            }
+            Self::Local => Route::Local,
+            Self::Broadcast => Route::Broadcast,
+            Self::Multicast => Route::Multicast,
+            Self::Unreachable(why) => Route::Unreachable(why),
+            Self::NotOurs => Route::NotOurs,
+            Self::None => Route::None,
+        }
+    }
+}
+
 /// How a route forbids a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unreachable {

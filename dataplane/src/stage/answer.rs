@@ -194,7 +194,7 @@ fn originate(
     write: impl FnOnce(&mut [u8]) -> Option<usize>,
 ) -> Option<()> {
     let frame = written(emitter, write)?;
-    emitter.originate(frame, to);
+    emitter.originate(frame, to.into());
     Some(())
 }
 

@@ -4,7 +4,7 @@
 //! Each family has rules of its own.
 
 use crate::batch::{BATCH_MAX, Batch};
-use crate::conntrack::Conntrack;
+use crate::conntrack::{Conntrack, CtState};
 use crate::packet_log::PacketLog;
 use crate::policy::{
     CacheKey, Candidate, Connection, Decision, Dice, FlowCache, Hook, Policies, cache_key,
@@ -42,6 +42,7 @@ pub fn decide(
     log: &mut PacketLog,
 ) {
     let keys = known(batch, policies, cache, forwarding);
+    approach(batch, policies);
     for i in batch.turn() {
         let Some((hook, egress)) = place(batch, i, forwarding) else { continue };
         let headers = &batch.headers[i];
@@ -93,6 +94,21 @@ pub(super) fn contents<'a>(
     match batch.datagram(i) {
         None => (link, packet.get(..headers.total_len.into()).unwrap_or_default()),
         Some(datagram) => (link, reassembly.whole(datagram, bytes).packet()),
+    }
+}
+
+/// Brings near what limits have kept of packets, but for those of connections that stand: rules mostly accept these
+/// before they come to a limit.
+fn approach(batch: &Batch, policies: &Policies) {
+    if !policies.v4.limits_by_key() && !policies.v6.limits_by_key() {
+        return;
+    }
+    for i in batch.turn() {
+        let meets_rules = matches!(batch.verdict[i], Verdict::Forward(_) | Verdict::ToHost);
+        if meets_rules && batch.tracked[i].state != CtState::Established {
+            let headers = &batch.headers[i];
+            policies.of(&headers.addresses).prefetch_limits(headers);
+        }
     }
 }
 

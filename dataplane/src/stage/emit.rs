@@ -1,6 +1,6 @@
 //! `emit`: every packet leaves the batch, one way or another, and is counted.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::batch::{Addresses, Batch, Headers};
 use crate::frame::{Frame, FramePool};
@@ -188,13 +188,17 @@ impl Emitter<'_> {
         }
     }
 
-    /// Sends an IPv4 packet of Weir's own making: counts it and finds its way. `frame` has room for an Ethernet
-    /// header in front of it.
-    pub fn originate(&mut self, frame: Frame, destination: Ipv4Addr) {
+    /// Sends a packet of Weir's own making: counts it and finds its way. `frame` has room for an Ethernet header in
+    /// front of it.
+    pub fn originate(&mut self, frame: Frame, destination: IpAddr) {
         self.counters.add(Counter::Originated, 1);
-        match self.forwarding.route(destination) {
+        let route = match destination {
+            IpAddr::V4(destination) => self.forwarding.route(destination).map(IpAddr::V4),
+            IpAddr::V6(destination) => self.forwarding.route6(destination).map(IpAddr::V6),
+        };
+        match route {
             Route::Forward { port, next_hop, .. } => {
-                self.send(frame, Way { port, next_hop: next_hop.into(), ingress: None });
+                self.send(frame, Way { port, next_hop, ingress: None });
             }
             Route::NotOurs => self.drop_frame(frame, DropReason::NotAPort),
             Route::Local if let Some(host) = self.forwarding.host() => {

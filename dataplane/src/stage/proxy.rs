@@ -1,9 +1,11 @@
 //! `proxy`: handshakes that SYNPROXY takes over, and what comes of the connections that it has made. See
 //! [`crate::synproxy`].
 //!
-//! The kernel does the first in the rule (`synproxy_tg4`) and the second when a packet leaves (`ipv4_synproxy_hook`,
-//! just before `nf_confirm`). What is taken over is absorbed: its frame carries the answer, so that a flood of SYNs
-//! takes no frame that others need.
+//! The kernel does the first in the rule (`synproxy_tg4`, `synproxy_tg6`) and the second when a packet leaves, or has
+//! arrived (`ipv4_synproxy_hook`, `ipv6_synproxy_hook`, just before `nf_confirm`). What is taken over is absorbed: its
+//! frame carries the answer, so that a flood of SYNs takes no frame that others need.
+
+use std::net::IpAddr;
 
 use weir_control::rule::SynproxyTarget;
 
@@ -20,7 +22,7 @@ use crate::telemetry::Counter;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES;
 use crate::wire::tcp::{TcpFlags, TcpHeader};
-use crate::wire::{IpProtocol, Ipv4, Tcp, checksum};
+use crate::wire::{IpProtocol, Tcp, checksum, ipv4, ipv6};
 
 /// Takes over what rules want taken over, and puts right what belongs to connections that came of that.
 pub fn proxy(batch: &mut Batch, conntrack: &mut Conntrack, emitter: &mut Emitter<'_>) {
@@ -28,7 +30,7 @@ pub fn proxy(batch: &mut Batch, conntrack: &mut Conntrack, emitter: &mut Emitter
     // These first: a new connection may take the place of another that a packet here belongs to.
     for i in batch.turn() {
         let tracked = batch.tracked[i];
-        if matches!(batch.verdict[i], Verdict::Forward(_))
+        if matches!(batch.verdict[i], Verdict::Forward(_) | Verdict::ToHost)
             && let Some(proxied) = conntrack.proxied(&tracked)
         {
             of_connection(batch, i, (tracked, proxied), conntrack, emitter);
@@ -54,9 +56,9 @@ impl Seen {
         if batch.datagram(i).is_some() {
             return None;
         }
-        let packet = batch.bytes(i).get(batch.headers[i].l3.into()..)?;
-        let ip = Ipv4::new_checked(packet).ok()?;
-        let tcp = Tcp::new_checked(ip.payload()).ok()?;
+        let headers = &batch.headers[i];
+        let end = usize::from(headers.l3) + usize::from(headers.total_len);
+        let tcp = Tcp::new_checked(batch.bytes(i).get(headers.l4.into()..end)?).ok()?;
         let header = TcpHeader {
             source_port: tcp.source_port(),
             destination_port: tcp.destination_port(),
@@ -67,7 +69,7 @@ impl Seen {
         };
         Some(Self {
             ends: Ends {
-                addresses: [ip.source(), ip.destination()],
+                addresses: [headers.source(), headers.destination()],
                 ports: [header.source_port, header.destination_port],
             },
             header,
@@ -164,10 +166,10 @@ fn begin(
 fn track(segment: &Handshake, conntrack: &mut Conntrack) -> Option<Tracked> {
     let mut bytes = [0; SEGMENT_BYTES_MAX];
     let len = segment.write(&mut bytes)?;
-    let ip = Ipv4::new_checked(&bytes[..len]).ok()?;
-    let (source, destination) = (ip.source().into(), ip.destination().into());
-    let packet = Packet::new(source, destination, IpProtocol::TCP.0, ip.payload());
-    Some(conntrack.track(&packet))
+    let (source, destination) = (segment.source, segment.destination);
+    let header_len = if source.is_ipv4() { ipv4::HEADER_BYTES_MIN } else { ipv6::HEADER_BYTES };
+    let tcp = bytes.get(header_len..len)?;
+    Some(conntrack.track(&Packet::new(source, destination, IpProtocol::TCP.0, tcp)))
 }
 
 /// A packet that passes, of a connection that was proxied.
@@ -198,7 +200,10 @@ fn of_connection(
     let l4 = usize::from(batch.headers[i].l4);
     let bytes = batch.bytes_mut(i);
     if let Some(packet) = bytes.get_mut(l3..) {
-        checksum::complete_partial(packet);
+        match seen.ends.addresses[0] {
+            IpAddr::V4(_) => _ = checksum::complete_partial(packet),
+            IpAddr::V6(_) => _ = checksum::complete_partial_v6(packet),
+        }
     }
     if let Some(segment) = bytes.get_mut(l4..) {
         translate(segment, tracked.direction, &proxied);

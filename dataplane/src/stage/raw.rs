@@ -45,7 +45,14 @@ pub fn raw(
     if policies.raw_merely_counts() {
         return count(batch, phase, rules, forwarding);
     }
-    for i in batch.pass_raw() {
+    let turn = batch.pass_raw();
+    for i in turn {
+        let headers = &batch.headers[i];
+        if let Some(policy) = policies.raw_of(&headers.addresses) {
+            policy.prefetch_limits(headers);
+        }
+    }
+    for i in turn {
         let headers = &batch.headers[i];
         let Some(policy) = policies.raw_of(&headers.addresses).filter(|_| batch.is_open(i)) else {
             continue;

@@ -11,7 +11,7 @@
 //! attacker sees as many cookies as he likes.
 
 use std::hash::Hasher;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
@@ -24,6 +24,9 @@ const SLOTS_GOOD: u32 = 2;
 /// Maximum segment sizes that a cookie can tell apart: those that most hosts have (net/ipv4/syncookies.c).
 const SIZES: [u16; 4] = [536, 1300, 1440, 1460];
 
+/// The same of IPv6, whose headers are longer and whose links are no narrower than 1280 bytes (net/ipv6/syncookies.c).
+const SIZES6: [u16; 4] = [1220, 1420, 1440, 8940];
+
 /// What cookies are made with: nobody else may know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CookieKey(pub [u64; 2]);
@@ -32,9 +35,16 @@ pub struct CookieKey(pub [u64; 2]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// Addresses.
-    pub addresses: [Ipv4Addr; 2],
+    pub addresses: [IpAddr; 2],
     /// Ports.
     pub ports: [u16; 2],
+}
+
+impl Ends {
+    /// The segment sizes of their family.
+    fn sizes(&self) -> &'static [u16; 4] {
+        if self.addresses[0].is_ipv4() { &SIZES } else { &SIZES6 }
+    }
 }
 
 impl CookieKey {
@@ -42,7 +52,7 @@ impl CookieKey {
     #[must_use]
     pub fn make(self, ends: &Ends, sequence: u32, mss: u16, now_ns: u64) -> u32 {
         let slot = slot(now_ns);
-        let place = SIZES.iter().rposition(|size| *size <= mss).unwrap_or(0);
+        let place = ends.sizes().iter().rposition(|size| *size <= mss).unwrap_or(0);
         let data = self.hash(ends, Some(slot)).wrapping_add(u32::try_from(place).unwrap_or(0));
         self.base(ends, sequence).wrapping_add(slot << 24).wrapping_add(data & LOW)
     }
@@ -57,7 +67,7 @@ impl CookieKey {
             return None;
         }
         let place = rest.wrapping_sub(self.hash(ends, Some(slot.wrapping_sub(age)))) & LOW;
-        SIZES.get(usize::try_from(place).ok()?).copied()
+        ends.sizes().get(usize::try_from(place).ok()?).copied()
     }
 
     fn base(self, ends: &Ends, sequence: u32) -> u32 {
@@ -66,8 +76,16 @@ impl CookieKey {
 
     fn hash(self, ends: &Ends, slot: Option<u32>) -> u32 {
         let mut hasher = SipHasher24::new_with_keys(self.0[0], self.0[1]);
-        let [client, server] = ends.addresses.map(Ipv4Addr::to_bits);
-        hasher.write_u64(u64::from(client) << 32 | u64::from(server));
+        match ends.addresses {
+            [IpAddr::V4(client), IpAddr::V4(server)] => {
+                let (client, server) = (client.to_bits(), server.to_bits());
+                hasher.write_u64(u64::from(client) << 32 | u64::from(server));
+            }
+            addresses => addresses.iter().for_each(|address| match address {
+                IpAddr::V4(address) => hasher.write_u32(address.to_bits()),
+                IpAddr::V6(address) => hasher.write_u128(address.to_bits()),
+            }),
+        }
         hasher.write_u32(u32::from(ends.ports[0]) << 16 | u32::from(ends.ports[1]));
         // Two hashes that have nothing to do with each other.
         hasher.write_u64(slot.map_or(0, |slot| 1 << 32 | u64::from(slot)));
@@ -88,6 +106,8 @@ fn slot(now_ns: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -95,7 +115,14 @@ mod tests {
     const KEY: CookieKey = CookieKey([0x0123_4567_89ab_cdef, 42]);
 
     fn ends(client: u32, ports: [u16; 2]) -> Ends {
-        Ends { addresses: [Ipv4Addr::from_bits(client), Ipv4Addr::new(192, 0, 2, 1)], ports }
+        let addresses = [Ipv4Addr::from_bits(client), Ipv4Addr::new(192, 0, 2, 1)];
+        Ends { addresses: addresses.map(IpAddr::V4), ports }
+    }
+
+    fn ends6(client: u128, ports: [u16; 2]) -> Ends {
+        let addresses =
+            [Ipv6Addr::from_bits(client), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)];
+        Ends { addresses: addresses.map(IpAddr::V6), ports }
     }
 
     proptest! {
@@ -115,6 +142,22 @@ mod tests {
                 prop_assert_eq!(KEY.check(&ends, sequence, cookie, now_ns + later), Some(size));
             }
             prop_assert_eq!(KEY.check(&ends, sequence, cookie, now_ns + 2 * SLOT_NS), None);
+        }
+
+        #[test]
+        fn one_of_ipv6_brings_those_of_ipv6_back_and_is_good_for_no_other_address(
+            client: u128, bit in 0..128_u32, ports: [u16; 2], sequence: u32, mss: u16,
+        ) {
+            let cookie = KEY.make(&ends6(client, ports), sequence, mss, 0);
+            let size = match mss {
+                ..1420 => 1220,
+                1420..1440 => 1420,
+                1440..8940 => 1440,
+                8940.. => 8940,
+            };
+            prop_assert_eq!(KEY.check(&ends6(client, ports), sequence, cookie, 0), Some(size));
+            let other = ends6(client ^ 1_u128 << bit, ports);
+            prop_assert_eq!(KEY.check(&other, sequence, cookie, 0), None);
         }
 
         #[test]

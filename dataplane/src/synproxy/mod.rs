@@ -1,5 +1,6 @@
 //! `-j SYNPROXY`: the firewall shakes hands with clients in a server's name, keeps nothing of those who only send SYNs,
-//! and connects who acknowledges (net/ipv4/netfilter/ipt_SYNPROXY.c, net/netfilter/nf_synproxy_core.c).
+//! and connects who acknowledges (net/ipv4/netfilter/ipt_SYNPROXY.c, net/ipv6/netfilter/ip6t_SYNPROXY.c,
+//! net/netfilter/nf_synproxy_core.c).
 //!
 //! ```text
 //!   client                     firewall                              server
@@ -22,7 +23,7 @@
 //!
 //! # Differences from the kernel, on purpose
 //!
-//! * Of IPv4, and in chain FORWARD, alone.
+//! * What is sent here passes no rules: the kernel's is the machine's own, and meets chain OUTPUT.
 //! * A server that resets an established connection is believed: the kernel gives the reset the number with which the
 //!   connection began, and the client ignores it.
 //! * Segments in fragments are not taken over, and those of proxied connections end here.

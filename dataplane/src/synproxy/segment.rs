@@ -1,23 +1,27 @@
 //! Segments that SYNPROXY sends, and those that it puts right.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::HandshakeOptions;
 use super::options::OPTIONS_BYTES_MAX;
 use crate::conntrack::{Direction, Proxied};
 use crate::wire::tcp::{HEADER_BYTES_MIN as TCP_BYTES, TcpFlags, TcpHeader};
-use crate::wire::{IpProtocol, Ipv4Header, Tcp, checksum, ipv4};
+use crate::wire::{IpProtocol, Ipv4Header, Ipv6Header, Tcp, checksum, ipv4, ipv6};
 
-/// Most bytes of a segment, from its IPv4 header on.
-pub const SEGMENT_BYTES_MAX: usize = ipv4::HEADER_BYTES_MIN + TCP_BYTES + OPTIONS_BYTES_MAX;
+/// Most bytes of a segment, from its IP header on.
+pub const SEGMENT_BYTES_MAX: usize = ipv6::HEADER_BYTES + TCP_BYTES + OPTIONS_BYTES_MAX;
 
-/// A segment without data that Weir sends in somebody's name (`synproxy_build_ip`, `synproxy_send_tcp`).
+/// Hop limit of IPv6 (`devconf_all->hop_limit`, in `synproxy_build_ip_ipv6`).
+const HOP_LIMIT: u8 = 64;
+
+/// A segment without data that Weir sends in somebody's name (`synproxy_build_ip`, `synproxy_send_tcp`
+/// and their siblings of IPv6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake {
     /// In whose name.
-    pub source: Ipv4Addr,
-    /// To whom.
-    pub destination: Ipv4Addr,
+    pub source: IpAddr,
+    /// To whom; of the same family.
+    pub destination: IpAddr,
     /// Its header.
     pub header: TcpHeader,
     /// Its options.
@@ -25,22 +29,41 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Writes it from its IPv4 header on, and returns how long it is.
+    /// Writes it from its IP header on, and returns how long it is.
     #[must_use]
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let len = self.write_tcp(out.get_mut(ipv4::HEADER_BYTES_MIN..)?, |len| {
+                    checksum::pseudo_v4(source, destination, IpProtocol::TCP, len)
+                })?;
+                let header = Ipv4Header::new(source, destination, IpProtocol::TCP);
+                header.emit(len, out).ok()?;
+                Some(ipv4::HEADER_BYTES_MIN + len)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let len = self.write_tcp(out.get_mut(ipv6::HEADER_BYTES..)?, |len| {
+                    checksum::pseudo_v6(source, destination, IpProtocol::TCP, len.into())
+                })?;
+                let (protocol, hop_limit) = (IpProtocol::TCP, HOP_LIMIT);
+                let header = Ipv6Header { protocol, hop_limit, source, destination };
+                header.emit(len, out).ok()?;
+                Some(ipv6::HEADER_BYTES + len)
+            }
+            _ => None,
+        }
+    }
+
+    /// Writes its header and options, with the checksum that `pseudo` of their length begins.
+    fn write_tcp(&self, out: &mut [u8], pseudo: impl FnOnce(u16) -> u16) -> Option<usize> {
         let mut options = [0; OPTIONS_BYTES_MAX];
         let options_len = self.options.write(&mut options);
-        let tcp = out.get_mut(ipv4::HEADER_BYTES_MIN..)?;
-        let len = self.header.emit(&options[..options_len], tcp).ok()?;
-        let mut segment = Tcp::new_checked(&mut tcp[..len]).ok()?;
-        segment.fill_checksum(self.source, self.destination);
-        if segment.checksum() == 0 {
-            // The other zero, as the kernel completes checksums (`skb_checksum_help`).
-            segment.set_checksum(0xffff);
-        }
-        let header = Ipv4Header::new(self.source, self.destination, IpProtocol::TCP);
-        header.emit(len, out).ok()?;
-        Some(ipv4::HEADER_BYTES_MIN + len)
+        let len = self.header.emit(&options[..options_len], out).ok()?;
+        let segment = &mut out[..len];
+        let sum = !checksum::add(pseudo(u16::try_from(len).ok()?), checksum::sum(segment));
+        // The other zero, as the kernel completes checksums (`skb_checksum_help`).
+        Tcp::new_checked(segment).ok()?.set_checksum(if sum == 0 { 0xffff } else { sum });
+        Some(len)
     }
 }
 

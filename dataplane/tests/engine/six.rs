@@ -22,6 +22,7 @@ use crate::chance::Chance;
 use crate::delta::Moved::{Count, Drop, In, Out};
 use crate::packet::{ACK, SYN};
 use crate::world::*;
+pub(crate) use oracle::unmet6;
 pub(crate) use packet::Packet6;
 
 pub(crate) const ALICE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);

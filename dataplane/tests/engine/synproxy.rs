@@ -1,6 +1,7 @@
 //! SYNPROXY, directed: what the kernel cannot be asked, or does otherwise.
 
 use weir_dataplane::conntrack::Settings;
+use weir_dataplane::port::PortIndex;
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason;
 
@@ -126,6 +127,51 @@ fn where_there_is_no_room_for_a_connection_none_is_begun() {
     assert_eq!(pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, cookie + 1))), []);
     assert_eq!(world.counters().dropped(DropReason::HalfOpenFull), 1);
     assert_eq!(world.counters().get(Counter::SynproxyCookiesValid), 1);
+    world.shut_down();
+}
+
+/// The machine itself is the server: what is for it and what it says pass through all the same.
+#[test]
+fn connections_to_the_machine_itself_are_made_in_chain_input() {
+    let sizes = Sizes { synproxy: true, ..Sizes::ONE };
+    let settings = Settings { tcp_loose: false, ..Settings::default() };
+    let mut world = World::with(sizes, hosted_network().build(), sizes.tables(settings));
+    world.raw(&["-A PREROUTING -i east -p tcp --syn -j CT --notrack"]);
+    world.rules(&[
+        "-A INPUT -i east -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460",
+        "-A INPUT -m state --state INVALID -j DROP",
+        "-A OUTPUT -m state --state INVALID -j DROP",
+    ]);
+    let host = (address(EAST), 80);
+    let client =
+        |flags, numbers, data: &[u8]| Packet::segment((ALICE, 1), host, flags, numbers, data);
+    let server =
+        |flags, numbers, data: &[u8]| Packet::segment(host, (ALICE, 1), flags, numbers, data);
+    let mut pass = |port: PortIndex, packet: &Packet| {
+        // The device of the machine itself knows no MAC addresses.
+        let to = if port == HOST { [0; 6] } else { mac(port) };
+        world.inject(0, port, packet.frame(to, host_mac(packet.source)));
+        world.settle();
+        let told = |(port, frame): (PortIndex, Vec<u8>)| (port, frame[47], numbers(&frame));
+        world.left_by_port().into_iter().map(told).collect::<Vec<_>>()
+    };
+    let answered = pass(EAST, &client(SYN, (CLIENT, 0), b""));
+    let [(EAST, flags, (cookie, _))] = answered[..] else { panic!("{answered:?}") };
+    assert_eq!(flags, SYN | ACK);
+    // Nobody without a cookie comes to the machine.
+    assert_eq!(pass(EAST, &client(ACK, (CLIENT + 1, cookie + 77_777), b"")), []);
+    let asked = pass(EAST, &client(ACK, (CLIENT + 1, cookie + 1), b""));
+    assert_eq!(asked, [(HOST, SYN, (CLIENT, cookie))]);
+    let both = pass(HOST, &server(SYN | ACK, (SERVER, CLIENT + 1), b""));
+    let shaken = (HOST, ACK, (CLIENT + 1, SERVER + 1));
+    let told = (EAST, ACK, (cookie + 1, CLIENT + 1));
+    assert!(both.len() == 2 && both.contains(&shaken) && both.contains(&told), "{both:?}");
+    let data = pass(EAST, &client(ACK, (CLIENT + 1, cookie + 1), b"GET"));
+    assert_eq!(data, [(HOST, ACK, (CLIENT + 1, SERVER + 1))]);
+    let page = pass(HOST, &server(ACK, (SERVER + 1, CLIENT + 4), b"page"));
+    assert_eq!(page, [(EAST, ACK, (cookie + 1, CLIENT + 4))]);
+    assert_eq!(world.counters().get(Counter::SynproxyConnections), 1);
+    assert_eq!(flows(&mut world), 1);
     world.shut_down();
 }
 

@@ -7,16 +7,21 @@
 //!
 //! Environment: `WEIR_ORACLE_FLOWS` connections (default 300), `WEIR_ORACLE_SEED`. Needs are those of `oracle`.
 
+mod out;
+mod under_flood;
+
 use std::fmt::Write as _;
 
-use weir_dataplane::conntrack::Settings;
+use weir_control::rule::{Family, Table};
+use weir_dataplane::conntrack::{self, Settings};
 use weir_dataplane::telemetry::Counter;
-use weir_dataplane::wire::Tcp;
 
 use crate::chance::{Chance, Seed};
 use crate::oracle::{Kernel, number, unmet};
-use crate::packet::{ACK, FIN, PSH, Packet, RST, SYN};
+use crate::packet::{ACK, FIN, PSH, Packet, RST, SYN, ethernet};
+use crate::six::{ALICE6, BOB6, Packet6, network6, unmet6};
 use crate::world::*;
+use out::{Chosen, Out};
 
 const ECE: u8 = 0x40;
 const CWR: u8 = 0x80;
@@ -25,102 +30,26 @@ const CWR: u8 = 0x80;
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
-/// What each firewall has chosen for a connection.
-#[derive(Debug, Clone, Copy, Default)]
-struct Chosen {
-    cookie: u32,
-    clock: u32,
-}
-
-/// A packet that came out.
-#[derive(Debug, Clone)]
-struct Out {
-    port: usize,
-    bytes: Vec<u8>,
-}
-
-impl Out {
-    fn word(&self, at: usize) -> u32 {
-        u32::from_be_bytes(self.bytes[at..at + 4].try_into().expect("four"))
-    }
-
-    fn flags(&self) -> u8 {
-        self.bytes[33]
-    }
-
-    fn options(&self) -> &[u8] {
-        &self.bytes[40..20 + usize::from(self.bytes[32] >> 4) * 4]
-    }
-
-    /// Whether it is an acknowledgment that a firewall has made itself.
-    fn is_bare(&self) -> bool {
-        self.flags() == ACK && self.bytes[4..6] == [0, 0] && self.word(24) != 0
-    }
-
-    /// Where the timestamps are, in the packet.
-    fn timestamps(&self) -> Option<usize> {
-        let (mut at, options) = (0, self.options());
-        while at < options.len() {
-            match options[at] {
-                0 => return None,
-                1 => at += 1,
-                8 => return Some(40 + at + 2),
-                _ => at += usize::from(options[at + 1].max(1)),
-            }
-        }
-        None
-    }
-
-    /// All of it in words, numbers that a firewall has chosen less what it chose.
-    fn told(&self, chosen: Chosen) -> String {
-        let (to_client, syn) = (self.port == CLIENT, self.flags() & SYN != 0);
-        let (mut seq, mut ack) = (self.word(24), self.word(28));
-        if to_client {
-            seq = seq.wrapping_sub(chosen.cookie);
-        } else if syn {
-            ack = ack.wrapping_sub(chosen.cookie);
-        }
-        let mut bytes = self.bytes.clone();
-        if let Some(at) = self.timestamps() {
-            let (place, value) = match to_client {
-                // Of a clock only the bits that carry something are told.
-                true if syn => (at, self.word(at) & 0x3f),
-                true => (at, self.word(at).wrapping_sub(chosen.clock)),
-                false if syn => (at + 4, self.word(at + 4).wrapping_sub(chosen.clock)),
-                // The kernel translates the echo in its own acknowledgment once more, though it is the server's
-                // already; what Weir sends is looked at where the server has answered.
-                false if self.is_bare() => (at + 4, 0),
-                false => (at, self.word(at)),
-            };
-            bytes[place..place + 4].copy_from_slice(&value.to_be_bytes());
-        }
-        let mut text = format!("{} {:02x?} ", self.port, &bytes[..10]);
-        let ends = [&bytes[12..20], &bytes[20..24]].concat();
-        let _ = write!(text, "{ends:?} flags {:02x} seq {seq} ack {ack}", self.flags());
-        let _ = write!(text, " rest {:02x?} {:02x?}", &bytes[34..36], &bytes[38..]);
-        text
-    }
-}
-
 /// One firewall and what it has chosen.
 trait Firewall {
-    fn pass(&mut self, port: usize, packet: &Packet) -> Vec<Out>;
+    fn pass(&mut self, port: usize, packet: &[u8]) -> Vec<Out>;
 }
 
 impl Firewall for Kernel {
-    fn pass(&mut self, port: usize, packet: &Packet) -> Vec<Out> {
-        let answers = self.answers(&[(port, packet.bytes())]).remove(0);
-        answers.into_iter().map(|(port, bytes)| Out { port: port.into(), bytes }).collect()
+    fn pass(&mut self, port: usize, packet: &[u8]) -> Vec<Out> {
+        let answers = self.answers(&[(port, packet.to_vec())]).remove(0);
+        answers.into_iter().map(|(port, bytes)| Out::new(port.into(), &bytes)).collect()
     }
 }
 
 impl Firewall for World {
-    fn pass(&mut self, port: usize, packet: &Packet) -> Vec<Out> {
-        self.inject_packet(0, PORTS[port], packet);
+    fn pass(&mut self, port: usize, packet: &[u8]) -> Vec<Out> {
+        let kind = if packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
+        let frame = ethernet(mac(PORTS[port]), [6; 6], kind, packet);
+        self.inject(0, PORTS[port], frame);
         self.settle();
         let left = self.left_by_port().into_iter();
-        left.map(|(port, frame)| Out { port: port.as_usize(), bytes: frame[14..].to_vec() })
-            .collect()
+        left.map(|(port, frame)| Out::new(port.as_usize(), &frame[14..])).collect()
     }
 }
 
@@ -136,7 +65,8 @@ struct Segment {
 }
 
 impl Segment {
-    fn packet(&self, from_client: bool, port: u16) -> Packet {
+    /// Its bytes from the IP header on.
+    fn packet(&self, family: Family, from_client: bool, port: u16) -> Vec<u8> {
         let (client, server) = ((ALICE, port), (BOB, 80));
         let (from, to) = if from_client { (client, server) } else { (server, client) };
         let mut packet = Packet::segment(from, to, self.flags, (self.seq, self.ack), &self.data);
@@ -146,7 +76,13 @@ impl Segment {
         packet.payload[14..16].copy_from_slice(&self.window.to_be_bytes());
         packet.payload.splice(20..20, options);
         packet.dont_fragment = true;
-        packet.with_right_checksum()
+        if family == Family::V4 {
+            return packet.with_right_checksum().bytes();
+        }
+        let (from, to) = if from_client { (ALICE6, BOB6) } else { (BOB6, ALICE6) };
+        // A flow label, by which it is known from what a firewall makes.
+        let six = Packet6 { payload: packet.payload, class_flow: 7, ..Packet6::new(from, to, 6) };
+        six.resummed(16).bytes()
     }
 }
 
@@ -154,6 +90,7 @@ impl Segment {
 struct Talk<'a> {
     kernel: &'a mut Kernel,
     world: &'a mut World,
+    family: Family,
     /// Of the kernel, of Weir.
     chosen: [Chosen; 2],
     port: u16,
@@ -164,14 +101,15 @@ impl Talk<'_> {
     /// Sends a segment into both: `make` is told what each has chosen. What comes out must be the same.
     fn send(&mut self, from_client: bool, make: impl Fn(Chosen) -> Segment) -> [Vec<Out>; 2] {
         let side = if from_client { CLIENT } else { SERVER };
-        let packets = self.chosen.map(|chosen| make(chosen).packet(from_client, self.port));
+        let packets =
+            self.chosen.map(|chosen| make(chosen).packet(self.family, from_client, self.port));
         let outs = [self.kernel.pass(side, &packets[0]), self.world.pass(side, &packets[1])];
         if let [[one], [other]] = outs.each_ref().map(Vec::as_slice)
             && one.flags() & (SYN | ACK) == SYN | ACK
             && one.port == CLIENT
         {
             self.chosen = [one, other].map(|answer| Chosen {
-                cookie: answer.word(24),
+                cookie: answer.word(4),
                 clock: answer.timestamps().map_or(0, |at| answer.word(at)),
             });
         }
@@ -182,10 +120,9 @@ impl Talk<'_> {
         let _ = writeln!(self.story, "{:?}\n    -> {ours:#?}", make(self.chosen[1]));
         assert_eq!(ours, theirs, "Weir, kernel; after\n{}", self.story);
         for out in &outs[1] {
-            let tcp = Tcp::new_checked(&out.bytes[20..]).expect("a segment");
-            let address =
-                |at: usize| <[u8; 4]>::try_from(&out.bytes[at..at + 4]).expect("four").into();
-            assert!(tcp.checksum_ok(address(12), address(16)), "a wrong checksum: {out:02x?}");
+            let [source, destination] = out.addresses();
+            let packet = conntrack::Packet::new(source, destination, 6, &out.tcp);
+            assert!(packet.checksum_ok(), "a wrong checksum: {out:02x?}");
         }
         outs
     }
@@ -355,41 +292,67 @@ fn converse(talk: &mut Talk<'_>, chance: &mut Chance) {
     }
 }
 
-#[test]
-fn connections_come_about_and_go_on_as_through_the_kernel() {
-    if let Some(reason) = unmet() {
-        eprintln!("SKIPPED: {reason}");
-        return;
-    }
+/// Commands to either table of the firewall under test.
+fn change(world: &mut World, family: Family, table: Table, lines: &[&str]) {
+    match (family, table) {
+        (Family::V4, Table::Filter) => world.rules(lines),
+        (Family::V4, Table::Raw) => world.raw(lines),
+        (Family::V6, Table::Filter) => world.rules6(lines),
+        (Family::V6, Table::Raw) => world.raw6(lines),
+    };
+}
+
+/// Random connections under random rules, through both.
+fn connections_of(family: Family) {
     let seed = number("WEIR_ORACLE_SEED", 0x5e9);
     let cases = number("WEIR_ORACLE_FLOWS", 300);
-    let mut kernel = Kernel::new("tun").expect("unshare runs");
-    let sizes = Sizes { synproxy: true, ..Sizes::ONE };
+    let four = family == Family::V4;
+    let mut kernel = Kernel::new(if four { "tun" } else { "tun 6" }).expect("unshare runs");
+    let sizes = Sizes { synproxy: true, flows6: if four { 0 } else { 512 }, ..Sizes::ONE };
     let settings = Settings { tcp_loose: false, ..Settings::default() };
-    let mut world = World::with(sizes, network().build(), sizes.tables(settings));
+    let forwarding = if four { network().build() } else { network6() };
+    let mut world = World::with(sizes, forwarding, sizes.tables(settings));
     assert_eq!(kernel.ask("set netfilter/nf_conntrack_tcp_loose 0"), "ok\n");
-    world.raw(&["-A PREROUTING -p tcp --syn -j CT --notrack"]);
+    let raw = "-A PREROUTING -p tcp --syn -j CT --notrack";
+    change(&mut world, family, Table::Raw, &[raw]);
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
         let rule =
             format!("-A FORWARD -p tcp -m state --state INVALID,UNTRACKED {}", target(&mut chance));
         let lines = [rule.as_str(), "-A FORWARD -m state --state INVALID -j DROP"];
-        kernel.restore(&format!(
-            "*raw\n-A PREROUTING -p tcp --syn -j CT --notrack\nCOMMIT\n*filter\n{}\nCOMMIT\n",
-            lines.join("\n")
-        ));
-        world.rules(&[&["-F", "-Z"], &lines[..]].concat());
+        let filter = lines.join("\n");
+        kernel.restore(&format!("*raw\n{raw}\nCOMMIT\n*filter\n{filter}\nCOMMIT\n"));
+        change(&mut world, family, Table::Filter, &[&["-F", "-Z"], &lines[..]].concat());
         // A fresh one each time, so that no connection is met by one before it.
         let port = 10_000 + u16::try_from(case % 50_000).expect("small");
         let (chosen, story) = ([Chosen::default(); 2], format!("{rule}\n"));
-        let mut talk = Talk { kernel: &mut kernel, world: &mut world, chosen, port, story };
+        let mut talk = Talk { kernel: &mut kernel, world: &mut world, family, chosen, port, story };
         converse(&mut talk, &mut chance);
-        let counts: Vec<_> = (0..=lines.len()).map(|n| world.count(n)).collect();
+        let count = |n| if four { world.count(n) } else { world.count6(n) };
+        let counts: Vec<_> = (0..=lines.len()).map(count).collect();
         assert_eq!(counts, kernel.counters(), "Weir, kernel");
     }
     let counters = world.counters();
     assert!(counters.get(Counter::SynproxyConnections) > cases / 2);
     assert!(counters.get(Counter::SynproxyCookiesInvalid) > cases / 10);
     world.shut_down();
+}
+
+#[test]
+fn connections_come_about_and_go_on_as_through_the_kernel() {
+    if let Some(reason) = unmet() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    connections_of(Family::V4);
+}
+
+#[test]
+fn connections_of_ipv6_come_about_and_go_on_as_through_the_kernel() {
+    if let Some(reason) = unmet6() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    connections_of(Family::V6);
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub(crate) mod compare;
+pub(crate) mod connections;
 mod outputs;
 pub(crate) mod profiles;
 pub(crate) mod report;
@@ -53,6 +54,11 @@ pub(crate) enum Command {
     /// Short trials at many loads. A load is good or bad when the sum of their durations has decided; the answer is a
     /// pair of bounds, with how sure each is.
     Search(Box<search::SearchOptions>),
+    /// Search for the connections a second that a box carries, and the connections that it holds at once.
+    ///
+    /// As RFC 9411 (7.2, 7.5) and RFC 3511 (5.2, 5.3) have it: one in 100,000 connections may fail. The users of a
+    /// profile connect, ask, are answered and close; what is held is proved by an answer on each connection at the end.
+    Connections(Box<connections::ConnectionsOptions>),
     /// Make the tests of RFC 2544: throughput, latency, loss, back-to-back frames.
     ///
     /// For each frame size. What is shorter than the document asks for is said.

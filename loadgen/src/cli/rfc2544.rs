@@ -148,7 +148,9 @@ pub(crate) fn run(options: &Rfc2544Options, stop: &Stop) -> Result<(), Error> {
         let mut run = options.sides.run_options(&profile);
         run.label = format!("{} {frame_bytes} bytes", run.label);
         let mut nobody = |_: &crate::engine::Snapshot| {};
-        let mut trial = EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody)?;
+        let mut voided = |why: &str| eprintln!("weirgen: a trial says nothing: {why}");
+        let mut trial =
+            EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody, &mut voided)?;
         let found = of_size(options, &settings, frame_bytes, &mut trial);
         runs.append(&mut trial.runs);
         write_runs(options.runs.as_ref(), &runs)?;

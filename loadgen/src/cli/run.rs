@@ -96,6 +96,7 @@ pub(crate) fn run(options: &RunOptions, stop: &Stop) -> Result<RunResult, Error>
     let mut live = Live::new(&profile);
     let result = engine::run(&profile, &mut ports, &run, stop, &mut |now| live.show(now))?;
     live.finish();
+    options.sides.explain(&ports);
     options.outputs.write(std::slice::from_ref(&result))?;
     Ok(result)
 }

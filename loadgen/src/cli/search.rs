@@ -132,7 +132,8 @@ pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
     );
     let mut live = Live::of_trials("searching", settings.search_max_s);
     let mut nobody = |_: &crate::engine::Snapshot| {};
-    let mut trial = EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody)?;
+    let mut voided = |why: &str| eprintln!("weirgen: a trial says nothing: {why}");
+    let mut trial = EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody, &mut voided)?;
     let found = mlr::search(&settings, &mut trial, &mut |tried| {
         live.tried(tried.duration_s, tried.load, tried.loss_ratio);
     });

@@ -4,7 +4,7 @@ use af_xdp::ModeChoice;
 use clap::Args;
 use weir_dataplane::wire::MacAddr;
 
-use crate::engine::{Idle, Options, Ports, SEED, Sides};
+use crate::engine::{Choice, Idle, Options, Ports, SEED, Sides};
 use crate::environment;
 use crate::error::Error;
 use crate::profile::{Profile, Side};
@@ -39,6 +39,9 @@ pub(crate) struct SideOptions {
     /// How packets reach the devices: auto, zero-copy, copy or skb.
     #[arg(long, default_value_t = ModeChoice::Auto)]
     pub(crate) mode: ModeChoice,
+    /// What sends streams: AF_XDP sockets, live frames of the kernel, or the latter for floods where possible.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: Choice,
     /// Use this interface even if it holds the default route: its name, once more.
     #[arg(long, value_name = "IF")]
     pub(crate) allow_default_route: Vec<String>,
@@ -59,6 +62,13 @@ impl SideOptions {
         })
     }
 
+    /// Says on standard error why floods did not go by live frames, if that was tried.
+    pub(crate) fn explain(&self, ports: &Ports) {
+        for refusal in Side::BOTH.into_iter().filter_map(|side| ports.live_refusal(side)) {
+            eprintln!("weirgen: sent by sockets instead: {refusal}");
+        }
+    }
+
     /// How runs are done.
     pub(crate) fn run_options(&self, profile: &Profile) -> Options {
         Options {
@@ -68,6 +78,7 @@ impl SideOptions {
             environment: environment::read(Vec::new()),
             cores: self.cores.clone(),
             idle: if self.sleep { Idle::Sleep } else { Idle::Spin },
+            engine: self.engine,
         }
     }
 

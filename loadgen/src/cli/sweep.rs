@@ -119,6 +119,7 @@ pub(crate) fn run(options: &SweepOptions, stop: &Stop) -> Result<Vec<RunResult>,
         },
     );
     live.finish();
+    options.sides.explain(&ports);
     // A sweep that ended early is written as far as it came; its last run says why.
     options.outputs.write(swept.as_ref().unwrap_or(&results))?;
     Ok(swept?)

@@ -1,11 +1,12 @@
 //! A lane: one stream on one thread, on its way out.
 
-use weir_dataplane::frame::{Frame, HEADROOM_BYTES};
 use weir_dataplane::wire::MacAddr;
 
 use crate::pace::{Pace, Schedule};
 use crate::packet::{Fields, Generator, Key, Kind, Sign, Stamp, Template};
 use crate::profile::{Content, Side, Stream};
+
+use super::way::Way;
 
 /// Nothing is known of what a chunk has behind its headers.
 pub(super) const NO_TAG: u32 = 0;
@@ -30,6 +31,8 @@ pub(super) struct Seat {
 pub(super) struct Lane {
     pub(super) seat: Seat,
     pub(super) side: Side,
+    /// Which engine sends it.
+    pub(super) way: Way,
     pub(super) pace: Pace,
     generator: Option<Generator>,
     templates: Vec<Template>,
@@ -44,6 +47,8 @@ pub(super) struct Lane {
     /// Packets that the device took, and their bytes.
     pub(super) sent: u64,
     pub(super) sent_bytes: u64,
+    /// Packets that were made, and that the device did not take: they are not on their way.
+    pub(super) refused: u64,
     /// The same in each second of the run.
     pub(super) seconds: Box<[u64]>,
 }
@@ -73,6 +78,7 @@ impl Lane {
         Ok(Self {
             seat,
             side: stream.from,
+            way: Way::Socket,
             pace: Pace::new(stream.schedule.clone(), thread, threads, own_seed),
             generator,
             parts,
@@ -84,6 +90,7 @@ impl Lane {
             made: 0,
             sent: 0,
             sent_bytes: 0,
+            refused: 0,
             seconds: vec![0; seconds].into(),
         })
     }
@@ -98,10 +105,16 @@ impl Lane {
         self.templates.iter_mut().fold(false, |any, template| template.tell(wall_s) | any)
     }
 
-    /// Makes the next packet, which was due at `due_ns`, in `frame`. `tag` says whose bytes the frame's chunk has
-    /// behind its headers.
+    /// Bytes of the next packet.
     #[inline]
-    pub(super) fn make(&mut self, due_ns: u64, key: Key, frame: &mut Frame, tag: &mut u32) {
+    pub(super) fn next_len(&self) -> usize {
+        self.templates[self.at].len()
+    }
+
+    /// Makes the next packet, which was due at `due_ns`, in `out`, which is as long as [`next_len`](Self::next_len).
+    /// `tag` says whose bytes this place in memory has behind its headers.
+    #[inline]
+    pub(super) fn make(&mut self, due_ns: u64, key: Key, out: &mut [u8], tag: &mut u32) {
         if let Some(generator) = &mut self.generator
             && (self.parts == 1 || self.at.is_multiple_of(self.parts))
         {
@@ -109,10 +122,8 @@ impl Lane {
         }
         let template = &self.templates[self.at];
         let own_tag = self.seat.first_tag + u32::try_from(self.at).unwrap_or(0);
-        let fits = frame.set_window(usize::from(HEADROOM_BYTES), template.len());
-        debug_assert!(fits, "a chunk has room for the longest frame");
         let stamp = Stamp { lane: self.seat.lane, number: self.made, due_ns };
-        let written = template.write(&self.fields, stamp, key, frame.bytes_mut(), *tag != own_tag);
+        let written = template.write(&self.fields, stamp, key, out, *tag != own_tag);
         debug_assert!(written, "the window is as long as the frame");
         *tag = own_tag;
         self.made += 1;

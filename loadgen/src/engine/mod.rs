@@ -20,6 +20,7 @@ mod outcome;
 mod ports;
 mod simulate;
 mod thread;
+mod way;
 mod worker;
 
 use std::sync::Arc;
@@ -29,12 +30,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use ports::{Ports, Sides, Watch};
 pub use simulate::simulate;
 pub use thread::Idle;
+pub use way::{Choice, Way};
 pub use worker::{Acting, Equipment};
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::packet::{Key, LANES_MAX, mix};
-use crate::profile::{Content, Profile, Side};
+use crate::profile::{Content, Profile, Side, Stream};
 use crate::result::{Environment, RunResult};
 use crate::stop::Stop;
 use crate::users::{Link, Settings, both_ends};
@@ -67,6 +69,8 @@ pub struct Options {
     pub cores: Vec<usize>,
     /// What a thread does when nothing is due.
     pub idle: Idle,
+    /// Which engine sends the streams.
+    pub engine: Choice,
 }
 
 /// What has happened so far, for a live view.
@@ -99,7 +103,7 @@ pub fn run(
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let began_unix_s = wall.as_secs();
     let before = ports.watch.overruns();
-    let cpu_before = outcome::CpuTimes::read();
+    let cpu_before = outcome::CpuTimes::read(options.environment.cores);
     let mut plan = Plan::new(profile, ports, options, began_unix_s)?;
     let board = Arc::clone(&plan.board);
     let workers = std::mem::take(&mut plan.workers);
@@ -131,7 +135,8 @@ pub fn run(
         is_interrupted: stop.requested(),
         overruns: ports.watch.overruns().saturating_sub(before),
         interfaces: ports.watch.interfaces(),
-        cpu: outcome::CpuTimes::read().since(&cpu_before),
+        cpu: outcome::CpuTimes::read(options.environment.cores).since(&cpu_before),
+        clock_drift_ppm: clock.drift_ppm(),
     };
     let result = outcome::assemble(profile, options, &workers, outside);
     ports.equipment = workers.into_iter().map(Worker::into_equipment).collect();
@@ -168,6 +173,7 @@ impl Plan {
         let expects = profile.streams.iter().map(|stream| stream.expect).collect();
         // Another key in every run, so that what is late of the one before is foreign.
         let key = Key::new(options.seed ^ mix(began_unix_s) ^ ports.next_run());
+        let ways = ways(profile, ports, options.engine)?;
         let (macs, mut workers) = (ports.macs, Vec::new());
         let lanes_of = |thread: usize| -> Result<Vec<Lane>, String> {
             let mut first_tag = NO_TAG + 1;
@@ -175,7 +181,8 @@ impl Plan {
                 let lane = u8::try_from(at * threads + thread).unwrap_or(u8::MAX);
                 let seat = Seat { lane, stream: at, thread, threads, first_tag };
                 let side = macs[stream.from.index()];
-                let lane = Lane::new(stream, seat, side, options.seed, wall_s, seconds)?;
+                let mut lane = Lane::new(stream, seat, side, options.seed, wall_s, seconds)?;
+                lane.way = ways[at];
                 first_tag += lane.tags();
                 Ok(lane)
             };
@@ -225,6 +232,19 @@ impl Plan {
             failed: self.board.failed.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Which way each stream goes. Where it may be either, what cannot be had is done without; the result says so.
+fn ways(profile: &Profile, ports: &mut Ports, choice: Choice) -> Result<Vec<Way>, Error> {
+    let way = |stream: &Stream| {
+        let wanted = choice.way(stream, profile.duration_ns);
+        match (wanted, choice) {
+            (Way::Socket, _) => Ok(Way::Socket),
+            (Way::Live, Choice::LiveFrames) => Ok(ports.open_live(stream.from).map(|()| wanted)?),
+            (Way::Live, _) => Ok(ports.open_live(stream.from).map_or(Way::Socket, |()| wanted)),
+        }
+    };
+    profile.streams.iter().map(way).collect()
 }
 
 /// Both ends of the users' connections.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::worker::Worker;
-use super::{Options, kind};
+use super::{Options, Way, kind};
 use crate::measure::Histogram;
 use crate::pace::{KEPT_UP, SECOND_NS};
 use crate::profile::{Profile, Side};
@@ -28,6 +28,7 @@ pub(super) struct Outside {
     pub(super) overruns: u64,
     pub(super) interfaces: Vec<Interface>,
     pub(super) cpu: Option<Cpu>,
+    pub(super) clock_drift_ppm: Option<f64>,
 }
 
 /// Packets of a stream with what its schedule wanted.
@@ -78,8 +79,11 @@ pub(super) fn assemble(
         .or_else(|| not_kept_up(&streams, &wanted, overtime(ended_ns, profile.duration_ns)))
         .or_else(|| overrun(overrun_frames))
         .or_else(|| unsent(unconfirmed))
-        .or_else(|| silence(&streams, foreign_frames))
+        .or_else(|| workers.iter().find_map(|worker| worker.live_trouble.clone()))
+        .or_else(|| refused(&streams))
         .or_else(|| not_begun(users.as_ref()));
+    let silence = silence(&streams, foreign_frames).filter(|_| void.is_none());
+    let is_silent = silence.is_some();
     let environment = Environment { interfaces: outside.interfaces, ..options.environment.clone() };
     RunResult {
         format: FORMAT,
@@ -90,7 +94,9 @@ pub(super) fn assemble(
         seed: options.seed,
         elapsed_s,
         ended_by: end,
-        void,
+        void: void.or(silence),
+        is_silent,
+        clock_drift_ppm: outside.clock_drift_ppm,
         seconds: each_second(workers, profile.streams.len(), ended_ns.min(profile.duration_ns)),
         streams,
         users,
@@ -107,6 +113,7 @@ fn users_result(profile: &Profile, workers: &[Worker]) -> Option<UsersResult> {
     for acting in workers.iter().flat_map(|worker| &worker.actors) {
         acting.actor.tell(&mut result);
     }
+    result.memory_bytes = settings.memory_bytes();
     Some(result)
 }
 
@@ -127,12 +134,16 @@ fn joined(workers: &[Worker], stream: usize, elapsed_s: f64) -> StreamResult {
         duplicated: 0,
         reordered: 0,
         damaged: 0,
+        engine: Way::Socket,
+        refused: 0,
         latency: None,
     };
     for worker in workers {
         let (lane, arrivals) = (&worker.lanes[stream], &worker.arrivals[stream]);
         result.sent += lane.sent;
         result.sent_bytes += lane.sent_bytes;
+        result.engine = lane.way;
+        result.refused += lane.refused;
         result.received += arrivals.received();
         result.received_bytes += arrivals.bytes;
         result.duplicated += arrivals.duplicated();
@@ -141,7 +152,8 @@ fn joined(workers: &[Worker], stream: usize, elapsed_s: f64) -> StreamResult {
         latency.join(&arrivals.latency);
     }
     result.missing = result.sent.saturating_sub(result.received);
-    result.latency = latency.result();
+    // What is sent in batches was late by our own doing.
+    result.latency = latency.result().filter(|_| result.engine == Way::Socket);
     #[expect(clippy::cast_precision_loss, reason = "packets are below 2^53")]
     let achieved_pps = result.sent as f64 / elapsed_s;
     result.achieved_pps = achieved_pps;
@@ -220,6 +232,16 @@ fn unsent(frames: usize) -> Option<String> {
     })
 }
 
+/// The device takes frames no more.
+fn refused(streams: &[StreamResult]) -> Option<String> {
+    let stream = streams.iter().find(|stream| stream.refused > stream.sent)?;
+    let StreamResult { name, sent, refused, .. } = stream;
+    Some(format!(
+        "the device refused {refused} live frames of stream {name:?} and took {sent}: has the XDP program at its other \
+         end gone?"
+    ))
+}
+
 /// Nothing at all came through, of streams that were to pass.
 fn silence(streams: &[StreamResult], foreign: u64) -> Option<String> {
     let mut pass = streams.iter().filter(|stream| stream.expect == Expect::Pass && stream.sent > 0);
@@ -242,15 +264,17 @@ pub(super) struct CpuTimes {
     at: Instant,
     generator_s: f64,
     machine_s: Option<f64>,
+    cores: usize,
 }
 
 impl CpuTimes {
-    pub(super) fn read() -> Self {
+    /// `cores` are those of the machine, whichever this program may use.
+    pub(super) fn read(cores: usize) -> Self {
         let own = clock_gettime(ClockId::ProcessCPUTime);
         #[expect(clippy::cast_precision_loss, reason = "seconds")]
         let generator_s = own.tv_sec as f64 + own.tv_nsec as f64 / 1e9;
         let machine_s = fs::read_to_string("/proc/stat").ok().and_then(|text| busy_s(&text));
-        Self { at: Instant::now(), generator_s, machine_s }
+        Self { at: Instant::now(), generator_s, machine_s, cores }
     }
 
     /// What was used since an earlier reading.
@@ -258,7 +282,7 @@ impl CpuTimes {
         Some(Cpu {
             generator_s: self.generator_s - before.generator_s,
             machine_s: self.machine_s? - before.machine_s?,
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            cores: self.cores,
             over_s: self.at.duration_since(before.at).as_secs_f64(),
         })
     }

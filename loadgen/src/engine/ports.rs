@@ -12,6 +12,7 @@ use super::worker::Equipment;
 use crate::device::{self, Device};
 use crate::environment;
 use crate::error::Error;
+use crate::live_frames::{LiveFrames, LiveFramesError};
 use crate::packet::FRAME_BYTES_MAX;
 use crate::profile::Side;
 use crate::result::Interface;
@@ -47,6 +48,10 @@ pub struct Ports {
     pub frame_bytes_max: usize,
     /// The devices.
     pub watch: Box<dyn Watch>,
+    /// By side: what live frames are sent by, if it is one of the kernel's devices.
+    devices: [Option<(String, u32)>; 2],
+    /// By side: why live frames cannot be sent, once that has been found out.
+    live_refusals: [Option<String>; 2],
     runs: u64,
 }
 
@@ -69,7 +74,15 @@ impl Ports {
     /// Ports that are there already, over memory or whatever else.
     #[must_use]
     pub fn new(equipment: Vec<Equipment>, macs: [[MacAddr; 2]; 2], watch: Box<dyn Watch>) -> Self {
-        Self { equipment, macs, frame_bytes_max: FRAME_BYTES_MAX, watch, runs: 0 }
+        Self {
+            equipment,
+            macs,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            watch,
+            devices: [None, None],
+            live_refusals: [None, None],
+            runs: 0,
+        }
     }
 
     /// Opens the queues of two interfaces. Nothing is left behind when it fails, or when the ports are dropped.
@@ -99,7 +112,7 @@ impl Ports {
         let chunks = opened.memory.chunks();
         let mut equipment: Vec<Equipment> = pools
             .into_iter()
-            .map(|pool| Equipment { ports: [Vec::new(), Vec::new()], pool, chunks })
+            .map(|pool| Equipment::new([Vec::new(), Vec::new()], pool, chunks))
             .collect();
         let mut guarded = Vec::new();
         for (side, (port, sockets)) in Side::BOTH.into_iter().zip(opened.ports) {
@@ -124,7 +137,42 @@ impl Ports {
         let longest = devices.iter().map(|device| device.mtu + ETHERNET_BYTES).min().unwrap_or(0);
         let mut ports = Self::new(equipment, macs, Box::new(Devices(guarded)));
         ports.frame_bytes_max = ports.frame_bytes_max.min(longest);
+        ports.devices = Side::BOTH.map(|side| {
+            Some((sides.interfaces[side.index()].clone(), devices[side.index()].ifindex))
+        });
         Ok(ports)
+    }
+
+    /// Gives every thread what it takes to send live frames on a side. Tried once: a refusal stays.
+    ///
+    /// # Errors
+    /// When the kernel or the device cannot do it.
+    pub(super) fn open_live(&mut self, side: Side) -> Result<(), Error> {
+        if self.live_refusals[side.index()].is_none() {
+            let opened = self.open_live_anew(side);
+            self.live_refusals[side.index()] = opened.err().map(|refusal| refusal.to_string());
+        }
+        let refusal = &self.live_refusals[side.index()];
+        refusal.clone().map_or(Ok(()), |refusal| Err(Error::LiveFrames(refusal)))
+    }
+
+    fn open_live_anew(&mut self, side: Side) -> Result<(), LiveFramesError> {
+        let device = self.devices[side.index()].as_ref();
+        let (interface, ifindex) = device.ok_or(LiveFramesError::NoDevice)?;
+        let MacAddr(mac) = self.macs[side.index()][0];
+        for equipment in &mut self.equipment {
+            let live = &mut equipment.live[side.index()];
+            if live.is_none() {
+                *live = Some(LiveFrames::open(interface, *ifindex, mac)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Why live frames cannot be sent on a side, if that was tried.
+    #[must_use]
+    pub fn live_refusal(&self, side: Side) -> Option<&str> {
+        self.live_refusals[side.index()].as_deref()
     }
 
     /// Another number in every run.

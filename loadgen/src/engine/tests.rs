@@ -9,6 +9,7 @@ use crate::engine::ports::Nothing;
 use crate::result::{End, Expect};
 
 mod faults;
+mod live;
 mod trojan;
 
 const STEP_NS: u64 = 1_000;
@@ -40,7 +41,7 @@ impl Cables {
                 let port = MemoryPort::new(index, own[side.index()].clone(), 512, 256);
                 vec![wrap(port.with_completion_lag(3), side)]
             });
-            equipment.push(Equipment { ports, pool, chunks });
+            equipment.push(Equipment::new(ports, pool, chunks));
             wires.push(own);
         }
         let macs = [[MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])]; 2];
@@ -95,6 +96,7 @@ pub(super) fn options() -> Options {
         environment: crate::environment::read(Vec::new()),
         cores: Vec::new(),
         idle: Idle::Spin,
+        engine: Choice::Auto,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::pace::SECOND_NS;
 
 /// A gap longer than this is slept through, up to this long before its end; the rest is spun.
-const SPIN_NS: u64 = 200_000;
+pub(super) const SPIN_NS: u64 = 200_000;
 
 /// Longest sleep: what has changed elsewhere is seen after it.
 const SLEEP_NS_MAX: u64 = 20_000_000;

@@ -21,6 +21,9 @@ use weir_dataplane::port::Port;
 use super::arrivals::Arrivals;
 use super::board::{Board, Letter};
 use super::lane::{Known, Lane, NO_TAG};
+use super::thread::SPIN_NS;
+use super::way::Way;
+use crate::live_frames::LiveFrames;
 use crate::pace::SECOND_NS;
 use crate::packet::{Key, Place, Stamp};
 use crate::profile::Side;
@@ -55,16 +58,38 @@ struct Exit {
     outbox: Vec<Frame>,
     /// The place of each frame's lane among the thread's own, or [`NO_LANE`].
     owners: Vec<u8>,
+    live: Option<Box<LiveExit>>,
+}
+
+/// The way out for live frames: slots, and what is in them.
+struct LiveExit {
+    frames: LiveFrames,
+    /// By slot: which template's bytes it has behind the headers.
+    tags: Box<[u32]>,
+    /// By slot that is filled: the place of its lane, and its length.
+    filled: Vec<(u8, usize)>,
+    /// No earlier than then is it worth a call.
+    next_ns: u64,
 }
 
 /// What a thread needs to send and receive.
 pub struct Equipment {
     /// Its queues on either side, left first.
     pub ports: [Vec<Box<dyn Port>>; 2],
+    /// What it sends live frames by on either side, if that is possible and was asked for.
+    pub live: [Option<LiveFrames>; 2],
     /// Its frames.
     pub pool: FramePool,
     /// Chunks of the whole packet memory.
     pub chunks: u32,
+}
+
+impl Equipment {
+    /// Without live frames.
+    #[must_use]
+    pub fn new(ports: [Vec<Box<dyn Port>>; 2], pool: FramePool, chunks: u32) -> Self {
+        Self { ports, live: [None, None], pool, chunks }
+    }
 }
 
 /// An actor with the side that it stands on.
@@ -148,6 +173,8 @@ pub(super) struct Worker {
     pub(super) foreign: u64,
     /// Frames for another thread whose letter box was full.
     pub(super) overruns: u64,
+    /// Why the kernel refused a call for live frames.
+    pub(super) live_trouble: Option<String>,
     /// When sending ended, and why.
     pub(super) ended: Option<(u64, End)>,
 }
@@ -161,17 +188,19 @@ impl Worker {
         orders: Orders,
     ) -> Self {
         let Orders { known, expects, board, key, timing, has_users } = orders;
-        let Equipment { ports: [left, right], pool, chunks } = equipment;
-        let exit = |ports| Exit {
+        let Equipment { ports: [left, right], live: [left_live, right_live], pool, chunks } =
+            equipment;
+        let exit = |ports, live: Option<LiveFrames>| Exit {
             ports,
             outbox: Vec::with_capacity(BURST),
             owners: Vec::with_capacity(BURST),
+            live: live.map(LiveExit::new).map(Box::new),
         };
         let seconds = lanes.first().map_or(0, |lane| lane.seconds.len());
         let threads = board.letters.len();
         Self {
             thread,
-            exits: [exit(left), exit(right)],
+            exits: [exit(left, left_live), exit(right, right_live)],
             pool,
             batch: Box::new(Batch::new()),
             tags: vec![NO_TAG; chunks as usize].into(),
@@ -195,6 +224,7 @@ impl Worker {
             made: 0,
             foreign: 0,
             overruns: 0,
+            live_trouble: None,
             ended: None,
         }
     }
@@ -207,7 +237,8 @@ impl Worker {
         }
         let [left, right] = self.exits;
         let chunks = u32::try_from(self.tags.len()).unwrap_or(0);
-        Equipment { ports: [left.ports, right.ports], pool: self.pool, chunks }
+        let live = [left.live, right.live].map(|live| live.map(|live| live.frames));
+        Equipment { ports: [left.ports, right.ports], live, pool: self.pool, chunks }
     }
 
     /// Throws away what waits to be sent.
@@ -322,7 +353,14 @@ impl Worker {
     }
 
     fn next_due_ns(&self) -> u64 {
-        let lanes = self.lanes.iter().map(|lane| lane.pace.due_ns());
+        let lanes =
+            self.lanes.iter().map(|lane| match (&self.exits[lane.side.index()].live, lane.way) {
+                // Nobody measures how late these are: they need no spinning before their time.
+                (Some(live), Way::Live) => {
+                    lane.pace.due_ns().max(live.next_ns).saturating_add(SPIN_NS)
+                }
+                _ => lane.pace.due_ns(),
+            });
         let lanes = lanes.filter(|_| self.phase == Phase::Sending);
         let actors = self.actors.iter().filter_map(|acting| acting.actor.due_ns());
         lanes.chain(actors).min().unwrap_or(u64::MAX)
@@ -340,6 +378,9 @@ impl Worker {
         let told = self.lanes.iter_mut().fold(false, |any, lane| lane.tell(wall_s) | any);
         if told {
             self.tags.fill(NO_TAG);
+            for live in self.exits.iter_mut().filter_map(|exit| exit.live.as_mut()) {
+                live.tags.fill(NO_TAG);
+            }
         }
     }
 
@@ -367,5 +408,6 @@ impl Worker {
     }
 }
 
+mod live;
 mod receive;
 mod send;

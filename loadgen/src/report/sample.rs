@@ -39,6 +39,8 @@ pub(crate) fn study(label: &str, flood_pps: f64, seed: u64) -> RunResult {
         elapsed_s: 10.0,
         ended_by: End::Duration,
         void: None,
+        is_silent: false,
+        clock_drift_ppm: Some(0.5),
         seconds: seconds(streams.len()),
         streams,
         users: Some(users(seed)),
@@ -64,6 +66,8 @@ pub(crate) fn stream(name: &str, kind: &str, sent: u64) -> StreamResult {
         duplicated: 0,
         reordered: 0,
         damaged: 0,
+        engine: crate::result::Way::Socket,
+        refused: 0,
         latency: None,
     }
 }
@@ -80,6 +84,8 @@ fn users(seed: u64) -> UsersResult {
         failed_transfer: 50,
         reset: 0,
         unfinished: 0,
+        dropped_by_us: 0,
+        memory_bytes: 1 << 20,
         client_retransmissions: 120,
         server_retransmissions: 30,
         goodput_bytes: 9_900 * 1_000,

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::report::figures::count;
 use crate::report::unit::Unit;
-use crate::result::{End, Expect, Latency, RunResult, StreamResult, UsersResult};
+use crate::result::{End, Expect, Latency, RunResult, StreamResult, UsersResult, Way};
 
 /// The whole result, without a newline at the end.
 #[must_use]
@@ -37,6 +37,13 @@ pub fn show(result: &RunResult) -> String {
             text,
             "processor  {machine} of {} cores, of which the generator {generator}",
             cpu.cores
+        );
+    }
+    for stream in result.streams.iter().filter(|stream| stream.engine == Way::Live) {
+        let StreamResult { name, refused, .. } = stream;
+        let _ = writeln!(
+            text,
+            "live       stream {name:?} went by live frames: no latency; the device refused {refused}"
         );
     }
     let _ = write!(text, "strangers  {} frames of no stream and no user", result.foreign_frames);

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Failure, Offer, Outcome, Trial};
 use crate::engine::{self, Options, Ports, Snapshot};
-use crate::pace::KEPT_UP;
 use crate::pace::Schedule;
 use crate::profile::Profile;
 use crate::report::study::Joined;
@@ -21,21 +20,24 @@ pub struct EngineTrial<'a> {
     options: &'a Options,
     stop: &'a Stop,
     observer: &'a mut dyn FnMut(&Snapshot),
+    voided: &'a mut dyn FnMut(&str),
     /// Every run, in the order in which it was made.
     pub runs: Vec<RunResult>,
 }
 
 impl<'a> EngineTrial<'a> {
-    /// `observer` is called ten times a second.
+    /// `observer` is called ten times a second; `voided` is told why a trial says nothing, whenever one does.
     ///
     /// # Errors
-    /// The profile has a stream that need not pass: what is lost of it says nothing.
+    /// The profile has a stream that need not pass: what is lost of it says nothing. Or it has users, who would run
+    /// along uncounted.
     pub fn new(
         profile: Profile,
         ports: &'a mut Ports,
         options: &'a Options,
         stop: &'a Stop,
         observer: &'a mut dyn FnMut(&Snapshot),
+        voided: &'a mut dyn FnMut(&str),
     ) -> Result<Self, Failure> {
         if let Some(stream) = profile.streams.iter().find(|stream| stream.expect != Expect::Pass) {
             return Err(Failure::Setting {
@@ -44,12 +46,20 @@ impl<'a> EngineTrial<'a> {
                 allowed: "a search counts what is lost, so every stream is to pass: expect = \"pass\"",
             });
         }
+        if profile.users.is_some() {
+            return Err(Failure::Setting {
+                what: "profile",
+                value: profile.name,
+                allowed: "its [users] would run along uncounted: search with streams alone, or with `weirgen \
+                          connections` for connections",
+            });
+        }
         if profile.streams.is_empty() {
             let (value, allowed) =
                 (profile.name.clone(), "a search sends packets: the profile needs a stream");
             return Err(Failure::Setting { what: "profile", value, allowed });
         }
-        Ok(Self { profile, ports, options, stop, observer, runs: Vec::new() })
+        Ok(Self { profile, ports, options, stop, observer, voided, runs: Vec::new() })
     }
 
     fn profile_for(&self, offer: Offer) -> Result<Profile, Failure> {
@@ -95,6 +105,9 @@ impl Trial for EngineTrial<'_> {
             .map_err(|error| Failure::Lost(error.to_string()))?;
         let outcome = outcome(&result);
         let end = result.ended_by;
+        if let Some(why) = &outcome.void {
+            (self.voided)(why);
+        }
         let why = result.void.clone();
         self.runs.push(result);
         match end {
@@ -111,12 +124,8 @@ impl Trial for EngineTrial<'_> {
 pub(crate) fn outcome(result: &RunResult) -> Outcome {
     let sum = |of: fn(&StreamResult) -> u64| result.streams.iter().map(of).sum::<u64>();
     let (offered, completed) = (sum(|stream| stream.sent), sum(|stream| stream.received));
-    let kept_up = result.streams.iter().all(|stream| {
-        stream.requested_pps.is_none_or(|requested| stream.achieved_pps >= requested * KEPT_UP)
-    });
     // Where all was sent and nothing came, the box lost it: that is an answer.
-    let answered = kept_up && offered > 0 && completed == 0 && result.overrun_frames == 0;
-    let void = result.void.clone().filter(|_| !answered);
+    let void = result.void.clone().filter(|_| !result.is_silent);
     let latencies = || result.streams.iter().filter_map(|stream| stream.latency.as_ref());
     let latency = match (latencies().next(), Joined::of(latencies())) {
         (Some(first), _) if latencies().count() == 1 => Some(first.clone()),
@@ -147,14 +156,12 @@ mod tests {
         // All sent, nothing arrived: the engine calls the run void, the search calls it lost.
         let mut silent = probe();
         (silent.streams[0].received, silent.void) = (0, Some("nothing arrived".to_owned()));
+        silent.is_silent = true;
         assert_eq!((outcome(&silent).void, outcome(&silent).loss_ratio()), (None, 1.0));
-        // Not all sent: void.
-        let mut slow = silent.clone();
-        slow.streams[0].achieved_pps = 900.0;
-        assert_eq!(outcome(&slow).void.as_deref(), Some("nothing arrived"));
-        let mut overrun = silent;
-        overrun.overrun_frames = 1;
-        assert!(outcome(&overrun).void.is_some());
+        // Nothing arrived either, but it was never sent, or not in time: void, whatever the rates say.
+        let unsent =
+            RunResult { is_silent: false, void: Some("never confirmed".to_owned()), ..silent };
+        assert_eq!(outcome(&unsent).void.as_deref(), Some("never confirmed"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!   mlr          NDR, PDR and any other goal: RFC 9971, short trials with sums of durations, bounds with confidence
 //!   rfc2544      the plain set: throughput, latency, loss curve, back-to-back (RFC 9004)
 //!   connections  connections a second, and connections at once (RFC 9411 sections 7.2 and 7.5)
+//!   transactions a trial with the users of a profile
 //!   sweep        a flood at rising rates, repeated and interleaved
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod show;
 #[cfg(test)]
 pub(crate) mod simulated;
 pub mod sweep;
+pub mod transactions;
 
 use serde::Serialize;
 

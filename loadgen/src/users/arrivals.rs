@@ -26,6 +26,8 @@ pub struct Arrivals {
     start_ns: u64,
     /// How many have come.
     count: u64,
+    /// How many come at most.
+    most: u64,
     /// When the next one is due, in nanoseconds after the start. A sum of whole nanoseconds would drift at high rates.
     next: f64,
 }
@@ -35,14 +37,29 @@ impl Arrivals {
     #[must_use]
     pub fn new(spacing: Spacing, per_second: f64, seed: u64) -> Self {
         let dice = fastrand::Rng::with_seed(seed);
-        Self { spacing, per_second, dice, start_ns: 0, count: 0, next: f64::INFINITY }
+        Self {
+            spacing,
+            per_second,
+            dice,
+            start_ns: 0,
+            count: 0,
+            most: u64::MAX,
+            next: f64::INFINITY,
+        }
+    }
+
+    /// So many come at most.
+    #[must_use]
+    pub fn at_most(mut self, most: u64) -> Self {
+        self.most = most;
+        self
     }
 
     /// The schedule begins.
     pub fn begin(&mut self, now_ns: u64) {
         self.start_ns = now_ns;
         self.next = match self.spacing {
-            _ if self.per_second <= 0.0 => f64::INFINITY,
+            _ if self.per_second <= 0.0 || self.most == 0 => f64::INFINITY,
             Spacing::Constant => 0.0,
             Spacing::Poisson => self.gap(),
         };
@@ -72,6 +89,7 @@ impl Arrivals {
         #[expect(clippy::cast_precision_loss, reason = "connections are below 2^53")]
         let count = self.count as f64;
         self.next = match self.spacing {
+            _ if self.count >= self.most => f64::INFINITY,
             Spacing::Constant => count * SECOND_NS / self.per_second,
             Spacing::Poisson => self.next + self.gap(),
         };
@@ -133,5 +151,9 @@ mod tests {
         arrivals.stop();
         assert_eq!(arrivals.take(u64::MAX), None);
         assert!(until(Arrivals::new(Spacing::Constant, 0.0, 1), u64::MAX / 2).is_empty());
+        for most in 0..3_u64 {
+            let some = Arrivals::new(Spacing::Constant, 10.0, 1).at_most(most);
+            assert_eq!(until(some, u64::MAX / 2).len() as u64, most);
+        }
     }
 }

@@ -84,7 +84,8 @@ impl Clients {
                 connections,
                 seed,
             ),
-            arrivals: Arrivals::new(settings.spacing, settings.rate, seed ^ 0xa1),
+            arrivals: Arrivals::new(settings.spacing, settings.rate, seed ^ 0xa1)
+                .at_most(settings.attempts_max),
             ports: Ports::new(first, last, addresses, seed),
             numbers: Numbers::new(seed ^ 0xc1),
             dice: fastrand::Rng::with_seed(seed ^ 0xad),
@@ -366,6 +367,7 @@ impl Actor for Clients {
         result.reset = ends.reset;
         result.unfinished = ends.unfinished();
         result.client_retransmissions = self.stack.counts.repeated;
+        result.dropped_by_us += self.stack.counts.dropped();
         result.goodput_bytes = self.goodput_bytes;
         result.concurrent_max = self.open_max;
         result.connect = self.connect.result();

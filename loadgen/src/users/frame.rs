@@ -103,7 +103,8 @@ pub(super) fn write(
     content: &Content,
     out: &mut [u8],
 ) -> Option<usize> {
-    let header_bytes = segment.header_bytes();
+    let header = segment.encode();
+    let header_bytes = header.header_bytes();
     let tcp_bytes = header_bytes + segment.data_bytes as usize;
     let is_v4 = pair.local.is_ipv4();
     let ip_bytes = if is_v4 { IPV4_BYTES } else { IPV6_BYTES };
@@ -140,7 +141,7 @@ pub(super) fn write(
     };
     let (body, padding) = packet[ip_bytes..].split_at_mut(tcp_bytes);
     padding.fill(0);
-    segment.write(pair.local_port, pair.remote_port, body).ok()?;
+    header.write(pair.local_port, pair.remote_port, body).ok()?;
     content.write(segment.data_at, &mut body[header_bytes..]);
     let sum = !checksum::add(pseudo, checksum::sum(body));
     Tcp::new_checked(body).ok()?.set_checksum(sum);

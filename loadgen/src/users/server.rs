@@ -358,6 +358,7 @@ impl Actor for Server {
 
     fn tell(&self, result: &mut UsersResult) {
         result.server_retransmissions = self.stack.counts.repeated;
+        result.dropped_by_us += self.stack.counts.dropped();
         result.server = self.result();
     }
 }

@@ -190,6 +190,8 @@ pub struct Settings {
     pub rate: f64,
     /// How their times lie.
     pub spacing: Spacing,
+    /// Connections that begin at most: no limit but for a search that wants so many.
+    pub attempts_max: u64,
     /// The clients' addresses.
     pub clients: Range,
     /// The shared address, if there is one.
@@ -288,6 +290,7 @@ impl UsersConfig {
         Ok(Settings {
             rate: self.rate,
             spacing: self.spacing,
+            attempts_max: u64::MAX,
             clients,
             shared: self.shared(&clients)?,
             client_ports: self.ports()?,
@@ -376,6 +379,9 @@ impl TcpConfig {
             Some(ms) if ms <= 120_000 => Ok(ms * 1_000_000),
             Some(ms) => Err(refused(key, ms, "0 to 120000")),
         };
+        if self.rto_min_ms == Some(0) {
+            return Err(refused("users.tcp.rto_min_ms", 0, "1 to 120000: a timer needs some time"));
+        }
         let mss = self.mss.unwrap_or(usual_mss);
         count("users.tcp.mss", u32::from(mss), 88, 9_000)?;
         let window_bytes = self.window_bytes.unwrap_or(usual.window_bytes);
@@ -402,8 +408,7 @@ impl TcpConfig {
             syn_linear: self.syn_linear_timeouts.unwrap_or(usual.syn_linear),
             synack_retries: self.synack_retries.unwrap_or(usual.synack_retries),
             data_retries: self.data_retries.unwrap_or(usual.data_retries),
-            rto_min_ns: ms("users.tcp.rto_min_ms", self.rto_min_ms, usual.rto_min_ns)?
-                .max(1_000_000),
+            rto_min_ns: ms("users.tcp.rto_min_ms", self.rto_min_ms, usual.rto_min_ns)?,
             delayed_ack_ns: ms(
                 "users.tcp.delayed_ack_ms",
                 self.delayed_ack_ms,

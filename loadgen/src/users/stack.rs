@@ -56,6 +56,13 @@ pub(super) struct StackCounts {
     pub(super) unwritten: u64,
 }
 
+impl StackCounts {
+    /// What was to be sent and was not, for want of room of ours.
+    pub(super) fn dropped(&self) -> u64 {
+        self.strays_dropped + self.unwritten
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Stack<V> {

@@ -22,6 +22,8 @@ const DESTINATION: [u8; 4] = [198, 19, 0, 2];
 pub(crate) enum Contender {
     /// `weirgen run` with a SYN flood: random source addresses and ports, a stamp and checksums in every packet.
     Weirgen,
+    /// The same with live frames.
+    WeirgenLive,
     /// The bare loop: one frame, again and again.
     Bare,
     /// `trafgen` with one frame that never changes, over its packet ring.
@@ -34,6 +36,7 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Weirgen => "weirgen",
+            Self::WeirgenLive => "weirgen-live",
             Self::Bare => "bare",
             Self::Trafgen => "trafgen",
             Self::Hping3 => "hping3",
@@ -45,7 +48,7 @@ impl Contender {
     /// The program that it takes beside ours, with Debian's package.
     pub(crate) fn package(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Weirgen | Self::Bare => None,
+            Self::Weirgen | Self::WeirgenLive | Self::Bare => None,
             Self::Trafgen => Some(("trafgen", "netsniff-ng")),
             Self::Hping3 => Some(("hping3", "hping3")),
         }
@@ -62,10 +65,12 @@ impl Contender {
         let mut command = namespace.command("taskset");
         command.args(["-c", "0"]);
         match self {
-            Self::Weirgen => {
+            Self::Weirgen | Self::WeirgenLive => {
+                let is_live = self == Self::WeirgenLive;
                 command.arg(weirgen).arg("run").arg(profile(folder)?);
                 command.args(["--left", "g0", "--right", "g1", "--left-mac", MACS[1]]);
                 command.args(["--duration", &seconds.to_string(), "--count", "1000000000"]);
+                command.args(["--engine", if is_live { "live-frames" } else { "af-xdp" }]);
             }
             Self::Bare => {
                 let own = std::env::current_exe().map_err(Error::io("find this program"))?;

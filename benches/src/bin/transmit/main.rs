@@ -1,4 +1,5 @@
-//! How fast weirgen sends, beside a bare AF_XDP loop, trafgen and hping3, over a veth pair in namespaces of its own.
+//! How fast weirgen sends by either engine, beside a bare AF_XDP loop, trafgen and hping3, over a veth pair in
+//! namespaces of its own.
 //!
 //! ```text
 //!   cargo run --release -p weir-benches --bin transmit -- compare
@@ -57,8 +58,13 @@ enum Command {
 
 #[derive(Clone, Debug, Args)]
 struct Compare {
-    /// What sends; the first is compared with each of the others.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "weirgen,bare,trafgen,hping3")]
+    /// What sends; weirgen is compared with each that is named after it.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "weirgen,weirgen-live,bare,trafgen,hping3"
+    )]
     contenders: Vec<Contender>,
     /// Rounds: each contender runs once in each.
     #[arg(long, default_value_t = 9)]
@@ -189,7 +195,7 @@ fn compare(options: &Compare) -> Result<()> {
         }
         for contender in order {
             let pps = measure(contender, &topology, &sink, &weirgen, options.seconds)?;
-            println!("{:>3} {contender:<8} {pps:>10.0} pps", round + 1);
+            println!("{:>3} {contender:<12} {pps:>10.0} pps", round + 1);
             rates.entry(contender.to_string()).or_default().push(pps);
         }
     }
@@ -228,6 +234,8 @@ fn measure(
     thread::sleep(Duration::from_secs_f64(seconds));
     let (last, elapsed) = (sink.packets()?, begin.elapsed().as_secs_f64());
     process.stop()?;
+    // trafgen's children outlive their parent, and would send on beside whoever is next.
+    topology.sender.end_processes()?;
     #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
     let pps = (last - first) as f64 / elapsed;
     Ok(pps)
@@ -239,13 +247,18 @@ fn report(contenders: &[Contender], rates: &BTreeMap<String, Vec<f64>>) {
     for contender in contenders {
         if let Some(summary) = Summary::of(&of(contender)) {
             println!(
-                "{contender:<8} {:>10.0} pps  ({:.0} to {:.0})",
+                "{contender:<12} {:>10.0} pps  ({:.0} to {:.0})",
                 summary.median, summary.min, summary.max
             );
         }
     }
-    let Some((first, others)) = contenders.split_first() else { return };
-    for other in others {
+    // Each of ours beside all that are named after it.
+    let is_ours =
+        |contender: &Contender| matches!(contender, Contender::Weirgen | Contender::WeirgenLive);
+    let ours = contenders.iter().enumerate().filter(|(_, contender)| is_ours(contender));
+    for (first, other) in
+        ours.flat_map(|(at, first)| contenders[at + 1..].iter().map(move |other| (first, other)))
+    {
         let pairs = of(first).into_iter().zip(of(other));
         let ratios: Vec<f64> = pairs.map(|(a, b)| a / b).collect();
         if let Some(Summary { median, low, high, coverage, .. }) = Summary::of(&ratios) {

@@ -55,7 +55,7 @@ Rule-specification ([!] may stand before the options marked so):
                     -j MARK               change its mark; the next rule sees the packet
                     -j CONNMARK           change the connection's, or its own by that; likewise
                     -j CT --notrack | NOTRACK   do not track it, in table raw; likewise
-4>                     -j SYNPROXY           answer SYNs, and connect who acknowledges that; likewise
+                    -j SYNPROXY           answer SYNs, and connect who acknowledges that; likewise
                     -j CHAIN | RETURN     on with that chain; back from this one
     --goto          -g CHAIN              on with that chain, and not back to this one
   with tcp and udp:
@@ -205,9 +205,9 @@ Rule-specification ([!] may stand before the options marked so):
     --restore-mark          the connection's into the packet's
     --nfmask, --ctmask BITS which bits, of the packet's and the connection's; or --mask of both
     --left-shift-mark, --right-shift-mark BITS   0 to 31: of what is set, saved or restored
-4>   with SYNPROXY, and -p tcp; the configuration must say that connections are proxied
-4>     --mss BYTES, --wscale NUMBER   the server's segment size and window scale
-4>     --sack-perm, --timestamp, --ecn   what the server knows of
+  with SYNPROXY, and -p tcp; the configuration must say that connections are proxied
+    --mss BYTES, --wscale NUMBER   the server's segment size and window scale
+    --sack-perm, --timestamp, --ecn   what the server knows of
 
 Options:
   --numeric -n   --exact -x   --line-numbers   with -L

@@ -49,7 +49,7 @@ impl<'a> TargetExtension<'a> {
             "CONNMARK" => Target::Connmark(ConnmarkTarget::default()),
             "CT" => Target::Ct(CtTarget::default()),
             "NOTRACK" => Target::Ct(CtTarget::ALIAS),
-            "SYNPROXY" if family == Family::V4 => Target::Synproxy(SynproxyTarget::default()),
+            "SYNPROXY" => Target::Synproxy(SynproxyTarget::default()),
             _ => return None,
         };
         Some(Self { word, value, seen: Vec::new() })

@@ -13,6 +13,7 @@ use crate::limit::jiffies;
 use crate::limit::kept::TableKey;
 use crate::limit::unverified::Unverified;
 use crate::limit::verified::{VERIFIED, Verified};
+use crate::policy::near::Keyed;
 use crate::policy::rule::Evaluation;
 use crate::policy::{Candidate, Hook, Unenforced};
 
@@ -53,6 +54,14 @@ impl FuzzyTest {
         let is_as = |controllers: &Controllers| controllers.asked() == asked;
         let room = keys.keys_max as usize;
         Ok(Self::Keyed(keyed::table(around, (key, room), is_as, make)?))
+    }
+
+    /// Its table, if it has one.
+    pub(super) fn keyed(&self) -> Option<Keyed> {
+        match self {
+            Self::All(_) | Self::Unverified(..) => None,
+            Self::Keyed(controllers) => Some(Keyed::Controllers(Arc::clone(controllers))),
+        }
     }
 
     fn unverified(

@@ -10,6 +10,7 @@ use crate::batch::Addresses;
 use crate::limit::hashlimit::Accounts;
 use crate::limit::jiffies;
 use crate::limit::kept::TableKey;
+use crate::policy::near::Keyed;
 use crate::policy::rule::Evaluation;
 use crate::policy::{Candidate, Unenforced};
 
@@ -36,6 +37,11 @@ impl HashlimitTest {
         let accounts = keyed::table(around, (key, asked.keys_max()), is_as, make)?;
         let by_bytes = matches!(asked.rate, Some(HashlimitRate::Bytes { .. }));
         Ok(Self { accounts, above: asked.above, by_bytes })
+    }
+
+    /// Its table.
+    pub(super) fn keyed(&self) -> Keyed {
+        Keyed::Accounts(Arc::clone(&self.accounts))
     }
 
     /// Asks for one more packet. One that ends before the ports that are asked for is dropped.

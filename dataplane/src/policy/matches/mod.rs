@@ -56,6 +56,7 @@ use time::TimeTest;
 use u32::WordTest;
 
 use super::candidate::has_ports;
+use super::near::Keyed;
 use super::room::Room;
 use super::rule::Evaluation;
 use super::{Candidate, Unenforced};
@@ -289,6 +290,15 @@ impl MatchTest {
     pub(super) fn prepare(&self) {
         if let Self::Recent(test) = self {
             test.prepare();
+        }
+    }
+
+    /// What it keeps of keys, if it does.
+    pub(super) fn keyed(&self) -> Option<Keyed> {
+        match self {
+            Self::Fuzzy(test) => test.keyed(),
+            Self::Hashlimit(test) => Some(test.keyed()),
+            _ => None,
         }
     }
 

@@ -36,10 +36,12 @@ pub(crate) enum Rung {
     /// The same, but those above a limit are asked for a cookie.
     UnverifiedProxied,
     Synproxy,
+    /// The same, but only while there are too many SYNs, and ten seconds longer.
+    UnderFlood,
 }
 
 impl Rung {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Nothing,
         Self::Fuzzy,
         Self::FuzzyBySource,
@@ -49,6 +51,7 @@ impl Rung {
         Self::Unverified,
         Self::UnverifiedProxied,
         Self::Synproxy,
+        Self::UnderFlood,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -62,18 +65,19 @@ impl Rung {
             Self::Unverified => "unverified",
             Self::UnverifiedProxied => "unv., SYNPROXY",
             Self::Synproxy => "SYNPROXY",
+            Self::UnderFlood => "under flood",
         }
     }
 
     /// Whether connections are proxied.
     pub(crate) fn proxies(self) -> bool {
-        matches!(self, Self::UnverifiedProxied | Self::Synproxy)
+        matches!(self, Self::UnverifiedProxied | Self::Synproxy | Self::UnderFlood)
     }
 
     /// How long after an attack its users may still be locked out: the recovery time that is promised.
     pub(crate) fn recovery_ns(self) -> u64 {
         match self {
-            Self::Nothing | Self::UnverifiedProxied | Self::Synproxy => 0,
+            Self::Nothing | Self::UnverifiedProxied | Self::Synproxy | Self::UnderFlood => 0,
             // The window after the first packet that follows, which comes within a second here; but what users send
             // again because it was thrown away is for this one limit part of the flood, until they lose patience.
             Self::FuzzyBySource | Self::Unverified => SECOND_NS,
@@ -101,7 +105,9 @@ impl Rung {
             // Who has been there before gets by; who comes for the first time among random sources does not.
             Self::Unverified => [All, All, Most, None, All],
             // Who is there gets by.
-            Self::UnverifiedProxied | Self::Synproxy => [All, All, All, None, All],
+            Self::UnverifiedProxied | Self::Synproxy | Self::UnderFlood => {
+                [All, All, All, None, All]
+            }
         }
     }
 
@@ -109,6 +115,15 @@ impl Rung {
     pub(crate) fn raw(self) -> Vec<String> {
         match self {
             Self::Synproxy => vec!["-A PREROUTING -i east -p tcp --syn -j CT --notrack".to_owned()],
+            Self::UnderFlood => vec![
+                "-A PREROUTING -i east -p tcp --syn -m hashlimit --hashlimit-above 100/s \
+                 --hashlimit-burst 50 --hashlimit-mode dstip --hashlimit-name syn \
+                 -m recent --name flood --rdest --set"
+                    .to_owned(),
+                "-A PREROUTING -i east -p tcp --syn -m recent --name flood --rdest --rcheck \
+                 --seconds 10 -j CT --notrack"
+                    .to_owned(),
+            ],
             _ => Vec::new(),
         }
     }
@@ -141,7 +156,7 @@ impl Rung {
                 "-A FORWARD -i east -p tcp -m state --state INVALID -j SYNPROXY --mss 1460"
                     .to_owned(),
             ],
-            Self::Synproxy => vec![
+            Self::Synproxy | Self::UnderFlood => vec![
                 "-A FORWARD -i east -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460"
                     .to_owned(),
             ],

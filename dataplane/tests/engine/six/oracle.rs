@@ -16,7 +16,7 @@ use super::*;
 use crate::chance::Seed;
 use crate::oracle::{Kernel, number, unmet};
 
-pub(super) fn unmet6() -> Option<String> {
+pub(crate) fn unmet6() -> Option<String> {
     let tables = ["-n", "ip6tables-legacy-save", "-t", "filter"];
     let works = || {
         let done = Command::new("unshare").args(tables).output();

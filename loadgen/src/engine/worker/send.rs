@@ -11,6 +11,7 @@ impl Worker {
                 self.fill(side, now_ns);
             }
             any |= self.flush(side, now_ns);
+            any |= self.send_live(side, now_ns);
         }
         self.first_lane += 1;
         any
@@ -25,12 +26,13 @@ impl Worker {
         let (count, first) = (self.lanes.len(), self.first_lane);
         for at in (0..count).map(|place| (first + place) % count) {
             let lane = &self.lanes[at];
-            if lane.side == side && !lane.pace.is_flood() {
+            if lane.side == side && lane.way == Way::Socket && !lane.pace.is_flood() {
                 self.fill_from_lane(side, at, now_ns, usize::MAX);
             }
         }
         // Floods share what is left.
-        let is_flood = |lane: &Lane| lane.side == side && lane.pace.is_flood();
+        let is_flood =
+            |lane: &Lane| lane.side == side && lane.way == Way::Socket && lane.pace.is_flood();
         let floods = self.lanes.iter().filter(|lane| is_flood(lane)).count();
         if floods > 0 {
             let room = BURST - self.exits[side.index()].outbox.len();
@@ -86,7 +88,9 @@ impl Worker {
             }
             let Some(mut frame) = self.pool.take() else { break };
             let tag = &mut self.tags[frame.chunk() as usize];
-            lane.make(due_ns, self.key, &mut frame, tag);
+            let fits = frame.set_window(usize::from(HEADROOM_BYTES), lane.next_len());
+            debug_assert!(fits, "a chunk has room for the longest frame");
+            lane.make(due_ns, self.key, frame.bytes_mut(), tag);
             exit.outbox.push(frame);
             exit.owners.push(owner);
         }

@@ -75,6 +75,7 @@ fn a_mistake_is_named_with_what_is_allowed() {
             "tcp.window_scale = false\ntcp.window_bytes = 65536",
             "`users.tcp.window_bytes = 65536`: 1460 to 65535",
         ),
+        ("tcp.rto_min_ms = 0", "`users.tcp.rto_min_ms = 0`: 1 to 120000: a timer needs some time"),
         ("tcp.time_wait_s = -1", "`users.tcp.time_wait_s = -1`: 0 to 86400"),
         ("tcp.delayed_ack_ms = 200000", "`users.tcp.delayed_ack_ms = 200000`: 0 to 120000"),
     ] {

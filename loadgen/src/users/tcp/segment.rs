@@ -72,10 +72,27 @@ impl Segment {
         }
     }
 
+    /// The header as it is sent, but for its ports: how long it is is known before there is a place for it.
+    #[must_use]
+    pub fn encode(&self) -> Encoded<'_> {
+        let (options, options_bytes) = self.options.write();
+        Encoded { segment: self, options, options_bytes }
+    }
+}
+
+/// A segment with its options written.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'a> {
+    segment: &'a Segment,
+    options: [u8; OPTION_BYTES_MAX],
+    options_bytes: usize,
+}
+
+impl Encoded<'_> {
     /// Bytes of the header.
     #[must_use]
     pub fn header_bytes(&self) -> usize {
-        HEADER_BYTES_MIN + self.options.write().1
+        HEADER_BYTES_MIN + self.options_bytes
     }
 
     /// Writes the header, its checksum left 0, and returns its length.
@@ -88,16 +105,16 @@ impl Segment {
         destination_port: u16,
         out: &mut [u8],
     ) -> Result<usize, NoRoom> {
-        let (options, length) = self.options.write();
+        let segment = self.segment;
         let header = TcpHeader {
             source_port,
             destination_port,
-            sequence: self.sequence,
-            acknowledgment: self.acknowledgment,
-            flags: self.flags,
-            window: self.window,
+            sequence: segment.sequence,
+            acknowledgment: segment.acknowledgment,
+            flags: segment.flags,
+            window: segment.window,
         };
-        header.emit(&options[..length], out)
+        header.emit(&self.options[..self.options_bytes], out)
     }
 }
 
@@ -179,8 +196,9 @@ mod tests {
     fn round(options: Options) -> (Options, usize) {
         let segment = Segment { options, sequence: 7, flags: TcpFlags::ACK, ..Segment::default() };
         let mut bytes = [0; 60];
-        let length = segment.write(1, 2, &mut bytes).unwrap();
-        assert_eq!(length, segment.header_bytes());
+        let encoded = segment.encode();
+        let length = encoded.write(1, 2, &mut bytes).unwrap();
+        assert_eq!(length, encoded.header_bytes());
         let read = Segment::read(&Tcp::new_checked(&bytes[..length]).unwrap());
         assert_eq!((read.sequence, read.flags), (7, TcpFlags::ACK));
         (read.options, length)

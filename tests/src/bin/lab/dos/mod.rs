@@ -106,7 +106,8 @@ pub(crate) fn run(args: &DosArgs, console: &Console) -> Result<bool> {
         ));
     }
     interrupt::install()?;
-    let wanted = packages::LAB.iter().chain(packages::KERNEL).chain(packages::BUILD).copied();
+    let tools = packages::LAB.iter().chain(packages::KERNEL).chain(packages::TESTS);
+    let wanted = tools.chain(packages::BUILD).copied();
     packages::install(console, wanted)?;
     console.line("Building Weir and weirgen (release).");
     let binaries = Binaries::build(Profile::Release)?;

@@ -7,7 +7,8 @@
 //!   64.0.0.0/3              ◄─ likewise: half a thousand million forged sources
 //! ```
 //!
-//! The addresses are RFC 2544's for benchmarks, but for those of the widest flood. Every neighbour is entered by hand, so that nobody waits for ARP.
+//! The addresses are RFC 2544's for benchmarks, but for those of the widest flood. Every neighbour is entered by hand,
+//! so that nobody waits for ARP.
 
 use weir_tests::netns::{Namespace, Veth};
 use weir_tests::{Result, process};
@@ -55,6 +56,9 @@ impl Street {
         }
         firewall.ip(&format!("route add {EVERYWHERE} via 10.255.18.2"))?;
         firewall.set("net/ipv4/conf/all/rp_filter", "0")?;
+        // As a network card has it; and then the veth takes live frames, so that every peer gets the flood from the
+        // same engine, whether it runs an XDP program or not.
+        firewall.run("ethtool -K f0 gro on")?;
         let street = Self { tester, firewall };
         street.spread()?;
         Ok(street)
