@@ -34,7 +34,7 @@
 //! Other than IPv4, a route of IPv6 names no source address, unless somebody has chosen one: the kernel chooses for
 //! each destination (RFC 6724), and prefers addresses of the device by which the packet leaves. That is the TUN device
 //! for all, which has none. So the routes here name the address that would have been chosen, and where it would be
-//! different ones, a route stands here as several ([`routes`]). They lead by a gateway that nobody is, since without
+//! different ones, a route stands here as several (`routes.rs`). They lead by a gateway that nobody is, since without
 //! one the kernel would keep an entry for each destination in its table of neighbours. And the device is taken out of
 //! the kernel's list of those by which groups are reached.
 //!
