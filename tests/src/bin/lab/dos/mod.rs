@@ -29,6 +29,11 @@ use summary::Summary;
 /// How much longer than its duration a run may take: sockets are opened, the last packets awaited.
 const RUN_EXTRA: Duration = Duration::from_secs(60);
 
+/// The users' ports while they come alone, and later: a port that is taken again while its last connection is remembered
+/// is another question.
+const CALM_PORTS: &str = "1024-32767";
+const PORTS: &str = "32768-65535";
+
 /// What `weirgen` ends with when its result must not be used.
 const STATUS_VOID: i32 = 3;
 
@@ -178,11 +183,11 @@ impl Study<'_> {
         let running = peer.start(&self.binaries, &self.street, &self.folder)?;
         if calm > 0 {
             let before = self.folder.join("calm.toml");
-            write(&before, &self.profile(peer, users.saturating_mul(4), calm, 0))?;
+            write(&before, &self.profile(peer, users.saturating_mul(4), calm, 0, CALM_PORTS))?;
             self.generate(&["run", &before.to_string_lossy()], !seed, calm)?;
         }
         let profile = self.folder.join("dos.toml");
-        write(&profile, &self.profile(peer, users, seconds, flood))?;
+        write(&profile, &self.profile(peer, users, seconds, flood, PORTS))?;
         let (profile, result) = (profile.to_string_lossy(), file.to_string_lossy());
         let label = peer.to_string();
         self.generate(&["run", &profile, "--label", &label, "--json", &result], seed, seconds)?;
@@ -206,12 +211,12 @@ impl Study<'_> {
     }
 
     /// What `weirgen` is to send: the users, and the flood beside them.
-    fn profile(&self, peer: Peer, users: u32, seconds: u32, flood: u32) -> String {
+    fn profile(&self, peer: Peer, users: u32, seconds: u32, flood: u32, ports: &str) -> String {
         let cookies = if peer.server_sends_cookies() { "when-full" } else { "off" };
         let users = format!(
             "about = \"Users of a web server under a SYN flood\"\nduration_s = {seconds}\nsettle_s = 2\n\n[users]\n\
              rate = {users}\nclients = \"198.18.128.0/20\"\nshared_address = \"198.18.144.1\"\nshared_share = 0.2\n\
-             servers = \"198.19.0.2\"\nbacklog = 1024\nsyn_cookies = \"{cookies}\"\n",
+             servers = \"198.19.0.2\"\nbacklog = 1024\nsyn_cookies = \"{cookies}\"\nclient_ports = \"{ports}\"\n",
         );
         let source = self.args.sources.value();
         let stream = format!(

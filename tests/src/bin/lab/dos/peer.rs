@@ -36,8 +36,8 @@ pub(crate) enum Peer {
     WeirFuzzy,
     /// Weir's fuzzy, of sources that nobody knows together: those that have shaken hands have limits of their own
     WeirUnverified,
-    /// The same, and who is beyond the limit is asked for a cookie instead of being dropped
-    WeirLadder,
+    /// Weir's SYNPROXY only under flood: from 1,000 SYNs a second to the server on, for 30 s
+    WeirUnderFlood,
     /// Weir's SYNPROXY, the same rules
     WeirSynproxy,
 }
@@ -67,10 +67,13 @@ const UNVERIFIED: &[&str] = &[
      --fuzzy-dst 500:1000 -j DROP",
 ];
 
-const LADDER: &[&str] = &[
-    "-A FORWARD -i f0 -p tcp --syn -m fuzzy --lower-limit 200 --upper-limit 1000 --fuzzy-unverified \
-     --fuzzy-dst 500:1000 -j SYNPROXY --sack-perm --timestamp --wscale 3 --mss 1460",
-    "-A FORWARD -i f0 -p tcp -m state --state INVALID -j SYNPROXY --sack-perm --timestamp --wscale 3 --mss 1460",
+/// The limit is above what users send; what comes before it is exceeded goes to the server, far less than its backlog.
+const UNDER_FLOOD: &[&str] = &[
+    "-t raw -A PREROUTING -i f0 -p tcp --syn -m hashlimit --hashlimit-above 1000/second --hashlimit-burst 200 \
+     --hashlimit-mode dstip --hashlimit-name syn -m recent --name flood --rdest --set",
+    "-t raw -A PREROUTING -i f0 -p tcp --syn -m recent --name flood --rdest --rcheck --seconds 30 -j CT --notrack",
+    "-A FORWARD -i f0 -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale 3 \
+     --mss 1460",
     "-A FORWARD -m state --state INVALID -j DROP",
 ];
 
@@ -121,7 +124,7 @@ impl Peer {
                 | Self::WeirRecent
                 | Self::WeirFuzzy
                 | Self::WeirUnverified
-                | Self::WeirLadder
+                | Self::WeirUnderFlood
                 | Self::WeirSynproxy
         )
     }
@@ -134,7 +137,7 @@ impl Peer {
             Self::KernelRecent | Self::WeirRecent => RECENT,
             Self::WeirFuzzy => FUZZY,
             Self::WeirUnverified => UNVERIFIED,
-            Self::WeirLadder => LADDER,
+            Self::WeirUnderFlood => UNDER_FLOOD,
             Self::KernelSynproxy | Self::WeirSynproxy => SYNPROXY,
         }
     }
@@ -174,7 +177,7 @@ impl Peer {
     /// One worker, on the last core, as Weir chooses by default.
     fn config(self) -> String {
         let conntrack = match self {
-            Self::WeirLadder | Self::WeirSynproxy => {
+            Self::WeirUnderFlood | Self::WeirSynproxy => {
                 "\n[conntrack]\nsynproxy = true\ntcp_loose = false\n"
             }
             _ => "",
