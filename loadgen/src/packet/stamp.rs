@@ -120,8 +120,8 @@ impl Key {
         }
     }
 
-    /// Reads a stamp from a bare TCP header. `now_ns` is the time of arrival or a little before it, `sent` how many packets each lane has
-    /// sent: what the header has no room for follows from them.
+    /// Reads a stamp from a bare TCP header. `now_ns` is the time of arrival or a little before it, `sent` how many
+    /// packets each lane has sent: what the header has no room for follows from them.
     #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "words are cut out on purpose")]

@@ -29,8 +29,8 @@ use summary::Summary;
 /// How much longer than its duration a run may take: sockets are opened, the last packets awaited.
 const RUN_EXTRA: Duration = Duration::from_secs(60);
 
-/// The users' ports while they come alone, and later: a port that is taken again while its last connection is remembered
-/// is another question.
+/// The users' ports while they come alone, and later: a port that is taken again while its last connection is
+/// remembered is another question.
 const CALM_PORTS: &str = "1024-32767";
 const PORTS: &str = "32768-65535";
 
