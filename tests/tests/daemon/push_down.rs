@@ -205,8 +205,10 @@ fn a_change_of_rules_takes_back_what_was_pushed_before_it_is_in_force() {
                 link::send(&probe, to, 2_000_000..2_000_100, 18, Duration::from_millis(1));
                 assert_eq!(counted(&daemon)[1], before, "the limit sees nothing of him");
             } else {
-                let why_not = told(&daemon)["why_not"].to_string();
-                assert!(why_not.contains("rule 1 comes before it"), "{why_not}");
+                // The control thread finds out in its next turn.
+                eventually("it is told why none is pushed", || {
+                    told(&daemon)["why_not"].to_string().contains("rule 1 comes before it")
+                });
             }
             daemon.iptables("-D FORWARD 1").expect("taken");
         }
