@@ -1,10 +1,8 @@
 //! `weirgen connections`: connections a second, and connections at once.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
-use super::search::write_runs;
+use super::outputs::FoundOptions;
 use super::sides::SideOptions;
 use super::{rate, seconds, share};
 use crate::error::Error;
@@ -57,12 +55,8 @@ pub(crate) struct ConnectionsOptions {
     /// Seconds for which all are open.
     #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 2.0)]
     hold: f64,
-    /// Report in one line of JSON.
-    #[arg(long)]
-    json: bool,
-    /// Write the result of every trial to a file, for `weirgen report`.
-    #[arg(long, value_name = "FILE")]
-    runs: Option<PathBuf>,
+    #[command(flatten)]
+    found: FoundOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,14 +108,9 @@ pub(crate) fn run(options: &ConnectionsOptions, stop: &Stop) -> Result<(), Error
     let runs = std::mem::take(&mut trial.runs);
     live.finish();
     // Trials that were made are written, and what was found is printed, whatever ended the search.
-    write_runs(options.runs.as_ref(), &runs)?;
+    options.found.write_runs(&runs)?;
     result.environment = runs.first().map(|run| run.environment.clone());
-    let text = if options.json {
-        serde_json::to_string(&result).map_err(|error| Error::Output(error.into()))?
-    } else {
-        shown(&result)
-    };
-    super::write_out(format!("{text}\n").as_bytes())?;
+    options.found.print(&result, || shown(&result))?;
     outcome
 }
 

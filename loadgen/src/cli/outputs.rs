@@ -1,8 +1,9 @@
-//! Files that results are written to.
+//! Where results go: files, and what a search prints.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::report::{self, Format};
 use crate::error::Error;
@@ -53,6 +54,39 @@ impl OutputOptions {
             }
         }
         Ok(())
+    }
+}
+
+/// What a search has found, and the trials that it has made.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FoundOptions {
+    /// Report in JSON, one line for each result.
+    #[arg(long)]
+    json: bool,
+    /// Write the result of every trial to a file, for `weirgen report`.
+    #[arg(long, value_name = "FILE")]
+    runs: Option<PathBuf>,
+}
+
+impl FoundOptions {
+    /// Writes the results of trials to the file that was asked for, one a line.
+    pub(crate) fn write_runs(&self, runs: &[RunResult]) -> Result<(), Error> {
+        let Some(path) = &self.runs else { return Ok(()) };
+        report::write_file(path, &report::json_lines(runs)?)
+    }
+
+    /// Prints a result, or its text for people.
+    pub(crate) fn print(
+        &self,
+        found: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let text = if self.json {
+            serde_json::to_string(found).map_err(|error| Error::Output(error.into()))?
+        } else {
+            text()
+        };
+        super::write_out(format!("{text}\n").as_bytes())
     }
 }
 

@@ -1,10 +1,9 @@
 //! `weirgen rfc2544`: throughput, latency, loss curve and back-to-back frames, for each frame size.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
-use super::search::{profile, write_runs};
+use super::outputs::FoundOptions;
+use super::search::profile;
 use super::sides::SideOptions;
 use super::{rate, seconds, share};
 use crate::error::Error;
@@ -63,12 +62,8 @@ pub(crate) struct Rfc2544Options {
     /// Longest burst, in frames.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     burst_max: u64,
-    /// Report in one line of JSON for each frame size.
-    #[arg(long)]
-    json: bool,
-    /// Write the result of every trial to a file, for `weirgen report`.
-    #[arg(long, value_name = "FILE")]
-    runs: Option<PathBuf>,
+    #[command(flatten)]
+    found: FoundOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -153,14 +148,9 @@ pub(crate) fn run(options: &Rfc2544Options, stop: &Stop) -> Result<(), Error> {
             EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody, &mut voided)?;
         let found = of_size(options, &settings, frame_bytes, &mut trial);
         runs.append(&mut trial.runs);
-        write_runs(options.runs.as_ref(), &runs)?;
+        options.found.write_runs(&runs)?;
         let found = found?;
-        let text = if options.json {
-            serde_json::to_string(&found).map_err(|error| Error::Output(error.into()))?
-        } else {
-            shown(&found)
-        };
-        super::write_out(format!("{text}\n").as_bytes())?;
+        options.found.print(&found, || shown(&found))?;
     }
     Ok(())
 }

@@ -1,16 +1,15 @@
 //! `weirgen search`: NDR, PDR and the like.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
+use super::outputs::FoundOptions;
 use super::sides::SideOptions;
 use super::{rate, seconds, share};
 use crate::error::Error;
 use crate::live::Live;
 use crate::profile::Profile;
 use crate::report::unit::Unit;
-use crate::result::{Environment, FORMAT, RunResult};
+use crate::result::{Environment, FORMAT};
 use crate::search::engine::EngineTrial;
 use crate::search::mlr::{self, Found, Goal, Settings};
 use crate::search::show;
@@ -50,12 +49,8 @@ pub(crate) struct SearchOptions {
     /// Length of frames in bytes, check sequence included, instead of the profile's.
     #[arg(long, value_name = "BYTES")]
     frame_bytes: Option<usize>,
-    /// Report in one line of JSON.
-    #[arg(long)]
-    json: bool,
-    /// Write the result of every trial to a file, for `weirgen report`.
-    #[arg(long, value_name = "FILE")]
-    runs: Option<PathBuf>,
+    #[command(flatten)]
+    found: FoundOptions,
 }
 
 /// What is printed as JSON.
@@ -110,12 +105,6 @@ pub(super) fn profile(name: &str, frame_bytes: Option<usize>) -> Result<Profile,
     })
 }
 
-/// Writes results to a file, one a line.
-pub(super) fn write_runs(path: Option<&PathBuf>, runs: &[RunResult]) -> Result<(), Error> {
-    let Some(path) = path else { return Ok(()) };
-    super::report::write_file(path, &super::report::json_lines(runs)?)
-}
-
 /// Searches, and prints what was found.
 pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
     let settings = options.settings();
@@ -139,22 +128,17 @@ pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
     });
     live.finish();
     // Trials that were made are written whatever ended the search.
-    write_runs(options.runs.as_ref(), &trial.runs)?;
+    options.found.write_runs(&trial.runs)?;
     let found = found?;
-    let text = if options.json {
-        let result = SearchResult {
-            format: FORMAT,
-            command: run.command.clone(),
-            label: &run.label,
-            environment: trial.runs.first().map(|run| &run.environment),
-            seed: run.seed,
-            found: &found,
-        };
-        serde_json::to_string(&result).map_err(|error| Error::Output(error.into()))?
-    } else {
-        show::found(&found, Unit::PacketsPerSecond)
+    let result = SearchResult {
+        format: FORMAT,
+        command: run.command.clone(),
+        label: &run.label,
+        environment: trial.runs.first().map(|run| &run.environment),
+        seed: run.seed,
+        found: &found,
     };
-    super::write_out(format!("{text}\n").as_bytes())
+    options.found.print(&result, || show::found(&found, Unit::PacketsPerSecond))
 }
 
 #[cfg(test)]

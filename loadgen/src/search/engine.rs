@@ -1,13 +1,11 @@
 //! A trial on the engine: a profile, sent by two sides at the rate that is asked for.
 
-use std::time::Duration;
-
-use super::{Failure, Offer, Outcome, Trial};
+use super::{Failure, Offer, Outcome, Trial, nanoseconds};
 use crate::engine::{self, Options, Ports, Snapshot};
 use crate::pace::Schedule;
 use crate::profile::Profile;
 use crate::report::study::Joined;
-use crate::result::{End, Expect, RunResult, StreamResult};
+use crate::result::{Expect, RunResult, StreamResult};
 use crate::stop::Stop;
 
 /// How long a burst may take at most, in seconds.
@@ -93,30 +91,18 @@ impl<'a> EngineTrial<'a> {
     }
 }
 
-fn nanoseconds(seconds: f64) -> u64 {
-    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Trial for EngineTrial<'_> {
     fn measure(&mut self, offer: Offer) -> Result<Outcome, Failure> {
         let profile = self.profile_for(offer)?;
         let result = engine::run(&profile, self.ports, self.options, self.stop, self.observer)
             .map_err(|error| Failure::Lost(error.to_string()))?;
         let outcome = outcome(&result);
-        let end = result.ended_by;
         if let Some(why) = &outcome.void {
             (self.voided)(why);
         }
-        let why = result.void.clone();
+        let ended = Failure::of(&result);
         self.runs.push(result);
-        match end {
-            End::Interrupt => Err(Failure::Interrupted),
-            End::DeviceLost => {
-                Err(Failure::Lost(why.unwrap_or_else(|| "an interface was lost".to_owned())))
-            }
-            End::Duration | End::Count => Ok(outcome),
-        }
+        ended.map_or(Ok(outcome), Err)
     }
 }
 

@@ -26,9 +26,11 @@ pub(crate) mod simulated;
 pub mod sweep;
 pub mod transactions;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::result::Latency;
+use crate::result::{End, Latency, RunResult};
 
 /// How often a load is tried that the generator could not offer.
 pub const VOID_TRIES: u32 = 2;
@@ -135,6 +137,26 @@ pub enum Failure {
         /// What it may be.
         allowed: &'static str,
     },
+}
+
+impl Failure {
+    /// Why no trial can follow a run; `None` where the run came to its own end.
+    fn of(result: &RunResult) -> Option<Self> {
+        match result.ended_by {
+            End::Interrupt => Some(Self::Interrupted),
+            End::DeviceLost => {
+                let why = result.void.clone();
+                Some(Self::Lost(why.unwrap_or_else(|| "an interface was lost".to_owned())))
+            }
+            End::Duration | End::Count => None,
+        }
+    }
+}
+
+/// Seconds of a setting, as a profile has them.
+fn nanoseconds(seconds: f64) -> u64 {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Offers it up to [`VOID_TRIES`] times, until the generator keeps up. The last outcome, void or not.

@@ -8,13 +8,11 @@
 //! That all were held is seen by the answers, which come by each connection at the end (RFC 9411 section 7.5 has a
 //! transaction on each for the same reason): a box that has forgotten one lets no answer through.
 
-use std::time::Duration;
-
-use super::{Failure, Offer, Outcome, Trial};
+use super::{Failure, Offer, Outcome, Trial, nanoseconds};
 use crate::engine::{self, Options, Ports, Snapshot};
 use crate::pace::KEPT_UP;
 use crate::profile::Profile;
-use crate::result::{End, RunResult, UsersResult};
+use crate::result::{RunResult, UsersResult};
 use crate::stop::Stop;
 use crate::users::Settings;
 use crate::users::arrivals::Spacing;
@@ -135,11 +133,6 @@ impl<'a> UsersTrial<'a> {
     }
 }
 
-fn nanoseconds(seconds: f64) -> u64 {
-    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Trial for UsersTrial<'_> {
     fn measure(&mut self, offer: Offer) -> Result<Outcome, Failure> {
         let profile = self.profile_for(offer)?;
@@ -148,15 +141,9 @@ impl Trial for UsersTrial<'_> {
             .map_err(|error| Failure::Lost(error.to_string()))?;
         (self.observer)(&offer, &result);
         let outcome = outcome(offer, &result);
-        let (end, why) = (result.ended_by, result.void.clone());
+        let ended = Failure::of(&result);
         self.runs.push(result);
-        match end {
-            End::Interrupt => Err(Failure::Interrupted),
-            End::DeviceLost => {
-                Err(Failure::Lost(why.unwrap_or_else(|| "an interface was lost".to_owned())))
-            }
-            End::Duration | End::Count => Ok(outcome),
-        }
+        ended.map_or(Ok(outcome), Err)
     }
 }
 
