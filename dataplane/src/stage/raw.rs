@@ -46,10 +46,13 @@ pub fn raw(
         return count(batch, phase, rules, forwarding);
     }
     let turn = batch.pass_raw();
-    for i in turn {
-        let headers = &batch.headers[i];
-        if let Some(policy) = policies.raw_of(&headers.addresses) {
-            policy.prefetch_limits(headers);
+    let raw = [Family::V4, Family::V6].map(|family| policies.raw(family));
+    if raw.into_iter().flatten().any(|policy| policy.limits_by_key()) {
+        for i in turn {
+            let headers = &batch.headers[i];
+            if let Some(policy) = policies.raw_of(&headers.addresses) {
+                policy.prefetch_limits(headers);
+            }
         }
     }
     for i in turn {
