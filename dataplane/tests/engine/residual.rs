@@ -43,6 +43,24 @@ fn rule(chance: &mut Chance, chain: usize) -> String {
     format!("-A {}{conditions}{lot}{target}", CHAINS[chain])
 }
 
+/// The commands that put random rules into `chains`, of which the first is FORWARD, in the place of what there is.
+/// `rule` draws one for the chain of a number.
+pub(crate) fn rule_set(
+    chance: &mut Chance,
+    chains: &[&str],
+    rule: fn(&mut Chance, usize) -> String,
+) -> Vec<String> {
+    let accept = if chance.percent(50) { "ACCEPT" } else { "DROP" };
+    let mut lines = ["-F", "-X", "-Z"].map(str::to_owned).to_vec();
+    lines.push(format!("-P FORWARD {accept}"));
+    lines.extend(chains[1..].iter().map(|chain| format!("-N {chain}")));
+    for chain in 0..chains.len() {
+        let rules = 1 + chance.below(24);
+        lines.extend((0..rules).map(|_| rule(chance, chain)));
+    }
+    lines
+}
+
 /// Packets of a few flows, each several times with other bytes. Fragments, which have no key, would wait for others.
 fn packets(chance: &mut Chance) -> Vec<(usize, Packet)> {
     let whole = |(_, packet): &(usize, Packet)| !packet.more_fragments && packet.offset == 0;
@@ -72,14 +90,7 @@ fn a_cached_flow_is_decided_about_as_the_rules_say() {
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
-        let accept = if chance.percent(50) { "ACCEPT" } else { "DROP" };
-        let mut lines = ["-F", "-X", "-Z"].map(str::to_owned).to_vec();
-        lines.push(format!("-P FORWARD {accept}"));
-        lines.extend(CHAINS[1..].iter().map(|chain| format!("-N {chain}")));
-        for chain in 0..CHAINS.len() {
-            let rules = 1 + chance.below(24);
-            lines.extend((0..rules).map(|_| rule(&mut chance, chain)));
-        }
+        let lines = rule_set(&mut chance, &CHAINS, rule);
         let frames: Vec<_> = packets(&mut chance).iter().map(frame).collect();
         let [ours, theirs] = [&mut cached, &mut plain].map(|world| {
             world.rules(&lines.iter().map(String::as_str).collect::<Vec<_>>());

@@ -14,7 +14,7 @@ use weir_tests::weir::Daemon;
 
 use crate::town::{
     ALICE, BOB, LEFT, RIGHT, SOON, Town, assert_conserved, config, dropped, errors, eventually,
-    log, number, pings, run_weir, status,
+    log, number, pings, pings_with, run_weir, status,
 };
 use crate::{link, transfer};
 
@@ -114,9 +114,7 @@ fn output_is_what_the_machine_sends() {
     assert!(town.pings(BOB), "what passes through is not the machine's");
     // Nor by a socket that wants no gateway, or is bound to the interface. (A bound one hears no answer.)
     give(&daemon, &["-A OUTPUT -p icmp -o left", "-Z"]);
-    let ping = |options: &str, to: &str| {
-        town.firewall.run(&format!("ping -n -c 1 -W 1 {options} {to}")).is_ok()
-    };
+    let ping = |options: &str, to: &str| pings_with(&town.firewall, options, to);
     assert!(!ping("-r", BOB) && ping("-r", ALICE));
     assert!(!ping("-I right", BOB) && !ping("-I left", ALICE));
     let saved = daemon.ctl("iptables-save -c").expect("saved");
@@ -181,33 +179,43 @@ fn packets_keep_their_addresses_their_size_and_their_ttl() {
 #[test]
 fn two_workers_carry_it_both_ways_beside_what_passes_through() {
     skip_unless!(root, command "ip", command "ping");
-    let town = Town::with_queues(2);
-    let mut daemon = town.start_with(&firewalled("drop", "[workers]\ncount = 2\n"));
-    give(
-        &daemon,
-        &[
-            "-P INPUT DROP",
-            "-P OUTPUT DROP",
-            "-A INPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
-            "-A OUTPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
-            "-A INPUT -m state --state INVALID",
-            "-A OUTPUT -m state --state INVALID",
-        ],
-    );
+    carried_both_ways("iptables", &Town::with_queues(2), &firewalled, [LEFT, BOB], 8);
+}
+
+/// Connections from, to and past the firewall at once, on two workers: each is on one of them in both directions, and
+/// both work. `program` has the rules of the family of the two addresses, the firewall's and Bob's.
+pub(crate) fn carried_both_ways(
+    program: &str,
+    town: &Town,
+    config: &dyn Fn(&str, &str) -> String,
+    [own, bob]: [&str; 2],
+    times: u32,
+) {
+    let mut daemon = town.start_with(&config("drop", "[workers]\ncount = 2\n"));
+    for line in [
+        "-P INPUT DROP",
+        "-P OUTPUT DROP",
+        "-A INPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
+        "-A OUTPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
+        "-A INPUT -m state --state INVALID",
+        "-A OUTPUT -m state --state INVALID",
+    ] {
+        daemon.ctl(&format!("{program} {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
     std::thread::scope(|scope| {
-        scope.spawn(|| transfer::both_ways(&town.alice, &town.bob, BOB, 1 << 20));
+        scope.spawn(|| transfer::both_ways(&town.alice, &town.bob, bob, 1 << 20));
         scope.spawn(|| {
-            for _ in 0..8 {
-                transfer::both_ways(&town.alice, &town.firewall, LEFT, 1 << 18);
+            for _ in 0..times {
+                transfer::both_ways(&town.alice, &town.firewall, own, 1 << 18);
             }
         });
         scope.spawn(|| {
-            for _ in 0..8 {
-                transfer::both_ways(&town.firewall, &town.bob, BOB, 1 << 18);
+            for _ in 0..times {
+                transfer::both_ways(&town.firewall, &town.bob, bob, 1 << 18);
             }
         });
     });
-    let listed = daemon.iptables("-L -v -n -x").expect("a listing");
+    let listed = daemon.ctl(&format!("{program} -L -v -n -x")).expect("a listing");
     for line in listed.lines().filter(|line| line.contains("state INVALID")) {
         assert!(line.trim_start().starts_with("0 "), "both directions on one worker: {listed}");
     }

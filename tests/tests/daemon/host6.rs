@@ -7,10 +7,10 @@ use weir_tests::netns::{Namespace, Veth};
 use weir_tests::skip_unless;
 use weir_tests::weir::Daemon;
 
-use crate::host::{firewalled, give, reads_page, web_server_at};
+use crate::host::{carried_both_ways, firewalled, give, reads_page, web_server_at};
 use crate::six::{ALICE6, BOB6, told, town6, town6_with_queues};
 use crate::town::{
-    ALICE, LEFT, RIGHT, SOON, Town, assert_conserved, dropped, eventually, log, number, pings,
+    ALICE, LEFT, RIGHT, SOON, Town, assert_conserved, dropped, eventually, log, pings, pings_with,
     status,
 };
 use crate::{link, transfer};
@@ -125,9 +125,7 @@ fn what_is_of_the_link_stays_the_kernel_s() {
     assert!(pings(&town.firewall, &format!("{alice}%left")));
     assert!(pings(&town.firewall, "ff02::1%left") && pings(&town.firewall, "::1"));
     // From such an address to another one of the machine: INPUT is asked.
-    let ping = |options: &str, to: &str| {
-        town.alice.run(&format!("ping -n -c 1 -W 1 {options} {to}")).is_ok()
-    };
+    let ping = |options: &str, to: &str| pings_with(&town.alice, options, to);
     assert!(!ping(&format!("-I {alice}%eth0"), LEFT6) && !ping("", LEFT6));
     assert_eq!(dropped(&daemon, "policy"), 2);
     assert_conserved(&mut daemon);
@@ -145,9 +143,7 @@ fn output_is_what_the_machine_sends() {
     assert!(town.pings(BOB6), "what passes through is not the machine's");
     // Nor by a socket that wants no gateway, or is bound to the interface. (A bound one hears no answer.)
     give6(&daemon, &["-A OUTPUT -p icmpv6 -o left", "-Z"]);
-    let ping = |options: &str, to: &str| {
-        town.firewall.run(&format!("ping -n -c 1 -W 1 {options} {to}")).is_ok()
-    };
+    let ping = |options: &str, to: &str| pings_with(&town.firewall, options, to);
     assert!(!ping("-I right", BOB6) && !ping("-I left", ALICE6));
     let saved = daemon.ctl("ip6tables-save -c").expect("saved");
     for rule in ["-A OUTPUT -o right -p ipv6-icmp -j DROP", "-A OUTPUT -o left -p ipv6-icmp"] {
@@ -272,41 +268,7 @@ fn what_is_rejected_hears_of_it_on_both_sides() {
 #[test]
 fn two_workers_carry_it_both_ways_beside_what_passes_through() {
     skip_unless!(root, command "ip", command "ping");
-    let town = town6_with_queues(2);
-    let mut daemon = town.start_with(&firewalled6("drop", "[workers]\ncount = 2\n"));
-    give6(
-        &daemon,
-        &[
-            "-P INPUT DROP",
-            "-P OUTPUT DROP",
-            "-A INPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
-            "-A OUTPUT -m state --state NEW,ESTABLISHED -j ACCEPT",
-            "-A INPUT -m state --state INVALID",
-            "-A OUTPUT -m state --state INVALID",
-        ],
-    );
-    std::thread::scope(|scope| {
-        scope.spawn(|| transfer::both_ways(&town.alice, &town.bob, BOB6, 1 << 20));
-        scope.spawn(|| {
-            for _ in 0..4 {
-                transfer::both_ways(&town.alice, &town.firewall, LEFT6, 1 << 18);
-            }
-        });
-        scope.spawn(|| {
-            for _ in 0..4 {
-                transfer::both_ways(&town.firewall, &town.bob, BOB6, 1 << 18);
-            }
-        });
-    });
-    let listed = daemon.ctl("ip6tables -L -v -n -x").expect("a listing");
-    for line in listed.lines().filter(|line| line.contains("state INVALID")) {
-        assert!(line.trim_start().starts_with("0 "), "both directions on one worker: {listed}");
-    }
-    let stats = daemon.stats().expect("stats");
-    for worker in stats["workers"].as_array().expect("workers") {
-        assert!(number(&worker["totals"]["to_host"]) > 0, "{stats:#}");
-    }
-    assert_conserved(&mut daemon);
+    carried_both_ways("ip6tables", &town6_with_queues(2), &firewalled6, [LEFT6, BOB6], 4);
 }
 
 fn serves_after(on_exit: &str, end: impl Fn(Daemon) -> weir_tests::Result<ExitStatus>, left: bool) {

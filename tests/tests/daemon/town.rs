@@ -136,6 +136,11 @@ pub(crate) fn pings(from: &Namespace, address: &str) -> bool {
     from.run(&format!("ping -n -c 1 -W 2 {address}")).is_ok()
 }
 
+/// Whether one ping with options is answered.
+pub(crate) fn pings_with(from: &Namespace, options: &str, address: &str) -> bool {
+    from.run(&format!("ping -n -c 1 -W 1 {options} {address}")).is_ok()
+}
+
 /// Waits until something holds.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -4,6 +4,7 @@ use super::oracle::{inject, labelled, network};
 use super::*;
 use crate::chance::Seed;
 use crate::oracle::number;
+use crate::residual::rule_set;
 
 /// User-defined chains, from which rules lead to later ones only: so there are no loops.
 const CHAINS: [&str; 4] = ["FORWARD", "a", "b", "c"];
@@ -50,14 +51,7 @@ fn a_cached_flow_of_ipv6_is_decided_about_as_the_rules_say() {
     for case in seed..seed + cases {
         let _seed = Seed(case);
         let mut chance = Chance::new(case);
-        let accept = if chance.percent(50) { "ACCEPT" } else { "DROP" };
-        let mut lines = ["-F", "-X", "-Z"].map(str::to_owned).to_vec();
-        lines.push(format!("-P FORWARD {accept}"));
-        lines.extend(CHAINS[1..].iter().map(|chain| format!("-N {chain}")));
-        for chain in 0..CHAINS.len() {
-            let rules = 1 + chance.below(24);
-            lines.extend((0..rules).map(|_| rule(&mut chance, chain)));
-        }
+        let mut lines = rule_set(&mut chance, &CHAINS, rule);
         // With connections tracked, or not.
         if chance.percent(50) {
             lines.push("-I FORWARD -m state --state ESTABLISHED".to_owned());
