@@ -64,15 +64,6 @@ impl Namespace {
         &self.name
     }
 
-    /// Ends every process inside, but for ourselves: some programs' children outlive their parent.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Command`] when `ip` cannot tell which there are.
-    pub fn end_processes(&self) -> Result<()> {
-        end_processes(&self.name)
-    }
-
     /// Runs `ip -n <this namespace>` with these words, and returns what it printed.
     ///
     /// # Errors
@@ -234,12 +225,6 @@ fn is_alive(pid: u32) -> bool {
 ///
 /// [`Error::Command`] when `ip` refuses: not root, or no such namespace.
 pub fn delete(name: &str) -> Result<()> {
-    end_processes(name)?;
-    ip(&["netns", "delete", name]).map(drop)
-}
-
-/// SIGTERM to every process inside a namespace, a while to follow it, SIGKILL.
-fn end_processes(name: &str) -> Result<()> {
     let start = Instant::now();
     for pid in pids(name)? {
         process::signal(pid, Signal::TERM);
@@ -251,7 +236,7 @@ fn end_processes(name: &str) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    ip(&["netns", "delete", name]).map(drop)
 }
 
 /// The processes inside a namespace, without ourselves (a thread of ours may be inside).

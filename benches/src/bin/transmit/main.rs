@@ -234,8 +234,6 @@ fn measure(
     thread::sleep(Duration::from_secs_f64(seconds));
     let (last, elapsed) = (sink.packets()?, begin.elapsed().as_secs_f64());
     process.stop()?;
-    // trafgen's children outlive their parent, and would send on beside whoever is next.
-    topology.sender.end_processes()?;
     #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
     let pps = (last - first) as f64 / elapsed;
     Ok(pps)
