@@ -28,7 +28,7 @@ pub const BUILD: &[&str] = &[
 pub const LAB: &[&str] = &["iproute2", "iputils-ping", "curl", "python3", "python3-scapy"];
 
 /// What comparing with the kernel takes.
-pub const KERNEL: &[&str] = &["iptables", "conntrack"];
+pub const KERNEL: &[&str] = &["iptables", "conntrack", "ipset"];
 
 /// What the tests measure with.
 pub const TESTS: &[&str] = &["iperf3", "ethtool"];

@@ -1,6 +1,7 @@
 //! `weirgen report`: results from files, shown again.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -112,9 +113,16 @@ pub(super) fn json_lines(results: &[RunResult]) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// Writes a file whole or not at all: a reader never sees half a report.
+/// Writes a file whole or not at all: a reader never sees half a report. A link is followed. What is there and is no
+/// file (a device, a pipe) is written to as it stands: what a file is put into place by would take `/dev/null` away from
+/// the whole machine.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let opened = fs::OpenOptions::new().write(true).open(path);
+        return opened.and_then(|mut there| there.write_all(bytes)).map_err(failed);
+    }
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -168,5 +176,26 @@ mod tests {
         fs::create_dir(folder.path().join("b.txt")).unwrap();
         write_file(&folder.path().join("b.txt"), b"x").unwrap_err();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+    #[test]
+    fn a_link_is_followed_and_a_pipe_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("a.txt"), folder.path().join("link"));
+        fs::write(&path, "before").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_file(&link, b"after").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"after");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let pipe = folder.path().join("pipe");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, 0o600.into(), 0).unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_file(&pipe, b"through it").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through it");
+        assert!(!fs::metadata(&pipe).unwrap().is_file());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 }

@@ -9,6 +9,7 @@
 //! Ctrl-C.
 
 mod count;
+mod null_device;
 mod steps;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ fn run(args: &Args, console: &Console) -> Result<Tally> {
     interrupt::install()?;
     let wanted = [packages::BUILD, packages::LAB, packages::KERNEL, packages::TESTS];
     packages::install(console, wanted.into_iter().flatten().copied())?;
+    null_device::check(console, is_root)?;
     if is_root {
         for name in netns::remove_stale()? {
             console.line(&format!("Removed {name}, left behind by a test that died."));
