@@ -51,6 +51,9 @@ pub struct RunResult {
     pub seconds: Vec<Second>,
     /// Processor time of the run.
     pub cpu: Option<Cpu>,
+    /// When the generator itself was kept from its work.
+    #[serde(default)]
+    pub stalls: Stalls,
     /// Frames that are of no stream and no user: neighbour discovery, errors, answers of other machines.
     pub foreign_frames: u64,
     /// Frames that arrived and were lost before they could be looked at, for want of room in our own rings. If there
@@ -279,10 +282,25 @@ pub struct Cpu {
     pub generator_s: f64,
     /// Of the whole machine, without idle and waiting time, all cores together.
     pub machine_s: f64,
+    /// What a virtual machine's host has given to others, of all cores together.
+    #[serde(default)]
+    pub stolen_s: f64,
     /// Cores that are online.
     pub cores: usize,
-    /// The time that both are of, in seconds: the run, and the wait for its last packets.
+    /// The time that these are of, in seconds: the run, and the wait for its last packets.
     pub over_s: f64,
+}
+
+/// Turns of the generator's threads that took a millisecond or more: somebody else had the core. Whoever was to be
+/// answered meanwhile waited, and what came for longer than the rings reach was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stalls {
+    /// How many.
+    pub count: u64,
+    /// All of them together.
+    pub total_ns: u64,
+    /// The longest.
+    pub longest_ns: u64,
 }
 
 /// What a reader must know to make anything of the figures.

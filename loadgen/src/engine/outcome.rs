@@ -11,7 +11,8 @@ use crate::measure::Histogram;
 use crate::pace::{KEPT_UP, SECOND_NS};
 use crate::profile::{Profile, Side};
 use crate::result::{
-    Cpu, End, Environment, Expect, FORMAT, Interface, RunResult, Second, StreamResult, UsersResult,
+    Cpu, End, Environment, Expect, FORMAT, Interface, RunResult, Second, Stalls, StreamResult,
+    UsersResult,
 };
 
 /// Frames that a device may keep after sending them, without anything being wrong.
@@ -101,6 +102,7 @@ pub(super) fn assemble(
         streams,
         users,
         cpu: outside.cpu,
+        stalls: workers.iter().fold(Stalls::default(), |all, worker| all.and(worker.stalls)),
         foreign_frames,
         overrun_frames,
     }
@@ -263,7 +265,7 @@ fn seconds(ns: u64) -> f64 {
 pub(super) struct CpuTimes {
     at: Instant,
     generator_s: f64,
-    machine_s: Option<f64>,
+    machine: Option<Spent>,
     cores: usize,
 }
 
@@ -273,28 +275,45 @@ impl CpuTimes {
         let own = clock_gettime(ClockId::ProcessCPUTime);
         #[expect(clippy::cast_precision_loss, reason = "seconds")]
         let generator_s = own.tv_sec as f64 + own.tv_nsec as f64 / 1e9;
-        let machine_s = fs::read_to_string("/proc/stat").ok().and_then(|text| busy_s(&text));
-        Self { at: Instant::now(), generator_s, machine_s, cores }
+        let machine = fs::read_to_string("/proc/stat").ok().and_then(|text| Spent::read(&text));
+        Self { at: Instant::now(), generator_s, machine, cores }
     }
 
     /// What was used since an earlier reading.
     pub(super) fn since(&self, before: &Self) -> Option<Cpu> {
+        let (now, then) = (self.machine?, before.machine?);
         Some(Cpu {
             generator_s: self.generator_s - before.generator_s,
-            machine_s: self.machine_s? - before.machine_s?,
+            machine_s: now.busy_s - then.busy_s,
+            stolen_s: now.stolen_s - then.stolen_s,
             cores: self.cores,
             over_s: self.at.duration_since(before.at).as_secs_f64(),
         })
     }
 }
 
-/// Seconds that all cores together were not idle: the first line of `/proc/stat` (proc(5)) in hundredths.
-fn busy_s(stat: &str) -> Option<f64> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let times: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
-    let [user, nice, system, _, _, irq, softirq, ..] = times.as_slice() else { return None };
-    Some((user + nice + system + irq + softirq) / 100.0)
+/// Seconds of all cores together since the machine started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spent {
+    /// Neither idle nor waiting.
+    busy_s: f64,
+    /// Given to others by the host.
+    stolen_s: f64,
+}
+
+impl Spent {
+    /// From the first line of `/proc/stat` (proc(5)), which counts in hundredths.
+    fn read(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let times: Vec<f64> =
+            line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+        let [user, nice, system, _, _, irq, softirq, steal, ..] = times.as_slice() else {
+            return None;
+        };
+        let busy = user + nice + system + irq + softirq;
+        Some(Self { busy_s: busy / 100.0, stolen_s: steal / 100.0 })
+    }
 }
 
 #[cfg(test)]
@@ -304,8 +323,8 @@ mod tests {
     #[test]
     fn busy_time_is_read_without_idle_and_waiting() {
         let stat = "cpu  100 20 30 4000 500 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(busy_s(stat), Some(1.63));
-        assert_eq!(busy_s("intr 5"), None);
-        assert_eq!(busy_s("cpu 1 2"), None);
+        assert_eq!(Spent::read(stat), Some(Spent { busy_s: 1.63, stolen_s: 0.08 }));
+        assert_eq!(Spent::read("intr 5"), None);
+        assert_eq!(Spent::read("cpu 1 2"), None);
     }
 }

@@ -27,7 +27,7 @@ use crate::live_frames::LiveFrames;
 use crate::pace::SECOND_NS;
 use crate::packet::{Key, Place, Stamp};
 use crate::profile::Side;
-use crate::result::{End, Expect};
+use crate::result::{End, Expect, Stalls};
 use crate::users::Actor;
 
 /// Frames that a side's outbox takes in a turn.
@@ -70,6 +70,8 @@ struct LiveExit {
     filled: Vec<(u8, usize)>,
     /// No earlier than then is it worth a call.
     next_ns: u64,
+    /// Between two calls.
+    gap_ns: u64,
 }
 
 /// What a thread needs to send and receive.
@@ -175,6 +177,8 @@ pub(super) struct Worker {
     pub(super) overruns: u64,
     /// Why the kernel refused a call for live frames.
     pub(super) live_trouble: Option<String>,
+    /// Turns that took too long.
+    pub(super) stalls: Stalls,
     /// When sending ended, and why.
     pub(super) ended: Option<(u64, End)>,
 }
@@ -225,6 +229,7 @@ impl Worker {
             foreign: 0,
             overruns: 0,
             live_trouble: None,
+            stalls: Stalls::default(),
             ended: None,
         }
     }

@@ -54,6 +54,9 @@ pub fn of(result: &RunResult) -> Vec<Figure> {
             ratio(cpu.generator_s, available),
             Better::Neither,
         );
+        list.share("taken away by the host", ratio(cpu.stolen_s, available), Better::Neither);
+        let stalled_s = count(result.stalls.total_ns) / 1e9;
+        list.share("generator stalled", ratio(stalled_s, cpu.over_s), Better::Neither);
     }
     figures
 }

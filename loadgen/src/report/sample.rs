@@ -2,7 +2,7 @@
 
 use crate::result::{
     Cpu, End, Environment, Expect, FORMAT, Interface, Latency, RunResult, Second, ServerResult,
-    StreamResult, UsersResult,
+    Stalls, StreamResult, UsersResult,
 };
 
 /// A flood of so many packets a second on a protected server: 1,000 users a second for 10 s, of whom 990 are served;
@@ -44,9 +44,10 @@ pub(crate) fn study(label: &str, flood_pps: f64, seed: u64) -> RunResult {
         seconds: seconds(streams.len()),
         streams,
         users: Some(users(seed)),
-        cpu: Some(Cpu { generator_s: 5.0, machine_s: 10.0, cores: 2, over_s: 10.0 }),
+        cpu: Some(Cpu { generator_s: 5.0, machine_s: 10.0, stolen_s: 0.1, cores: 2, over_s: 10.0 }),
         foreign_frames: 3,
         overrun_frames: 0,
+        stalls: Stalls { count: 3, total_ns: 12_000_000, longest_ns: 9_000_000 },
     }
 }
 

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::report::figures::count;
 use crate::report::unit::Unit;
-use crate::result::{End, Expect, Latency, RunResult, StreamResult, UsersResult, Way};
+use crate::result::{End, Expect, Latency, RunResult, Stalls, StreamResult, UsersResult, Way};
 
 /// The whole result, without a newline at the end.
 #[must_use]
@@ -33,10 +33,24 @@ pub fn show(result: &RunResult) -> String {
         let share =
             |seconds: f64| Unit::Share.show(seconds / (cpu.over_s * count(cpu.cores as u64)));
         let (machine, generator) = (share(cpu.machine_s), share(cpu.generator_s));
-        let _ = writeln!(
+        let _ = write!(
             text,
             "processor  {machine} of {} cores, of which the generator {generator}",
             cpu.cores
+        );
+        if cpu.stolen_s > 0.0 {
+            let _ = write!(text, "; {} were taken away by the host", share(cpu.stolen_s));
+        }
+        text += "\n";
+    }
+    if result.stalls.count > 0 {
+        let Stalls { count, total_ns, longest_ns } = result.stalls;
+        let _ = writeln!(
+            text,
+            "stalls     the generator lost its core {count} times for 1 ms and more, {} together, {} at most: \
+             latencies of that size are the machine's",
+            Unit::Nanoseconds.show(self::count(total_ns)),
+            Unit::Nanoseconds.show(self::count(longest_ns))
         );
     }
     for stream in result.streams.iter().filter(|stream| stream.engine == Way::Live) {
@@ -221,7 +235,9 @@ mod tests {
             "last byte 10,000 162.2 µs 324.3 µs 486.5 µs 972.9 µs 3.243 ms 16.22 ms 16.22 ms",
             "completed 9,900 990 cps",
             "goodput 7.92 Mbit/s",
-            "processor 50 % of 2 cores, of which the generator 25 %",
+            "processor 50 % of 2 cores, of which the generator 25 %; 0.5 % were taken away by the host",
+            "stalls the generator lost its core 3 times for 1 ms and more, 12 ms together, 9 ms at most: latencies of \
+             that size are the machine's",
             "strangers 3 frames of no stream and no user",
             "VOID interrupted after 10 s",
         ];

@@ -3,9 +3,12 @@
 use super::*;
 use crate::live_frames::SLOTS;
 
-/// A call is made so long after the one before at the earliest, unless that one was full: at 400,000 packets a second
-/// it has two hundred of them then.
-const GAP_NS: u64 = 500_000;
+/// A call is made so long after the one before, unless that one was full: half a millisecond, or as long as it takes until
+/// so many packets are due, for more of them at once are a burst that nobody asked for; but not so short that most of
+/// the time goes into calls.
+const GAP_NS_MAX: u64 = 500_000;
+const GAP_NS_MIN: u64 = 100_000;
+const DUE_WANTED: u64 = 64;
 
 impl LiveExit {
     pub(super) fn new(frames: LiveFrames) -> Self {
@@ -14,6 +17,7 @@ impl LiveExit {
             tags: vec![NO_TAG; SLOTS].into(),
             filled: Vec::with_capacity(SLOTS),
             next_ns: 0,
+            gap_ns: GAP_NS_MAX,
         }
     }
 }
@@ -79,7 +83,9 @@ impl Worker {
         if count == 0 {
             return false;
         }
-        live.next_ns = if count == SLOTS { now_ns } else { now_ns.saturating_add(GAP_NS) };
+        let gap_ns = live.gap_ns * DUE_WANTED / count as u64;
+        live.gap_ns = gap_ns.clamp(GAP_NS_MIN, GAP_NS_MAX);
+        live.next_ns = if count == SLOTS { now_ns } else { now_ns.saturating_add(live.gap_ns) };
         if let Err(error) = live.frames.send(count)
             && self.live_trouble.is_none()
         {

@@ -1,4 +1,5 @@
-//! What the runs came to, in lines: for each peer and flood the median of its rounds.
+//! What the runs came to, in lines: for each peer and flood the median of its rounds, and how many times as long pages
+//! take as they do without a flood behind the same peer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +12,9 @@ use weir_tests::{Error, Result};
 #[derive(Clone, Debug)]
 struct Run {
     completed_share: f64,
-    connect_p99_ms: f64,
+    page_p99_ms: f64,
+    /// Of the time, the part in which the machine had no core for the generator.
+    stalled_share: f64,
     shared_share: f64,
     void: Option<String>,
 }
@@ -59,29 +62,54 @@ impl Summary {
             }
             let good: Vec<&Run> = runs.iter().filter(|run| run.void.is_none()).collect();
             let median = |of: fn(&Run) -> f64| median(good.iter().map(|run| of(run)).collect());
-            let line = match (median(|run| run.completed_share), median(|run| run.connect_p99_ms)) {
-                (Some(completed_share), Some(connect_p99_ms)) => {
+            let line = median(|run| run.completed_share).zip(median(|run| run.page_p99_ms)).map(
+                |(completed_share, page_p99_ms)| {
                     let shared_share = median(|run| run.shared_share).unwrap_or(f64::NAN);
-                    Run { completed_share, connect_p99_ms, shared_share, void: None }.line()
-                }
-                _ => console.paint(Tone::Bad, "no run that could be used"),
-            };
+                    let stalled_share = median(|run| run.stalled_share).unwrap_or(0.0);
+                    let middle = Run {
+                        completed_share,
+                        page_p99_ms,
+                        stalled_share,
+                        shared_share,
+                        void: None,
+                    };
+                    middle.line() + &self.against_calm(*flood, label, page_p99_ms)
+                },
+            );
+            let line =
+                line.unwrap_or_else(|| console.paint(Tone::Bad, "no run that could be used"));
             let void = runs.len() - good.len();
             let void =
                 if void > 0 { format!(" ({void} of {} void)", runs.len()) } else { String::new() };
             console.line(&format!("   {label:<18} {line}{void}"));
         }
     }
+
+    /// How many times as long as without a flood pages take behind a peer.
+    fn against_calm(&self, flood: u64, label: &str, page_p99_ms: f64) -> String {
+        let calm = self.runs.get(&(0, label.to_owned())).filter(|_| flood > 0);
+        let good = calm.into_iter().flatten().filter(|run| run.void.is_none());
+        let calm_ms = median(good.map(|run| run.page_p99_ms).collect());
+        calm_ms.map_or_else(String::new, |ms| {
+            format!(", {:.1} times that of the calm", page_p99_ms / ms)
+        })
+    }
 }
 
 impl Run {
     fn line(&self) -> String {
-        format!(
-            "served {:5.1} % of users ({:5.1} % behind the shared address), connected within {:.1} ms (p99)",
+        let line = format!(
+            "served {:5.1} % of users ({:5.1} % behind the shared address), a page within {:.1} ms (p99)",
             self.completed_share * 100.0,
             self.shared_share * 100.0,
-            self.connect_p99_ms
-        )
+            self.page_p99_ms
+        );
+        match self.stalled_share * 100.0 {
+            percent if percent >= 0.05 => {
+                line + &format!(", the generator stalled {percent:.1} % of the time")
+            }
+            _ => line,
+        }
     }
 }
 
@@ -93,7 +121,9 @@ fn read(value: &Value) -> Option<(String, u64, Run)> {
         let (part, whole) = (number(value, "completed")?, number(value, "attempted")?);
         Some(if whole > 0.0 { part / whole } else { 0.0 })
     };
-    let connect = users.get("connect").filter(|connect| !connect.is_null());
+    let page = users.get("last_byte").filter(|page| !page.is_null());
+    let stalled_ns = value.get("stalls").and_then(|stalls| number(stalls, "total_ns"));
+    let over_s = value.get("cpu").and_then(|cpu| number(cpu, "over_s"));
     let flood = value["streams"].as_array()?.iter().find(|stream| stream["name"] == "flood");
     #[expect(
         clippy::cast_possible_truncation,
@@ -104,10 +134,8 @@ fn read(value: &Value) -> Option<(String, u64, Run)> {
         flood.and_then(|stream| number(stream, "requested_pps")).unwrap_or(0.0).round() as u64;
     let run = Run {
         completed_share: share(users)?,
-        connect_p99_ms: connect
-            .and_then(|connect| number(connect, "p99_ns"))
-            .unwrap_or(f64::INFINITY)
-            / 1e6,
+        page_p99_ms: page.and_then(|page| number(page, "p99_ns")).unwrap_or(f64::INFINITY) / 1e6,
+        stalled_share: stalled_ns.zip(over_s).map_or(0.0, |(ns, s)| ns / 1e9 / s),
         shared_share: users.get("shared").and_then(share).unwrap_or(f64::NAN),
         void: value["void"].as_str().map(str::to_owned),
     };
@@ -126,10 +154,10 @@ mod tests {
 
     fn result(completed: u32, void: Option<&str>) -> Value {
         serde_json::json!({
-            "label": "weir", "void": void,
+            "label": "weir", "void": void, "stalls": {"total_ns": 12_000_000}, "cpu": {"over_s": 3.0},
             "streams": [{"name": "flood", "requested_pps": 999.6}],
             "users": {
-                "attempted": 200, "completed": completed, "connect": {"p99_ns": 2_500_000},
+                "attempted": 200, "completed": completed, "last_byte": {"p99_ns": 2_500_000},
                 "shared": {"attempted": 10, "completed": 5},
             },
         })
@@ -146,8 +174,18 @@ mod tests {
         }
         let runs = &summary.runs[&(1_000, "weir".to_owned())];
         assert_eq!(median(runs.iter().map(|run| run.completed_share).collect()), Some(0.75));
-        let line = "served  50.0 % of users ( 50.0 % behind the shared address), connected within 2.5 ms (p99)";
+        let line = "served  50.0 % of users ( 50.0 % behind the shared address), a page within 2.5 ms (p99), the \
+                    generator stalled 0.4 % of the time";
         assert_eq!(runs[0].line(), line);
+        assert_eq!(summary.against_calm(1_000, "weir", 2.5), "", "there was none");
+        let mut calm = result(200, None);
+        calm["streams"] = serde_json::json!([]);
+        calm["users"]["last_byte"]["p99_ns"] = 500_000.into();
+        let file = folder.path().join("calm");
+        std::fs::write(&file, calm.to_string()).unwrap();
+        summary.add(&file).unwrap();
+        assert_eq!(summary.against_calm(1_000, "weir", 2.5), ", 5.0 times that of the calm");
+        assert_eq!(summary.against_calm(0, "weir", 2.5), "");
         assert!(summary.is_sound());
         let file = folder.path().join("void");
         std::fs::write(&file, result(1, Some("too slow")).to_string()).unwrap();
@@ -160,9 +198,9 @@ mod tests {
     #[test]
     fn nobody_connected_is_no_short_wait() {
         let mut value = result(0, None);
-        value["users"]["connect"] = Value::Null;
+        value["users"]["last_byte"] = Value::Null;
         value["streams"] = serde_json::json!([]);
         let (_, flood, run) = read(&value).unwrap();
-        assert!(flood == 0 && run.connect_p99_ms.is_infinite());
+        assert!(flood == 0 && run.page_p99_ms.is_infinite());
     }
 }
