@@ -9,6 +9,7 @@
 //! The same users, the same paced floods and the same generator meet every peer, in turns, so what the machine's other
 //! work does falls on all alike. A peer that this machine, or this Weir, has not is skipped with the reason.
 
+mod kind;
 mod peer;
 mod street;
 mod summary;
@@ -22,6 +23,7 @@ use weir_tests::console::{Console, Tone};
 use weir_tests::weir::{Binaries, Profile, build_program};
 use weir_tests::{Error, Result, interrupt, netns, packages, process, repository, skip};
 
+use kind::Kind;
 use peer::Peer;
 use street::{EVERYWHERE, MAC_F0, MAC_F1, Street};
 use summary::Summary;
@@ -40,7 +42,10 @@ const STATUS_VOID: i32 = 3;
 /// Floods a server behind one protection after the other, and says what its users got
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DosArgs {
-    /// SYN segments a second, one study each; 0 is the calm before
+    /// What the flood consists of
+    #[arg(long, value_enum, default_value = "syn")]
+    kind: Kind,
+    /// Its packets a second, one study each; 0 is the calm before
     #[arg(long, value_name = "PPS", value_delimiter = ',', default_value = "0,10000,50000,150000")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     flood: Vec<u32>,
@@ -164,7 +169,7 @@ impl Study<'_> {
             for flood in &self.args.flood {
                 let turn = usize::try_from(round).unwrap_or(0) % peers.len().max(1);
                 for peer in peers[turn..].iter().chain(&peers[..turn]) {
-                    let what = format!("round {}, {flood} SYN/s, {peer}", round + 1);
+                    let what = format!("round {}, {flood} packets/s, {peer}", round + 1);
                     let file = console.working(&what, || self.trial(*peer, *flood, round))?;
                     let line = summary.add(&file)?;
                     console.line(&format!("   {what}: {line}"));
@@ -214,15 +219,15 @@ impl Study<'_> {
     fn profile(&self, peer: Peer, users: u32, seconds: u32, flood: u32, ports: &str) -> String {
         let cookies = if peer.server_sends_cookies() { "when-full" } else { "off" };
         let users = format!(
-            "about = \"Users of a web server under a SYN flood\"\nduration_s = {seconds}\nsettle_s = 2\n\n[users]\n\
+            "about = \"Users of a web server under a flood\"\nduration_s = {seconds}\nsettle_s = 2\n\n[users]\n\
              rate = {users}\nclients = \"198.18.128.0/20\"\nshared_address = \"198.18.144.1\"\nshared_share = 0.2\n\
              servers = \"198.19.0.2\"\nbacklog = 1024\nsyn_cookies = \"{cookies}\"\nclient_ports = \"{ports}\"\n",
         );
         let source = self.args.sources.value();
         let stream = format!(
-            "\n[[stream]]\nname = \"flood\"\nkind = \"tcp-syn\"\nexpect = \"either\"\nrate = {flood}\nsource = {source}\n\
-             source_port = {{ in = \"1024-65535\", order = \"random\" }}\ndestination = \"198.19.0.2\"\n\
-             destination_port = 80\n",
+            "\n[[stream]]\nname = \"flood\"\nexpect = \"either\"\nrate = {flood}\nsource = {source}\n\
+             destination = \"198.19.0.2\"\n{}",
+            self.args.kind.lines(),
         );
         if flood == 0 { users } else { users + &stream }
     }
@@ -232,7 +237,9 @@ impl Study<'_> {
         let page = self.folder.join("dos.html");
         let mut command = std::process::Command::new(&self.weirgen);
         command.arg("report").args(files).arg("--output").arg(&page);
-        command.args(["--title", "Users of a web server under a SYN flood"]);
+        command
+            .arg("--title")
+            .arg(format!("Users of a web server under {}", self.args.kind.words()));
         process::run(command, RUN_EXTRA)?;
         Ok(page)
     }

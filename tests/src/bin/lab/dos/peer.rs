@@ -18,6 +18,8 @@ pub(crate) enum Peer {
     ServerCookies,
     /// The kernel's connection tracking, three rules
     KernelState,
+    /// The kernel lets connections to the web server begin with a SYN, and nothing else
+    KernelStrict,
     /// The kernel's hashlimit: 50 SYNs a second of each source
     KernelHashlimit,
     /// The kernel's recent: 20 SYNs in a second of each source
@@ -28,6 +30,8 @@ pub(crate) enum Peer {
     Weir,
     /// Weir's connection tracking, the same three rules
     WeirState,
+    /// Weir does so, by the same rules
+    WeirStrict,
     /// Weir's hashlimit, the same rules
     WeirHashlimit,
     /// Weir's recent, the same rules
@@ -46,6 +50,14 @@ const STATE: &[&str] = &[
     "-A FORWARD -m state --state INVALID -j DROP",
     "-A FORWARD -m state --state ESTABLISHED,RELATED -j ACCEPT",
     "-A FORWARD -m state --state NEW -j ACCEPT",
+];
+
+/// With `tcp_loose` off, so that what belongs to no connection is INVALID, and takes no place in the table.
+const STRICT: &[&str] = &[
+    "-A FORWARD -m state --state INVALID -j DROP",
+    "-A FORWARD -m state --state ESTABLISHED,RELATED -j ACCEPT",
+    "-A FORWARD -d 198.19.0.2 -p tcp --syn --dport 80 -j ACCEPT",
+    "-A FORWARD -j DROP",
 ];
 
 const HASHLIMIT: &[&str] =
@@ -120,6 +132,7 @@ impl Peer {
             self,
             Self::Weir
                 | Self::WeirState
+                | Self::WeirStrict
                 | Self::WeirHashlimit
                 | Self::WeirRecent
                 | Self::WeirFuzzy
@@ -133,6 +146,7 @@ impl Peer {
         match self {
             Self::Open | Self::ServerCookies | Self::Weir => &[],
             Self::KernelState | Self::WeirState => STATE,
+            Self::KernelStrict | Self::WeirStrict => STRICT,
             Self::KernelHashlimit | Self::WeirHashlimit => HASHLIMIT,
             Self::KernelRecent | Self::WeirRecent => RECENT,
             Self::WeirFuzzy => FUZZY,
@@ -166,8 +180,9 @@ impl Peer {
             }
         }
         if !self.rules().is_empty() {
-            // SYNPROXY wants it off; the others have the kernel's default, whoever came before them.
-            let loose = if self == Self::KernelSynproxy { "0" } else { "1" };
+            // The others have the kernel's default, whoever came before them.
+            let is_strict = matches!(self, Self::KernelSynproxy | Self::KernelStrict);
+            let loose = if is_strict { "0" } else { "1" };
             street.firewall.set("net/netfilter/nf_conntrack_tcp_loose", loose)?;
         }
         street.firewall.set("net/ipv4/ip_forward", "1")?;
@@ -180,6 +195,7 @@ impl Peer {
             Self::WeirUnderFlood | Self::WeirSynproxy => {
                 "\n[conntrack]\nsynproxy = true\ntcp_loose = false\n"
             }
+            Self::WeirStrict => "\n[conntrack]\ntcp_loose = false\n",
             _ => "",
         };
         "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\

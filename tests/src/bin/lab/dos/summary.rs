@@ -58,7 +58,7 @@ impl Summary {
         let mut before = None;
         for ((flood, label), runs) in &self.runs {
             if before.replace(flood) != Some(flood) {
-                console.heading(&format!("{flood} SYN a second"));
+                console.heading(&format!("{flood} packets a second"));
             }
             let good: Vec<&Run> = runs.iter().filter(|run| run.void.is_none()).collect();
             let median = |of: fn(&Run) -> f64| median(good.iter().map(|run| of(run)).collect());
