@@ -16,6 +16,7 @@
 //!   neither allocates nor locks, so that the engine is what is measured.
 
 pub mod classbench;
+pub mod floods;
 pub mod flows;
 pub mod loop_port;
 pub use weir_loadgen::statistics;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use af_xdp::{Area, AreaConfig};
 use weir_control::command::{ChainName, Command, CommandLine, Parsed, parse};
 use weir_control::rule::{
-    Family, IpNet, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Target as Verdict,
-    UdpMatch,
+    Family, IpNet, Ipv4Net, Match, Names, Negatable, PortRange, Protocol, Rule, Table,
+    Target as Verdict, UdpMatch,
 };
 use weir_control::ruleset::Ruleset;
 use weir_dataplane::batch::Headers;
@@ -21,7 +21,8 @@ use weir_dataplane::policy::{
 use weir_dataplane::port::PortIndex;
 use weir_dataplane::publish::Published;
 use weir_dataplane::route::{
-    Forwarding, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
+    Forwarding, ForwardingBuilder, InterfaceAddress, Neighbour, NeighbourState, PortLink, Resolver,
+    Target,
 };
 
 use crate::LoopPort;
@@ -48,6 +49,19 @@ pub fn frames() -> (Arc<Memory>, Vec<Frame>) {
 /// Two ports with a subnet each, and the receiver's MAC address.
 #[must_use]
 pub fn forwarding() -> Forwarding {
+    ports().build()
+}
+
+/// The same, and by the first port, through its second address, to everywhere.
+#[must_use]
+pub fn forwarding_back() -> Forwarding {
+    let (gateway, port) = (Ipv4Addr::new(198, 18, 0, 2), INGRESS);
+    let everywhere = Target::Forward { port, gateway: Some(gateway), mtu: None, source: None };
+    let sender = Neighbour::new([2, 0, 0, 0, 0, 9], NeighbourState::Reachable);
+    ports().route(Ipv4Addr::UNSPECIFIED, 0, everywhere).neighbour(port, gateway, sender).build()
+}
+
+fn ports() -> ForwardingBuilder {
     let link = |name: &str, number: u8, address: [u8; 4]| PortLink {
         name: name.to_owned(),
         ifindex: Some(u32::from(number)),
@@ -62,7 +76,6 @@ pub fn forwarding() -> Forwarding {
         .port(link("in", 1, [198, 18, 0, 1]))
         .port(link("out", 2, [198, 19, 0, 1]))
         .neighbour(EGRESS, DESTINATION, receiver)
-        .build()
 }
 
 /// A packet before the rules that only has headers, on its way from [`INGRESS`] to [`EGRESS`].
@@ -123,6 +136,36 @@ pub fn policy_of(line: &str) -> Policy {
     }
 }
 
+/// What these lines of iptables come to, each of which appends a rule to table filter or, with `-t raw`, to that.
+///
+/// # Panics
+/// If the words are wrong.
+#[must_use]
+pub fn policies_of(lines: &[&str]) -> Policies {
+    let (mut filter, mut raw) = (Ruleset::new(), Ruleset::raw(Family::V4));
+    let mut is_raw_used = false;
+    for line in lines {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let Ok(Parsed::Command(parsed)) = parse(&words, &Names::builtin()) else {
+            panic!("{line}: not understood");
+        };
+        let is_raw = parsed.table == Table::Raw;
+        is_raw_used |= is_raw;
+        let ruleset = if is_raw { &mut raw } else { &mut filter };
+        ruleset.apply(&parsed.command).expect("the chain exists");
+    }
+    let compile = |ruleset: &Ruleset| {
+        let ports = vec!["in".to_owned(), "out".to_owned()];
+        let mut compiler = Compiler::new(1, ports).proxying(true);
+        compiler.compile(ruleset).expect("only what this version enforces")
+    };
+    let policies = Policies::new(compile(&filter), Policy::accept_all(1));
+    match is_raw_used {
+        true => policies.with(Family::V4, Table::Raw, Arc::new(compile(&raw))),
+        false => policies,
+    }
+}
+
 fn compiled(ruleset: Ruleset, chain: ChainName, rules: u32) -> Policy {
     let rules = (0..rules).map(|number| {
         if number % 2 == 0 {
@@ -175,17 +218,40 @@ pub fn engine(templates: Arc<[Vec<u8>]>, rules: u32, always_track: bool) -> Engi
 /// As [`engine`].
 #[must_use]
 pub fn engine_of(templates: Arc<[Vec<u8>]>, policies: Policies, always_track: bool) -> Engine {
+    let (forwarding, conntrack) = (forwarding(), ConntrackConfig::default());
+    engine_with(templates, Parts { policies, forwarding, conntrack, always_track })
+}
+
+/// What an engine of a benchmark is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its rules.
+    pub policies: Policies,
+    /// Where packets go.
+    pub forwarding: Forwarding,
+    /// Its connection tracking.
+    pub conntrack: ConntrackConfig,
+    /// Whether packets are tracked although no rule asks for it.
+    pub always_track: bool,
+}
+
+/// An engine that receives these packets by [`INGRESS`], a full batch at each poll.
+///
+/// # Panics
+/// When the process is out of memory or file descriptors.
+#[must_use]
+pub fn engine_with(templates: Arc<[Vec<u8>]>, parts: Parts) -> Engine {
     let (_, frames) = frames();
     let pool = FramePool::split(frames, 1).pop().expect("one pool");
     let mut engine = Engine::new(EngineConfig {
         worker: 0,
         flow_hash: FlowHash::new([1, 2, 3, 4], 1),
         inboxes: Inboxes::new(1, 64).expect("a file descriptor"),
-        forwarding: Arc::new(Published::new(forwarding())),
-        policies: Arc::new(Published::new(policies)),
+        forwarding: Arc::new(Published::new(parts.forwarding)),
+        policies: Arc::new(Published::new(parts.policies)),
         flow_cache: FlowCache::new(1 << 16),
-        conntrack: Conntrack::new(&ConntrackConfig::default()),
-        always_track,
+        conntrack: Conntrack::new(&parts.conntrack),
+        always_track: parts.always_track,
         dice_seed: 1,
         resolver: Resolver::new().expect("a file descriptor"),
         pool,
