@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use weir_tests::netns::{Namespace, Veth};
-use weir_tests::process;
+use weir_tests::process::{self, Process};
 use weir_tests::skip_unless;
 
 const WEIRGEN: &str = env!("CARGO_BIN_EXE_weirgen");
@@ -84,4 +85,33 @@ fn a_rate_that_all_reach_is_the_greatest_and_a_box_that_lets_nobody_through_is_t
     let result = connections(&generator, words);
     let answer = &result["rate"]["answers"][0];
     assert!(answer["lower"].is_null() && !answer["caveat"].is_null(), "{result}");
+}
+
+#[test]
+fn who_ends_a_search_gets_the_bounds_that_there_were() {
+    skip_unless!(root, command "ip", command "iptables-legacy");
+    let (generator, _router) = street();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("users.toml"), PROFILE).expect("a profile");
+    let log = folder.path().join("log");
+    let mut command = generator.command(WEIRGEN);
+    command.current_dir(folder.path()).args(["connections", "users.toml", "--sleep"]);
+    command.args(["--left", "v0", "--right", "v1", "--left-mac", MACS[2], "--right-mac", MACS[3]]);
+    command.args(["--min", "10", "--max", "20", "--trial", "0.2", "--duration-sum", "3600"]);
+    let mut weirgen = Process::spawn("weirgen", command, &log).expect("it starts");
+    // A trial at the greatest rate: good, so it is a lower bound of a stage.
+    weirgen.wait_for_line("connections: 20 cps", PATIENCE).expect("a trial");
+    process::signal(weirgen.pid(), Signal::INT);
+    let status = weirgen.wait(PATIENCE).expect("it ends by itself");
+    let said = std::fs::read_to_string(&log).expect("a log");
+    assert_eq!(status.code(), Some(1), "{said}");
+    for expected in [
+        "PARTIAL RESULT: interrupted; this is what was known until then",
+        "NOT REACHED: the search was cut short",
+        "of trials where 3600 s are wanted",
+        "concurrent    not found",
+        "weirgen: interrupted",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
 }

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::outputs::FoundOptions;
 use super::sides::SideOptions;
-use super::{rate, seconds, share};
+use super::{connection_rate, seconds, share};
 use crate::error::Error;
 use crate::live::Live;
 use crate::profile::Profile;
@@ -14,7 +14,7 @@ use crate::result::{Environment, FORMAT, RunResult};
 use crate::search::connections::{Concurrent, FAILURES_MAX, concurrent, rate_goal};
 use crate::search::mlr::{self, Found, Settings};
 use crate::search::transactions::{CONNECTIONS_MAX, Holding, UsersTrial};
-use crate::search::{Offer, show};
+use crate::search::{Failure, Offer, show};
 use crate::stop::Stop;
 
 #[derive(Clone, Debug, Args)]
@@ -28,10 +28,10 @@ pub(crate) struct ConnectionsOptions {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "rate,concurrent")]
     tests: Vec<Test>,
     /// Least rate, in connections a second.
-    #[arg(long, value_name = "CPS", value_parser = rate, default_value = "100")]
+    #[arg(long, value_name = "CPS", value_parser = connection_rate, default_value = "100")]
     min: f64,
     /// Greatest rate, in connections a second; a generator that does not reach it lowers it by itself.
-    #[arg(long, value_name = "CPS", value_parser = rate, default_value = "100000")]
+    #[arg(long, value_name = "CPS", value_parser = connection_rate, default_value = "100000")]
     max: f64,
     /// Seconds of one trial at a rate.
     #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 2.0)]
@@ -50,7 +50,7 @@ pub(crate) struct ConnectionsOptions {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     most: u64,
     /// Connections begun a second until all are there.
-    #[arg(long, value_name = "CPS", value_parser = rate, default_value = "10000")]
+    #[arg(long, value_name = "CPS", value_parser = connection_rate, default_value = "10000")]
     ramp: f64,
     /// Seconds for which all are open.
     #[arg(long, value_name = "S", value_parser = seconds, default_value_t = 2.0)]
@@ -77,6 +77,8 @@ struct ConnectionsResult {
     seed: u64,
     /// The share of connections of a trial that may fail.
     failures_max: f64,
+    /// Why not all that was asked for was found, if it was not.
+    cut_short: Option<Failure>,
     rate: Option<Found>,
     concurrent: Option<Concurrent>,
 }
@@ -110,15 +112,16 @@ pub(crate) fn run(options: &ConnectionsOptions, stop: &Stop) -> Result<(), Error
     // Trials that were made are written, and what was found is printed, whatever ended the search.
     options.found.write_runs(&runs)?;
     result.environment = runs.first().map(|run| run.environment.clone());
-    options.found.print(&result, || shown(&result))?;
-    outcome
+    result.cut_short = outcome.err();
+    options.found.print(&result, || shown(&result, &options.tests))?;
+    result.cut_short.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 fn search(
     options: &ConnectionsOptions,
     trial: &mut UsersTrial<'_>,
     result: &mut ConnectionsResult,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     if options.tests.contains(&Test::Rate) {
         let goal = mlr::Goal {
             trial_s: options.trial,
@@ -132,10 +135,16 @@ fn search(
             load_max: options.max,
             search_max_s: options.time_max,
         };
-        result.rate = Some(mlr::search(&settings, trial, &mut |_| ())?);
+        let found = mlr::search(&settings, trial, &mut |_| ())?;
+        let cut_short = found.cut_short.clone();
+        result.rate = Some(found);
+        cut_short.map_or(Ok(()), Err)?;
     }
     if options.tests.contains(&Test::Concurrent) {
-        result.concurrent = Some(concurrent(options.most, trial)?);
+        let found = concurrent(options.most, trial)?;
+        let cut_short = found.cut_short.clone();
+        result.concurrent = Some(found);
+        cut_short.map_or(Ok(()), Err)?;
     }
     Ok(())
 }
@@ -155,9 +164,52 @@ fn line(offer: &Offer, result: &RunResult) -> String {
     format!("{offered}: {completed} of {attempted} completed{void}")
 }
 
-fn shown(result: &ConnectionsResult) -> String {
-    let rate = result.rate.as_ref().map(|found| show::found(found, Unit::ConnectionsPerSecond));
-    let held = result.concurrent.as_ref().map(show::concurrent);
-    let parts: Vec<String> = rate.into_iter().chain(held).collect();
-    if parts.is_empty() { "nothing was found".to_owned() } else { parts.join("\n") }
+fn shown(result: &ConnectionsResult, tests: &[Test]) -> String {
+    let part = |test: &Test| match test {
+        Test::Rate => match &result.rate {
+            Some(found) => show::found(found, Unit::ConnectionsPerSecond),
+            None => "connection rate: not found".to_owned(),
+        },
+        Test::Concurrent => match &result.concurrent {
+            Some(found) => show::concurrent(found),
+            None => "concurrent    not found".to_owned(),
+        },
+    };
+    let parts: Vec<String> = tests.iter().map(part).collect();
+    let partial = result.cut_short.as_ref().map_or_else(String::new, show::partial);
+    partial + &parts.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::mlr::{Goal, search};
+    use crate::search::simulated::Device;
+
+    #[test]
+    fn what_was_known_before_the_end_is_said() {
+        let settings =
+            Settings { goals: vec![rate_goal()], load_min: 1.0, load_max: 1e5, search_max_s: 1e4 };
+        let cut = |trials| {
+            let mut device = Device { trials_max: trials, ..Device::exact(4e4) };
+            let mut result = ConnectionsResult::default();
+            let found = search(&settings, &mut device, &mut |_| ()).unwrap();
+            result.cut_short.clone_from(&found.cut_short);
+            result.rate = Some(found);
+            result
+        };
+        let shown = shown(&cut(12), &[Test::Rate, Test::Concurrent]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(
+            lines[0], "PARTIAL RESULT: interrupted; this is what was known until then",
+            "{shown}"
+        );
+        let Goal { name, .. } = rate_goal();
+        assert!(lines[2].trim_start().starts_with(&name) && lines[2].contains(" kcps"), "{shown}");
+        assert!(lines[3].contains("NOT REACHED: the search was cut short"), "{shown}");
+        assert_eq!(lines.last(), Some(&"concurrent    not found"));
+        // Nothing was tried: even so it says what is missing.
+        let shown = super::shown(&cut(0), &[Test::Rate]);
+        assert!(shown.contains("\n0 trials, 0 s of offering") && shown.starts_with("PARTIAL"));
+    }
 }

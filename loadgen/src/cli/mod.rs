@@ -97,9 +97,18 @@ pub(crate) fn write_out(text: &[u8]) -> Result<(), Error> {
 
 /// A rate of packets a second.
 fn rate(text: &str) -> Result<f64, String> {
+    rate_of("packets", text)
+}
+
+/// A rate of connections a second.
+fn connection_rate(text: &str) -> Result<f64, String> {
+    rate_of("connections", text)
+}
+
+fn rate_of(what: &str, text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
-        _ => Err("must be 0.001 to 1000000000 packets a second".to_owned()),
+        _ => Err(format!("must be 0.001 to 1000000000 {what} a second")),
     }
 }
 
@@ -148,6 +157,24 @@ mod tests {
         let Ok(Cli { command: Command::Send(options) }) = parse("--flood") else { panic!() };
         assert_eq!((options.count, options.duration, options.length), (1_000_000, 10.0, 60));
         assert!(!options.allow_default_route);
+    }
+
+    #[test]
+    fn rates_are_refused_as_what_they_count() {
+        for (command, options, unit) in [
+            ("connections", ["--min", "--max", "--ramp"].as_slice(), "connections a second"),
+            ("search imix", &["--min", "--max"], "packets a second"),
+            ("rfc2544 imix", &["--min", "--max"], "packets a second"),
+        ] {
+            for option in options {
+                let line = format!("weirgen {command} --left v0 --right v1 {option} 0");
+                let said =
+                    Cli::try_parse_from(line.split_whitespace()).expect_err(&line).to_string();
+                let expected = format!("{option} <");
+                assert!(said.contains(&expected) && said.contains("must be 0.001"), "{said}");
+                assert!(said.contains(&format!("to 1000000000 {unit}")), "{said}");
+            }
+        }
     }
 
     #[test]

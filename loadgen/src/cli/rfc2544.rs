@@ -11,7 +11,7 @@ use crate::report::unit::Unit;
 use crate::result::RunResult;
 use crate::search::engine::EngineTrial;
 use crate::search::rfc2544::{self, BackToBack, CurvePoint, LatencyFound, Settings, Throughput};
-use crate::search::{Offer, Trial, show};
+use crate::search::{Failure, Offer, Trial, show};
 use crate::stop::Stop;
 
 /// Section 9.1, for Ethernet.
@@ -87,6 +87,22 @@ struct SizeResult {
     latency: Option<LatencyFound>,
     loss_curve: Option<Vec<CurvePoint>>,
     back_to_back: Option<BackToBack>,
+    /// Why not all tests were made, if they were not.
+    cut_short: Option<Failure>,
+}
+
+impl SizeResult {
+    fn new(frame_bytes: usize, settings: Settings) -> Self {
+        Self {
+            frame_bytes,
+            settings,
+            throughput: None,
+            latency: None,
+            loss_curve: None,
+            back_to_back: None,
+            cut_short: None,
+        }
+    }
 }
 
 impl Rfc2544Options {
@@ -146,30 +162,23 @@ pub(crate) fn run(options: &Rfc2544Options, stop: &Stop) -> Result<(), Error> {
         let mut voided = |why: &str| eprintln!("weirgen: a trial says nothing: {why}");
         let mut trial =
             EngineTrial::new(profile, &mut ports, &run, stop, &mut nobody, &mut voided)?;
-        let found = of_size(options, &settings, frame_bytes, &mut trial);
+        let mut found = SizeResult::new(frame_bytes, settings.clone());
+        found.cut_short = of_size(options, &mut found, &mut trial).err();
         runs.append(&mut trial.runs);
         options.found.write_runs(&runs)?;
-        let found = found?;
         options.found.print(&found, || shown(&found))?;
+        found.cut_short.map_or(Ok(()), Err)?;
     }
     Ok(())
 }
 
 fn of_size(
     options: &Rfc2544Options,
-    settings: &Settings,
-    frame_bytes: usize,
+    found: &mut SizeResult,
     trial: &mut EngineTrial<'_>,
-) -> Result<SizeResult, Error> {
+) -> Result<(), Failure> {
+    let (settings, frame_bytes) = (&found.settings, found.frame_bytes);
     let say = |what: &str| eprintln!("weirgen: {frame_bytes} bytes: {what}");
-    let mut found = SizeResult {
-        frame_bytes,
-        settings: settings.clone(),
-        throughput: None,
-        latency: None,
-        loss_curve: None,
-        back_to_back: None,
-    };
     let needs_throughput = [Test::Throughput, Test::Latency, Test::BackToBack];
     if needs_throughput.into_iter().any(|test| options.has(test)) {
         say("throughput");
@@ -191,11 +200,12 @@ fn of_size(
             trial.measure(Offer::Burst { frames: settings.burst_max })?.offered_per_second();
         found.back_to_back = Some(rfc2544::back_to_back(settings, throughput, line_rate, trial)?);
     }
-    Ok(found)
+    Ok(())
 }
 
 fn shown(found: &SizeResult) -> String {
-    let mut parts = vec![format!("{} bytes", found.frame_bytes)];
+    let partial = found.cut_short.as_ref().map_or_else(String::new, show::partial);
+    let mut parts = vec![format!("{partial}{} bytes", found.frame_bytes)];
     parts.extend(found.throughput.as_ref().map(|throughput| {
         let bits = throughput.rate * crate::report::figures::count(found.frame_bytes as u64) * 8.0;
         format!("{} ({})", show::throughput(throughput), Unit::BitsPerSecond.show(bits))

@@ -130,6 +130,7 @@ pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
     // Trials that were made are written whatever ended the search.
     options.found.write_runs(&trial.runs)?;
     let found = found?;
+    let cut_short = found.cut_short.clone();
     let result = SearchResult {
         format: FORMAT,
         command: run.command.clone(),
@@ -138,7 +139,11 @@ pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
         seed: run.seed,
         found: &found,
     };
-    options.found.print(&result, || show::found(&found, Unit::PacketsPerSecond))
+    options.found.print(&result, || {
+        let partial = cut_short.as_ref().map_or_else(String::new, show::partial);
+        partial + &show::found(&found, Unit::PacketsPerSecond)
+    })?;
+    cut_short.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ pub fn rate_goal() -> Goal {
 }
 
 /// Most connections that were open at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Concurrent {
     /// So many were held, with no more failures than allowed.
     pub held: u64,
     /// So many were not; `None`: the most that were tried were held.
     pub failed_at: Option<u64>,
+    /// Why the search ended before these were near enough to each other, if it did.
+    pub cut_short: Option<Failure>,
 }
 
 /// Bisects for the most connections that a box holds at once: to 1 % of the answer, between 1 and `most`.
@@ -28,7 +30,8 @@ pub struct Concurrent {
 /// A number is tried twice before it counts as too many: a box that forgets connections forgets them again.
 ///
 /// # Errors
-/// Not even one connection is held; `most` is 0; or the trial says that there is no going on.
+/// Not even one connection is held, or `most` is 0. What comes from outside (Ctrl-C, an interface that is lost) is no
+/// error: it is told by [`Concurrent::cut_short`], beside what was found.
 pub fn concurrent(most: u64, trial: &mut dyn Trial) -> Result<Concurrent, Failure> {
     if most == 0 {
         return Err(Failure::Setting {
@@ -37,6 +40,23 @@ pub fn concurrent(most: u64, trial: &mut dyn Trial) -> Result<Concurrent, Failur
             allowed: "1 and more",
         });
     }
+    let mut found = Concurrent { held: 0, failed_at: None, cut_short: None };
+    match bisect(most, trial, &mut found) {
+        Err(failure) if failure.cuts_short() => found.cut_short = Some(failure),
+        Err(failure) => return Err(failure),
+        Ok(()) if found.held == 0 => {
+            return Err(Failure::LeastLoad {
+                load: "1 connection".to_owned(),
+                what: "it was not held".to_owned(),
+            });
+        }
+        Ok(()) => {}
+    }
+    Ok(found)
+}
+
+/// Narrows what was found until it is an answer.
+fn bisect(most: u64, trial: &mut dyn Trial, found: &mut Concurrent) -> Result<(), Failure> {
     let mut holds = |connections: u64| -> Result<bool, Failure> {
         for _ in 0..2 {
             let outcome = measure(trial, Offer::Hold { connections })?;
@@ -47,30 +67,23 @@ pub fn concurrent(most: u64, trial: &mut dyn Trial) -> Result<Concurrent, Failur
         Ok(false)
     };
     // Upwards by tenfold steps: a box is not hit with the most it was built for at once.
-    let (mut good, mut bad) = (0, None);
     let mut next = 1;
-    while bad.is_none() && good < most {
+    while found.failed_at.is_none() && found.held < most {
         if holds(next)? {
-            good = next;
+            found.held = next;
             next = next.saturating_mul(10).min(most);
         } else {
-            bad = Some(next);
+            found.failed_at = Some(next);
         }
     }
-    while let Some(too_many) = bad
-        && good > 0
-        && too_many - good > (too_many / 100).max(1)
+    while let Some(too_many) = found.failed_at
+        && found.held > 0
+        && too_many - found.held > (too_many / 100).max(1)
     {
-        let middle = good + (too_many - good) / 2;
-        if holds(middle)? { good = middle } else { bad = Some(middle) }
+        let middle = found.held + (too_many - found.held) / 2;
+        if holds(middle)? { found.held = middle } else { found.failed_at = Some(middle) }
     }
-    if good == 0 {
-        return Err(Failure::LeastLoad {
-            load: "1 connection".to_owned(),
-            what: "it was not held".to_owned(),
-        });
-    }
-    Ok(Concurrent { held: good, failed_at: bad })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,11 +111,24 @@ mod tests {
     fn limits_are_told() {
         assert_eq!(
             concurrent(5_000, &mut table(1 << 30)).unwrap(),
-            Concurrent { held: 5_000, failed_at: None }
+            Concurrent { held: 5_000, failed_at: None, cut_short: None }
         );
         let none = concurrent(5_000, &mut table(0)).unwrap_err().to_string();
         assert_eq!(none, "at the least load, 1 connection, it was not held");
         assert!(concurrent(0, &mut table(1)).unwrap_err().to_string().contains("connections = 0"));
+    }
+
+    #[test]
+    fn what_was_held_before_the_end_is_told() {
+        let cut = |trials_max| {
+            let mut device = Device { trials_max, ..table(777) };
+            let found = concurrent(1_000_000, &mut device).unwrap();
+            assert_eq!(found.cut_short, Some(Failure::Interrupted));
+            (found.held, found.failed_at)
+        };
+        // 1, 10, 100; 1,000 twice; then halves.
+        assert_eq!([0, 2, 4, 5].map(cut), [(0, None), (10, None), (100, None), (100, Some(1_000))]);
+        assert_eq!(cut(6), (550, Some(1_000)));
     }
 
     #[test]

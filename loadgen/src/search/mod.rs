@@ -110,6 +110,13 @@ pub trait Trial {
     fn measure(&mut self, offer: Offer) -> Result<Outcome, Failure>;
 }
 
+/// A failure in results: its words.
+impl Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Why a search cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -140,6 +147,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it came from outside of the search: then what was found until then is still worth something.
+    fn cuts_short(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Lost(_))
+    }
+
     /// Why no trial can follow a run; `None` where the run came to its own end.
     fn of(result: &RunResult) -> Option<Self> {
         match result.ended_by {

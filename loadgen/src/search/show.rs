@@ -2,12 +2,19 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::Failure;
 use super::connections::Concurrent;
 use super::mlr::{Answer, Bound, Caveat, Found};
 use super::rfc2544::{BackToBack, CurvePoint, LatencyFound, Throughput};
 use crate::report::figures::count;
 use crate::report::unit::Unit;
 use crate::statistics::Summary;
+
+/// The first line of a result that is not whole.
+#[must_use]
+pub fn partial(why: &Failure) -> String {
+    format!("PARTIAL RESULT: {why}; this is what was known until then\n")
+}
 
 /// Answers with their bounds. `unit` is that of the load.
 #[must_use]
@@ -22,6 +29,12 @@ pub fn found(found: &Found, unit: Unit) -> String {
     for answer in &found.answers {
         if let Some(caveat) = answer.caveat {
             text += &format!("\n{}: {}", answer.goal.name, words(caveat));
+        }
+        if answer.judged_by_s < answer.goal.duration_sum_s {
+            text += &format!(
+                "; these bounds are of {:.1} s of trials where {} s are wanted",
+                answer.judged_by_s, answer.goal.duration_sum_s
+            );
         }
     }
     for answer in &found.answers {
@@ -69,6 +82,9 @@ fn words(caveat: Caveat) -> &'static str {
         Caveat::AtGenerator => "all that the generator reaches is good: the box may carry more",
         Caveat::AtMinimum => "the least load is bad: the box may carry less, or nothing",
         Caveat::TimeOver => "NOT REACHED: time was over before the bounds were near enough",
+        Caveat::CutShort => {
+            "NOT REACHED: the search was cut short before the bounds were sure and near enough"
+        }
     }
 }
 
@@ -133,7 +149,15 @@ pub fn back_to_back(found: &BackToBack) -> String {
 #[must_use]
 pub fn concurrent(found: &Concurrent) -> String {
     let held = Unit::Connections.show(count(found.held));
+    let between = found.cut_short.is_some();
     match found.failed_at {
+        Some(failed) if between => {
+            let failed = Unit::Connections.show(count(failed));
+            format!("concurrent    {held} held, {failed} not; CUT SHORT: the answer is between")
+        }
+        None if between => {
+            format!("concurrent    {held} held; CUT SHORT: the box may hold more")
+        }
         Some(failed) => {
             format!("concurrent    {held} held, {} not", Unit::Connections.show(count(failed)))
         }
@@ -216,7 +240,7 @@ mod tests {
         let text = back_to_back(&rfc2544::back_to_back(&settings, 4e5, 4e6, &mut device).unwrap());
         assert!(text.starts_with("back-to-back  0 frames"), "{text}");
         assert_eq!(
-            concurrent(&Concurrent { held: 1_000, failed_at: None }),
+            concurrent(&Concurrent { held: 1_000, failed_at: None, cut_short: None }),
             "concurrent    1,000 held, the most that were tried: the box may hold more"
         );
     }

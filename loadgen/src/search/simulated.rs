@@ -17,6 +17,8 @@ pub(crate) struct Device {
     pub(crate) generator: f64,
     /// Connections that it holds at once.
     pub(crate) table: u64,
+    /// After so many trials somebody presses Ctrl-C.
+    pub(crate) trials_max: usize,
     /// What its noise is drawn from.
     pub(crate) random: fastrand::Rng,
     /// Every offer, for tests to look at.
@@ -36,6 +38,7 @@ impl Device {
             queue: 0,
             generator: f64::INFINITY,
             table: 1_000_000,
+            trials_max: usize::MAX,
             random: fastrand::Rng::with_seed(0x5eed),
             offers: Vec::new(),
         }
@@ -67,6 +70,9 @@ fn real(frames: u64) -> f64 {
 
 impl Trial for Device {
     fn measure(&mut self, offer: Offer) -> Result<Outcome, Failure> {
+        if self.offers.len() >= self.trials_max {
+            return Err(Failure::Interrupted);
+        }
         self.offers.push(offer);
         let capacity = self.capacity * (1.0 + self.noise * (2.0 * self.random.f64() - 1.0));
         let stumble = if self.random.f64() < self.stumbles { STUMBLE } else { 0 };

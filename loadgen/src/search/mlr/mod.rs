@@ -117,6 +117,9 @@ pub struct Answer {
     pub conditional_throughput: Option<f64>,
     /// What keeps the answer from being one, if anything does.
     pub caveat: Option<Caveat>,
+    /// How long the trials of a load had to be together for it to be a bound, in seconds: the goal's sum, or less where
+    /// the search was cut short before any load had so many.
+    pub judged_by_s: f64,
 }
 
 /// A load that was classified.
@@ -143,6 +146,8 @@ pub enum Caveat {
     AtMinimum,
     /// Time was over: the bounds are farther apart than they should be.
     TimeOver,
+    /// The search was ended from outside: the bounds are farther apart than they should be, or rest on fewer trials.
+    CutShort,
 }
 
 /// All answers.
@@ -156,12 +161,15 @@ pub struct Found {
     pub generator_max: Option<f64>,
     /// Seconds of all trials together.
     pub spent_s: f64,
+    /// Why the search ended before its time, if it did: then the answers are what was known until then.
+    pub cut_short: Option<Failure>,
 }
 
 /// Searches for all goals. `observer` is called after each trial.
 ///
 /// # Errors
-/// A setting is out of its range, or the trial says that there is no going on.
+/// A setting is out of its range, or the generator is of no use even at the least load. What comes from outside (Ctrl-C,
+/// an interface that is lost) is no error: it is told by [`Found::cut_short`], beside what was found.
 pub fn search(
     settings: &Settings,
     trial: &mut dyn Trial,
@@ -299,6 +307,31 @@ mod tests {
                 .unwrap();
         assert!(found.spent_s <= 21.0, "{}", found.spent_s);
         assert_eq!(found.answers[0].caveat, Some(Caveat::TimeOver));
+    }
+
+    #[test]
+    fn an_end_from_outside_leaves_the_bounds_that_there_were() {
+        let mut bounded = 0;
+        for trials_max in [0, 1, 2, 5, 20, 1_000] {
+            let mut device = Device { trials_max, ..Device::exact(3e5) };
+            let found = find(&mut device);
+            let is_whole = found.trials.len() < trials_max;
+            assert_eq!(found.cut_short, (!is_whole).then_some(Failure::Interrupted));
+            for answer in &found.answers {
+                let (lower, upper) = (answer.lower.as_ref(), answer.upper.as_ref());
+                let truth = 3e5 / (1.0 - answer.goal.loss_ratio);
+                assert!(lower.is_none_or(|bound| bound.load <= truth + 1.0), "{answer:?}");
+                assert!(upper.is_none_or(|bound| bound.load >= truth - 1.0), "{answer:?}");
+                let is_sure = answer.judged_by_s == answer.goal.duration_sum_s;
+                match answer.caveat {
+                    None => assert!(lower.is_some() && upper.is_some() && is_sure),
+                    Some(caveat) => assert_eq!((caveat, is_whole), (Caveat::CutShort, false)),
+                }
+                bounded += usize::from(upper.is_some() && !is_whole);
+            }
+        }
+        // From the first trial on, which is at the greatest load.
+        assert_eq!(bounded, 2 * 4);
     }
 
     #[test]

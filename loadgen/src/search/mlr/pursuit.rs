@@ -66,6 +66,24 @@ impl<'a> Pursuit<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Found, Failure> {
+        let cut_short = match self.pursue_all() {
+            Ok(()) => None,
+            Err(failure) if failure.cuts_short() => Some(failure),
+            Err(failure) => return Err(failure),
+        };
+        let is_cut_short = cut_short.is_some();
+        let answers = self.settings.goals.iter().map(|goal| self.answer(goal, is_cut_short));
+        Ok(Found {
+            answers: answers.collect(),
+            trials: self.trials,
+            generator_max: self.generator_max,
+            spent_s: self.spent_s,
+            cut_short,
+        })
+    }
+
+    /// Tries loads until all goals are reached or time is over.
+    fn pursue_all(&mut self) -> Result<(), Failure> {
         let goals = &self.settings.goals;
         if let Some(goal) = goals.first() {
             self.find_maximum(goal)?;
@@ -82,13 +100,7 @@ impl<'a> Pursuit<'a> {
                 }
             }
         }
-        let answers = goals.iter().map(|goal| self.answer(goal)).collect();
-        Ok(Found {
-            answers,
-            trials: self.trials,
-            generator_max: self.generator_max,
-            spent_s: self.spent_s,
-        })
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
@@ -239,8 +251,23 @@ impl<'a> Pursuit<'a> {
         bounds
     }
 
-    fn answer(&self, goal: &Goal) -> Answer {
-        let bounds = self.bounds(goal, goal.duration_sum_s);
+    /// The sum of durations by which a goal's bounds are judged: its own. Where the search was cut short before any load
+    /// had so many trials, that of the last stage that has both bounds, or at least one.
+    fn judged_by_s(&self, goal: &Goal, is_cut_short: bool) -> f64 {
+        let sums = || (0..STAGES).map(|before_last| stage_of(goal, before_last).duration_sum_s);
+        let count = |sum_s: f64| {
+            let Bounds { lower, upper } = self.bounds(goal, sum_s);
+            usize::from(lower.is_some()) + usize::from(upper.is_some())
+        };
+        let with = |bounds: usize| sums().find(|sum_s| count(*sum_s) >= bounds);
+        let found = if is_cut_short { with(2).or_else(|| with(1)) } else { None };
+        found.unwrap_or(goal.duration_sum_s)
+    }
+
+    fn answer(&self, goal: &Goal, is_cut_short: bool) -> Answer {
+        let judged_by_s = self.judged_by_s(goal, is_cut_short);
+        let bounds = self.bounds(goal, judged_by_s);
+        let judged = Goal { duration_sum_s: judged_by_s, ..goal.clone() };
         let bound = |class, load: Option<f64>| {
             let load = load?;
             let trials = Sums::of(self.trials_at(load).iter(), goal).trials;
@@ -260,13 +287,16 @@ impl<'a> Pursuit<'a> {
             (None, Some(upper)) if upper <= self.settings.load_min => Some(Caveat::AtMinimum),
             _ => Some(Caveat::TimeOver),
         };
+        let is_preliminary = caveat == Some(Caveat::TimeOver) || judged_by_s < goal.duration_sum_s;
+        let caveat = if is_cut_short && is_preliminary { Some(Caveat::CutShort) } else { caveat };
         Answer {
             lower: bound(Class::Lower, bounds.lower),
             upper: bound(Class::Upper, bounds.upper),
             conditional_throughput: bounds
                 .lower
-                .and_then(|load| goal.conditional_throughput(load, self.trials_at(load))),
+                .and_then(|load| judged.conditional_throughput(load, self.trials_at(load))),
             caveat,
+            judged_by_s,
             goal: goal.clone(),
         }
     }
