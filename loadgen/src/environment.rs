@@ -20,8 +20,10 @@ const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// Reads the environment of this machine; `interfaces` are those of the run.
 #[must_use]
 pub fn read(interfaces: Vec<Interface>) -> Environment {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    read_below(Path::new("/"), release, interfaces)
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy().into_owned();
+    let host = Some(name.nodename().to_string_lossy().into_owned());
+    Environment { host, ..read_below(Path::new("/"), release, interfaces) }
 }
 
 /// What can be asked about the device `name`; `mode` is how packets reach it, `queues` how many are used.
@@ -50,6 +52,7 @@ fn read_below(root: &Path, kernel: String, interfaces: Vec<Interface>) -> Enviro
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let line = |path: &str| Some(text(path).trim().to_owned()).filter(|line| !line.is_empty());
     Environment {
+        host: None,
         cpu: value_of(&text("proc/cpuinfo"), "model name")
             .unwrap_or(std::env::consts::ARCH)
             .to_owned(),
@@ -158,6 +161,7 @@ mod tests {
             ("boot/config-6.18.0", "CONFIG_HZ_250=y\nCONFIG_HZ=250\n"),
         ]);
         let expected = Environment {
+            host: None,
             cpu: "AMD EPYC: 9".to_owned(),
             cores: 5,
             kernel: "6.18.0".to_owned(),

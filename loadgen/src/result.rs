@@ -28,6 +28,9 @@ pub struct RunResult {
     pub begun_unix_s: u64,
     /// The seed of everything drawn at random.
     pub seed: u64,
+    /// Threads that sent and received.
+    #[serde(default)]
+    pub threads: Option<usize>,
     /// How long packets were sent, in seconds.
     pub elapsed_s: f64,
     /// What ended it.
@@ -306,6 +309,9 @@ pub struct Stalls {
 /// What a reader must know to make anything of the figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
+    /// What the machine calls itself (`uname -n`).
+    #[serde(default)]
+    pub host: Option<String>,
     /// The processor.
     pub cpu: String,
     /// How many cores are online.

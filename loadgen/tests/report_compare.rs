@@ -129,6 +129,27 @@ fn the_exit_status_of_a_comparison_tells() {
     let json = desk.weirgen("compare good.json bad.json --json");
     let comparison: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(comparison["parts"][0]["lines"][1]["verdict"], "worse");
+    assert_eq!(comparison["circumstances"], json!([]));
+}
+
+#[test]
+fn runs_of_different_engines_threads_and_machines_are_said_to_be() {
+    let desk = Desk::new();
+    desk.file("a.json", [0]);
+    let mut other = run(0);
+    other["threads"] = json!(2);
+    other["streams"][0]["engine"] = json!("live-frames");
+    other["environment"]["host"] = json!("elsewhere");
+    fs::write(desk.path("b.json"), other.to_string()).unwrap();
+    let compared = text(&desk.weirgen("compare a.json b.json").stdout);
+    let expected = "a.json against b.json\n\nNOT ALIKE: what differs in the figures may come of this, and not of what \
+                    was compared:\n  engine: af-xdp of probe / live-frames of probe\n  threads: not told / 2\n  \
+                    machine: not told / elsewhere\n\nstream probe";
+    assert!(compared.starts_with(expected), "{compared}");
+    let json = desk.weirgen("compare a.json b.json --json");
+    let comparison: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let threads = json!({"aspect": "threads", "before": "not told", "after": "2"});
+    assert_eq!(comparison["circumstances"][1], threads, "{comparison}");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use crate::report::study::rounded;
-use crate::result::{Environment, RunResult};
+use crate::result::RunResult;
 use crate::statistics::Summary;
 
 /// Runs that differ in length by more than this share are not compared: what a cache or a table does in 10 s says
@@ -46,33 +48,63 @@ pub(super) fn length(before: &[&RunResult], after: &[&RunResult]) -> Option<Stri
     apart.then(|| format!("the runs took {before:.1} s and {after:.1} s"))
 }
 
-/// What else differs between the machines, for the reader to judge: figures are still those of the runs.
+/// Something that differs between two sets of runs beside what was compared, and so may be the cause of what differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Circumstance {
+    /// What it is: `engine`, `threads`, `kernel`.
+    pub aspect: &'static str,
+    /// Before; of runs that differ among themselves all of it.
+    pub before: String,
+    /// After.
+    pub after: String,
+}
+
+type Aspect = (&'static str, fn(&RunResult) -> String);
+
+/// What is looked at: how the generator worked first, then the machine.
+const ASPECTS: [Aspect; 12] = [
+    ("engine", |run| each(&run.streams, |stream| format!("{} of {}", stream.engine, stream.name))),
+    ("threads", |run| told(run.threads)),
+    ("queues", |run| {
+        each(&run.environment.interfaces, |port| format!("{} {}", port.side, port.queues))
+    }),
+    ("interfaces", |run| {
+        each(&run.environment.interfaces, |port| {
+            format!("{} {} {} MTU {}", port.side, port.driver, port.mode, port.mtu)
+        })
+    }),
+    ("machine", |run| told(run.environment.host.as_ref())),
+    ("processor", |run| format!("{}, {} core(s)", run.environment.cpu, run.environment.cores)),
+    ("memory", |run| format!("{} MiB", run.environment.memory_bytes >> 20)),
+    ("kernel", |run| run.environment.kernel.clone()),
+    ("timer", |run| told(run.environment.hz.map(|hz| format!("{hz} Hz")))),
+    ("mitigations", |run| run.environment.mitigations.join("; ")),
+    ("governor", |run| told(run.environment.governor.as_ref())),
+    ("program", |run| run.environment.version.clone()),
+];
+
+fn told(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "not told".to_owned(), |value| value.to_string())
+}
+
+fn each<T>(all: &[T], words: impl Fn(&T) -> String) -> String {
+    all.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+/// What else differs, for the reader to judge: figures are still those of the runs.
 #[must_use]
-pub fn circumstances(before: &[&RunResult], after: &[&RunResult]) -> Vec<String> {
-    type Aspect = (&'static str, fn(&Environment) -> String);
-    let aspects: [Aspect; 8] = [
-        ("processor", |machine| format!("{}, {} core(s)", machine.cpu, machine.cores)),
-        ("memory", |machine| format!("{} MiB", machine.memory_bytes >> 20)),
-        ("kernel", |machine| machine.kernel.clone()),
-        ("timer", |machine| machine.hz.map_or("not told".to_owned(), |hz| format!("{hz} Hz"))),
-        ("mitigations", |machine| machine.mitigations.join("; ")),
-        ("governor", |machine| machine.governor.clone().unwrap_or("not told".to_owned())),
-        ("program", |machine| machine.version.clone()),
-        ("interfaces", |machine| {
-            let interfaces = machine.interfaces.iter();
-            let words = interfaces.map(|port| {
-                format!("{} {} {} queue(s) MTU {}", port.driver, port.mode, port.queues, port.mtu)
-            });
-            words.collect::<Vec<_>>().join(", ")
-        }),
-    ];
-    let differing = aspects.iter().filter_map(|(name, aspect)| {
+pub fn circumstances(before: &[&RunResult], after: &[&RunResult]) -> Vec<Circumstance> {
+    let differing = ASPECTS.iter().filter_map(|(aspect, words)| {
         let of = |runs: &[&RunResult]| -> BTreeSet<String> {
-            runs.iter().map(|run| aspect(&run.environment)).collect()
+            runs.iter().map(|run| words(run)).collect()
         };
         let (before, after) = (of(before), of(after));
         let words = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" and ");
-        (before != after).then(|| format!("{name}: {} / {}", words(before), words(after)))
+        (before != after).then(|| Circumstance {
+            aspect,
+            before: words(before),
+            after: words(after),
+        })
     });
     differing.collect()
 }
@@ -81,7 +113,7 @@ pub fn circumstances(before: &[&RunResult], after: &[&RunResult]) -> Vec<String>
 mod tests {
     use super::*;
     use crate::report::sample;
-    use crate::result::Expect;
+    use crate::result::{Expect, Way};
 
     #[test]
     fn a_demand_is_what_was_asked_for_and_not_what_came_of_it() {
@@ -111,7 +143,33 @@ mod tests {
         let mut other = run.clone();
         (other.elapsed_s, other.environment.kernel) = (10.4, "7.0".to_owned());
         assert_eq!(length(&[&run], &[&other]), None);
-        assert_eq!(circumstances(&[&run], &[&other]), ["kernel: 6.18.0 / 7.0"]);
+        let differs = |aspect, before: &str, after: &str| Circumstance {
+            aspect,
+            before: before.to_owned(),
+            after: after.to_owned(),
+        };
+        let kernel = differs("kernel", "6.18.0", "7.0");
+        assert_eq!(circumstances(&[&run], &[&other]), std::slice::from_ref(&kernel));
+        // The generator comes first: its engine, threads and queues; then the machine.
+        other.streams[0].engine = Way::Live;
+        other.threads = Some(2);
+        other.environment.interfaces[1].queues = 2;
+        other.environment.host = None;
+        let expected = [
+            differs(
+                "engine",
+                "af-xdp of flood, af-xdp of probe",
+                "live-frames of flood, af-xdp of probe",
+            ),
+            differs("threads", "1", "2"),
+            differs("queues", "left 1, right 1", "left 1, right 2"),
+            differs("machine", "abacus", "not told"),
+            kernel,
+        ];
+        assert_eq!(circumstances(&[&run], &[&other]), expected);
+        // A set that is not one itself differs from each of its parts.
+        let mixed = circumstances(&[&run, &other], &[&run]);
+        assert_eq!(mixed[1], differs("threads", "1 and 2", "1"));
         other.elapsed_s = 60.0;
         assert_eq!(length(&[&run], &[&other]).unwrap(), "the runs took 10.0 s and 60.0 s");
         assert!(circumstances(&[&run], &[&run]).is_empty());

@@ -17,7 +17,7 @@ use crate::report::figures::{self, Better, Figure};
 use crate::report::unit::Unit;
 use crate::result::RunResult;
 use crate::statistics::Summary;
-use comparable::Incomparable;
+use comparable::{Circumstance, Incomparable};
 use ranks::Change;
 
 pub use show::show;
@@ -45,8 +45,8 @@ pub struct Comparison {
     pub parts: Vec<Part>,
     /// Runs that are void and were left out.
     pub void: usize,
-    /// What else differs, in words.
-    pub circumstances: Vec<String>,
+    /// What else differs: engines, threads, queues, machines.
+    pub circumstances: Vec<Circumstance>,
 }
 
 /// The runs that asked for the same.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::comparable::Circumstance;
 use super::{Comparison, LEVEL, Line, Outcome, Part, Verdict};
 use crate::report::figures::count;
 use crate::report::unit::Unit;
@@ -16,16 +17,18 @@ pub fn show(comparison: &Comparison, all: bool) -> String {
     if comparison.void > 0 {
         let _ = writeln!(text, "left out: {} void run(s)", comparison.void);
     }
+    if !comparison.circumstances.is_empty() {
+        text += "\nNOT ALIKE: what differs in the figures may come of this, and not of what was compared:\n";
+        for Circumstance { aspect, before, after } in &comparison.circumstances {
+            let _ = writeln!(text, "  {aspect}: {before} / {after}");
+        }
+    }
     for part in &comparison.parts {
         text += &of_part(part, all);
     }
-    if !comparison.circumstances.is_empty() {
-        text += "\nnot only what was compared may differ:\n";
-        for line in &comparison.circumstances {
-            let _ = writeln!(text, "  {line}");
-        }
-    }
-    text + "\n" + conclusion(comparison.outcome())
+    let unlike =
+        if comparison.circumstances.is_empty() { "" } else { "; and the runs are NOT ALIKE" };
+    text + "\n" + conclusion(comparison.outcome()) + unlike
 }
 
 fn conclusion(outcome: Outcome) -> &'static str {
@@ -146,8 +149,13 @@ mod tests {
             "kernel: 6.18.0 / 7.0",
             "whether anything differs beyond noise cannot be said: measure 5 runs or more on each side",
         ] {
-            assert!(lines.iter().any(|line| line == expected), "{expected}\n{}", lines.join("\n"));
+            let found = lines.iter().any(|line| line.starts_with(expected));
+            assert!(found, "{expected}\n{}", lines.join("\n"));
         }
+        // Before any number.
+        let place = |words: &str| lines.iter().position(|line| line.starts_with(words)).unwrap();
+        assert!(place("NOT ALIKE") < place("kernel") && place("kernel") < place("of figure"));
+        assert!(lines.last().unwrap().ends_with("; and the runs are NOT ALIKE"));
     }
 
     #[test]

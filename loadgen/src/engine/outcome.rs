@@ -93,6 +93,7 @@ pub(super) fn assemble(
         environment,
         begun_unix_s: outside.began_unix_s,
         seed: options.seed,
+        threads: Some(workers.len()),
         elapsed_s,
         ended_by: end,
         void: void.or(silence),

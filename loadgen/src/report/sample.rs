@@ -36,6 +36,7 @@ pub(crate) fn study(label: &str, flood_pps: f64, seed: u64) -> RunResult {
         environment: environment(),
         begun_unix_s: 1_790_000_000,
         seed,
+        threads: Some(1),
         elapsed_s: 10.0,
         ended_by: End::Duration,
         void: None,
@@ -142,6 +143,7 @@ fn seconds(streams: usize) -> Vec<Second> {
 /// A machine that nobody has.
 pub(crate) fn environment() -> Environment {
     Environment {
+        host: Some("abacus".to_owned()),
         cpu: "Abacus <7> & sons".to_owned(),
         cores: 2,
         kernel: "6.18.0".to_owned(),
