@@ -34,6 +34,9 @@
  * daemon. Broadcast and multicast go up as ever. With ipv6 = "forward" the same holds of IPv6,
  * anycast addresses included; what is for an address of the link, and neighbour discovery, goes up.
  *
+ * Who plays hosts of his own behind a port (weirgen) also answers for them: with
+ * `discovery_redirected` ARP, neighbour solicitations and advertisements go to the sockets, too.
+ *
  * What goes to Weir: everything else, without exception. VLAN tags, unknown EtherTypes,
  * truncated headers: a firewall counts what it does not understand, it does not let it slip
  * past. So a new protocol is blocked until somebody writes a rule for it.
@@ -77,12 +80,14 @@ struct weir_settings {
 	__u8 mark[8];
 	__u32 on_exit_pass;
 	__u32 host_firewalled;
+	__u32 discovery_redirected;
 };
 
 const volatile struct weir_settings settings = {
 	.mark = { 'w', 'e', 'i', 'r', '-', 'x', 'd', 'p' },
 	.on_exit_pass = 0,
 	.host_firewalled = 0,
+	.discovery_redirected = 0,
 };
 
 /* The ways out of this program, a counter each, in the order of src/program/counters.rs. */
@@ -174,12 +179,23 @@ static __always_inline int is_of_link(const struct in6_addr *address)
 	return address->s6_addr[0] == 0xfe && (address->s6_addr[1] & 0xc0) == 0x80;
 }
 
+/* Neighbour solicitation and advertisement (RFC 4861, 4.3 and 4.4). */
+static __always_inline int is_neighbour_message(const struct ipv6hdr *ip, const void *end)
+{
+	const __u8 *type = (const void *)(ip + 1);
+
+	return early_is_discovery(ip, end) && (const void *)(type + 1) <= end &&
+	       (*type == 135 || *type == 136);
+}
+
 static __always_inline __u32 classify_v6(const struct ipv6hdr *ip, const void *end)
 {
 	struct in6_addr destination;
 	const __u8 *local;
 
 	if ((const void *)(ip + 1) > end)
+		return REDIRECTED;
+	if (settings.discovery_redirected && is_neighbour_message(ip, end))
 		return REDIRECTED;
 	destination = ip->daddr;
 	if (destination.s6_addr[0] == 0xff || is_of_link(&destination))
@@ -202,7 +218,7 @@ static __always_inline __u32 classify(const void *data, const void *end)
 
 	switch (eth->h_proto) {
 	case bpf_htons(ETH_P_ARP):
-		return ARP_PASSED;
+		return settings.discovery_redirected ? REDIRECTED : ARP_PASSED;
 	case bpf_htons(ETH_P_IP):
 		return classify_v4((const void *)(eth + 1), end);
 	case bpf_htons(ETH_P_IPV6):

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use weir_dataplane::port::xdp::OpenError;
 
 use crate::compare::comparable::Incomparable;
+use crate::neighbour::NextHopError;
 use crate::profile::ProfileError;
 use crate::report::file::FileError;
 use crate::report::plot::PlotError;
@@ -48,6 +49,9 @@ pub enum Error {
     /// Live frames that cannot be sent.
     #[error("{0}")]
     LiveFrames(String),
+    /// A next hop that cannot be found.
+    #[error(transparent)]
+    NextHop(#[from] NextHopError),
     /// A frame of the profile that cannot be made.
     #[error("the profile cannot be sent: {0}")]
     Profile(String),

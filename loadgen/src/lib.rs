@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   cli ──► profile ──► engine: pace (when), packet (what), users (both ends), measure (what arrived)
-//!             └──► ports of either side ──► result.rs
+//!             └──► ports of either side ──► result.rs     neighbour: who is the next hop, and who are we?
 //!
 //!   cli ──► flow     which addresses and ports, in which order
 //!           template the frame, and how the next one differs
@@ -42,6 +42,7 @@ mod flow;
 mod live;
 pub mod live_frames;
 pub mod measure;
+pub mod neighbour;
 pub mod pace;
 pub mod packet;
 pub mod profile;

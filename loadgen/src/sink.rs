@@ -34,6 +34,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
         area: AreaConfig { chunks: CHUNKS, ..AreaConfig::default() },
         mode: options.mode,
         host_firewalled: false,
+        discovery_redirected: false,
         early: None,
         sockets: SocketOptions {
             rx_entries: RING_ENTRIES,

@@ -101,6 +101,7 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
         area: AreaConfig { chunks: options.chunks, ..AreaConfig::default() },
         mode: options.mode,
         host_firewalled: false,
+        discovery_redirected: false,
         early: None,
         sockets: SocketOptions {
             rx_entries: options.ring,

@@ -179,6 +179,7 @@ impl Daemon {
             sockets: config.sockets,
             on_exit: config.on_exit,
             host_firewalled: host_traffic.is_some(),
+            discovery_redirected: false,
             early: Some(Arc::clone(early_drop.maps())),
             workers: config.cores.len(),
             ports: config.interfaces.len(),

@@ -84,6 +84,8 @@ pub struct ProgramConfig {
     pub on_exit: OnExit,
     /// Whether what is for the machine's own addresses goes to the sockets, too. Where there is none, it goes up.
     pub host_firewalled: bool,
+    /// Whether ARP and neighbour discovery go to the sockets, too: for who plays hosts of his own, and answers for them.
+    pub discovery_redirected: bool,
 }
 
 /// What the program decides about one packet.
@@ -144,12 +146,13 @@ impl Program {
         };
         rodata.settings.on_exit_pass = u32::from(config.on_exit == OnExit::Pass);
         rodata.settings.host_firewalled = u32::from(config.host_firewalled);
+        rodata.settings.discovery_redirected = u32::from(config.discovery_redirected);
         open.progs.weir_egress.set_autoload(config.host_firewalled);
         if let Some(early) = early {
             early.lend(&mut open).map_err(load)?;
         }
         let skeleton = open.load().map_err(load)?;
-        let ProgramConfig { on_exit, host_firewalled } = config;
+        let ProgramConfig { on_exit, host_firewalled, .. } = config;
         Ok(Self { skeleton, on_exit, host_firewalled })
     }
 

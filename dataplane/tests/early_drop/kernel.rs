@@ -22,7 +22,11 @@ pub(crate) const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 2, 0, 0, 0, 1);
 
 /// True if this process may load programs; else says why the test is skipped.
 pub(crate) fn require_root() -> bool {
-    let config = ProgramConfig { on_exit: OnExit::Drop, host_firewalled: false };
+    let config = ProgramConfig {
+        on_exit: OnExit::Drop,
+        host_firewalled: false,
+        discovery_redirected: false,
+    };
     let reason = if !rustix::process::geteuid().is_root() {
         "loading XDP programs needs root"
     } else if is_denied(Program::load(config)) {
@@ -61,7 +65,8 @@ impl Judge {
     }
 
     pub(crate) fn sharing(maps: &Arc<EarlyMaps>, host_firewalled: bool) -> Self {
-        let config = ProgramConfig { on_exit: OnExit::Pass, host_firewalled };
+        let config =
+            ProgramConfig { on_exit: OnExit::Pass, host_firewalled, discovery_redirected: false };
         let mut program = Program::load_sharing(config, Some(maps)).expect("loaded");
         program.set_local_addresses(&[OWN_V4], &[], &[OWN_V6], &[]).expect("addresses");
         Self { maps: Arc::clone(maps), program }

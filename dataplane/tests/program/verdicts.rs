@@ -215,7 +215,8 @@ fn counted(before: ProgramCounters, setting: Setting, way: Way, bytes: usize) ->
 }
 
 fn load(on_exit: OnExit) -> Program {
-    Program::load(ProgramConfig { on_exit, host_firewalled: false }).unwrap()
+    Program::load(ProgramConfig { on_exit, host_firewalled: false, discovery_redirected: false })
+        .unwrap()
 }
 
 fn check(program: &Program, setting: Setting, case: &Case) {
@@ -258,7 +259,12 @@ fn the_machine_s_own_unicast_goes_to_the_socket_where_it_is_firewalled() {
         return;
     }
     for on_exit in [OnExit::Drop, OnExit::Pass] {
-        let mut program = Program::load(ProgramConfig { on_exit, host_firewalled: true }).unwrap();
+        let mut program = Program::load(ProgramConfig {
+            on_exit,
+            host_firewalled: true,
+            discovery_redirected: false,
+        })
+        .unwrap();
         let kernel_v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
         let own_v6 = [&[LOCAL_V6][..], &[kernel_v6]];
         program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], own_v6[0], own_v6[1]).unwrap();
@@ -424,4 +430,44 @@ fn frame_without_ethernet_header_cannot_be_test_run() {
     }
     let error = load(OnExit::Drop).test_run(&[0; 13]).unwrap_err();
     assert!(matches!(error, ProgramError::TestRun { bytes: 13, .. }), "{error}");
+}
+
+#[test]
+fn who_plays_hosts_of_his_own_gets_what_asks_for_them() {
+    if !require_root() {
+        return;
+    }
+    let config =
+        ProgramConfig { on_exit: OnExit::Pass, host_firewalled: false, discovery_redirected: true };
+    let mut program = Program::load(config).unwrap();
+    program.set_local_addresses(&[LOCAL_V4], &[LOCAL_BROADCAST], &[LOCAL_V6], &[]).unwrap();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 2);
+    let link = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let arp = ethernet(BROADCAST_MAC, 0x0806, &[0; 28]);
+    let mut to_socket = vec![arp.clone(), ethernet(OUR_MAC, 0x0806, &[])];
+    for destination in [group, link, LOCAL_V6, REMOTE_V6] {
+        to_socket.extend([135, 136].map(|kind| icmp6(destination, kind, 255)));
+    }
+    let up = [
+        to_v4(LOCAL_V4),
+        to_v6(LOCAL_V6),
+        to_v6(group),
+        icmp6(group, 133, 255),
+        icmp6(group, 134, 255),
+        icmp6(link, 137, 255),
+        icmp6(link, 135, 254),
+        icmp6(link, 135, 255)[..54].to_vec(),
+    ];
+    // Where no socket is it goes up, as ever.
+    for frame in to_socket.iter().chain(&up) {
+        assert_eq!(program.test_run(frame).unwrap(), Action::Pass, "{frame:02x?}");
+    }
+    let socket = xdp_socket();
+    program.set_socket(0, socket.as_fd()).unwrap();
+    for frame in &to_socket {
+        assert_eq!(program.test_run(frame).unwrap(), Action::Redirect, "{frame:02x?}");
+    }
+    for frame in &up {
+        assert_eq!(program.test_run(frame).unwrap(), Action::Pass, "{frame:02x?}");
+    }
 }

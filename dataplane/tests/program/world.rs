@@ -33,7 +33,11 @@ pub(crate) fn require_root() -> bool {
 }
 
 fn is_denied() -> bool {
-    match Program::load(ProgramConfig { on_exit: OnExit::Drop, host_firewalled: false }) {
+    match Program::load(ProgramConfig {
+        on_exit: OnExit::Drop,
+        host_firewalled: false,
+        discovery_redirected: false,
+    }) {
         Err(ProgramError::Load { source }) => source.kind() == ErrorKind::PermissionDenied,
         _ => false,
     }

@@ -86,7 +86,7 @@ struct ConnectionsResult {
 /// Searches, and prints what was found.
 pub(crate) fn run(options: &ConnectionsOptions, stop: &Stop) -> Result<(), Error> {
     let profile = Profile::find(&options.profile)?;
-    let mut ports = options.sides.open()?;
+    let mut ports = options.sides.open(&profile, stop)?;
     let run = options.sides.run_options(&profile);
     options.sides.announce(&profile, &ports, false);
     eprintln!(

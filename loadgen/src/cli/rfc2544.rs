@@ -149,7 +149,8 @@ pub(crate) fn run(options: &Rfc2544Options, stop: &Stop) -> Result<(), Error> {
         .map(|bytes| Ok((*bytes, profile(&options.profile, Some(*bytes))?)))
         .collect();
     let profiles = profiles?;
-    let mut ports = options.sides.open()?;
+    let Some((_, first)) = profiles.first() else { return Ok(()) };
+    let mut ports = options.sides.open(first, stop)?;
     for departure in options.departures() {
         eprintln!("weirgen: shorter than the document: {departure}");
     }

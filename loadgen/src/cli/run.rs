@@ -85,7 +85,7 @@ fn value(option: &'static str, value: impl ToString, allowed: String) -> Error {
 /// Runs it, shows how it goes, and writes what came of it.
 pub(crate) fn run(options: &RunOptions, stop: &Stop) -> Result<RunResult, Error> {
     let profile = profile(options)?;
-    let mut ports = options.sides.open()?;
+    let mut ports = options.sides.open(&profile, stop)?;
     let run = options.sides.run_options(&profile);
     options.sides.announce(&profile, &ports, true);
     let seconds = std::time::Duration::from_nanos(profile.duration_ns).as_secs_f64();

@@ -109,7 +109,7 @@ pub(super) fn profile(name: &str, frame_bytes: Option<usize>) -> Result<Profile,
 pub(crate) fn run(options: &SearchOptions, stop: &Stop) -> Result<(), Error> {
     let settings = options.settings();
     let profile = profile(&options.profile, options.frame_bytes)?;
-    let mut ports = options.sides.open()?;
+    let mut ports = options.sides.open(&profile, stop)?;
     let run = options.sides.run_options(&profile);
     options.sides.announce(&profile, &ports, false);
     eprintln!(

@@ -1,13 +1,24 @@
 //! What every command that sends by two sides is told: the sides, and how.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use af_xdp::ModeChoice;
 use clap::Args;
 use weir_dataplane::wire::MacAddr;
 
+use crate::clock::Clock;
+use crate::device::own_addresses;
 use crate::engine::{Choice, Idle, Options, Ports, SEED, Sides};
 use crate::environment;
 use crate::error::Error;
+use crate::neighbour::{Residents, find_next_hops};
 use crate::profile::{Profile, Side};
+use crate::stop::Stop;
+use crate::users::address::Address;
+
+/// How long a question waits for its answer before it is looked for again.
+const REST: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SideOptions {
@@ -17,12 +28,26 @@ pub(crate) struct SideOptions {
     /// Interface of the server.
     #[arg(long, value_name = "IF")]
     pub(crate) right: String,
-    /// MAC address of the next hop on the left [default: that of the interface on the right].
+    /// Address of the box on the left, one of each family at most: who has it is asked (ARP, neighbour discovery).
+    /// Without it, what is sent to is asked for, as on a cable or through a bridge.
+    #[arg(long, value_name = "IP", value_delimiter = ',', conflicts_with = "left_mac")]
+    pub(crate) left_gateway: Vec<IpAddr>,
+    /// The same on the right.
+    #[arg(long, value_name = "IP", value_delimiter = ',', conflicts_with = "right_mac")]
+    pub(crate) right_gateway: Vec<IpAddr>,
+    /// MAC address of the next hop on the left: then nobody is asked.
     #[arg(long, value_name = "MAC")]
     pub(crate) left_mac: Option<MacAddr>,
-    /// MAC address of the next hop on the right [default: that of the interface on the left].
+    /// The same on the right.
     #[arg(long, value_name = "MAC")]
     pub(crate) right_mac: Option<MacAddr>,
+    /// Addresses to answer for on the left beside those of the profile's hosts, and to ask in the name of: what the box
+    /// has for a gateway to them.
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    pub(crate) left_address: Vec<IpAddr>,
+    /// The same on the right.
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    pub(crate) right_address: Vec<IpAddr>,
     /// Seed of everything that is drawn at random.
     #[arg(long, value_name = "N", default_value_t = SEED)]
     pub(crate) seed: u64,
@@ -51,15 +76,52 @@ pub(crate) struct SideOptions {
 }
 
 impl SideOptions {
-    /// Opens the interfaces.
-    pub(crate) fn open(&self) -> Result<Ports, Error> {
-        Ports::open(&Sides {
-            interfaces: [self.left.clone(), self.right.clone()],
-            next_hops: [self.left_mac, self.right_mac],
+    /// Opens the interfaces, and finds the next hops for what a profile sends.
+    pub(crate) fn open(&self, profile: &Profile, stop: &Stop) -> Result<Ports, Error> {
+        let residents = self.residents()?;
+        let interfaces = [self.left.clone(), self.right.clone()];
+        let next_hops = [self.left_mac, self.right_mac];
+        let mut ports = Ports::open(&Sides {
+            interfaces: interfaces.clone(),
+            next_hops,
             mode: self.mode,
             threads: usize::from(self.threads),
             allow_default_route: self.allow_default_route.clone(),
-        })
+        })?;
+        ports.residents = residents;
+        let (asked, clock) = (next_hops.map(|mac| mac.is_none()), Clock::start());
+        let mut now = || {
+            std::thread::sleep(REST);
+            (!stop.requested()).then(|| clock.now_ns())
+        };
+        for said in find_next_hops(profile, &mut ports, &interfaces, asked, &mut now)? {
+            eprintln!("weirgen: {said}");
+        }
+        Ok(ports)
+    }
+
+    /// Who is on the links beside the profile's hosts.
+    fn residents(&self) -> Result<[Residents; 2], Error> {
+        let one_a_family = |option: &'static str, all: &[IpAddr]| -> Result<(), Error> {
+            let twice =
+                |is_ipv4| all.iter().filter(|address| address.is_ipv4() == is_ipv4).count() > 1;
+            if !twice(true) && !twice(false) {
+                return Ok(());
+            }
+            let value = all.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
+            let allowed = "one address of IPv4 and one of IPv6 at most".to_owned();
+            Err(Error::Value { option, value, allowed })
+        };
+        one_a_family("--left-gateway", &self.left_gateway)?;
+        one_a_family("--right-gateway", &self.right_gateway)?;
+        let side = |interface: &str, own: &[IpAddr], gateways: &[IpAddr]| Residents {
+            own: own.iter().copied().chain(own_addresses(interface)).map(Address::from).collect(),
+            gateways: gateways.iter().copied().map(Address::from).collect(),
+        };
+        Ok([
+            side(&self.left, &self.left_address, &self.left_gateway),
+            side(&self.right, &self.right_address, &self.right_gateway),
+        ])
     }
 
     /// Says on standard error why floods did not go by live frames, if that was tried.

@@ -86,7 +86,7 @@ pub(crate) fn run(options: &SweepOptions, stop: &Stop) -> Result<Vec<RunResult>,
     }
     let rounds = usize::from(options.rounds);
     sweep::order(&options.rates, rounds, options.sides.seed)?;
-    let mut ports = options.sides.open()?;
+    let mut ports = options.sides.open(&profile, stop)?;
     let mut how = options.sides.run_options(&profile);
     options.sides.announce(&profile, &ports, false);
     let seconds = std::time::Duration::from_nanos(profile.duration_ns).as_secs_f64();

@@ -35,6 +35,7 @@ pub use worker::{Acting, Equipment};
 
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::neighbour::{Answerer, Played};
 use crate::packet::{Key, LANES_MAX, mix};
 use crate::profile::{Content, Profile, Side, Stream};
 use crate::result::{Environment, RunResult};
@@ -208,8 +209,14 @@ impl Plan {
             orders.timing.packets_max += u64::from((thread as u64) < rest);
             workers.push(Worker::new(thread, equipment, lanes, orders));
         }
-        if let (Some(settings), Some(first)) = (&profile.users, workers.first_mut()) {
-            first.actors = users(settings, macs, options.seed);
+        if let Some(first) = workers.first_mut() {
+            let users = profile.users.as_ref().map(|users| self::users(users, macs, options.seed));
+            first.actors = users.unwrap_or_default();
+            first.actors.extend(Side::BOTH.map(|side| {
+                let played = Played::of(profile, side, &ports.residents[side.index()]);
+                let answerer = Answerer::new(played, macs[side.index()][0]);
+                Acting { side, actor: Box::new(answerer) }
+            }));
         }
         Ok(Self { workers, board, streams, threads })
     }

@@ -13,6 +13,7 @@ use crate::device::{self, Device};
 use crate::environment;
 use crate::error::Error;
 use crate::live_frames::{LiveFrames, LiveFramesError};
+use crate::neighbour::Residents;
 use crate::packet::FRAME_BYTES_MAX;
 use crate::profile::Side;
 use crate::result::Interface;
@@ -44,6 +45,8 @@ pub struct Ports {
     pub equipment: Vec<Equipment>,
     /// By side: the station that frames are sent from, and the one that they are sent to.
     pub macs: [[MacAddr; 2]; 2],
+    /// By side: who else has addresses on the link, and which are ours beside those of a profile.
+    pub residents: [Residents; 2],
     /// The longest frame that both sides carry, in bytes without the frame check sequence.
     pub frame_bytes_max: usize,
     /// The devices.
@@ -60,7 +63,8 @@ pub struct Ports {
 pub struct Sides {
     /// Their names, left first.
     pub interfaces: [String; 2],
-    /// The next hop's station on either side; `None`: the other interface, as on a cable or a bridge.
+    /// The next hop's station on either side; `None`: the other interface, as on a cable or a bridge, until another is
+    /// found ([`find_next_hops`](crate::neighbour::find_next_hops)).
     pub next_hops: [Option<MacAddr>; 2],
     /// How packets reach the devices.
     pub mode: ModeChoice,
@@ -77,6 +81,7 @@ impl Ports {
         Self {
             equipment,
             macs,
+            residents: [Residents::default(), Residents::default()],
             frame_bytes_max: FRAME_BYTES_MAX,
             watch,
             devices: [None, None],
@@ -198,6 +203,7 @@ fn bank(mode: ModeChoice, threads: usize) -> Bank {
         area: AreaConfig { chunk_bytes: 2048, chunks, huge_pages: false },
         mode,
         host_firewalled: false,
+        discovery_redirected: true,
         sockets: SocketOptions {
             rx_entries: RING_ENTRIES,
             tx_entries: RING_ENTRIES,

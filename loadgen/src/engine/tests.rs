@@ -10,6 +10,7 @@ use crate::result::{End, Expect};
 
 mod faults;
 mod live;
+mod neighbours;
 mod trojan;
 
 const STEP_NS: u64 = 1_000;

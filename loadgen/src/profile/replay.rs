@@ -15,6 +15,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use pcap_file::DataLink;
@@ -27,6 +28,7 @@ use super::choice::addresses;
 use super::reader::{ProfileError, Reader};
 use crate::pace::{SECOND_NS, Schedule};
 use crate::packet::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, Place, Space, Template};
+use crate::users::address::Address;
 
 /// Most packets of a recording that are kept.
 const PACKETS_MAX: usize = 1 << 20;
@@ -64,6 +66,12 @@ impl Replay {
             Template::recorded(&frame, self.is_stamped)
         };
         self.frames.iter().map(with_macs).collect()
+    }
+
+    /// The addresses that its packets come from, or that they go to.
+    pub(crate) fn addresses(&self, sources: bool) -> impl Iterator<Item = Address> {
+        let address = move |flow: &Flow| if sources { flow.0 } else { flow.1 };
+        self.flows.iter().map(move |flow| Ipv4Addr::from_bits(address(flow)).into())
     }
 
     /// Whether a frame is of a flow of the recording.

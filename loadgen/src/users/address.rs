@@ -27,6 +27,12 @@ impl Address {
         self.0 >> 32 == 0xffff
     }
 
+    /// The next one.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
     /// The number behind it; what [`Hash`] cannot give in one piece.
     #[must_use]
     pub fn bits(self) -> u128 {

@@ -46,6 +46,8 @@ pub struct Bank {
     pub on_exit: OnExit,
     /// Whether IPv4 to the machine itself goes to the sockets, too.
     pub host_firewalled: bool,
+    /// Whether ARP and neighbour discovery go to the sockets, too.
+    pub discovery_redirected: bool,
     /// The lists that the programs of all ports share; `None` for empty ones.
     pub early: Option<Arc<EarlyMaps>>,
     /// Workers that the queues are distributed to.
@@ -268,7 +270,11 @@ impl Bank {
                 .map_err(|source| explain(interface, ifindex, source))?;
             sockets.push(socket);
         }
-        let config = ProgramConfig { on_exit: self.on_exit, host_firewalled: self.host_firewalled };
+        let config = ProgramConfig {
+            on_exit: self.on_exit,
+            host_firewalled: self.host_firewalled,
+            discovery_redirected: self.discovery_redirected,
+        };
         let program = Program::load_sharing(config, self.early.as_deref());
         let mut program = program.map_err(program_error)?;
         host.tell(&mut program).map_err(program_error)?;
