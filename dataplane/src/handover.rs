@@ -180,6 +180,8 @@ fn end(address: Ipv4Addr, port: u16) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -228,6 +230,45 @@ mod tests {
         }
         for count in flows {
             assert!((850..1150).contains(&count), "{flows:?}");
+        }
+    }
+    /// Whoever has the source of this program finds flows that meet in a bucket, or on a worker, under a seed of his own:
+    /// under one that he does not know they are as any others.
+    #[test]
+    fn flows_that_meet_under_one_seed_do_not_under_another() {
+        const BUCKETS: usize = 1024;
+        let known = FlowHash::new([1, 2, 3, 4], 8);
+        let unknown = FlowHash::new([0x9e37_79b9_7f4a_7c15, 5, !0, 0x2545_f491], 8);
+        let bucket = |hash: u64| (hash & 0xffff_ffff) as usize % BUCKETS;
+        let from = |source: IpAddr, destination: IpAddr, source_port: u16| Tuple {
+            source,
+            destination,
+            source_port,
+            destination_port: 80,
+            protocol: 6,
+        };
+        let flow4 = |n: u32| {
+            let source = Ipv4Addr::from_bits(0x4000_0000 | n >> 8);
+            from(source.into(), [192, 0, 2, 80].into(), 1024 | (n & 0xff) as u16)
+        };
+        let flow6 = |n: u32| {
+            let net = 0x2001_0db8_u128 << 96;
+            let source = Ipv6Addr::from_bits(net | u128::from(n >> 8) << 64 | 1);
+            let destination = Ipv6Addr::from_bits(net | 80);
+            from(source.into(), destination.into(), 1024 | (n & 0xff) as u16)
+        };
+        let flows: [&dyn Fn(u32) -> Tuple; 2] = [&flow4, &flow6];
+        for flow in flows {
+            let meets = |flow: &Tuple| bucket(known.flow(flow)) == 7 && known.worker(flow) == 3;
+            let chosen: Vec<Tuple> = (0..).map(flow).filter(meets).take(2_000).collect();
+            let (mut buckets, mut workers) = ([0_u32; BUCKETS], [0_u32; 8]);
+            for flow in &chosen {
+                buckets[bucket(unknown.flow(flow))] += 1;
+                workers[unknown.worker(flow)] += 1;
+            }
+            // Two are expected in each; with chance alone one in 10^9 such tests sees more than 16 in one.
+            assert!(buckets.iter().all(|count| *count <= 16), "{buckets:?}");
+            assert!(workers.iter().all(|count| (150..=350).contains(count)), "{workers:?}");
         }
     }
 }
