@@ -4,10 +4,11 @@
  *
  * Two hands write the lists (src/early_drop): the operator (`weirctl blocklist`), whose entries
  * drop everything from a source, and the flood limiter, which pushes down sources that it holds
- * at its floor. What the limiter pushes must be dropped exactly as its rule would have dropped it,
- * so such an entry names a condition, and only packets that meet it are thrown for, with the
- * rule's own probability. A packet of which that cannot be said for certain here (fragments,
- * options, extension headers, a TTL that ends) is left to Weir.
+ * at its floor. Of what the limiter pushes no packet may be lost that its rule lets pass, so such
+ * an entry names a condition, and only packets that meet it are thrown for, with the rule's
+ * probability at its limit: of a faster flood that lets more through than the rule lets pass,
+ * and Weir throws away the rest. A packet of which that cannot be said for certain here
+ * (fragments, options, extension headers, a TTL that ends) is left to Weir.
  *
  *   source --> exact entry (hash) --> prefix entry (LPM trie) --> allowlist (LPM trie)
  *              79 ns                  154 ns                      only if one of them was found

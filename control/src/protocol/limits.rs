@@ -52,6 +52,7 @@ pub struct LimitKey {
     /// Packets a second, as measured last; `None` where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_pps: Option<u32>,
-    /// Of `fuzzy`, which share of packets passes; of the others, which share of the credit is left. In percent.
+    /// Of `fuzzy`, which share of packets passes, 0 for less than one of a hundred; of the others, which share of the
+    /// credit is left. In percent.
     pub percent: u32,
 }

@@ -15,7 +15,8 @@ use super::{Extension, Family, InvalidRule, KeyMasks, KeyParts, ListedLine, Save
 pub struct FuzzyMatch {
     /// `--lower-limit`: up to so many packets a second all pass; at least [`FuzzyMatch::RATE_MIN`].
     pub lower_pps: u32,
-    /// `--upper-limit`: from so many packets a second on 1 % pass; above the other, at most [`FuzzyMatch::RATE_MAX`].
+    /// `--upper-limit`: from so many packets a second on 1 % pass, with keys or `--fuzzy-unverified` 1 % of the limit;
+    /// above the other, at most [`FuzzyMatch::RATE_MAX`].
     pub upper_pps: u32,
     /// What begins with `--fuzzy`: a controller for each key instead of one for the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +32,7 @@ pub struct FuzzyMatch {
 pub struct FuzzyRates {
     /// Up to so many packets a second all pass.
     pub lower_pps: u32,
-    /// From so many on 1 % pass.
+    /// From so many on 1 % of so many pass.
     pub upper_pps: u32,
 }
 

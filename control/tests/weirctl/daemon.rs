@@ -275,7 +275,7 @@ pub(crate) fn limits(top: u32) -> Vec<LimitReport> {
             settings: "-A FORWARD -m fuzzy --fuzzy-mode srcip -j DROP".to_owned(),
             keys_max: Some(65_536),
             keys: 2,
-            top: Vec::new(),
+            top: vec![key("10.0.0.66", Some(90_000), 0)],
             pushed: Some(LimitPushed { sources: 1, why_not: None }),
         },
     ]

@@ -225,6 +225,8 @@ fuzzy of a rule, IPv4
 -A FORWARD -m fuzzy --fuzzy-mode srcip -j DROP
 2 keys, room for 65 536
 1 dropped early, by the XDP program
+ key           pps  accepted
+ 10.0.0.66  90 000     < 1 %
 ";
     assert_eq!(text, expected);
     let (status, _, stderr) = weirctl(&daemon.socket(), "limits --top 1001");

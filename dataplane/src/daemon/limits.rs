@@ -11,7 +11,7 @@ use weir_control::rule::{self, Family, Match, Names, Rule};
 use super::push_down::PushDowns;
 use super::rules::{Rules, Side};
 use crate::early_drop::Ineligible;
-use crate::limit::fuzzy::{Controller, Controllers, Reading};
+use crate::limit::fuzzy::{Controller, Controllers, Reading, Window};
 use crate::limit::hashlimit::Accounts;
 use crate::limit::jiffies;
 use crate::limit::key::{ByFamily, KeySpec, Parts};
@@ -129,9 +129,9 @@ fn of_controllers(
     now: u64,
     top: usize,
 ) -> LimitReport {
-    let limits = controllers.limits();
-    let read = |window: &crate::limit::fuzzy::Window, age| {
-        let Reading { rate_pps, share_percent } = window.read(limits, age);
+    let bounds = controllers.bounds();
+    let read = |window: &Window, age| {
+        let Reading { rate_pps, share_percent } = window.read(bounds, age);
         (Some(rate_pps), share_percent)
     };
     match controllers.table() {

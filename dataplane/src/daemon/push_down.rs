@@ -30,7 +30,7 @@ use crate::early_drop::{
     CONDITIONS_MAX, Condition, ConditionNumber, Eligible, Feedback, Floored, Net, PushDown, Step,
     eligible,
 };
-use crate::limit::fuzzy::{Controllers, FLOOR_OF_256};
+use crate::limit::fuzzy::Controllers;
 use crate::limit::jiffies;
 use crate::policy::Count;
 use crate::route::Forwarding;
@@ -191,7 +191,8 @@ impl PushDowns {
                 let Some(number) = number(&mut self.numbers, down, now.program_ns) else {
                     continue;
                 };
-                let (acceptance, upper_pps) = (FLOOR_OF_256 << 24, down.eligible.upper_pps);
+                let acceptance = down.controllers.bounds().acceptance();
+                let upper_pps = down.eligible.upper_pps;
                 let push_down = PushDown::new(number, acceptance, upper_pps, now.program_ns);
                 down.pushing = Some((number, push_down));
             }

@@ -27,7 +27,7 @@ use super::net::Net;
 /// A rule whose sources may be pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Eligible {
-    /// From how many packets a second on it lets 1 % pass.
+    /// From how many packets a second on it holds to its floor.
     pub upper_pps: u32,
     /// What it is about, but for the interface.
     pub condition: Condition,

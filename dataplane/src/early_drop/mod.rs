@@ -2,7 +2,8 @@
 //!
 //! Two hands write one blocklist. The operator's entries (`weirctl blocklist`) drop all IP packets of a source,
 //! also those for the machine itself. The limiter's entries ([`Pushed`]) drop what a rule of its own would
-//! have dropped: packets that meet a [`Condition`], each with the rule's probability. An allowlist wins over both.
+//! have dropped: packets that meet a [`Condition`], each with the probability of the rule at its limit. An allowlist
+//! wins over both.
 //! Which rules may is said in `eligible`; the daemon has a turn for them twenty times a second.
 //!
 //! ```text

@@ -11,10 +11,12 @@
 //!   they are. Between the two both sides throw alike, so it does not matter which does.
 //! * **It has to last.** For [`HOT_TURNS`] in a row on the way in, [`CALM_TURNS`] on the way out.
 //!
-//! Who throws? While a source is trusted ([`Step::Trust`]) the program does, and a worker lets pass what comes of it.
-//! Trust comes a turn after the push and goes a turn before the entry is taken out, so that no packet is thrown for by
-//! nobody: for a turn both throw, and the share is squared. It ends by itself before the entry does, should the control
-//! thread hang; then the flood is as a new one to the rule, which lets it pass for a window.
+//! Who decides? The program throws: of a flood at the limit it lets through what the floor is in packets, of a faster
+//! one more, for it does not know how fast it is. A worker holds that to the floor
+//! ([`Bounds`](crate::limit::fuzzy::Bounds)); while a source is trusted ([`Step::Trust`]), whatever its window has come
+//! to, which may miss a lump. Trust comes a turn after the push and goes a turn before the entry is taken out. It ends
+//! by itself before the entry does, should the control thread hang; then the flood is as a new one to the rule, of
+//! which one full window passes.
 
 use std::collections::BTreeMap;
 
@@ -53,9 +55,10 @@ pub struct Floored {
 pub enum Step {
     /// Add what was dropped to the source's window and to the rule's counters.
     Count(Net, PacketCount),
-    /// Throw no longer for packets of this source that meet the condition, until then (CLOCK_MONOTONIC).
+    /// Hold packets of this source that meet the condition to the floor, until then (CLOCK_MONOTONIC): the program has
+    /// thrown for them.
     Trust(Net, u64),
-    /// Throw again.
+    /// Decide by the source's window again.
     Distrust(Net),
 }
 
@@ -87,8 +90,7 @@ pub struct PushDown {
 }
 
 impl PushDown {
-    /// Of a rule with this condition, which lets `acceptance` of 2^32 packets pass from `upper_pps` packets a second
-    /// on.
+    /// Of a rule with this condition and upper limit, of which `acceptance` of 2^32 packets are let through.
     #[must_use]
     pub fn new(condition: ConditionNumber, acceptance: u32, upper_pps: u32, now_ns: u64) -> Self {
         Self { condition, acceptance, upper_pps, kept: BTreeMap::new(), last_ns: now_ns }

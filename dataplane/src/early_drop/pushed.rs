@@ -6,8 +6,8 @@
 //! to fall the moment the source is pushed, and the acceptance to swing between floor and ceiling.
 //!
 //! While a source is pushed, the program has thrown for its packets that meet the condition
-//! ([`Condition::is_met`](super::Condition::is_met)), and the limiter must not throw again for those. Between the push
-//! and the moment from which it trusts in it, both throw: the floor squared, for so long.
+//! ([`Condition::is_met`](super::Condition::is_met)), and the limiter must not throw again for those, but only see to
+//! it that no more of them pass than are due.
 
 use super::maps::{ConditionNumber, FOR_EVER, MapChange, Maps};
 use super::net::Net;
@@ -21,7 +21,7 @@ use crate::program::PacketCount;
 pub struct Pushed {
     /// The source.
     pub source: Net,
-    /// Of 2^32 packets so many are let through: the probability of the rule itself.
+    /// Of 2^32 packets so many are let through: at the limit as many as by the rule itself, above it more.
     pub acceptance: u32,
     /// When it ends unless it is renewed, in nanoseconds of CLOCK_MONOTONIC.
     pub until_ns: u64,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   key --hash--> a cell of the first row, a cell of the second
-//!   both count the packet; it passes by the share of the one that thinks better of it
+//!   both count the packet; it passes by the share of the one that thinks better of it;
+//!   where both hold it to the floor, by what is due in the window of the first (`Bounds`)
 //! ```
 //!
 //! That is a count-min sketch (Cormode and Muthukrishnan 2005) of two rows, whose counters are those of `-m fuzzy`.
@@ -26,7 +27,7 @@ use std::cmp::Reverse;
 
 use ahash::RandomState;
 
-use super::fuzzy::{Cell, Limits, Reading, passes};
+use super::fuzzy::{Bounds, Cell, Counted, Limits, Reading, passes};
 use super::spin::Spin;
 
 /// Cells of a row.
@@ -35,7 +36,7 @@ pub const CELLS: usize = 1 << 14;
 /// See the module.
 #[derive(Debug)]
 pub struct Cells {
-    limits: Limits,
+    bounds: Bounds,
     rows: [Box<[Cell]>; 2],
     /// Who ended the last window of a cell of the first row.
     names: Box<[Spin<u128>]>,
@@ -56,7 +57,7 @@ impl Cells {
     pub fn new(limits: Limits, seed: u64) -> Self {
         let row = || (0..CELLS).map(|_| Cell::default()).collect();
         Self {
-            limits,
+            bounds: Bounds::new(limits),
             rows: [row(), row()],
             names: (0..CELLS).map(|_| Spin::new(0)).collect(),
             hashes: RandomState::with_seeds(
@@ -68,10 +69,10 @@ impl Cells {
         }
     }
 
-    /// Between which rates.
+    /// Between which rates, and to how many packets a flood is held.
     #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.limits
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// One of each row, by different bits of the hash.
@@ -95,20 +96,29 @@ impl Cells {
     #[inline]
     pub fn accepts(&self, found: Found, now: u64, draw: impl FnOnce() -> u8) -> bool {
         let Found { key, places: [first, second], words: [one, other] } = found;
-        let one = self.rows[0][first].count(one, self.limits, now);
-        let other = self.rows[1][second].count(other, self.limits, now);
-        if one.ends_window {
+        let one = self.rows[0][first].count(one, self.bounds.limits(), now);
+        let other = self.rows[1][second].count(other, self.bounds.limits(), now);
+        if one.number == 0 {
             self.names[first].with(|name| *name = key);
         }
-        passes(one.share_percent.max(other.share_percent), draw)
+        let share = |it: Counted| {
+            (!self.bounds.holds(it.share_percent, it.number)).then_some(it.share_percent)
+        };
+        match share(one).max(share(other)) {
+            Some(share_percent) => passes(share_percent, draw),
+            None => self.bounds.passes_held(one.share_percent, one.number, one.began),
+        }
     }
 
     /// What is known of a key at the tick `now`.
     #[must_use]
     pub fn read(&self, key: u128, now: u64) -> Reading {
         let [first, second] = self.places(key);
-        let one = self.rows[0][first].read(self.limits, now);
-        let other = self.rows[1][second].read(self.limits, now);
+        let read = |cell: &Cell| {
+            let (last, packets, elapsed) = cell.window(now);
+            self.bounds.read(last, packets, elapsed)
+        };
+        let (one, other) = (read(&self.rows[0][first]), read(&self.rows[1][second]));
         if (Reverse(one.share_percent), one.rate_pps)
             <= (Reverse(other.share_percent), other.rate_pps)
         {
@@ -148,7 +158,7 @@ mod tests {
         let cells = Cells::new(LIMITS, 7);
         flood(&cells, &[9]);
         let Reading { rate_pps, share_percent } = cells.read(9, 285);
-        assert_eq!(share_percent, 1, "{rate_pps}");
+        assert_eq!(share_percent, 0, "10 of {rate_pps}");
         assert!((1900..=2100).contains(&rate_pps), "{rate_pps}");
         let named: Vec<u128> = cells.named(285).map(|(key, _)| key).collect();
         assert_eq!(named, [9]);
@@ -166,7 +176,7 @@ mod tests {
         let cells = Cells::new(LIMITS, 0x5eed);
         let attackers: Vec<u128> = (0..1000).collect();
         flood(&cells, &attackers);
-        assert!(attackers.iter().all(|key| cells.read(*key, 285).share_percent == 1));
+        assert!(attackers.iter().all(|key| cells.read(*key, 285).share_percent == 0));
         let innocent =
             (1 << 64..(1 << 64) + 20_000).filter(|key| cells.read(*key, 285).share_percent < 100);
         let share = innocent.count();

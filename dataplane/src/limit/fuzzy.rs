@@ -30,24 +30,29 @@
 //!
 //! A new controller lets all pass, as the module's does: its window began when the machine started, long ago.
 //!
-//! With keys ([`Controllers`]), each has the same numbers in an entry of a [`Table`], which workers take turns with.
+//! With keys ([`Controllers`]), each has such numbers in an entry of a table, which workers take turns with. Those, and
+//! the sketches of [`cells`](super::cells), are Weir's own, and held to [`Bounds`] besides.
 //!
 //! Ticks of 30 bits go round in 49 days. Who was silent for so long, to a tenth of a second, keeps the share of before
 //! for that tenth.
 
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+mod bounds;
+mod keyed;
 
-use weir_control::rule::{Family, FuzzyKeys, FuzzyMatch};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use weir_control::rule::FuzzyMatch;
+
+pub use bounds::{BURST, Bounds, FLOOR_PPS_MIN};
+pub use keyed::{Controllers, Window};
 
 use super::HZ;
-use super::hashlimit::ticks_of_ms;
-use super::key::{ByFamily, Key4, Key6, KeySpec, Parts};
-use super::table::{self, Seen, Table};
 
-/// The share at the upper limit and beyond.
-const FLOOR_PERCENT: u32 = 1;
+/// The share at the upper limit and beyond, as it is kept.
+const FLOOR_SHARE: u8 = 1;
+
+/// The same, to reckon with.
+const FLOOR_PERCENT: u32 = FLOOR_SHARE as u32;
 
 /// How many of 256 packets pass at the floor: those with a random byte up to 255 * 1 / 100.
 pub const FLOOR_OF_256: u32 = 255 * FLOOR_PERCENT / 100 + 1;
@@ -142,8 +147,9 @@ pub(super) struct Cell {
 pub(super) struct Counted {
     /// The share that holds for it.
     pub(super) share_percent: u32,
-    /// Whether it is the one that has ended a window.
-    pub(super) ends_window: bool,
+    /// Which packet of its window it is, and the tick at which that began; 0 is the one that has ended the one before.
+    pub(super) number: u64,
+    pub(super) began: u64,
 }
 
 /// See the module.
@@ -221,7 +227,8 @@ impl Cell {
             if elapsed <= WINDOW_JIFFIES {
                 let counted = State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed));
                 let share_percent = u32::try_from(counted.share).unwrap_or(100);
-                return Counted { share_percent, ends_window: false };
+                let State { packets, began, .. } = counted;
+                return Counted { share_percent, number: packets + 1, began };
             }
             let (rate, share) = limits.close(state.packets + 1, elapsed);
             let next = State { packets: 0, began: now & (TICKS - 1), share: share.into() };
@@ -229,7 +236,7 @@ impl Cell {
             match self.word.compare_exchange_weak(word, next.word(), success, failure) {
                 Ok(_) => {
                     self.rate_pps.store(rate, Ordering::Relaxed);
-                    return Counted { share_percent: share, ends_window: true };
+                    return Counted { share_percent: share, number: 0, began: next.began };
                 }
                 Err(current) => word = current,
             }
@@ -237,248 +244,20 @@ impl Cell {
     }
 
     pub(super) fn read(&self, limits: Limits, now: u64) -> Reading {
-        let state = State::of(self.word.load(Ordering::Relaxed));
-        let elapsed = state.elapsed(now);
+        let (last, packets, elapsed) = self.window(now);
         if elapsed > WINDOW_JIFFIES {
-            let (rate_pps, share_percent) = limits.close(state.packets, elapsed);
+            let (rate_pps, share_percent) = limits.close(packets, elapsed);
             return Reading { rate_pps, share_percent };
         }
+        last
+    }
+
+    /// What the last window came to, and of how many packets and ticks the running one is.
+    pub(super) fn window(&self, now: u64) -> (Reading, u64, u64) {
+        let state = State::of(self.word.load(Ordering::Relaxed));
         let share_percent = u32::try_from(state.share).unwrap_or(100);
-        Reading { rate_pps: self.rate_pps.load(Ordering::Relaxed), share_percent }
-    }
-}
-
-/// The controller of one key.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Window {
-    packets: u32,
-    /// Ticks since it began, up to the packet before.
-    age: u32,
-    rate_pps: u32,
-    share_percent: u8,
-    /// Whether the XDP program throws for this key ([`crate::early_drop`]), and until which tick, by its last 16 bits:
-    /// it is two seconds away at most.
-    trusts: bool,
-    trusts_until: u16,
-}
-
-/// What a window says of a packet.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    share: u32,
-    /// Whether it may have been thrown for already.
-    trusts: bool,
-}
-
-impl table::State for Window {
-    /// Who is held back must not be forgotten.
-    fn weight(&self) -> u8 {
-        100 - self.share_percent.min(100)
-    }
-}
-
-impl Window {
-    /// As before the first packet: the window began long ago.
-    fn new() -> Self {
-        Self { age: u32::MAX, share_percent: 100, ..Self::default() }
-    }
-
-    /// Counts a packet that comes at a tick, so many after the one before.
-    fn count(&mut self, limits: Limits, since: u32, now: u64) -> Asked {
-        self.age = self.age.saturating_add(since);
-        self.packets = self.packets.saturating_add(1);
-        if u64::from(self.age) > WINDOW_JIFFIES {
-            let (rate, share) = limits.close(self.packets.into(), self.age.into());
-            let share_percent = u8::try_from(share).unwrap_or(100);
-            *self = Self { packets: 0, age: 0, rate_pps: rate, share_percent, ..*self };
-        }
-        self.trusts = self.trusts && {
-            let left = self.trusts_until.wrapping_sub(last16(now));
-            (1..=u16::MAX / 2).contains(&left)
-        };
-        Asked { share: self.share_percent.into(), trusts: self.trusts }
-    }
-
-    /// Counts packets that never came here, into the window in which this is told.
-    fn add(&mut self, since: u32, packets: u64) {
-        self.age = self.age.saturating_add(since);
-        self.packets = self.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
-    }
-
-    /// What it has come to so many ticks after the last packet.
-    #[must_use]
-    pub fn read(&self, limits: Limits, since: u32) -> Reading {
-        let age = u64::from(self.age.saturating_add(since));
-        if age > WINDOW_JIFFIES {
-            let (rate_pps, share_percent) = limits.close(self.packets.into(), age);
-            return Reading { rate_pps, share_percent };
-        }
-        Reading { rate_pps: self.rate_pps, share_percent: self.share_percent.into() }
-    }
-}
-
-/// The last 16 bits.
-#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
-const fn last16(tick: u64) -> u16 {
-    tick as u16
-}
-
-/// The controllers of all keys of a rule, or of all rules of a name.
-#[derive(Debug)]
-pub struct Controllers {
-    /// What the first of these rules said.
-    asked: FuzzyMatch,
-    limits: Limits,
-    spec: KeySpec,
-    table: ByFamily<Table<Key4, Window>, Table<Key6, Window>>,
-    /// Whether a packet has met the floor since somebody looked.
-    floor_met: AtomicBool,
-}
-
-impl Controllers {
-    /// For a rule of this family, allocated here.
-    #[must_use]
-    pub fn new(asked: &FuzzyMatch, keys: &FuzzyKeys, family: Family, seed: u64) -> Self {
-        let (room, expire) = (keys.keys_max as usize, ticks_of_ms(keys.expire_ms));
-        let blank = Window::default();
-        let table = match family {
-            Family::V4 => ByFamily::V4(Table::new(room, expire, seed, blank)),
-            Family::V6 => ByFamily::V6(Table::new(room, expire, seed, blank)),
-        };
-        let spec = KeySpec::new(family, keys.parts, keys.masks);
-        let floor_met = AtomicBool::new(false);
-        Self { asked: asked.clone(), limits: asked.into(), spec, table, floor_met }
-    }
-
-    /// What the first rule said.
-    #[must_use]
-    pub fn asked(&self) -> &FuzzyMatch {
-        &self.asked
-    }
-
-    /// What makes keys.
-    #[must_use]
-    pub fn spec(&self) -> &KeySpec {
-        &self.spec
-    }
-
-    /// Between which rates.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// The controllers.
-    #[must_use]
-    pub fn table(&self) -> &ByFamily<Table<Key4, Window>, Table<Key6, Window>> {
-        &self.table
-    }
-
-    /// Whether a packet of IPv4 of this key passes that comes at the tick `now`. `thrown_for` says whether it is one
-    /// that the XDP program throws for, where that is trusted for the key.
-    #[inline]
-    pub fn accepts4(
-        &self,
-        key: Key4,
-        now: u64,
-        thrown_for: impl FnOnce() -> bool,
-        draw: impl FnOnce() -> u8,
-    ) -> bool {
-        let ByFamily::V4(table) = &self.table else { return true };
-        let count = |window: &mut Window, since| window.count(self.limits, since, now);
-        self.decide(table.with(key, now, Window::new, count), thrown_for, draw)
-    }
-
-    /// The same of IPv6.
-    #[inline]
-    pub fn accepts6(
-        &self,
-        key: Key6,
-        now: u64,
-        thrown_for: impl FnOnce() -> bool,
-        draw: impl FnOnce() -> u8,
-    ) -> bool {
-        let ByFamily::V6(table) = &self.table else { return true };
-        let count = |window: &mut Window, since| window.count(self.limits, since, now);
-        self.decide(table.with(key, now, Window::new, count), thrown_for, draw)
-    }
-
-    #[inline]
-    fn decide(
-        &self,
-        Asked { share, trusts }: Asked,
-        thrown_for: impl FnOnce() -> bool,
-        draw: impl FnOnce() -> u8,
-    ) -> bool {
-        // Mostly read: whoever looks resets it twenty times a second at most.
-        if share <= FLOOR_PERCENT && !self.floor_met.load(Ordering::Relaxed) {
-            self.floor_met.store(true, Ordering::Relaxed);
-        }
-        passes(share, draw) || trusts && thrown_for()
-    }
-}
-
-/// What the control thread does for sources that the XDP program drops ([`crate::early_drop`]): keys are sources alone.
-impl Controllers {
-    /// Bits of an address that make a source.
-    #[must_use]
-    pub fn source_bits(&self) -> u8 {
-        self.spec.source_bits()
-    }
-
-    /// Whether a packet has met the floor since this was asked last.
-    pub fn met_floor(&self) -> bool {
-        self.floor_met.swap(false, Ordering::Relaxed)
-    }
-
-    /// Sources that are at the floor at the tick `now`, with their rates.
-    #[must_use]
-    pub fn floored(&self, now: u64) -> Vec<(IpAddr, u32)> {
-        match &self.table {
-            ByFamily::V4(table) => self.floored_of(table, now),
-            ByFamily::V6(table) => self.floored_of(table, now),
-        }
-    }
-
-    fn floored_of<K>(&self, table: &Table<K, Window>, now: u64) -> Vec<(IpAddr, u32)>
-    where
-        K: Parts + Copy + Default + Eq + Hash,
-    {
-        let read = |seen: Seen<K, Window>| (seen.key, seen.state.read(self.limits, seen.age));
-        let at_floor = |(key, reading): (K, Reading)| {
-            let Reading { rate_pps, share_percent } = reading;
-            let is_at = share_percent <= FLOOR_PERCENT && rate_pps >= self.limits.upper_pps;
-            is_at.then(|| (key.parts().0, rate_pps))
-        };
-        table.entries(now).map(read).filter_map(at_floor).collect()
-    }
-
-    /// Counts packets of a source that were dropped before they came here, at the tick `now`.
-    pub fn add(&self, source: IpAddr, packets: u64, now: u64) {
-        self.with_source(source, now, |window, since| window.add(since, packets));
-    }
-
-    /// Lets pass, until a tick that is less than two minutes away, what the XDP program throws for; or not any more.
-    pub fn trust(&self, source: IpAddr, until: Option<u64>, now: u64) {
-        self.with_source(source, now, |window, since| {
-            window.add(since, 0);
-            window.trusts = until.is_some();
-            window.trusts_until = last16(until.unwrap_or(0));
-        });
-    }
-
-    fn with_source(&self, source: IpAddr, now: u64, turn: impl FnOnce(&mut Window, u32)) {
-        match (&self.table, source) {
-            (ByFamily::V4(table), IpAddr::V4(source)) => {
-                let key = self.spec.v4((source, Ipv4Addr::UNSPECIFIED), (0, 0));
-                table.with(key, now, Window::new, turn);
-            }
-            (ByFamily::V6(table), IpAddr::V6(source)) => {
-                let key = self.spec.v6((source, Ipv6Addr::UNSPECIFIED), (0, 0));
-                table.with(key, now, Window::new, turn);
-            }
-            _ => {}
-        }
+        let last = Reading { rate_pps: self.rate_pps.load(Ordering::Relaxed), share_percent };
+        (last, state.packets, state.elapsed(now))
     }
 }
 

@@ -252,11 +252,11 @@ fn who_is_verified_on_one_worker_is_so_on_all() {
     world.rules(&[LIMIT]);
     shake_hands(&mut world, 0, 1, 501);
     assert!(knows(&world, ALICE));
-    // Who holds what, of both workers' packets: ten connections at once are within the first window.
+    // Who holds what, of both workers' packets: sixteen connections at once are within the first window.
     let passed: usize = (10..30)
         .map(|port| send(&mut world, usize::from(port % 2), &client(port, SYN, (1, 0))).len())
         .sum();
-    assert_eq!(passed, 20);
+    assert_eq!(passed, 16);
     world.now_ns += 200 * MS;
     let passed: usize = (30..60)
         .map(|port| send(&mut world, usize::from(port % 2), &client(port, SYN, (1, 0))).len())

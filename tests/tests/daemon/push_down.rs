@@ -128,8 +128,8 @@ fn play(limiter: bool) {
         let (rules_after, sent_after) = (counted(&daemon), sent.load(Ordering::Relaxed));
         let passed = rules_after[1] - rules[1] - 40;
         let all = sent_after - sent_before;
-        let share = passed as f64 / all as f64;
-        assert!((share - 3.0 / 256.0).abs() < 0.02, "{passed} of {all} pass");
+        // Ten a second, of a flood of twice the limit at least.
+        assert!(passed <= all / 200 + 2, "{passed} of {all} pass");
         if limiter {
             let entries = pushed(&daemon);
             assert_eq!(entries.len(), 1, "it swings");

@@ -104,7 +104,8 @@ Rule-specification ([!] may stand before the options marked so):
     --lower-limit RATE                    packets a second up to which all pass; 1000 unless said
     --upper-limit RATE                    from which on 1 % pass, 2000 unless said; less between
     --fuzzy-mode PART[,..]                a controller for each key, of srcip srcport dstip
-                                          dstport; without, one for the rule
+                                          dstport; without, one for the rule. With it, or with
+                                          --fuzzy-unverified, 1 % of the limit pass, not of what comes
     --fuzzy-srcmask, --fuzzy-dstmask BITS   of the addresses, all unless said
     --fuzzy-name NAME                     rules of one name share them
     --fuzzy-htable-max NUMBER             of keys, 65536 unless said; --fuzzy-htable-expire MS

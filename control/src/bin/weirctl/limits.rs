@@ -45,7 +45,12 @@ fn describe(report: &LimitReport, output: &Output) -> String {
     let last = if of == "fuzzy" { "accepted" } else { "credit" };
     let row = |key: &LimitKey| {
         let rate = key.rate_pps.map(|rate| grouped(rate.into()));
-        vec![key.key.clone(), rate.unwrap_or_default(), format!("{} %", key.percent)]
+        let percent = match (of.as_str(), key.percent) {
+            // Something passes of every flood.
+            ("fuzzy", 0) => "< 1 %".to_owned(),
+            (_, percent) => format!("{percent} %"),
+        };
+        vec![key.key.clone(), rate.unwrap_or_default(), percent]
     };
     if !top.is_empty() {
         let (headings, rows): (&[&str], Vec<Vec<String>>) =

@@ -5,19 +5,19 @@ use crate::limit::{JIFFY_NS, jiffies};
 
 /// The module as it is, with the sizes of its numbers: what it keeps, and one packet.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as in the module")]
-mod module {
-    pub(super) struct Info {
-        pub(super) minimum_rate: u32,
-        pub(super) maximum_rate: u32,
+pub(super) mod module {
+    pub(in crate::limit) struct Info {
+        pub(in crate::limit) minimum_rate: u32,
+        pub(in crate::limit) maximum_rate: u32,
         packets_total: u32,
         previous_time: u64,
         present_time: u64,
-        pub(super) mean_rate: u32,
-        pub(super) acceptance_rate: u8,
+        pub(in crate::limit) mean_rate: u32,
+        pub(in crate::limit) acceptance_rate: u8,
     }
 
     impl Info {
-        pub(super) fn new(minimum_rate: u32, maximum_rate: u32) -> Self {
+        pub(in crate::limit) fn new(minimum_rate: u32, maximum_rate: u32) -> Self {
             Self {
                 minimum_rate,
                 maximum_rate,
@@ -53,12 +53,12 @@ mod module {
     }
 
     /// So many packets have come meanwhile.
-    pub(super) fn arrived(info: &mut Info, packets: u64) {
+    pub(in crate::limit) fn arrived(info: &mut Info, packets: u64) {
         info.packets_total = info.packets_total.wrapping_add(packets as u32);
     }
 
     /// Whether it matches.
-    pub(super) fn fuzzy_mt(
+    pub(in crate::limit) fn fuzzy_mt(
         info: &mut Info,
         jiffies: u64,
         get_random_byte: &mut dyn FnMut() -> u8,
@@ -103,22 +103,12 @@ fn assert_same(limits: Limits, bytes: &[u8], arrivals_ns: impl IntoIterator<Item
     let controller = Controller::new(limits);
     let mut module = module::Info::new(limits.lower_pps, limits.upper_pps);
     let (mut ours, mut theirs) = (Bytes(bytes.to_vec(), 0), Bytes(bytes.to_vec(), 0));
-    let (mut window, mut before) = (Window::new(), 0);
     for (packet, at_ns) in arrivals_ns.into_iter().enumerate() {
         let now = jiffies(at_ns);
         let accepted = controller.accepts(now, || ours.next());
         let matched = module::fuzzy_mt(&mut module, now, &mut || theirs.next());
         assert_eq!(accepted, !matched, "packet {packet} at {at_ns} ns");
         assert_eq!(ours.1, theirs.1, "bytes drawn by packet {packet}");
-        // That of a key.
-        let since = u32::try_from(now - before).unwrap_or(u32::MAX);
-        before = now;
-        assert_eq!(
-            window.count(limits, since, now).share,
-            u32::from(module.acceptance_rate),
-            "packet {packet}"
-        );
-        assert_eq!(window.read(limits, 0), controller.read(now), "packet {packet}");
         let reading = controller.read(now);
         let expected = (module.mean_rate, u32::from(module.acceptance_rate));
         assert_eq!((reading.rate_pps, reading.share_percent), expected, "packet {packet}");
@@ -126,9 +116,9 @@ fn assert_same(limits: Limits, bytes: &[u8], arrivals_ns: impl IntoIterator<Item
 }
 
 /// A time at which a machine may be up.
-const START_NS: u64 = 3_600_000_000_000;
+pub(super) const START_NS: u64 = 3_600_000_000_000;
 
-fn limits() -> impl Strategy<Value = Limits> {
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
     let both = prop_oneof![
         Just((100, 1000)),
         Just((3, 4)),
@@ -140,7 +130,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// So many packets, each so long after the one before.
-fn phase() -> impl Strategy<Value = (usize, u64)> {
+pub(super) fn phase() -> impl Strategy<Value = (usize, u64)> {
     let gap_ns = prop_oneof![
         4 => 0_u64..50_000,
         4 => 50_000_u64..JIFFY_NS,
@@ -213,16 +203,19 @@ fn it_decides_as_the_module_over_the_recorded_flood() {
     }
 }
 
-/// The share that passes of a minute of packets of which each comes so long after the one before.
-fn passed(mut gap_ns: impl FnMut() -> f64) -> f64 {
-    let limits = Limits { lower_pps: 100, upper_pps: 1000 };
-    let (controller, mut bytes) = (Controller::new(limits), Noise(0x5eed));
+/// The share that passes of a minute of packets of which each comes so long after the one before. Who decides is told
+/// when a packet comes, and given a byte.
+pub(super) fn passed(
+    mut accepts: impl FnMut(u64, u8) -> bool,
+    mut gap_ns: impl FnMut() -> f64,
+) -> f64 {
+    let mut bytes = Noise(0x5eed);
     let (mut now_ns, mut packets, mut passed) = (0.0, 0.0, 0.0);
     while now_ns < 60e9 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a minute")]
         let now = jiffies(START_NS + now_ns as u64);
         packets += 1.0;
-        if controller.accepts(now, || bytes.next().to_be_bytes()[0]) {
+        if accepts(now, bytes.next().to_be_bytes()[0]) {
             passed += 1.0;
         }
         now_ns += gap_ns();
@@ -230,11 +223,19 @@ fn passed(mut gap_ns: impl FnMut() -> f64) -> f64 {
     passed / packets
 }
 
+/// The seed's rule.
+pub(super) const SEED: Limits = Limits { lower_pps: 100, upper_pps: 1000 };
+
+fn passed_of_module(gap_ns: impl FnMut() -> f64) -> f64 {
+    let controller = Controller::new(SEED);
+    passed(|now, byte| controller.accepts(now, || byte), gap_ns)
+}
+
 /// Numbers without a pattern.
-struct Noise(u64);
+pub(super) struct Noise(pub(super) u64);
 
 impl Noise {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -243,13 +244,13 @@ impl Noise {
 
     /// Above 0, at most 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    fn fraction(&mut self) -> f64 {
+    pub(super) fn fraction(&mut self) -> f64 {
         ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 }
 
 /// Rate, and the share that the module lets pass of even and of Poisson arrivals, as simulated apart from this.
-const CURVE: [(f64, f64, f64); 16] = [
+pub(super) const CURVE: [(f64, f64, f64); 16] = [
     (50.0, 1.000, 0.999),
     (90.0, 1.000, 0.988),
     (100.0, 0.996, 0.985),
@@ -271,10 +272,10 @@ const CURVE: [(f64, f64, f64); 16] = [
 #[test]
 fn what_passes_lies_on_the_modules_curve() {
     for (rate, even, poisson) in CURVE {
-        let share = passed(|| 1e9 / rate);
+        let share = passed_of_module(|| 1e9 / rate);
         assert!((share - even).abs() < 0.02, "{rate} a second: {share:.4} pass, not {even}");
         let mut noise = Noise(0x5eed);
-        let share = passed(|| -noise.fraction().ln() * 1e9 / rate);
+        let share = passed_of_module(|| -noise.fraction().ln() * 1e9 / rate);
         assert!((share - poisson).abs() < 0.05, "{rate} a second: {share:.4} pass, not {poisson}");
         let ideal = 1.0 - 0.99 * ((rate - 100.0) / 900.0).clamp(0.0, 1.0);
         assert!((even - ideal).abs() < 0.02, "the seed's line is the curve");
