@@ -6,10 +6,10 @@
 //! ```
 //!
 //! 131,072 packets go round, each from another of half a thousand million sources. `policy DROP` is what receiving,
-//! parsing and routing such packets cost without any rule; of that, `port only` in the bench `pipeline` is the port's own
-//! work. The rules are those of a web server: `strict` of one that lets connections begin with a SYN, the others what the
-//! README recommends against floods of SYNs. Of every case a run before the measured one asserts what becomes of the
-//! flood: that it is dropped, or answered, and leaves no flow where it must not.
+//! parsing and routing such packets cost without any rule; of that, `port only` in the bench `pipeline` is the port's
+//! own work. The rules are those of a web server: `strict` of one that lets connections begin with a SYN, the others
+//! what the README recommends against floods of SYNs. Of every case a run before the measured one asserts what becomes
+//! of the flood: that it is dropped, or answered, and leaves no flow where it must not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,8 +114,8 @@ fn engine(traffic: &Arc<[Vec<u8>]>, rules: &[&str]) -> Engine {
     engine_with(Arc::clone(traffic), Parts { policies, forwarding, conntrack, always_track: false })
 }
 
-/// Polls half a second of the flood, so that what limits has seen it; then says of another that nearly nothing comes through
-/// and no flow is left.
+/// Polls half a second of the flood, so that what limits has seen it; then says of another that nearly nothing comes
+/// through and no flow is left.
 fn warm_up(engine: &mut Engine, now_ns: &mut u64, what: &str) {
     let mut play = || {
         for _ in 0..500_000 / BATCH_MAX {

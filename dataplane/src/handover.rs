@@ -232,8 +232,9 @@ mod tests {
             assert!((850..1150).contains(&count), "{flows:?}");
         }
     }
-    /// Whoever has the source of this program finds flows that meet in a bucket, or on a worker, under a seed of his own:
-    /// under one that he does not know they are as any others.
+
+    /// Whoever has the source of this program finds flows that meet in a bucket, or on a worker, under a seed of his
+    /// own: under one that he does not know they are as any others.
     #[test]
     fn flows_that_meet_under_one_seed_do_not_under_another() {
         const BUCKETS: usize = 1024;

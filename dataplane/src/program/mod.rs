@@ -84,7 +84,7 @@ pub struct ProgramConfig {
     pub on_exit: OnExit,
     /// Whether what is for the machine's own addresses goes to the sockets, too. Where there is none, it goes up.
     pub host_firewalled: bool,
-    /// Whether ARP and neighbour discovery go to the sockets, too: for who plays hosts of his own, and answers for them.
+    /// Whether ARP and neighbour discovery go to the sockets, too: for who plays hosts and answers for them.
     pub discovery_redirected: bool,
 }
 

@@ -114,8 +114,8 @@ pub(super) fn json_lines(results: &[RunResult]) -> Result<Vec<u8>, Error> {
 }
 
 /// Writes a file whole or not at all: a reader never sees half a report. A link is followed. What is there and is no
-/// file (a device, a pipe) is written to as it stands: what a file is put into place by would take `/dev/null` away from
-/// the whole machine.
+/// file (a device, a pipe) is written to as it stands: to put a file in its place would take `/dev/null` away from the
+/// whole machine.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
     if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {

@@ -3,9 +3,9 @@
 use super::*;
 use crate::live_frames::SLOTS;
 
-/// A call is made so long after the one before, unless that one was full: half a millisecond, or as long as it takes until
-/// so many packets are due, for more of them at once are a burst that nobody asked for; but not so short that most of
-/// the time goes into calls.
+/// A call is made so long after the one before, unless that one was full: half a millisecond, or as long as it takes
+/// until so many packets are due, for more of them at once are a burst that nobody asked for; but not so short that
+/// most of the time goes into calls.
 const GAP_NS_MAX: u64 = 500_000;
 const GAP_NS_MIN: u64 = 100_000;
 const DUE_WANTED: u64 = 64;

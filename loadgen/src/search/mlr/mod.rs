@@ -168,8 +168,8 @@ pub struct Found {
 /// Searches for all goals. `observer` is called after each trial.
 ///
 /// # Errors
-/// A setting is out of its range, or the generator is of no use even at the least load. What comes from outside (Ctrl-C,
-/// an interface that is lost) is no error: it is told by [`Found::cut_short`], beside what was found.
+/// A setting is out of its range, or the generator is of no use even at the least load. What comes from outside
+/// (Ctrl-C, an interface that is lost) is no error: it is told by [`Found::cut_short`], beside what was found.
 pub fn search(
     settings: &Settings,
     trial: &mut dyn Trial,

@@ -251,8 +251,8 @@ impl<'a> Pursuit<'a> {
         bounds
     }
 
-    /// The sum of durations by which a goal's bounds are judged: its own. Where the search was cut short before any load
-    /// had so many trials, that of the last stage that has both bounds, or at least one.
+    /// The sum of durations by which a goal's bounds are judged: its own. Where the search was cut short before any
+    /// load had so many trials, that of the last stage that has both bounds, or at least one.
     fn judged_by_s(&self, goal: &Goal, is_cut_short: bool) -> f64 {
         let sums = || (0..STAGES).map(|before_last| stage_of(goal, before_last).duration_sum_s);
         let count = |sum_s: f64| {
