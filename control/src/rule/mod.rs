@@ -8,6 +8,7 @@
 mod address;
 mod addrtype;
 mod calendar;
+mod chain;
 mod comment;
 mod connbytes;
 mod connlimit;
@@ -64,6 +65,7 @@ pub(crate) use address::{
 };
 pub use addrtype::{AddressTypes, AddressTypesError, AddrtypeMatch, IfaceLimit};
 pub use calendar::CalendarDate;
+pub use chain::{CHAIN_CHARS_MAX, ChainName, ChainNameError};
 pub use comment::{COMMENT_BYTES_MAX, CommentMatch};
 pub use connbytes::{
     ConnbytesDirection, ConnbytesMatch, ConnbytesMode, CountRange, CountRangeError,
@@ -127,8 +129,6 @@ pub use ttl::TtlMatch;
 pub use u32::{U32_ITEMS_MAX, U32Error, U32Match, U32Operator, U32Test, U32Tests};
 
 use serde::{Deserialize, Serialize};
-
-use crate::command::ChainName;
 
 /// How many extension matches (`-m`) one rule may carry. iptables has no limit of its own; ours
 /// bounds the work a packet can cause and the size of a message.

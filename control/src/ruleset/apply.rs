@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{
     CHAINS_MAX, Chain, Counters, Entry, Outcome, Policy, RULES_MAX, RuleError, RuleId, Ruleset,
 };
-use crate::command::{ChainName, Command, Transaction};
-use crate::rule::Rule;
+use crate::command::{Command, Transaction};
+use crate::rule::{ChainName, Rule};
 
 impl Ruleset {
     /// Carries out `command`: wholly, or not at all. Listings are only checked for an existing

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{CHAIN_DEPTH_MAX, Chain, JUMPS_MAX, Policy, RuleError, Ruleset};
-use crate::command::ChainName;
-use crate::rule::{AddrtypeMatch, Family, IfaceLimit, Match, Rule, Table, Target};
+use crate::rule::{AddrtypeMatch, ChainName, Family, IfaceLimit, Match, Rule, Table, Target};
 
 impl Ruleset {
     /// The rule set of IPv4 of a fresh start where the machine's own traffic is the kernel's: the

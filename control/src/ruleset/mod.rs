@@ -17,8 +17,7 @@ mod chains;
 
 use std::sync::Arc;
 
-use crate::command::ChainName;
-use crate::rule::{Family, InvalidRule, Rule, Table};
+use crate::rule::{ChainName, Family, InvalidRule, Rule, Table};
 use crate::set::SetName;
 
 /// How many chains there may be. Beyond it, `-N` fails ([`RuleError::TooManyChains`]).
