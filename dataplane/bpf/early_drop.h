@@ -11,7 +11,7 @@
  * (fragments, options, extension headers, a TTL that ends) is left to Weir.
  *
  *   source --> exact entry (hash) --> prefix entry (LPM trie) --> allowlist (LPM trie)
- *              79 ns                  154 ns                      only if one of them was found
+ *              IPv4: a table before it                            only if one of them was found
  *
  * The maps are those of all ports together: user space makes them once and every port's program
  * is loaded with them. Which of them hold anything stands in `early_lists`; a program whose lists
@@ -19,15 +19,20 @@
  *
  * An entry ends by itself (CLOCK_MONOTONIC), so those of a daemon that died die too. Packets and
  * bytes are counted in `early_counts`, not in the entry: replacing an entry must not lose what
- * another CPU is just counting.
+ * another CPU is just counting. Each CPU counts for itself: of 10,000 sources nearly every packet's
+ * count is far from the CPU, and an atomic addition would wait for it, twice.
  *
  * Never dropped: what is not IP (ARP, LLDP ...), VLAN tags included, which are Weir's to refuse;
  * and neighbour discovery, the ARP of IPv6. Only the link can send that (hop limit 255, RFC 4861
  * 11.2), and without it a blocked router would be unreachable even for the machine's own packets.
  */
 
-/* Repeated in src/program/early_maps.rs and checked against the loaded maps by its tests. */
+/* Both stand in src/program/early_maps.rs, too; a program is not loaded with maps of other sizes. */
 #define EARLY_CONDITIONS_MAX 16
+#define EARLY_BLOCK_SLOTS 64
+
+/* What a word is multiplied by to be spread: 2^32 over the golden ratio. */
+#define SPREAD 0x9e3779b1U
 
 /* Bits of `early_lists`. */
 #define EARLY_SOURCES_V4 (1 << 0)
@@ -37,11 +42,14 @@
 #define EARLY_ALLOWED_V4 (1 << 4)
 #define EARLY_ALLOWED_V6 (1 << 5)
 
+/* Behind them: by how much a spread address is shifted to be its place in `early_front_v4`. */
+#define EARLY_FRONT_SHIFT 8
+
 /* `until_ns` of an entry that stays. */
 #define EARLY_FOR_EVER (~0ULL)
 
 struct early_entry {
-	/* CLOCK_MONOTONIC */
+	/* CLOCK_MONOTONIC; it may end a tick of the kernel's late, some milliseconds. */
 	__u64 until_ns;
 	/* Passed if a random number of 32 bits is below: 0 drops everything. */
 	__u32 acceptance;
@@ -50,6 +58,22 @@ struct early_entry {
 	/* The condition it belongs to, from 1; 0 for the operator's, which has none. */
 	__u32 condition;
 	__u32 reserved;
+};
+
+/*
+ * Before the hash of IPv4 stands a table that is looked into without a call, and calls are what is
+ * dear here: one of the hash costs more than all the rest of a drop. Each address has one cell in it.
+ * Who comes first gets it; others of the same cell stand in the hash alone, where all stand, and the
+ * cell says that there are more. User space writes a cell twice when it gets a new owner: what is not
+ * valid is not looked at, so nobody sees half of it.
+ */
+#define EARLY_CELL_VALID (1 << 0)
+#define EARLY_CELL_MORE (1 << 1)
+
+struct early_cell {
+	struct early_entry entry;
+	__be32 source;
+	__u32 tags;
 };
 
 /* Where a packet must be bound for, as in enum nf_inet_hooks. */
@@ -93,6 +117,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } early_lists SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct early_cell);
+} early_front_v4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -148,17 +179,78 @@ struct {
 	__type(value, struct early_condition);
 } early_conditions SEC(".maps");
 
-/* Shared by all CPUs and added to atomically. They only ever grow; user space remembers from where. */
+/*
+ * The counts of some slots that follow each other. In blocks there are few places of memory for each
+ * CPU, whose addresses are at hand, and user space reads all of them with few calls.
+ */
+struct early_block {
+	struct count slots[EARLY_BLOCK_SLOTS];
+};
+
+/*
+ * Of each CPU, no atomics. They only ever grow; user space adds them up, and remembers from where.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct count);
+	__type(value, struct early_block);
 } early_counts SEC(".maps");
+
+/* What each CPU has at hand, so as not to call for it. */
+struct early_at_hand {
+	/* The time, and the tick in which it was read: so old it is at most. */
+	__u64 now_ns;
+	__u64 jiffies;
+	__u32 drawn;
+	__u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct early_at_hand);
+} early_at_hand SEC(".maps");
 
 static __always_inline int early_is_over(__u64 until_ns)
 {
-	return until_ns != EARLY_FOR_EVER && bpf_ktime_get_ns() >= until_ns;
+	__u32 zero = 0;
+	struct early_at_hand *here;
+	__u64 jiffies;
+
+	if (until_ns == EARLY_FOR_EVER)
+		return 0;
+	here = bpf_map_lookup_elem(&early_at_hand, &zero);
+	if (!here)
+		return bpf_ktime_get_ns() >= until_ns;
+	jiffies = bpf_jiffies64();
+	if (here->jiffies != jiffies) {
+		here->jiffies = jiffies;
+		here->now_ns = bpf_ktime_get_ns();
+	}
+	return here->now_ns >= until_ns;
+}
+
+/*
+ * A number of 32 bits: Marsaglia's xorshift, begun by the kernel's generator. It says which packets of
+ * a flood are the one in a hundred that passes; nobody sees more of it than whether his own have.
+ */
+static __always_inline __u32 early_throw(void)
+{
+	__u32 zero = 0, drawn;
+	struct early_at_hand *here = bpf_map_lookup_elem(&early_at_hand, &zero);
+
+	if (!here)
+		return bpf_get_prandom_u32();
+	drawn = here->drawn;
+	if (!drawn)
+		drawn = bpf_get_prandom_u32() | 1;
+	drawn ^= drawn << 13;
+	drawn ^= drawn >> 17;
+	drawn ^= drawn << 5;
+	here->drawn = drawn;
+	return drawn;
 }
 
 /*
@@ -177,6 +269,18 @@ static __always_inline const struct early_entry *early_decider(const struct earl
 	return exact;
 }
 
+static __always_inline const struct early_entry *early_find_exact_v4(__be32 source, __u32 lists)
+{
+	__u32 place = bpf_ntohl(source) * SPREAD >> (lists >> EARLY_FRONT_SHIFT);
+	const struct early_cell *cell = bpf_map_lookup_elem(&early_front_v4, &place);
+
+	if (cell && cell->source == source && cell->tags & EARLY_CELL_VALID)
+		return &cell->entry;
+	if (cell && !(cell->tags & EARLY_CELL_MORE))
+		return NULL;
+	return bpf_map_lookup_elem(&early_sources_v4, &source);
+}
+
 static __always_inline const struct early_entry *early_find_v4(__be32 source, __u32 lists)
 {
 	struct early_prefix_v4 key = { .length = 32, .address = source };
@@ -184,7 +288,7 @@ static __always_inline const struct early_entry *early_find_v4(__be32 source, __
 	const __u64 *allowed_until_ns;
 
 	if (lists & EARLY_SOURCES_V4)
-		exact = bpf_map_lookup_elem(&early_sources_v4, &source);
+		exact = early_find_exact_v4(source, lists);
 	if (lists & EARLY_PREFIXES_V4)
 		prefix = bpf_map_lookup_elem(&early_prefixes_v4, &key);
 	found = early_decider(exact, prefix);
@@ -336,15 +440,17 @@ static __always_inline int early_meets(const struct early_entry *entry, __u8 hoo
 /* Throws for a packet; counts it if it is to be dropped. */
 static __always_inline int early_drops(const struct early_entry *entry, __u64 bytes)
 {
-	__u32 slot = entry->slot;
-	struct count *count;
+	__u32 slot = entry->slot, number = slot / EARLY_BLOCK_SLOTS;
+	struct early_block *block;
 
-	if (entry->acceptance && bpf_get_prandom_u32() < entry->acceptance)
+	if (entry->acceptance && early_throw() < entry->acceptance)
 		return 0;
-	count = bpf_map_lookup_elem(&early_counts, &slot);
-	if (count) {
-		__sync_fetch_and_add(&count->packets, 1);
-		__sync_fetch_and_add(&count->bytes, bytes);
+	block = bpf_map_lookup_elem(&early_counts, &number);
+	if (block) {
+		struct count *count = &block->slots[slot % EARLY_BLOCK_SLOTS];
+
+		count->packets++;
+		count->bytes += bytes;
 	}
 	return 1;
 }

@@ -146,6 +146,29 @@ struct {
 	__type(value, __u8);
 } local_v6 SEC(".maps");
 
+/*
+ * Before those two, since most packets are for others and a look into a hash is a call: a bit for each
+ * of 4,096 kinds of addresses. Where it is not set no address of that kind is the machine's.
+ */
+#define LOCAL_FILTER_WORDS 64
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LOCAL_FILTER_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} local_v4_kinds SEC(".maps"), local_v6_kinds SEC(".maps");
+
+/* Whether a map of kinds has the kind of an address, which is given as one word. */
+static __always_inline int may_be_local(void *kinds, __be32 folded)
+{
+	__u32 spread = bpf_ntohl(folded) * SPREAD;
+	__u32 place = spread >> 26;
+	const __u64 *word = bpf_map_lookup_elem(kinds, &place);
+
+	return !word || *word >> (spread >> 20 & 63) & 1;
+}
+
 static __always_inline int is_reserved_group_mac(const __u8 *mac)
 {
 	return mac[0] == 0x01 && mac[1] == 0x80 && mac[2] == 0xc2 && mac[3] == 0x00 &&
@@ -167,6 +190,8 @@ static __always_inline __u32 classify_v4(const struct iphdr *ip, const void *end
 		return HOST_PASSED;
 	if ((destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
 		return HOST_PASSED;
+	if (!may_be_local(&local_v4_kinds, destination))
+		return REDIRECTED;
 	local = bpf_map_lookup_elem(&local_v4, &destination);
 	if (!local)
 		return REDIRECTED;
@@ -200,6 +225,10 @@ static __always_inline __u32 classify_v6(const struct ipv6hdr *ip, const void *e
 	destination = ip->daddr;
 	if (destination.s6_addr[0] == 0xff || is_of_link(&destination))
 		return HOST_PASSED;
+	if (!may_be_local(&local_v6_kinds, destination.s6_addr32[0] ^ destination.s6_addr32[1] ^
+						   destination.s6_addr32[2] ^
+						   destination.s6_addr32[3]))
+		return REDIRECTED;
 	local = bpf_map_lookup_elem(&local_v6, &destination);
 	if (!local)
 		return REDIRECTED;

@@ -7,6 +7,7 @@ use super::maps::{FOR_EVER, Held, MapChange, Maps};
 use super::net::Net;
 use super::slots::{Owed, Slot};
 use super::{Blocked, By, EarlyDrop, EarlyDropError};
+use crate::program::PacketCount;
 
 /// Which map an entry of the blocklist stands in.
 pub(super) fn map_of(source: Net) -> usize {
@@ -52,8 +53,9 @@ impl<M: Maps> EarlyDrop<M> {
     }
 
     pub(super) fn new_slot(&mut self) -> Result<Slot, EarlyDropError<M::Error>> {
-        let number = self.slots.take();
-        let base = self.maps.count(number).map_err(|error| {
+        let (number, is_new) = self.slots.take();
+        let base = if is_new { Ok(PacketCount::default()) } else { self.maps.count(number) };
+        let base = base.map_err(|error| {
             self.slots.retire(number, None, 0);
             EarlyDropError::Maps(error)
         })?;

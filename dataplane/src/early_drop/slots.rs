@@ -60,18 +60,19 @@ impl Slots {
         self.used
     }
 
-    /// A slot, the lowest that is free. If none is, the one that has rested longest: what is still on its way there, a
-    /// packet or two, will be counted for the new entry.
-    pub(super) fn take(&mut self) -> u32 {
+    /// A slot, the lowest that is free, and whether nobody had it before, so that nothing is counted there. If none is
+    /// free, the one that has rested longest: what is still on its way there, a packet or two, will be counted for the
+    /// new entry.
+    pub(super) fn take(&mut self) -> (u32, bool) {
         if let Some(Reverse(number)) = self.free.pop() {
-            return number;
+            return (number, false);
         }
         if self.used < self.max {
             self.used += 1;
-            return self.used - 1;
+            return (self.used - 1, true);
         }
         // There are twice as many slots as entries, so half of them rest.
-        self.resting.pop_front().map_or(0, |resting| resting.number)
+        (self.resting.pop_front().map_or(0, |resting| resting.number), false)
     }
 
     /// Lays a slot to rest.
@@ -115,21 +116,21 @@ mod tests {
     #[test]
     fn a_slot_rests_before_it_is_used_again() {
         let mut slots = Slots::new(3);
-        assert_eq!([slots.take(), slots.take()], [0, 1]);
+        assert_eq!([slots.take(), slots.take()], [(0, true), (1, true)]);
         slots.retire(0, None, 5);
         slots.release(REST_NS + 4);
-        assert_eq!((slots.take(), slots.used()), (2, 3), "the first still rests");
+        assert_eq!((slots.take(), slots.used()), ((2, true), 3), "the first still rests");
         slots.retire(2, None, 6);
         slots.release(REST_NS + 5);
-        assert_eq!(slots.take(), 0);
-        assert_eq!(slots.take(), 2, "for want of others");
+        assert_eq!(slots.take(), (0, false));
+        assert_eq!(slots.take(), (2, false), "for want of others");
         assert_eq!(slots.used(), 3);
     }
 
     #[test]
     fn what_is_owed_is_paid_until_the_rest_is_over() {
         let mut slots = Slots::new(4);
-        let number = slots.take();
+        let (number, _) = slots.take();
         let condition = ConditionNumber::all().next().expect("the first");
         let source = Net::host([192, 0, 2, 1].into());
         slots.retire(number, Some(Owed { source, condition, read: PacketCount::default() }), 0);
@@ -141,6 +142,6 @@ mod tests {
         slots.pay(REST_NS, |_, _| panic!("it is paid"));
         assert_eq!(paid, [(number, source); 2]);
         slots.release(REST_NS);
-        assert_eq!(slots.take(), number);
+        assert_eq!(slots.take(), (number, false));
     }
 }

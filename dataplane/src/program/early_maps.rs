@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, MapType};
 use libbpf_sys::bpf_map_create_opts;
 use weir_control::rule::Family;
 
+use super::front::{CELL_BYTES, Front, Written};
 use super::skeleton::OpenWeirXdpSkel;
 use super::{PacketCount, ProgramError};
 use crate::early_drop::{CONDITIONS_MAX, Condition, Hook, MapChange, MapEntry, Maps, Net, Sizes};
@@ -23,8 +25,8 @@ const HOOK_FORWARD: u8 = 2;
 /// A bit of `map_flags` in `linux/bpf.h`; a trie cannot do without.
 const NO_PREALLOC: u32 = 1;
 
-/// Slots that one call reads.
-const COUNTS_BATCH: u32 = 4_096;
+/// Slots of a block of counts (`EARLY_BLOCK_SLOTS` in the program).
+const BLOCK_SLOTS: u32 = 64;
 
 /// A map for each family.
 #[derive(Debug)]
@@ -56,11 +58,14 @@ impl Pair {
 #[derive(Debug)]
 pub struct EarlyMaps {
     lists: MapHandle,
+    front: MapHandle,
     sources: Pair,
     prefixes: Pair,
     allowed: Pair,
     conditions: MapHandle,
     counts: MapHandle,
+    /// Who stands where in `front`.
+    cells: Mutex<Front>,
 }
 
 fn create(
@@ -79,8 +84,8 @@ fn create(
 }
 
 impl EarlyMaps {
-    /// Makes empty maps of these sizes. What tables of single addresses and counts take is allocated here; prefixes
-    /// as they come.
+    /// Makes empty maps of these sizes. What tables of single addresses and counts (of each CPU that the machine may
+    /// have) take is allocated here; prefixes as they come.
     ///
     /// # Errors
     /// [`ProgramError::EarlyMaps`]: no right to it, or no memory.
@@ -88,9 +93,11 @@ impl EarlyMaps {
         let make = || {
             let (sources, prefixes) = (sizes.sources_max, sizes.prefixes_max);
             let conditions = u32::try_from(CONDITIONS_MAX).unwrap_or(u32::MAX);
+            let cells = Front::new(sources);
             // The names are the program's: it takes no map of another.
             Ok(Self {
                 lists: create(MapType::Array, "early_lists", 4, 4, 1)?,
+                front: create(MapType::Array, "early_front_v4", 4, CELL_BYTES, cells.len())?,
                 sources: Pair::hash(["early_sources_v4", "early_sources_v6"], sources)?,
                 prefixes: Pair::trie(
                     ["early_prefixes_v4", "early_prefixes_v6"],
@@ -105,7 +112,14 @@ impl EarlyMaps {
                     CONDITION_BYTES,
                     conditions,
                 )?,
-                counts: create(MapType::Array, "early_counts", 4, COUNT_BYTES, sizes.slots())?,
+                counts: create(
+                    MapType::PercpuArray,
+                    "early_counts",
+                    4,
+                    BLOCK_SLOTS * COUNT_BYTES,
+                    sizes.slots().div_ceil(BLOCK_SLOTS),
+                )?,
+                cells: Mutex::new(cells),
             })
         };
         make().map_err(|source| ProgramError::EarlyMaps { sizes, source })
@@ -115,6 +129,7 @@ impl EarlyMaps {
     pub(super) fn lend(&self, open: &mut OpenWeirXdpSkel<'_>) -> libbpf_rs::Result<()> {
         let maps = &mut open.maps;
         maps.early_lists.reuse_fd(self.lists.as_fd())?;
+        maps.early_front_v4.reuse_fd(self.front.as_fd())?;
         maps.early_sources_v4.reuse_fd(self.sources.v4.as_fd())?;
         maps.early_sources_v6.reuse_fd(self.sources.v6.as_fd())?;
         maps.early_prefixes_v4.reuse_fd(self.prefixes.v4.as_fd())?;
@@ -133,18 +148,78 @@ impl EarlyMaps {
     /// Writes entries that follow each other and belong into one map.
     fn block(&self, entries: &[(Net, MapEntry)]) -> libbpf_rs::Result<()> {
         let Some((first, _)) = entries.first() else { return Ok(()) };
+        if !first.is_host() {
+            // Only kernels since 5.13 take many entries of a trie at once, and prefixes are few.
+            return entries.iter().try_for_each(|(source, entry)| {
+                let map = self.blocking(*source);
+                map.update(&trie_key(*source), &entry_bytes(entry), MapFlags::ANY)
+            });
+        }
         let keys: Vec<u8> = entries.iter().flat_map(|(source, _)| key(*source)).collect();
         let values: Vec<u8> = entries.iter().flat_map(|(_, entry)| entry_bytes(entry)).collect();
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        self.blocking(*first).update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY)
+        let map = self.blocking(*first);
+        map.update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY)?;
+        let mut cells = self.cells();
+        let mut begun = Vec::new();
+        let mut done = Vec::new();
+        for (source, entry) in entries {
+            if let IpAddr::V4(address) = source.address() {
+                let (first, then) = cells.block(address, *entry);
+                begun.extend(first);
+                done.extend(then);
+            }
+        }
+        self.write_cells(&begun)?;
+        self.write_cells(&done)
+    }
+
+    fn unblock(&self, source: Net) -> libbpf_rs::Result<()> {
+        let (first, then) = match source.address() {
+            IpAddr::V4(address) if source.is_host() => self.cells().unblock(address),
+            _ => (None, None),
+        };
+        self.write_cells(first.as_slice())?;
+        delete(self.blocking(source), &key(source))?;
+        self.write_cells(then.as_slice())
+    }
+
+    fn cells(&self) -> MutexGuard<'_, Front> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes cells in this order.
+    fn write_cells(&self, cells: &[Written]) -> libbpf_rs::Result<()> {
+        // The kernel calls an empty batch invalid.
+        if cells.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<u8> = cells.iter().flat_map(|cell| cell.place.to_ne_bytes()).collect();
+        let values: Vec<u8> = cells.iter().flat_map(|cell| cell.value).collect();
+        let count = u32::try_from(cells.len()).unwrap_or(u32::MAX);
+        self.front.update_batch(&places, &values, count, MapFlags::ANY, MapFlags::ANY)
+    }
+
+    /// What all CPUs together have counted in the slots of a block.
+    fn read_block(&self, number: u32) -> libbpf_rs::Result<Vec<PacketCount>> {
+        let of_cpus = self.counts.lookup_percpu(&number.to_ne_bytes(), MapFlags::ANY)?;
+        let mut sums = vec![PacketCount::default(); BLOCK_SLOTS as usize];
+        for slots in of_cpus.unwrap_or_default() {
+            let counts = slots.chunks_exact(COUNT_BYTES as usize).filter_map(PacketCount::from_map);
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        Ok(sums)
     }
 
     fn apply_one(&self, change: &MapChange) -> libbpf_rs::Result<()> {
         let zero = 0_u32.to_ne_bytes();
         match change {
-            MapChange::Hold(held) => self.lists.update(&zero, &held.0.to_ne_bytes(), MapFlags::ANY),
+            MapChange::Hold(held) => {
+                let word = self.cells().lists_word(held.0);
+                self.lists.update(&zero, &word.to_ne_bytes(), MapFlags::ANY)
+            }
             MapChange::Block(source, entry) => self.block(&[(*source, *entry)]),
-            MapChange::Unblock(source) => delete(self.blocking(*source), &key(*source)),
+            MapChange::Unblock(source) => self.unblock(*source),
             MapChange::Allow(source, until_ns) => {
                 let map = self.allowed.of(source.family());
                 map.update(&trie_key(*source), &until_ns.to_ne_bytes(), MapFlags::ANY)
@@ -190,22 +265,17 @@ impl Maps for EarlyMaps {
     }
 
     fn count(&self, slot: u32) -> libbpf_rs::Result<PacketCount> {
-        let value = self.counts.lookup(&slot.to_ne_bytes(), MapFlags::ANY)?;
-        Ok(value.and_then(|value| PacketCount::from_map(&value)).unwrap_or_default())
+        let block = self.read_block(slot / BLOCK_SLOTS)?;
+        Ok(block.get((slot % BLOCK_SLOTS) as usize).copied().unwrap_or_default())
     }
 
     fn counts(&self, slots: u32) -> libbpf_rs::Result<Vec<PacketCount>> {
-        let batch = slots.clamp(1, COUNTS_BATCH);
-        let all = self.counts.lookup_batch(batch, MapFlags::ANY, MapFlags::ANY)?;
-        let counts = all
-            .take(slots as usize)
-            .map(|(_, value)| PacketCount::from_map(&value).unwrap_or_default());
-        let counts: Vec<PacketCount> = counts.collect();
-        if counts.len() == slots as usize {
-            return Ok(counts);
+        let mut counts = Vec::with_capacity(slots.next_multiple_of(BLOCK_SLOTS) as usize);
+        for number in 0..slots.div_ceil(BLOCK_SLOTS) {
+            counts.extend(self.read_block(number)?);
         }
-        // A kernel that cannot read an array at once (before Linux 5.6).
-        (0..slots).map(|slot| self.count(slot)).collect()
+        counts.truncate(slots as usize);
+        Ok(counts)
     }
 }
 
@@ -236,7 +306,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// `struct early_entry`.
-fn entry_bytes(entry: &MapEntry) -> Vec<u8> {
+pub(super) fn entry_bytes(entry: &MapEntry) -> Vec<u8> {
     let mut bytes = entry.until_ns.to_ne_bytes().to_vec();
     let condition = entry.condition.map_or(0, |number| u32::from(number.get()));
     for word in [entry.acceptance, entry.slot, condition, 0] {

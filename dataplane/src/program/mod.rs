@@ -24,6 +24,7 @@ mod attachment;
 mod counters;
 mod early_maps;
 mod error;
+mod front;
 mod netlink;
 mod skeleton;
 
@@ -265,8 +266,9 @@ impl Program {
             }
         }
         let failed = |source| ProgramError::Map { action: "setting the local addresses", source };
-        set_keys(&self.skeleton.maps.local_v4, &v4).map_err(failed)?;
-        set_keys(&self.skeleton.maps.local_v6, &v6).map_err(failed)
+        let maps = &self.skeleton.maps;
+        set_local(&maps.local_v4, &maps.local_v4_kinds, &v4).map_err(failed)?;
+        set_local(&maps.local_v6, &maps.local_v6_kinds, &v6).map_err(failed)
     }
 
     /// Reads the counters. Each is exact; they are read one after the other, so a packet counted in
@@ -333,6 +335,34 @@ type Keys = BTreeMap<Vec<u8>, u8>;
 /// What the program finds beside an address (`LOCAL_UNICAST`, `LOCAL_BROADCAST`).
 const UNICAST: u8 = 1;
 const BROADCAST: u8 = 2;
+
+/// Words of a map of kinds (`LOCAL_FILTER_WORDS` in the program).
+const KINDS_WORDS: usize = 64;
+
+/// A bit for each kind of address that there is among these.
+fn kinds<'a>(addresses: impl Iterator<Item = &'a Vec<u8>>) -> [u64; KINDS_WORDS] {
+    let mut kinds = [0; KINDS_WORDS];
+    for address in addresses {
+        let words = address.as_chunks().0.iter().map(|word| u32::from_be_bytes(*word));
+        let spread = front::spread(words.fold(0, |folded, word| folded ^ word));
+        kinds[(spread >> 26) as usize] |= 1_u64 << (spread >> 20 & 63);
+    }
+    kinds
+}
+
+/// Makes the contents of a map of local addresses those of `wanted`, and with it the map of their kinds, which at no
+/// moment lacks one that is in the other.
+fn set_local(map: &impl MapCore, kinds_map: &impl MapCore, wanted: &Keys) -> libbpf_rs::Result<()> {
+    let set_kinds = |kinds: &[u64; KINDS_WORDS]| {
+        (0_u32..).zip(kinds).try_for_each(|(place, word)| {
+            kinds_map.update(&place.to_ne_bytes(), &word.to_ne_bytes(), MapFlags::ANY)
+        })
+    };
+    let present: Vec<Vec<u8>> = map.keys().collect();
+    set_kinds(&kinds(present.iter().chain(wanted.keys())))?;
+    set_keys(map, wanted)?;
+    set_kinds(&kinds(wanted.keys()))
+}
 
 /// Makes the contents of a map with one-byte values those of `wanted`. Removal comes first, so a full
 /// map can be exchanged for another.
