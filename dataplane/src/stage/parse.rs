@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::parse6::{Refused, headers6};
 use crate::batch::{Addresses, Batch, Headers, Piece};
+use crate::frame::prefetch;
 use crate::route::Forwarding;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_BYTES, MacAddr};
@@ -16,6 +17,13 @@ use crate::wire::{IpProtocol, Malformed};
 
 /// Reads the headers of every packet that has no verdict yet, and cuts Ethernet padding off.
 pub fn parse(batch: &mut Batch, forwarding: &Forwarding) {
+    // What the driver has written is in another core's cache, or in memory: all of it is asked for before the first is
+    // waited for.
+    for i in batch.turn() {
+        if let Some(first) = batch.bytes(i).first() {
+            prefetch(first);
+        }
+    }
     for i in batch.turn() {
         if !batch.is_open(i) {
             continue;
