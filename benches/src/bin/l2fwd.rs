@@ -9,13 +9,16 @@
 //! and nothing else: no parsing, no ledger, no rules, no counters but one. What Weir forwards is to be compared with
 //! what this forwards in the same run. It spins; on SIGTERM it prints what it did and ends.
 //!
+//! With `--drop` it forwards nothing: what the first interface receives goes back to its fill ring. On SIGUSR1 it
+//! prints how many packets it has forwarded or dropped until then.
+//!
 //! With `--complete-checksums` it also completes partial TCP and UDP checksums in user space, as everything that
 //! forwards between local stacks over veth must; without it, TCP does not work across.
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use af_xdp::{AreaConfig, Desc, ModeChoice, Socket};
 use clap::Parser;
@@ -56,6 +59,9 @@ struct Options {
     /// Complete partial TCP and UDP checksums of IPv4 packets.
     #[arg(long)]
     complete_checksums: bool,
+    /// Drop what the first interface receives.
+    #[arg(long, conflicts_with = "complete_checksums")]
+    drop: bool,
 }
 
 /// One interface.
@@ -76,8 +82,8 @@ struct Chunks {
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
-        Ok(forwarded) => {
-            println!("{{\"forwarded\":{forwarded}}}");
+        Ok(packets) => {
+            tell(packets);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -87,11 +93,17 @@ fn main() -> ExitCode {
     }
 }
 
+fn tell(packets: u64) {
+    println!("{{\"packets\":{packets}}}");
+}
+
 fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    let asked = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&asked))?;
     if let Some(id) = options.core
         && !core_affinity::set_for_current(core_affinity::CoreId { id })
     {
@@ -138,17 +150,23 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
         options.interfaces[0], options.interfaces[1], opened.rung
     );
 
-    let forwarded = AtomicU64::new(0);
+    let mut packets = 0;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..64 {
-            let there = forward(&mut a, &mut b, &mut chunks, options.complete_checksums)?;
-            let back = forward(&mut b, &mut a, &mut chunks, options.complete_checksums)?;
-            forwarded.fetch_add(there + back, Ordering::Relaxed);
+            packets += if options.drop {
+                chunks.drop_received(&mut a)
+            } else {
+                forward(&mut a, &mut b, &mut chunks, options.complete_checksums)?
+                    + forward(&mut b, &mut a, &mut chunks, options.complete_checksums)?
+            };
+        }
+        if asked.swap(false, Ordering::Relaxed) {
+            tell(packets);
         }
     }
     // The program first, so that no packet meets a closing socket.
     ports.into_iter().for_each(weir_dataplane::port::xdp::OpenPort::close);
-    Ok(forwarded.into_inner())
+    Ok(packets)
 }
 
 /// One batch from `from` to `to`.
@@ -191,6 +209,18 @@ impl Chunks {
                 let _ = complete_partial(packet);
             }
         }
+    }
+
+    /// Takes one batch out of the rx ring, and nothing else. Its chunks are the next to be filled: they are near.
+    fn drop_received(&mut self, from: &mut End) -> u64 {
+        self.refill(from);
+        let received = from.socket.rx.peek(BATCH);
+        let chunk_bytes = self.chunk_bytes;
+        let number = |descriptor: Desc| u32::try_from(descriptor.addr / chunk_bytes).ok();
+        received.iter().filter_map(number).for_each(|chunk| self.free.push_front(chunk));
+        let taken = received.release();
+        from.filled -= taken;
+        u64::from(taken)
     }
 
     fn take_completions(&mut self, end: &mut End) {

@@ -1,4 +1,4 @@
-//! What forwards: Weir, the bare loop, the kernel.
+//! What forwards, or drops: Weir, the bare loop, the kernel.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -30,6 +30,16 @@ const STATE_RULES: [&str; 3] = [
     "-A FORWARD -m state --state NEW -j ACCEPT",
 ];
 
+/// What drops a flood of SYN segments from random sources: a plain rule, and rules that limit. Of the kinds of `fuzzy`
+/// one packet in a hundred passes, as it must.
+const DROP: &str = "-A FORWARD -d 198.19.0.2 -j DROP";
+const DROP_HASHLIMIT: &str = "-A FORWARD -p tcp --syn -m hashlimit --hashlimit-above 100/s --hashlimit-mode dstip \
+     --hashlimit-name flood -j DROP";
+const DROP_FUZZY: &str =
+    "-A FORWARD -p tcp --syn -m fuzzy --lower-limit 100 --upper-limit 1000 -j DROP";
+const DROP_UNVERIFIED: &str = "-A FORWARD -p tcp --syn -m fuzzy --lower-limit 20 --upper-limit 100 --fuzzy-unverified \
+     --fuzzy-dst 1000:4000 -j DROP";
+
 /// Many rules that the traffic has to be compared with; none of them stops it. As a saved rule set.
 fn many_rules(count: u32) -> String {
     let mut text = String::from("*filter\n:FORWARD ACCEPT [0:0]\n");
@@ -45,7 +55,7 @@ fn many_rules(count: u32) -> String {
     text + "COMMIT\n"
 }
 
-/// Something that forwards from f0 to f1.
+/// Something that forwards from f0 to f1, or drops what comes by f0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
@@ -59,6 +69,16 @@ pub(crate) enum Contender {
     Weir1k,
     /// `weir run` with ten thousand rules.
     Weir10k,
+    /// `weir run` with a rule that drops all.
+    WeirDrop,
+    /// `weir run` with a limit by destination, of hashlimit.
+    WeirDropHashlimit,
+    /// `weir run` with the plain fuzzy rule.
+    WeirDropFuzzy,
+    /// `weir run` with limits for all sources that nobody knows.
+    WeirDropUnverified,
+    /// The bare AF_XDP loop, dropping all.
+    DropLoop,
     /// The bare AF_XDP loop.
     L2fwd,
     /// The bare loop, completing checksums (in user space).
@@ -83,6 +103,11 @@ impl fmt::Display for Contender {
             Self::WeirState => "weir-state",
             Self::Weir1k => "weir1k",
             Self::Weir10k => "weir10k",
+            Self::WeirDrop => "weir-drop",
+            Self::WeirDropHashlimit => "weir-drop-hashlimit",
+            Self::WeirDropFuzzy => "weir-drop-fuzzy",
+            Self::WeirDropUnverified => "weir-drop-unverified",
+            Self::DropLoop => "drop-loop",
             Self::L2fwd => "l2fwd",
             Self::L2fwdChecksums => "l2fwd-checksums",
             Self::Kernel => "kernel",
@@ -122,6 +147,14 @@ impl Contender {
             Self::Weir => weir(bench, topology, folder, &[]).map(Running::Weir),
             Self::WeirRules => weir(bench, topology, folder, &RULES).map(Running::Weir),
             Self::WeirState => weir(bench, topology, folder, &STATE_RULES).map(Running::Weir),
+            Self::WeirDrop => weir(bench, topology, folder, &[DROP]).map(Running::Weir),
+            Self::WeirDropHashlimit => {
+                weir(bench, topology, folder, &[DROP_HASHLIMIT]).map(Running::Weir)
+            }
+            Self::WeirDropFuzzy => weir(bench, topology, folder, &[DROP_FUZZY]).map(Running::Weir),
+            Self::WeirDropUnverified => {
+                weir(bench, topology, folder, &[DROP_UNVERIFIED]).map(Running::Weir)
+            }
             Self::Weir1k | Self::Weir10k => {
                 let daemon = weir(bench, topology, folder, &[])?;
                 let file = self.rules_file(folder)?;
@@ -135,8 +168,11 @@ impl Contender {
                 let flush = Some("iptables-legacy -F FORWARD");
                 Ok(Running::Kernel { _until_dropped: KernelForwarding { topology, flush } })
             }
-            Self::L2fwd => l2fwd(bench, topology, folder, false).map(Running::L2fwd),
-            Self::L2fwdChecksums => l2fwd(bench, topology, folder, true).map(Running::L2fwd),
+            Self::DropLoop => l2fwd(bench, topology, folder, &["--drop"]).map(Running::L2fwd),
+            Self::L2fwd => l2fwd(bench, topology, folder, &[]).map(Running::L2fwd),
+            Self::L2fwdChecksums => {
+                l2fwd(bench, topology, folder, &["--complete-checksums"]).map(Running::L2fwd)
+            }
             Self::Kernel => kernel(topology, &[]),
             Self::KernelRules => kernel(topology, &RULES),
             Self::KernelState => kernel(topology, &STATE_RULES),
@@ -145,6 +181,18 @@ impl Contender {
 }
 
 impl Contender {
+    /// Whether it drops all, or nearly.
+    pub(crate) fn drops(self) -> bool {
+        matches!(
+            self,
+            Self::WeirDrop
+                | Self::WeirDropHashlimit
+                | Self::WeirDropFuzzy
+                | Self::WeirDropUnverified
+                | Self::DropLoop
+        )
+    }
+
     /// A file with its many rules.
     fn rules_file(self, folder: &Path) -> Result<PathBuf> {
         let count = if matches!(self, Self::Weir1k | Self::Kernel1k) { 1_000 } else { 10_000 };
@@ -198,13 +246,10 @@ socket = "/run/weir.sock"
     Ok(daemon)
 }
 
-fn l2fwd(bench: &Bench, topology: &Topology, folder: &Path, complete: bool) -> Result<Process> {
+fn l2fwd(bench: &Bench, topology: &Topology, folder: &Path, options: &[&str]) -> Result<Process> {
     let mut command = topology.forwarder.command(&bench.programs.l2fwd.to_string_lossy());
     command.args(["--interfaces", "f0", "f1", "--destination-macs", MAC_G0, MAC_S0]);
-    command.args(["--core", &forwarder_core().to_string()]);
-    if complete {
-        command.arg("--complete-checksums");
-    }
+    command.args(["--core", &forwarder_core().to_string()]).args(options);
     let mut process = Process::spawn("l2fwd", command, &folder.join("l2fwd.log"))?;
     process.wait_for_line("ready", READY_MAX)?;
     Ok(process)

@@ -4,6 +4,7 @@
 //!   cargo run --release -p weir-benches --bin veth -- all
 //!   ... -- forward --contenders weir,l2fwd --pairs 10 --seconds 3
 //!   ... -- forward --contenders l2fwd,l2fwd      is the method honest? the ratio must be 1
+//!   ... -- drop                                a flood that ends in user space, beside a bare loop that drops
 //!   ... -- rtt | iperf | rules
 //!
 //!   On a machine that others use too: --urgent, more --pairs, shorter --seconds. Two l2fwd then
@@ -22,6 +23,7 @@
 //! the core of the sender and on the sender's account, so `per core` counts generator and forwarder together.
 
 mod contender;
+mod drop;
 mod environment;
 mod forward;
 mod generator;
@@ -71,6 +73,8 @@ struct Cli {
 enum Command {
     /// Packets delivered a second.
     Forward(forward::Options),
+    /// Packets of a flood dropped in user space a second.
+    Drop(drop::Options),
     /// Round-trip time of ping.
     Rtt(rtt::Options),
     /// Throughput of one TCP connection (iperf3), default offloads.
@@ -139,6 +143,7 @@ fn run(cli: Cli, console: Console) -> Result<()> {
     for command in commands(cli.command) {
         results.push(match &command {
             Command::Forward(options) => to_json(&forward::run(&bench, options)?)?,
+            Command::Drop(options) => to_json(&drop::run(&bench, options)?)?,
             Command::Rtt(options) => to_json(&rtt::run(&bench, options)?)?,
             Command::Iperf(options) => to_json(&iperf::run(&bench, options)?)?,
             Command::Rules(options) => to_json(&rules::run(&bench, options)?)?,
@@ -162,6 +167,7 @@ fn commands(command: Command) -> Vec<Command> {
         forward("weir,l2fwd", None),
         forward("weir-rules,kernel-rules,kernel", None),
         forward("weir,l2fwd,kernel", Some(200_000)),
+        Command::Drop(drop::Options::of(pairs)),
         Command::Rtt(rtt::Options::of(pairs)),
         Command::Iperf(iperf::Options::of(pairs)),
         Command::Rules(rules::Options::default()),
@@ -185,6 +191,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
         let all = commands(Command::All(AllOptions { pairs: 3 }));
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 7);
     }
 }

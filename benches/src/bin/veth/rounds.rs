@@ -15,7 +15,8 @@ use crate::contender::{Contender, Running};
 use crate::topology::Topology;
 
 /// The metrics that comparisons are printed for.
-const LEADING: [&str; 6] = [
+const LEADING: [&str; 7] = [
+    "dropped_pps",
     "delivered_pps",
     "delivered_pps_per_core",
     "average_us",
@@ -69,6 +70,7 @@ pub(crate) struct Report {
 pub(crate) struct Scene<'a> {
     pub(crate) bench: &'a Bench,
     pub(crate) topology: &'a Topology,
+    pub(crate) contender: Contender,
     pub(crate) running: &'a Running<'a>,
     pub(crate) folder: &'a TempDir,
 }
@@ -93,7 +95,7 @@ pub(crate) fn play(
             let message = format!("round {} of {rounds}: {contender}", round + 1);
             let (metrics, void) = bench.console.working(&message, || {
                 let running = contender.start(bench, topology, folder.path())?;
-                measure(&Scene { bench, topology, running: &running, folder: &folder })
+                measure(&Scene { bench, topology, contender, running: &running, folder: &folder })
             })?;
             let run = Run { round, place, contender, metrics, void };
             bench.console.line(&bench.console.paint(Tone::Dim, &line(&run)));
