@@ -11,9 +11,12 @@
 
 mod dos;
 mod exercise;
+mod fuzzy;
 mod play;
 mod report;
 mod setup;
+mod street;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -59,6 +62,15 @@ struct Args {
 enum Study {
     /// Floods a server behind one protection after the other, and says what its users got
     Dos(dos::DosArgs),
+    /// Offers the fuzzy rule a stream at rising rates, and compares what it accepts with the module of 2002
+    Fuzzy(fuzzy::FuzzyArgs),
+}
+
+impl Study {
+    /// Whether standard output is for JSON.
+    fn prints_json(&self) -> bool {
+        matches!(self, Self::Fuzzy(study) if study.json)
+    }
 }
 
 /// The names of the exercises, as values that the command line takes.
@@ -68,7 +80,8 @@ fn exercise_names() -> impl clap::builder::TypedValueParser<Value = String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let console = Console::new(if args.json { Stream::Error } else { Stream::Output });
+    let json = args.json || args.study.as_ref().is_some_and(Study::prints_json);
+    let console = Console::new(if json { Stream::Error } else { Stream::Output });
     match run(&args, &console) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -85,8 +98,10 @@ fn main() -> ExitCode {
 
 /// Does what the arguments ask for. Says whether everything was as expected.
 fn run(args: &Args, console: &Console) -> Result<bool> {
-    if let Some(Study::Dos(study)) = &args.study {
-        return dos::run(study, console);
+    match &args.study {
+        Some(Study::Dos(study)) => return dos::run(study, console),
+        Some(Study::Fuzzy(study)) => return fuzzy::run(study, console),
+        None => {}
     }
     if args.list {
         list(args, console)?;

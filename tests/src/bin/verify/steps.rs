@@ -51,6 +51,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { title: "Rings under Miri", needs_root: false, command: miri, reading: Reading::Tests },
     Step { title: "Tests", needs_root: false, command: tests, reading: Reading::Tests },
     Step { title: "The lab", needs_root: true, command: lab, reading: Reading::Lab },
+    Step { title: "The curve of fuzzy", needs_root: true, command: fuzzy, reading: Reading::Lab },
 ];
 
 impl Step {
@@ -169,10 +170,24 @@ fn miri() -> Result<Planned> {
     Ok(Planned::Run(command))
 }
 
-/// What `cargo lab` runs, its report for us.
+/// What `cargo lab` runs.
+fn lab_with(args: &[&str]) -> Planned {
+    let mut command =
+        cargo_with(&["run", "--quiet", "--release", "-p", "weir-tests", "--bin", "lab", "--"]);
+    command.args(args);
+    Planned::Run(command)
+}
+
+/// The exercises, their report for us.
 fn lab() -> Result<Planned> {
-    let args = ["run", "--quiet", "--release", "-p", "weir-tests", "--bin", "lab", "--", "--json"];
-    Ok(Planned::Run(cargo_with(&args)))
+    Ok(lab_with(&["--json"]))
+}
+
+/// Three rates of the curve, in seconds: below the limits, between them and above.
+fn fuzzy() -> Result<Planned> {
+    let rates = ["--limits", "1000:10000", "--rates", "500,5500,30000"];
+    let length = ["--seconds", "4", "--rounds", "1", "--output", "target/fuzzy-short"];
+    Ok(lab_with(&[&["fuzzy", "--json"][..], &rates, &length].concat()))
 }
 
 /// The checks in the lab's report. Without a report the status tells.
@@ -181,7 +196,9 @@ fn lab_tally(report: &str) -> Tally {
     let number = |key: &str| {
         report[key].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
     };
-    Tally { passed: number("passed"), failed: number("failed"), skipped: Vec::new() }
+    let skipped = report["skipped"].as_array().into_iter().flatten();
+    let skipped = skipped.filter_map(|why| why.as_str().map(str::to_owned)).collect();
+    Tally { passed: number("passed"), failed: number("failed"), skipped }
 }
 
 /// Whether an error of a step ends the run: the others count as a failure of that step.
@@ -205,5 +222,8 @@ mod tests {
         let report = r#"{"engine": "weir", "passed": 28, "failed": 2, "exercises": []}"#;
         assert_eq!(lab_tally(report), Tally { passed: 28, failed: 2, skipped: Vec::new() });
         assert_eq!(lab_tally("it broke"), Tally::default());
+        let report = r#"{"passed": 1, "failed": 0, "skipped": ["500 a second: late"]}"#;
+        let skipped = vec!["500 a second: late".to_owned()];
+        assert_eq!(lab_tally(report), Tally { passed: 1, failed: 0, skipped });
     }
 }

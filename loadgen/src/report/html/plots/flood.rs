@@ -9,6 +9,9 @@ use crate::report::study::{Group, Served, value};
 use crate::report::unit::Unit;
 use crate::result::{Expect, Latency, RunResult, StreamResult};
 
+/// Points of the ideal line between the limits.
+const IDEAL_STEPS: u32 = 64;
+
 fn flood_axis() -> Axis {
     axis("Flood", Unit::PacketsPerSecond, Scale::Wide)
 }
@@ -145,7 +148,7 @@ pub(super) fn acceptance(groups: &[Group<'_>], fuzzy: Option<Fuzzy>) -> Section 
         ),
         plot: Plot {
             title: "Acceptance against offered rate".to_owned(),
-            x: axis("Offered", Unit::PacketsPerSecond, Scale::Linear),
+            x: axis("Offered", Unit::PacketsPerSecond, Scale::Wide),
             y: axis("Accepted", Unit::Share, Scale::Whole),
             series,
         },
@@ -153,14 +156,19 @@ pub(super) fn acceptance(groups: &[Group<'_>], fuzzy: Option<Fuzzy>) -> Section 
     }
 }
 
-/// Over the whole width of what was measured.
+/// Over the whole width of what was measured. Between the limits it is straight only where rates stand evenly.
 fn ideal_line(fuzzy: Fuzzy, measured: &[Series]) -> Series {
-    let xs = measured.iter().flat_map(|series| &series.points).map(|point| point.x);
-    let last = xs.fold(fuzzy.upper_pps, f64::max);
-    let corners = [0.0, fuzzy.lower_pps, fuzzy.upper_pps, last];
+    let Fuzzy { lower_pps, upper_pps } = fuzzy;
+    let xs = || measured.iter().flat_map(|series| &series.points).map(|point| point.x);
+    let first = xs().fold(if lower_pps > 0.0 { lower_pps } else { upper_pps }, f64::min);
+    let last = xs().fold(upper_pps, f64::max);
+    let steps = (0..=IDEAL_STEPS)
+        .map(|step| lower_pps + (upper_pps - lower_pps) * f64::from(step) / f64::from(IDEAL_STEPS));
+    let between = steps.filter(|x| *x >= first);
+    let points = std::iter::once(first).chain(between).chain([last]);
     Series {
         name: "ideal".to_owned(),
         style: Style::Ideal,
-        points: corners.map(|x| Point::new(x, fuzzy.ideal(x))).to_vec(),
+        points: points.map(|x| Point::new(x, fuzzy.ideal(x))).collect(),
     }
 }

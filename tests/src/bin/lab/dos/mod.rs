@@ -11,22 +11,24 @@
 
 mod kind;
 mod peer;
-mod street;
 mod summary;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use weir_tests::console::{Console, Tone};
-use weir_tests::weir::{Binaries, Profile, build_program};
-use weir_tests::{Error, Result, interrupt, netns, packages, process, repository, skip};
+use weir_tests::console::Console;
+use weir_tests::{Error, Result};
 
+use crate::street::{EVERYWHERE, Street};
+use crate::tools::{Tools, write};
 use kind::Kind;
 use peer::Peer;
-use street::{EVERYWHERE, MAC_F0, MAC_F1, Street};
 use summary::Summary;
+
+/// What stands, in words.
+const STREET: &str = "weirgen is on both sides of the firewall: users and flood (198.18.0.0/16 on g0), the server \
+    (198.19.0.2 on s0), on core 0. The firewall has its own namespace; the kernel's forwarding and Weir have the other cores.";
 
 /// How much longer than its duration a run may take: sockets are opened, the last packets awaited.
 const RUN_EXTRA: Duration = Duration::from_secs(60);
@@ -35,9 +37,6 @@ const RUN_EXTRA: Duration = Duration::from_secs(60);
 /// remembered is another question.
 const CALM_PORTS: &str = "1024-32767";
 const PORTS: &str = "32768-65535";
-
-/// What `weirgen` ends with when its result must not be used.
-const STATUS_VOID: i32 = 3;
 
 /// Floods a server behind one protection after the other, and says what its users got
 #[derive(Clone, Debug, Args)]
@@ -102,40 +101,21 @@ impl Sources {
 /// What the study needs that stays the same for all runs.
 struct Study<'a> {
     args: &'a DosArgs,
-    binaries: Binaries,
-    weirgen: PathBuf,
+    tools: Tools,
     street: Street,
-    folder: PathBuf,
 }
 
 /// Plays the study. Says whether every run could be used.
 pub(crate) fn run(args: &DosArgs, console: &Console) -> Result<bool> {
-    if !skip::is_root() {
-        return Err(Error::Unmet(
-            "the study makes network namespaces, which takes root".to_owned(),
-        ));
-    }
-    interrupt::install()?;
-    let tools = packages::LAB.iter().chain(packages::KERNEL).chain(packages::TESTS);
-    let wanted = tools.chain(packages::BUILD).copied();
-    packages::install(console, wanted)?;
-    console.line("Building Weir and weirgen (release).");
-    let binaries = Binaries::build(Profile::Release)?;
-    let weirgen = build_program(Profile::Release, "weir-loadgen", "weirgen")?;
-    for name in netns::remove_stale()? {
-        console.line(&format!("Removed {name}, left behind by a run that died."));
-    }
-    let folder = repository().join(&args.output);
-    fs::create_dir_all(&folder).map_err(Error::io(format!("make {}", folder.display())))?;
-    let study = Study { args, binaries, weirgen, street: Street::build()?, folder };
+    let tools = Tools::prepare(&args.output, console)?;
+    let study = Study { args, tools, street: Street::build("dos")? };
     console.heading("The street");
-    console.paragraph("   ", street::ABOUT);
+    console.paragraph("   ", STREET);
     let peers = study.able_peers(console)?;
     let (files, summary) = study.rounds(console, &peers)?;
     summary.print(console);
-    let page = study.page(&files)?;
-    console
-        .line(&format!("The page: {}", console.paint(Tone::Command, &page.display().to_string())));
+    let title = format!("Users of a web server under {}", args.kind.words());
+    study.tools.page(console, "dos", &title, &files, &[])?;
     Ok(summary.is_sound())
 }
 
@@ -146,7 +126,7 @@ impl Study<'_> {
         let wanted = if self.args.peers.is_empty() { &all } else { &self.args.peers };
         let mut able = Vec::new();
         for peer in wanted {
-            match peer.start(&self.binaries, &self.street, &self.folder) {
+            match peer.start(&self.tools.binaries, &self.street, &self.tools.folder) {
                 Ok(running) => {
                     running.stop()?;
                     console.line(&format!("   {:<18} {}", peer.to_string(), peer.about()));
@@ -184,14 +164,14 @@ impl Study<'_> {
     fn trial(&self, peer: Peer, flood: u32, round: u32) -> Result<PathBuf> {
         let DosArgs { users, seconds, calm, .. } = *self.args;
         let seed = 0x5eed + u64::from(round);
-        let file = self.folder.join(format!("{peer}-{flood}-{round}.json"));
-        let running = peer.start(&self.binaries, &self.street, &self.folder)?;
+        let file = self.tools.folder.join(format!("{peer}-{flood}-{round}.json"));
+        let running = peer.start(&self.tools.binaries, &self.street, &self.tools.folder)?;
         if calm > 0 {
-            let before = self.folder.join("calm.toml");
+            let before = self.tools.folder.join("calm.toml");
             write(&before, &self.profile(peer, users.saturating_mul(4), calm, 0, CALM_PORTS))?;
             self.generate(&["run", &before.to_string_lossy()], !seed, calm)?;
         }
-        let profile = self.folder.join("dos.toml");
+        let profile = self.tools.folder.join("dos.toml");
         write(&profile, &self.profile(peer, users, seconds, flood, PORTS))?;
         let (profile, result) = (profile.to_string_lossy(), file.to_string_lossy());
         let label = peer.to_string();
@@ -202,17 +182,8 @@ impl Study<'_> {
 
     /// Has `weirgen` do something on both sides.
     fn generate(&self, what: &[&str], seed: u64, seconds: u32) -> Result<()> {
-        let mut command = self.street.tester.command(&self.weirgen.to_string_lossy());
-        command.args(what).args(["--left", "g0", "--right", "s0", "--cores", "0"]);
-        command.args(["--left-mac", MAC_F0, "--right-mac", MAC_F1, "--seed", &seed.to_string()]);
-        let output = process::output(command, Duration::from_secs(seconds.into()) + RUN_EXTRA)?;
-        let known = [Some(0), Some(STATUS_VOID)];
-        if !known.contains(&output.status.code()) {
-            let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
-            let command = format!("weirgen {}", what.join(" "));
-            return Err(Error::Command { command, status: output.status, output: output_text });
-        }
-        Ok(())
+        let within = Duration::from_secs(seconds.into()) + RUN_EXTRA;
+        self.tools.generate(&self.street, what, seed, within)
     }
 
     /// What `weirgen` is to send: the users, and the flood beside them.
@@ -231,20 +202,4 @@ impl Study<'_> {
         );
         if flood == 0 { users } else { users + &stream }
     }
-
-    /// All results as one page.
-    fn page(&self, files: &[PathBuf]) -> Result<PathBuf> {
-        let page = self.folder.join("dos.html");
-        let mut command = std::process::Command::new(&self.weirgen);
-        command.arg("report").args(files).arg("--output").arg(&page);
-        command
-            .arg("--title")
-            .arg(format!("Users of a web server under {}", self.args.kind.words()));
-        process::run(command, RUN_EXTRA)?;
-        Ok(page)
-    }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use weir_tests::weir::{Binaries, Daemon};
 use weir_tests::{Error, Result};
 
-use super::street::Street;
+use crate::street::{Street, config};
 
 /// An engine with a set of rules. The rules of both engines are the same text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -168,7 +168,8 @@ impl Peer {
         folder: &Path,
     ) -> Result<Running<'a>> {
         if self.is_weir() {
-            let daemon = Daemon::start(binaries, &street.firewall, &self.config(), folder)?;
+            let daemon =
+                Daemon::start(binaries, &street.firewall, &config(self.settings()), folder)?;
             self.rules().iter().try_for_each(|rule| daemon.iptables(rule).map(drop))?;
             return Ok(Running::Weir(daemon));
         }
@@ -189,19 +190,15 @@ impl Peer {
         Ok(running)
     }
 
-    /// One worker, on the last core, as Weir chooses by default.
-    fn config(self) -> String {
-        let conntrack = match self {
+    /// What its rules need in the configuration.
+    fn settings(self) -> &'static str {
+        match self {
             Self::WeirUnderFlood | Self::WeirSynproxy => {
                 "\n[conntrack]\nsynproxy = true\ntcp_loose = false\n"
             }
             Self::WeirStrict => "\n[conntrack]\ntcp_loose = false\n",
             _ => "",
-        };
-        "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\
-         interface = \"f1\"\n\n[workers]\ncount = 1\n\n[control]\nsocket = \"/run/weir.sock\"\n"
-            .to_owned()
-            + conntrack
+        }
     }
 }
 

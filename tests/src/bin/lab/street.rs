@@ -1,7 +1,7 @@
-//! Where the study is played.
+//! Where studies are played.
 //!
 //! ```text
-//!   tester (weirgen)                     firewall (the peer)                    tester (the same weirgen)
+//!   tester (weirgen)                     firewall                               tester (the same weirgen)
 //!   198.18.0.0/16  g0 ───── f0 10.255.18.1        10.255.19.1 f1 ───── s0  198.19.0.2
 //!   users and flood         ◄─ 198.18.0.0/16 via 10.255.18.2           the server
 //!   64.0.0.0/3              ◄─ likewise: half a thousand million forged sources
@@ -22,9 +22,13 @@ const MAC_S0: &str = "02:00:00:00:02:02";
 /// Where the widest flood says that it comes from.
 pub(crate) const EVERYWHERE: &str = "64.0.0.0/3";
 
-/// What stands, in words.
-pub(crate) const ABOUT: &str = "weirgen is on both sides of the firewall: users and flood (198.18.0.0/16 on g0), the server \
-    (198.19.0.2 on s0), on core 0. The firewall has its own namespace; the kernel's forwarding and Weir have the other cores.";
+/// Weir between the two, with one worker, on the last core, as Weir chooses by default; and what follows.
+pub(crate) fn config(rest: &str) -> String {
+    "mode = \"route\"\nhost = \"kernel\"\non_exit = \"pass\"\n\n[[ports]]\ninterface = \"f0\"\n\n[[ports]]\n\
+     interface = \"f1\"\n\n[workers]\ncount = 1\n\n[control]\nsocket = \"/run/weir.sock\"\n"
+        .to_owned()
+        + rest
+}
 
 /// The two namespaces; dropping them removes all.
 #[derive(Debug)]
@@ -34,10 +38,10 @@ pub(crate) struct Street {
 }
 
 impl Street {
-    /// Makes them, up, addressed and routed.
-    pub(crate) fn build() -> Result<Self> {
-        let tester = Namespace::unique("dos-tester")?;
-        let firewall = Namespace::unique("dos-firewall")?;
+    /// Makes them, up, addressed and routed; the study's name is in theirs.
+    pub(crate) fn build(study: &str) -> Result<Self> {
+        let tester = Namespace::unique(&format!("{study}-tester"))?;
+        let firewall = Namespace::unique(&format!("{study}-firewall"))?;
         Veth::between(&tester, "g0", &firewall, "f0").macs(MAC_G0, MAC_F0).create()?;
         Veth::between(&tester, "s0", &firewall, "f1").macs(MAC_S0, MAC_F1).create()?;
         for (namespace, device) in
