@@ -67,8 +67,11 @@ fn settings(remembered: u32) -> Settings {
 impl Bench {
     fn new(remembered: u32) -> Self {
         let settings = settings(remembered);
-        let link =
-            Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+        let link = Link {
+            source: MacAddr([2, 0, 0, 0, 0, 1]),
+            destination: MacAddr([2, 0, 0, 0, 0, 2]),
+            tag: None,
+        };
         let mut clients = Clients::new(&settings, link, 0x5eed);
         clients.begin(0);
         Self {

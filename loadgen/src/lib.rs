@@ -30,6 +30,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod address;
 mod cli;
 pub mod clock;
 pub mod compare;

@@ -10,7 +10,7 @@ use weir_dataplane::config::SocketOptions;
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::port::Port;
 use weir_dataplane::port::xdp::{Bank, HostAddresses, OpenPort, XdpQueue};
-use weir_dataplane::program::OnExit;
+use weir_dataplane::program::{OnExit, ProgramConfig};
 
 use crate::cli::SinkOptions;
 use crate::device;
@@ -33,8 +33,6 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
     let bank = Bank {
         area: AreaConfig { chunks: CHUNKS, ..AreaConfig::default() },
         mode: options.mode,
-        host_firewalled: false,
-        discovery_redirected: false,
         early: None,
         sockets: SocketOptions {
             rx_entries: RING_ENTRIES,
@@ -45,7 +43,11 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
             bind_retry_ms: 1000,
         },
         // Held by a bpf_link, which the kernel removes however this process ends.
-        on_exit: OnExit::Pass,
+        program: ProgramConfig {
+            on_exit: OnExit::Pass,
+            host_firewalled: false,
+            discovery_redirected: false,
+        },
         workers: 1,
         ports: 1,
     };

@@ -40,8 +40,11 @@ fn a_run_allocates_nothing() {
                 shared_address = '198.18.1.1'\nshared_share = 0.5\ntcp.time_wait_s = 1";
     let settings =
         toml::from_str::<UsersConfig>(text).expect("settings").check().expect("settings");
-    let link =
-        Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+    let link = Link {
+        source: MacAddr([2, 0, 0, 0, 0, 1]),
+        destination: MacAddr([2, 0, 0, 0, 0, 2]),
+        tag: None,
+    };
     let mut clients = Clients::new(&settings, link, 1);
     let mut server = Server::new(&settings, link, 1);
     let mut way = Way { frames: vec![(0, [0; 2_048]); WAY], count: 0, lossy: 7 };

@@ -25,7 +25,7 @@ use clap::Parser;
 use weir_dataplane::config::SocketOptions;
 use weir_dataplane::frame::Frame;
 use weir_dataplane::port::xdp::{Bank, HostAddresses};
-use weir_dataplane::program::OnExit;
+use weir_dataplane::program::{OnExit, ProgramConfig};
 use weir_dataplane::wire::MacAddr;
 use weir_dataplane::wire::checksum::complete_partial;
 
@@ -112,8 +112,6 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
     let bank = Bank {
         area: AreaConfig { chunks: options.chunks, ..AreaConfig::default() },
         mode: options.mode,
-        host_firewalled: false,
-        discovery_redirected: false,
         early: None,
         sockets: SocketOptions {
             rx_entries: options.ring,
@@ -123,7 +121,11 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
             busy_poll: None,
             bind_retry_ms: 2000,
         },
-        on_exit: OnExit::Pass,
+        program: ProgramConfig {
+            on_exit: OnExit::Pass,
+            host_firewalled: false,
+            discovery_redirected: false,
+        },
         workers: 1,
         ports: options.interfaces.len(),
     };

@@ -58,7 +58,7 @@ use crate::host::{HOST_DEVICE, HostError, HostNetwork};
 use crate::packet_log::PacketLog;
 use crate::policy::{FlowCache, LimitSettings};
 use crate::port::xdp::{Bank, HostAddresses, OpenError, OpenPort};
-use crate::program::ProgramError;
+use crate::program::{ProgramConfig, ProgramError};
 use crate::route::{Mirror, MirrorConfig, RouteError};
 use crate::synproxy::CookieKey;
 use crate::worker::{OrderError, State, Worker, WorkerConfig};
@@ -177,9 +177,11 @@ impl Daemon {
             area: config.area,
             mode: config.mode,
             sockets: config.sockets,
-            on_exit: config.on_exit,
-            host_firewalled: host_traffic.is_some(),
-            discovery_redirected: false,
+            program: ProgramConfig {
+                on_exit: config.on_exit,
+                host_firewalled: host_traffic.is_some(),
+                discovery_redirected: false,
+            },
             early: Some(Arc::clone(early_drop.maps())),
             workers: config.cores.len(),
             ports: config.interfaces.len(),

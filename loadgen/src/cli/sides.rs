@@ -7,6 +7,7 @@ use af_xdp::ModeChoice;
 use clap::Args;
 use weir_dataplane::wire::MacAddr;
 
+use crate::address::Address;
 use crate::clock::Clock;
 use crate::device::own_addresses;
 use crate::engine::{Choice, Idle, Options, Ports, SEED, Sides};
@@ -15,7 +16,6 @@ use crate::error::Error;
 use crate::neighbour::{Residents, find_next_hops};
 use crate::profile::{Profile, Side};
 use crate::stop::Stop;
-use crate::users::address::Address;
 
 /// How long a question waits for its answer before it is looked for again.
 const REST: Duration = Duration::from_millis(1);
@@ -115,7 +115,8 @@ impl SideOptions {
         one_a_family("--left-gateway", &self.left_gateway)?;
         one_a_family("--right-gateway", &self.right_gateway)?;
         let side = |interface: &str, own: &[IpAddr], gateways: &[IpAddr]| Residents {
-            own: own.iter().copied().chain(own_addresses(interface)).map(Address::from).collect(),
+            own: own.iter().copied().map(Address::from).collect(),
+            kernel: own_addresses(interface).into_iter().map(Address::from).collect(),
             gateways: gateways.iter().copied().map(Address::from).collect(),
         };
         Ok([

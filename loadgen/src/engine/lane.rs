@@ -70,9 +70,13 @@ impl Lane {
             Content::Made(made) => {
                 let ranges = made.ranges(stream_seed);
                 let generator = Generator::new(ranges, thread, threads, own_seed);
-                (Some(generator), made.templates(macs, wall_s)?, made.kind.parts().len())
+                let templates = made.templates(macs, stream.tag, wall_s)?;
+                (Some(generator), templates, made.kind.parts().len())
             }
-            Content::Replay(replay) => (None, replay.templates(macs), 1),
+            Content::Replay(replay) => {
+                let templates = replay.templates(macs, stream.tag);
+                (None, templates.map_err(|no_room| no_room.to_string())?, 1)
+            }
         };
         let is_replay = generator.is_none();
         Ok(Self {
@@ -197,9 +201,10 @@ impl Known {
         let place = Place::of(frame)?;
         let is_own = match (&self.content, &self.ranges) {
             (Content::Made(made), Some(ranges)) => {
-                let (source, destination) = Place::addresses(frame);
+                let (source, destination) = place.addresses(frame);
                 let ports = if made.kind == Kind::FragmentTiny { None } else { place.ports(frame) };
-                place.protocol == made.kind.protocol() && ranges.may_be(source, destination, ports)
+                place.protocol == made.kind.protocol(place.is_ipv4)
+                    && ranges.may_be(source, destination, ports)
             }
             (Content::Replay(replay), _) => replay.may_be(frame),
             _ => false,

@@ -256,7 +256,11 @@ fn ways(profile: &Profile, ports: &mut Ports, choice: Choice) -> Result<Vec<Way>
 
 /// Both ends of the users' connections.
 fn users(settings: &Settings, macs: [[MacAddr; 2]; 2], seed: u64) -> Vec<Acting> {
-    let [left, right] = macs.map(|[source, destination]| Link { source, destination });
+    let link = |side: Side| {
+        let ([source, destination], tag) = (macs[side.index()], settings.tags[side.index()]);
+        Link { source, destination, tag }
+    };
+    let [left, right] = Side::BOTH.map(link);
     let (clients, server) = both_ends(settings, left, right, mix(seed ^ 0x7573_6572));
     let client = Acting { side: Side::Left, actor: Box::new(clients) };
     vec![client, Acting { side: Side::Right, actor: Box::new(server) }]
@@ -295,12 +299,14 @@ fn local_s(unix_s: u64) -> i64 {
     local.map_or(utc, |local| utc + i64::from(local.offset().local_minus_utc()))
 }
 
-/// What a stream's packets are, for results.
-fn kind(content: &Content) -> String {
-    match content {
-        Content::Made(made) => made.kind.to_string(),
+/// What a stream's packets are, for results: runs of one kind may be compared.
+fn kind(stream: &Stream) -> String {
+    let kind = match &stream.content {
+        Content::Made(made) if made.is_ipv4() => made.kind.to_string(),
+        Content::Made(made) => format!("{} IPv6", made.kind),
         Content::Replay(_) => "replay".to_owned(),
-    }
+    };
+    stream.tag.map_or(kind.clone(), |tag| format!("{kind} {tag}"))
 }
 
 #[cfg(test)]

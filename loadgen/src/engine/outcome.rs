@@ -61,7 +61,7 @@ pub(super) fn assemble(
         .map(|(at, stream)| {
             let mut result = joined(workers, at, elapsed_s);
             result.name.clone_from(&stream.name);
-            result.kind = kind(&stream.content);
+            result.kind = kind(stream);
             result.expect = stream.expect;
             result.requested_pps = stream.schedule.mean_pps(ended_ns.max(1));
             let lanes = workers.iter().map(|worker| &worker.lanes[at]);

@@ -4,7 +4,7 @@ use af_xdp::{AreaConfig, ModeChoice};
 use weir_dataplane::config::SocketOptions;
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::port::xdp::{Bank, HostAddresses, OpenPort, XdpQueue};
-use weir_dataplane::program::OnExit;
+use weir_dataplane::program::{OnExit, ProgramConfig};
 use weir_dataplane::wire::MacAddr;
 use weir_dataplane::wire::ethernet::HEADER_BYTES as ETHERNET_BYTES;
 
@@ -202,8 +202,6 @@ fn bank(mode: ModeChoice, threads: usize) -> Bank {
     Bank {
         area: AreaConfig { chunk_bytes: 2048, chunks, huge_pages: false },
         mode,
-        host_firewalled: false,
-        discovery_redirected: true,
         sockets: SocketOptions {
             rx_entries: RING_ENTRIES,
             tx_entries: RING_ENTRIES,
@@ -213,7 +211,11 @@ fn bank(mode: ModeChoice, threads: usize) -> Bank {
             bind_retry_ms: 1000,
         },
         // Held by a bpf_link, which the kernel removes however this process ends.
-        on_exit: OnExit::Pass,
+        program: ProgramConfig {
+            on_exit: OnExit::Pass,
+            host_firewalled: false,
+            discovery_redirected: true,
+        },
         workers: threads,
         early: None,
         ports: 2,

@@ -6,8 +6,9 @@ use weir_dataplane::wire::MacAddr;
 
 use super::message::{self, Message};
 use super::played::Played;
+use crate::address::Address;
+use crate::packet::{Tag, tag};
 use crate::result::UsersResult;
-use crate::users::address::Address;
 use crate::users::{Actor, Progress};
 
 /// Answers that may wait to be sent. Whoever gets none asks again.
@@ -24,6 +25,7 @@ pub struct Answerer {
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     target: Address,
+    tag: Option<Tag>,
     to: (Address, MacAddr),
 }
 
@@ -41,8 +43,11 @@ impl Answerer {
         }
         let to = MacAddr(*frame.first_chunk()?);
         let Message::Ask { target, asker, asker_mac } = message::read(frame)? else { return None };
-        let is_ours = (to.is_multicast() || to == self.mac) && self.played.contains(target);
-        is_ours.then_some(Answer { target, to: (asker, asker_mac) })
+        if !to.is_multicast() && to != self.mac {
+            return None;
+        }
+        let tag = self.played.answers(target, tag::of(frame))?;
+        Some(Answer { target, tag, to: (asker, asker_mac) })
     }
 }
 
@@ -64,8 +69,8 @@ impl Actor for Answerer {
     }
 
     fn send(&mut self, _now_ns: u64, out: &mut [u8]) -> Option<usize> {
-        let Answer { target, to } = self.waiting.pop_front()?;
-        message::tell(target, self.mac, to, out)
+        let Answer { target, tag, to } = self.waiting.pop_front()?;
+        message::tell(target, (self.mac, tag), to, out)
     }
 
     fn frame_bytes_max(&self) -> usize {
@@ -102,7 +107,8 @@ mod tests {
 
     fn question(target: &str, asker: &str) -> Vec<u8> {
         let mut out = vec![0; 100];
-        let length = message::ask(address(target), Some(address(asker)), ROUTER, &mut out).unwrap();
+        let length =
+            message::ask(address(target), Some(address(asker)), (ROUTER, None), &mut out).unwrap();
         out.truncate(length);
         out
     }
@@ -110,8 +116,11 @@ mod tests {
     #[test]
     fn who_asks_for_a_server_is_answered_and_nobody_else() {
         let profile = Profile::find("users").unwrap();
-        let residents =
-            Residents { own: vec![address("2001:db8::2")], gateways: vec![address("198.19.0.1")] };
+        let residents = Residents {
+            own: vec![address("2001:db8::2")],
+            gateways: vec![address("198.19.0.1")],
+            ..Residents::default()
+        };
         let mut right = Answerer::new(Played::of(&profile, Side::Right, &residents), OWN);
         for (target, asker) in [("198.19.0.2", "198.19.0.1"), ("2001:db8::2", "fe80::1")] {
             let frame = question(target, asker);

@@ -4,18 +4,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weir_dataplane::wire::arp::{ArpOperation, PACKET_BYTES};
-use weir_dataplane::wire::ethernet::{
-    EtherType, EthernetHeader, FRAME_BYTES_MIN, HEADER_BYTES as ETHERNET_BYTES,
-};
+use weir_dataplane::wire::ethernet::{EtherType, FRAME_BYTES_MIN, HEADER_BYTES as ETHERNET_BYTES};
 use weir_dataplane::wire::ipv6::HEADER_BYTES as IPV6_BYTES;
+use weir_dataplane::wire::vlan::TAG_BYTES;
 use weir_dataplane::wire::{
     Arp, ArpHeader, Ethernet, IpProtocol, Ipv6, Ipv6Header, MacAddr, checksum,
 };
 
-use crate::users::address::Address;
+use crate::address::Address;
+use crate::packet::{Tag, tag};
 
 /// Bytes of the longest of these frames.
-pub(super) const BYTES_MAX: usize = ETHERNET_BYTES + IPV6_BYTES + MESSAGE_BYTES;
+pub(super) const BYTES_MAX: usize = ETHERNET_BYTES + TAG_BYTES + IPV6_BYTES + MESSAGE_BYTES;
 
 /// Bytes of a solicitation or an advertisement with the option that bears a link-layer address.
 const MESSAGE_BYTES: usize = 32;
@@ -49,11 +49,12 @@ pub(super) enum Message {
 /// Whether it may be one, by its types alone: cheap.
 #[inline]
 pub(super) fn is_candidate(frame: &[u8]) -> bool {
-    match frame.get(12..14) {
-        Some([0x08, 0x06]) => true,
-        Some([0x86, 0xdd]) => {
-            frame.get(20) == Some(&IpProtocol::ICMPV6.0)
-                && matches!(frame.get(54), Some(&(SOLICITATION | ADVERTISEMENT)))
+    match tag::untagged(frame) {
+        Some((EtherType::ARP, _)) => true,
+        Some((EtherType::IPV6, at)) => {
+            let kind = frame.get(at + IPV6_BYTES);
+            frame.get(at + 6) == Some(&IpProtocol::ICMPV6.0)
+                && matches!(kind, Some(&(SOLICITATION | ADVERTISEMENT)))
         }
         _ => false,
     }
@@ -62,10 +63,10 @@ pub(super) fn is_candidate(frame: &[u8]) -> bool {
 /// Reads a frame; `None` of what is neither, is broken, or is a claim: a question for the asker's own address, or from
 /// one who has none yet.
 pub(super) fn read(frame: &[u8]) -> Option<Message> {
-    let ethernet = Ethernet::new_checked(frame).ok()?;
-    match ethernet.ether_type() {
-        EtherType::ARP => read_arp(ethernet.payload()),
-        EtherType::IPV6 => read_discovery(ethernet.source(), ethernet.payload()),
+    let sender = Ethernet::new_checked(frame).ok()?.source();
+    match tag::untagged(frame)? {
+        (EtherType::ARP, at) => read_arp(frame.get(at..)?),
+        (EtherType::IPV6, at) => read_discovery(sender, frame.get(at..)?),
         _ => None,
     }
 }
@@ -135,7 +136,7 @@ fn option(mut options: &[u8], kind: u8) -> Option<MacAddr> {
 pub(super) fn ask(
     target: Address,
     asker: Option<Address>,
-    mac: MacAddr,
+    (mac, tag): (MacAddr, Option<Tag>),
     out: &mut [u8],
 ) -> Option<usize> {
     let asker = asker.map(Address::ip);
@@ -151,7 +152,7 @@ pub(super) fn ask(
                 target_mac: MacAddr::ZERO,
                 target_ip,
             };
-            arp(&header, MacAddr::BROADCAST, out)
+            arp(&header, MacAddr::BROADCAST, tag, out)
         }
         (IpAddr::V6(target), None | Some(IpAddr::V6(_))) => {
             let source = match asker {
@@ -163,7 +164,7 @@ pub(super) fn ask(
             let group = Ipv6Addr::from_bits((0xff02 << 112) | (0x1_ff00_0000 | low(a, b, c)));
             let station = MacAddr([0x33, 0x33, 0xff, a, b, c]);
             let body = Body { kind: SOLICITATION, flags: 0, target, option: SOURCE_OPTION, mac };
-            body.write([source, group], [mac, station], out)
+            body.write([source, group], [mac, station], tag, out)
         }
         _ => None,
     }
@@ -172,7 +173,7 @@ pub(super) fn ask(
 /// Writes the answer that `mac` has `target`, to `asker`.
 pub(super) fn tell(
     target: Address,
-    mac: MacAddr,
+    (mac, tag): (MacAddr, Option<Tag>),
     (asker, asker_mac): (Address, MacAddr),
     out: &mut [u8],
 ) -> Option<usize> {
@@ -185,12 +186,12 @@ pub(super) fn tell(
                 target_mac: asker_mac,
                 target_ip,
             };
-            arp(&header, asker_mac, out)
+            arp(&header, asker_mac, tag, out)
         }
         (IpAddr::V6(target), IpAddr::V6(asker)) => {
             let (kind, flags) = (ADVERTISEMENT, SOLICITED_OVERRIDE);
             let body = Body { kind, flags, target, option: TARGET_OPTION, mac };
-            body.write([target, asker], [mac, asker_mac], out)
+            body.write([target, asker], [mac, asker_mac], tag, out)
         }
         _ => None,
     }
@@ -206,13 +207,13 @@ fn of_link(MacAddr([a, b, c, d, e, f]): MacAddr) -> Ipv6Addr {
     Ipv6Addr::from_bits((0xfe80 << 112) | u128::from(identifier))
 }
 
-fn arp(header: &ArpHeader, destination: MacAddr, out: &mut [u8]) -> Option<usize> {
-    let out = out.get_mut(..FRAME_BYTES_MIN)?;
-    let source = header.sender_mac;
-    let at = EthernetHeader { destination, source, ether_type: EtherType::ARP }.emit(out).ok()?;
+fn arp(header: &ArpHeader, to: MacAddr, tag: Option<Tag>, out: &mut [u8]) -> Option<usize> {
+    let length = FRAME_BYTES_MIN + tag::header_bytes(tag) - ETHERNET_BYTES;
+    let out = out.get_mut(..length)?;
+    let at = tag::emit_header([header.sender_mac, to], tag, EtherType::ARP, out).ok()?;
     header.emit(&mut out[at..]).ok()?;
     out[at + PACKET_BYTES..].fill(0);
-    Some(FRAME_BYTES_MIN)
+    Some(length)
 }
 
 /// A message of neighbour discovery with one option.
@@ -228,14 +229,14 @@ impl Body {
     fn write(
         &self,
         [source, destination]: [Ipv6Addr; 2],
-        [from, to]: [MacAddr; 2],
+        macs: [MacAddr; 2],
+        tag: Option<Tag>,
         out: &mut [u8],
     ) -> Option<usize> {
-        let out = out.get_mut(..BYTES_MAX)?;
-        EthernetHeader { destination: to, source: from, ether_type: EtherType::IPV6 }
-            .emit(out)
-            .ok()?;
-        let packet = &mut out[ETHERNET_BYTES..];
+        let length = tag::header_bytes(tag) + IPV6_BYTES + MESSAGE_BYTES;
+        let out = out.get_mut(..length)?;
+        let at = tag::emit_header(macs, tag, EtherType::IPV6, out).ok()?;
+        let packet = &mut out[at..];
         let protocol = IpProtocol::ICMPV6;
         Ipv6Header { protocol, hop_limit: HOPS_OF_LINK, source, destination }
             .emit(MESSAGE_BYTES, packet)
@@ -246,11 +247,11 @@ impl Body {
         message[8..24].copy_from_slice(&self.target.octets());
         (message[24], message[25]) = (self.option, 1);
         message[26..].copy_from_slice(&self.mac.0);
-        let length = u32::try_from(MESSAGE_BYTES).ok()?;
-        let pseudo = checksum::pseudo_v6(source, destination, protocol, length);
+        let bytes = u32::try_from(MESSAGE_BYTES).ok()?;
+        let pseudo = checksum::pseudo_v6(source, destination, protocol, bytes);
         let sum = !checksum::add(pseudo, checksum::sum(message));
         message[2..4].copy_from_slice(&sum.to_be_bytes());
-        Some(BYTES_MAX)
+        Some(length)
     }
 }
 
@@ -260,8 +261,10 @@ mod tests {
 
     use super::*;
 
-    const ONE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-    const TWO: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+    const MAC_ONE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const MAC_TWO: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+    const ONE: (MacAddr, Option<Tag>) = (MAC_ONE, None);
+    const TWO: (MacAddr, Option<Tag>) = (MAC_TWO, None);
 
     fn address(text: &str) -> Address {
         text.parse::<IpAddr>().unwrap().into()
@@ -276,21 +279,24 @@ mod tests {
 
     #[test]
     fn what_is_asked_and_told_is_read() {
+        let tags = [None, Some(Tag { id: 100, priority: 2 })];
         for (target, asker) in [("198.19.0.1", "198.19.0.2"), ("2001:db8::1", "2001:db8::aa:2")] {
             let (target, asker) = (address(target), address(asker));
-            let question = frame(|out| ask(target, Some(asker), ONE, out));
-            assert!(is_candidate(&question));
-            assert_eq!(read(&question), Some(Message::Ask { target, asker, asker_mac: ONE }));
-            let answer = frame(|out| tell(target, TWO, (asker, ONE), out));
-            assert!(is_candidate(&answer));
-            assert_eq!(read(&answer), Some(Message::Tell { target, mac: TWO }));
-            assert_eq!((&answer[..6], &answer[6..12]), (&ONE.0[..], &TWO.0[..]));
+            for tag in tags {
+                let question = frame(|out| ask(target, Some(asker), (MAC_ONE, tag), out));
+                assert!(is_candidate(&question) && tag::of(&question) == tag);
+                let expected = Message::Ask { target, asker, asker_mac: MAC_ONE };
+                assert_eq!(read(&question), Some(expected));
+                let answer = frame(|out| tell(target, (MAC_TWO, tag), (asker, MAC_ONE), out));
+                assert!(is_candidate(&answer) && tag::of(&answer) == tag);
+                assert_eq!(read(&answer), Some(Message::Tell { target, mac: MAC_TWO }));
+                assert_eq!((&answer[..6], &answer[6..12]), (&MAC_ONE.0[..], &MAC_TWO.0[..]));
+                assert!(question.len().max(answer.len()) <= BYTES_MAX);
+            }
             // Too short a buffer, another family.
             assert_eq!(ask(target, Some(asker), ONE, &mut [0; 59]), None);
-            assert_eq!(
-                ask(target, Some(address("::1")), ONE, &mut [0; 100]).is_some(),
-                !target.is_ipv4()
-            );
+            let other = ask(target, Some(address("::1")), ONE, &mut [0; 100]);
+            assert_eq!(other.is_some(), !target.is_ipv4());
         }
     }
 
@@ -316,7 +322,7 @@ mod tests {
     #[test]
     fn an_advertisement_without_its_option_is_of_the_one_who_sent_it() {
         let (target, asker) = (address("2001:db8::1"), address("2001:db8::2"));
-        let mut bare = frame(|out| tell(target, TWO, (asker, ONE), out));
+        let mut bare = frame(|out| tell(target, TWO, (asker, MAC_ONE), out));
         bare.truncate(14 + 40 + 24);
         bare[14 + 5] = 24;
         bare[14 + 42..14 + 44].fill(0);

@@ -9,10 +9,11 @@ use weir_dataplane::wire::MacAddr;
 use super::answer::Answerer;
 use super::message::{self, BYTES_MAX, Message};
 use super::played::{Played, destinations};
+use crate::address::Address;
 use crate::engine::{Equipment, Ports};
+use crate::packet::Tag;
 use crate::profile::{Profile, Side};
 use crate::users::Actor;
-use crate::users::address::Address;
 
 /// How often it is asked.
 pub const TRIES: u32 = 10;
@@ -27,6 +28,8 @@ pub struct Question {
     pub side: Side,
     /// The address.
     pub target: Address,
+    /// The VLAN in which it is asked, if any.
+    pub tag: Option<Tag>,
     /// In whose name it is asked; `None`: in nobody's (a probe of RFC 5227, an address of the link).
     pub asker: Option<Address>,
 }
@@ -73,26 +76,17 @@ fn questions(profile: &Profile, ports: &Ports, asked: [bool; 2]) -> Vec<Question
     let mut questions = Vec::new();
     for side in Side::BOTH.into_iter().filter(|side| asked[side.index()]) {
         let residents = &ports.residents[side.index()];
-        let wanted = destinations(profile, side);
-        let gateways = residents.gateways.iter().copied();
-        let has_family =
-            |gateway: &Address| wanted.iter().any(|address| address.is_ipv4() == gateway.is_ipv4());
-        // One of another family is as good as a name for the box.
-        let mut targets: Vec<Address> = gateways.clone().filter(has_family).collect();
-        if targets.is_empty() && !wanted.is_empty() {
-            targets = gateways.collect();
-        }
-        if targets.is_empty() {
-            targets = wanted;
-        }
         let played = Played::of(profile, side, residents);
-        let asker = |target: Address| {
-            let mut own = residents.own.iter().copied();
-            let own = own.find(|own| own.is_ipv4() == target.is_ipv4() && *own != target);
-            own.or_else(|| played.asker(target))
-        };
-        let question = |target| Question { side, target, asker: asker(target) };
-        questions.extend(targets.into_iter().map(question));
+        for (destination, tag) in destinations(profile, side) {
+            let gateways = &residents.gateways;
+            let of_family = gateways.iter().find(|one| one.is_ipv4() == destination.is_ipv4());
+            // One of another family is as good as a name for the box.
+            let target = *of_family.or(gateways.first()).unwrap_or(&destination);
+            let question = Question { side, target, tag, asker: played.asker(target, tag) };
+            if !questions.contains(&question) {
+                questions.push(question);
+            }
+        }
     }
     questions
 }
@@ -171,7 +165,8 @@ impl Pending {
         }
         self.tries += 1;
         self.next_ns = now_ns.saturating_add(GAP_NS);
-        message::ask(self.question.target, self.question.asker, mac, out)
+        let Question { target, tag, asker, .. } = self.question;
+        message::ask(target, asker, (mac, tag), out)
     }
 
     fn hear(&mut self, side: Side, frame: &[u8]) {

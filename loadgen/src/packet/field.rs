@@ -3,21 +3,22 @@
 use fastrand::Rng;
 
 use super::pick::{Order, Pick, Space};
+use crate::address::Address;
 
 /// The fields of one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     /// Source address.
-    pub source: u32,
-    /// Destination address.
-    pub destination: u32,
+    pub source: Address,
+    /// Destination address, of the same family.
+    pub destination: Address,
     /// Source port, or the identifier of an ICMP echo.
     pub source_port: u16,
     /// Destination port, or the number of an ICMP echo.
     pub destination_port: u16,
-    /// Identification of the IP header.
+    /// Identification of the IPv4 header.
     pub identification: u16,
-    /// TTL.
+    /// TTL, or hop limit.
     pub ttl: u8,
     /// TCP's sequence number.
     pub sequence: u32,
@@ -56,16 +57,16 @@ impl Ranges {
     #[must_use]
     pub fn combinations(&self) -> u128 {
         let picks = [&self.source, &self.source_port, &self.destination_port, &self.destination];
-        picks.iter().map(|pick| u128::from(pick.count())).product()
+        picks.iter().map(|pick| pick.count()).fold(1, u128::saturating_mul)
     }
 
     /// Whether a packet of these addresses and ports may be one of these. Ports are `None` where they cannot be read.
     #[must_use]
-    pub fn may_be(&self, source: u32, destination: u32, ports: Option<(u16, u16)>) -> bool {
-        let fits = |pick: &Pick, value: u32| pick.space().contains(value);
+    pub fn may_be(&self, source: Address, destination: Address, ports: Option<(u16, u16)>) -> bool {
+        let fits = |pick: &Pick, value: u128| pick.space().contains(value);
         let from = if self.is_land { &self.destination } else { &self.source };
-        fits(from, source)
-            && fits(&self.destination, destination)
+        fits(from, source.bits())
+            && fits(&self.destination, destination.bits())
             && ports.is_none_or(|(source_port, destination_port)| {
                 let from = if self.is_land { &self.destination_port } else { &self.source_port };
                 fits(from, source_port.into())
@@ -91,7 +92,7 @@ impl Generator {
     #[must_use]
     pub fn new(ranges: Ranges, lane: u64, lanes: u64, seed: u64) -> Self {
         let flows = ranges.flows.map(|(count, order)| {
-            Pick::new(Space::Range { first: 0, len: count }, order).lane(lane, lanes)
+            Pick::new(Space::Range { first: 0, len: count.into() }, order).lane(lane, lanes)
         });
         // Fields that walk are out of step with each other between threads in the same way as within one: each thread
         // takes every n-th value.
@@ -115,10 +116,10 @@ impl Generator {
         let mut fields = match &mut self.flows {
             Some(flows) => flow(ranges, flows.next_place(rng)),
             None => Fields {
-                source: ranges.source.next(rng),
+                source: Address::from_bits(ranges.source.next(rng)),
                 source_port: ranges.source_port.next(rng) as u16,
                 destination_port: ranges.destination_port.next(rng) as u16,
-                destination: ranges.destination.next(rng),
+                destination: Address::from_bits(ranges.destination.next(rng)),
                 ..Fields::default()
             },
         };
@@ -137,26 +138,28 @@ impl Generator {
 
 /// The combination with this number.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "ports have 16 bits")]
-fn flow(ranges: &Ranges, number: u64) -> Fields {
-    let mut rest = number;
+#[expect(clippy::cast_possible_truncation, reason = "ports have 16 bits, numbers of flows 32")]
+fn flow(ranges: &Ranges, number: u128) -> Fields {
+    let mut rest = number as u64;
     let mut wheel = |pick: &Pick| {
         // A division is not free, and most wheels have one value.
-        let place = match pick.count() {
-            1 => 0,
-            count => {
+        let place = match u64::try_from(pick.count()) {
+            Ok(1) => 0,
+            Ok(count) => {
                 let place = rest % count;
                 rest /= count;
                 place
             }
+            // Such a wheel never comes round.
+            Err(_) => std::mem::take(&mut rest),
         };
-        pick.value(place)
+        pick.value(place.into())
     };
     Fields {
-        source: wheel(&ranges.source),
+        source: Address::from_bits(wheel(&ranges.source)),
         source_port: wheel(&ranges.source_port) as u16,
         destination_port: wheel(&ranges.destination_port) as u16,
-        destination: wheel(&ranges.destination),
+        destination: Address::from_bits(wheel(&ranges.destination)),
         ..Fields::default()
     }
 }
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
 
     fn ranges(flows: Option<(u64, Order)>) -> Ranges {
-        let walk = |first, last| Pick::new(Space::between(first, last), Order::Walk);
+        let walk = |first: u32, last: u32| Pick::new(Space::between(first, last), Order::Walk);
         Ranges {
             source: walk(1000, 1999),
             source_port: walk(1, 60_000),
@@ -183,9 +186,13 @@ mod tests {
         }
     }
 
-    fn tuple(fields: Fields) -> (u32, u16, u16, u32) {
+    fn tuple(fields: Fields) -> (u128, u16, u16, u128) {
         let Fields { source, source_port, destination_port, destination, .. } = fields;
-        (source, source_port, destination_port, destination)
+        (source.bits(), source_port, destination_port, destination.bits())
+    }
+
+    fn address(bits: u128) -> Address {
+        Address::from_bits(bits)
     }
 
     #[test]
@@ -195,7 +202,7 @@ mod tests {
         let mut seen = vec![false; 1000 * 60_000];
         for _ in 0..count {
             let fields = generator.draw();
-            let place = u32::from(fields.source_port - 1) * 1000 + fields.source - 1000;
+            let place = u32::from(fields.source_port - 1) * 1000 + fields.source.low_bits() - 1000;
             assert!(!std::mem::replace(&mut seen[place as usize], true), "twice: {fields:?}");
         }
         assert_eq!(tuple(generator.draw()), (1000, 1, 80, 5), "and begins again");
@@ -224,7 +231,10 @@ mod tests {
         assert_eq!((first.acknowledgment, first.ttl), (0, 64));
         let land = Ranges { is_land: true, ..ranges(None) };
         assert_eq!(tuple(Generator::new(land, 0, 1, 1).draw()), (5, 80, 80, 5));
-        assert!(land.may_be(5, 5, Some((80, 80))) && !land.may_be(1000, 5, Some((80, 80))));
-        assert!(ranges(None).may_be(1000, 5, None) && !ranges(None).may_be(1000, 5, Some((0, 80))));
+        let (five, first) = (address(5), address(1000));
+        assert!(land.may_be(five, five, Some((80, 80))));
+        assert!(!land.may_be(first, five, Some((80, 80))));
+        assert!(ranges(None).may_be(first, five, None));
+        assert!(!ranges(None).may_be(first, five, Some((0, 80))));
     }
 }

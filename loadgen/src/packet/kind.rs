@@ -27,7 +27,7 @@ pub enum Kind {
     TcpXmas,
     /// No flag at all.
     TcpNull,
-    /// An ICMP echo request.
+    /// An ICMP echo request; of IPv6 ICMPv6's.
     IcmpEcho,
     /// An ICMP echo reply.
     IcmpReply,
@@ -47,7 +47,7 @@ pub enum Kind {
     BadIpLength,
     /// A wrong checksum of the IP header.
     BadIpChecksum,
-    /// A TTL of 0.
+    /// A TTL of 0, or a hop limit.
     BadIpTtl,
     /// A loose source route (RFC 7126 section 4.3).
     BadIpOption,
@@ -178,6 +178,14 @@ impl Kind {
         )
     }
 
+    /// Whether IPv6 has it, too: it has no header checksum, no header length and no options in the header, and its
+    /// fragments need a header of their own, which is not made here.
+    #[must_use]
+    pub fn is_of_ipv6(self) -> bool {
+        use Kind::*;
+        self.parts() == [Part::Whole] && !matches!(self, BadIpHeader | BadIpChecksum | BadIpOption)
+    }
+
     /// Whether its packets bear ports.
     #[must_use]
     pub fn has_ports(self) -> bool {
@@ -190,11 +198,12 @@ impl Kind {
     }
 
     /// The protocol number in its IP header.
-    pub(crate) fn protocol(self) -> IpProtocol {
+    pub(crate) fn protocol(self, is_ipv4: bool) -> IpProtocol {
         match self.transport(Part::Whole) {
             Transport::Tcp(_) => IpProtocol::TCP,
             Transport::Udp | Transport::Nothing => IpProtocol::UDP,
-            Transport::Icmp(_) => IpProtocol::ICMP,
+            Transport::Icmp(_) if is_ipv4 => IpProtocol::ICMP,
+            Transport::Icmp(_) => IpProtocol::ICMPV6,
         }
     }
 }

@@ -12,6 +12,7 @@ mod pick;
 mod place;
 mod stamp;
 mod sum;
+pub(crate) mod tag;
 mod template;
 mod text;
 
@@ -19,6 +20,7 @@ pub use field::{Fields, Generator, Ranges};
 pub use kind::Kind;
 pub use pick::{Order, Pick, Space};
 pub use stamp::{Key, LANES_MAX, STAMP_BYTES, Stamp};
+pub use tag::Tag;
 pub use template::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, Shape, Sign, Template};
 pub use text::Text;
 

@@ -5,10 +5,7 @@
 //! remembered of the packet before, so it does not matter which chunk of memory is used; only the bytes behind the
 //! headers are left alone where a chunk is known to have them already (`whole` of [`write`](Template::write)).
 
-use std::net::Ipv4Addr;
-
-use weir_dataplane::wire::ethernet::{EtherType, EthernetHeader, HEADER_BYTES as L3, MacAddr};
-use weir_dataplane::wire::ipv4::{HEADER_BYTES_MIN as IPV4_BYTES, Ipv4Header};
+use weir_dataplane::wire::ethernet::{HEADER_BYTES as ETHERNET_BYTES, MacAddr};
 use weir_dataplane::wire::{IpProtocol, NoRoom, TcpFlags, checksum};
 
 use super::Fields;
@@ -16,15 +13,13 @@ use super::kind::{Kind, Part, Transport};
 use super::place::Place;
 use super::stamp::{Key, STAMP_BYTES, Stamp};
 use super::sum::Sum;
+use super::tag::Tag;
 use super::text::{Text, clock};
 
 pub use weir_dataplane::wire::ethernet::FRAME_BYTES_MIN;
 
 /// Longest frame without a tag, without the frame check sequence.
 pub const FRAME_BYTES_MAX: usize = 1514;
-
-/// Bytes of the option that [`Kind::BadIpOption`] bears: one of padding and a loose source route over two stations.
-const OPTION: [u8; 12] = [1, 131, 11, 4, 198, 18, 0, 1, 198, 19, 0, 1];
 
 /// Where a packet bears its stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +39,13 @@ pub struct Shape<'a> {
     pub source_mac: MacAddr,
     /// To which.
     pub destination_mac: MacAddr,
+    /// The VLAN tag, if there is one.
+    pub tag: Option<Tag>,
+    /// Whether it is IPv4; else IPv6.
+    pub is_ipv4: bool,
     /// What kind.
     pub kind: Kind,
-    /// Bytes of a frame, without the frame check sequence.
+    /// Bytes of a frame, without the tag and without the frame check sequence.
     pub frame_bytes: usize,
     /// What its payload begins with.
     pub text: Option<&'a Text>,
@@ -54,7 +53,7 @@ pub struct Shape<'a> {
     pub wall_s: i64,
     /// TCP's window, where it bears no stamp.
     pub window: u16,
-    /// The IP header's flag.
+    /// The IPv4 header's flag.
     pub dont_fragment: bool,
     /// Whether it is to bear a stamp, if it has room for one.
     pub is_stamped: bool,
@@ -66,8 +65,11 @@ pub struct Template {
     bytes: Box<[u8]>,
     /// Bytes that are written for each packet at least.
     head: usize,
+    /// Where the IP header begins.
+    l3: usize,
     /// Where the transport header begins.
     l4: usize,
+    is_ipv4: bool,
     transport: Transport,
     /// Fields are taken as they lie in `bytes`: a packet that was recorded.
     is_recorded: bool,
@@ -88,34 +90,17 @@ impl Template {
     /// # Errors
     /// When `frame_bytes` are too few for what has to be in it.
     pub(crate) fn new(shape: &Shape<'_>, part: Part) -> Result<Self, NoRoom> {
+        let built = build::frame(shape, part)?;
         let (kind, transport) = (shape.kind, shape.kind.transport(part));
-        let options: &[u8] = if kind == Kind::BadIpOption { &OPTION } else { &[] };
-        let l4 = L3 + IPV4_BYTES + options.len();
-        let text = shape.text.map(|text| text.at(shape.wall_s)).unwrap_or_default();
-        let l4_header = header_bytes(transport);
-        let need = l4 + l4_header + text.len();
-        if shape.frame_bytes < need.max(FRAME_BYTES_MIN) {
-            return Err(NoRoom { need: need.max(FRAME_BYTES_MIN), have: shape.frame_bytes });
-        }
-        let mut bytes = vec![0; shape.frame_bytes];
-        let ip_payload = ip_payload_bytes(shape, l4, l4_header, part);
-        let end = l4 + ip_payload;
-        write_ethernet(shape, &mut bytes)?;
-        write_ip(shape, part, ip_payload, options, &mut bytes[L3..])?;
-        // A tiny fragment ends in the middle of the header; the rest of it is padding.
-        if kind != Kind::FragmentTiny && l4 + l4_header + text.len() <= end {
-            bytes[l4 + l4_header..l4 + l4_header + text.len()].copy_from_slice(&text);
-        }
-        write_transport(shape, transport, l4, end, &mut bytes);
-        let sign = sign(shape, transport, l4 + l4_header + text.len(), end);
-        let time_at = shape.text.and_then(Text::time_at).map(|at| l4 + l4_header + at);
         let mut template = Self {
-            head: (l4 + l4_header.max(8)).min(bytes.len()),
-            bytes: bytes.into(),
-            l4,
+            head: (built.l4 + build::header_bytes(transport).max(8)).min(built.bytes.len()),
+            bytes: built.bytes.into(),
+            l3: built.l3,
+            l4: built.l4,
+            is_ipv4: shape.is_ipv4,
             transport,
             is_recorded: false,
-            checksum_at: checksum_at(kind, transport, part).map(|at| l4 + at),
+            checksum_at: build::checksum_at(kind, transport, part).map(|at| built.l4 + at),
             ip_sum: Sum::default(),
             l4_sum: Sum::default(),
             ip_twist: if kind == Kind::BadIpChecksum { 0x5555 } else { 0 },
@@ -123,10 +108,10 @@ impl Template {
                 Kind::BadTcpChecksum | Kind::BadUdpChecksum => 0x5555,
                 _ => 0,
             },
-            sign,
-            time_at,
+            sign: built.sign,
+            time_at: built.time_at,
         };
-        template.add_up(end);
+        template.add_up(built.end);
         Ok(template)
     }
 
@@ -134,11 +119,14 @@ impl Template {
     /// its payload has room. Its checksums have to be right.
     pub(crate) fn recorded(frame: &[u8], is_stamped: bool) -> Self {
         let place = Place::of(frame).filter(|place| is_stamped && !place.is_fragment);
-        let (l4, end) = place.map_or((L3, frame.len()), |place| (place.l4, place.end));
+        let nowhere = (ETHERNET_BYTES, ETHERNET_BYTES, frame.len(), true);
+        let (l3, l4, end, is_ipv4) =
+            place.map_or(nowhere, |place| (place.l3, place.l4, place.end, place.is_ipv4));
         let transport = match place.map(|place| place.protocol) {
             Some(IpProtocol::TCP) => Transport::Tcp(TcpFlags::NONE),
             Some(IpProtocol::UDP) => Transport::Udp,
-            Some(IpProtocol::ICMP) => Transport::Icmp(0),
+            Some(IpProtocol::ICMP) if is_ipv4 => Transport::Icmp(0),
+            Some(IpProtocol::ICMPV6) if !is_ipv4 => Transport::Icmp(0),
             _ => Transport::Nothing,
         };
         let sign = match place.and_then(|place| Some((place.tail(frame)?, place))) {
@@ -148,7 +136,7 @@ impl Template {
             _ => Sign::Not,
         };
         let mut bytes: Box<[u8]> = frame.into();
-        let checksum_at = checksum_at(Kind::Udp, transport, Part::Whole).map(|at| l4 + at);
+        let checksum_at = build::checksum_at(Kind::Udp, transport, Part::Whole).map(|at| l4 + at);
         let has_none = checksum_at.is_some_and(|at| {
             transport == Transport::Udp && bytes.get(at..at + 2) == Some([0, 0].as_slice())
         });
@@ -162,7 +150,9 @@ impl Template {
         let mut template = Self {
             head: bytes.len(),
             bytes,
+            l3,
             l4,
+            is_ipv4,
             transport,
             is_recorded: true,
             checksum_at,
@@ -179,20 +169,24 @@ impl Template {
 
     /// Sums what does not change; `end` is where the IP packet ends.
     fn add_up(&mut self, end: usize) {
-        let ip = &self.bytes[L3..self.l4];
-        self.ip_sum = Sum::default().bytes(ip);
+        self.ip_sum = Sum::default().bytes(&self.bytes[self.l3..self.l4]);
         let segment = Sum::default().bytes(&self.bytes[self.l4..end]);
         let len = u32::try_from(end - self.l4).unwrap_or(0);
-        self.l4_sum = match self.transport {
-            Transport::Tcp(_) => segment.number(6_u32).number(len),
-            Transport::Udp => segment.number(17_u32).number(len),
-            Transport::Icmp(_) | Transport::Nothing => segment,
+        let protocol = match self.transport {
+            Transport::Tcp(_) => IpProtocol::TCP,
+            Transport::Udp => IpProtocol::UDP,
+            Transport::Icmp(_) if !self.is_ipv4 => IpProtocol::ICMPV6,
+            // Nothing of the IP header is in its sum.
+            Transport::Icmp(_) | Transport::Nothing => {
+                self.l4_sum = segment;
+                return;
+            }
         };
-        if self.is_recorded && self.bytes.len() >= L3 + IPV4_BYTES {
-            self.l4_sum = match self.transport {
-                Transport::Tcp(_) | Transport::Udp => self.l4_sum.bytes(&self.bytes[26..34]),
-                Transport::Icmp(_) | Transport::Nothing => self.l4_sum,
-            };
+        self.l4_sum = segment.number(u32::from(protocol.0)).number(len);
+        if self.is_recorded {
+            let addresses =
+                if self.is_ipv4 { self.l3 + 12..self.l3 + 20 } else { self.l3 + 8..self.l3 + 40 };
+            self.l4_sum = self.l4_sum.bytes(&self.bytes[addresses]);
         }
     }
 
@@ -267,14 +261,33 @@ impl Template {
 
     #[inline]
     fn write_ip(&self, fields: &Fields, out: &mut [u8]) {
-        out[18..20].copy_from_slice(&fields.identification.to_be_bytes());
+        let ip = &mut out[self.l3..];
+        if !self.is_ipv4 {
+            ip[7] = fields.ttl;
+            ip[8..24].copy_from_slice(&fields.source.bits().to_be_bytes());
+            ip[24..40].copy_from_slice(&fields.destination.bits().to_be_bytes());
+            return;
+        }
+        let (source, destination) = (fields.source.low_bits(), fields.destination.low_bits());
+        ip[4..6].copy_from_slice(&fields.identification.to_be_bytes());
         let ttl_and_protocol = u16::from(fields.ttl) << 8;
-        out[22] = fields.ttl;
-        out[26..30].copy_from_slice(&fields.source.to_be_bytes());
-        out[30..34].copy_from_slice(&fields.destination.to_be_bytes());
+        ip[8] = fields.ttl;
+        ip[12..16].copy_from_slice(&source.to_be_bytes());
+        ip[16..20].copy_from_slice(&destination.to_be_bytes());
         let sum = self.ip_sum.number(fields.identification).number(ttl_and_protocol);
-        let sum = sum.number(fields.source).number(fields.destination).checksum();
-        out[24..26].copy_from_slice(&(sum ^ self.ip_twist).to_be_bytes());
+        let sum = sum.number(source).number(destination).checksum();
+        ip[10..12].copy_from_slice(&(sum ^ self.ip_twist).to_be_bytes());
+    }
+
+    /// A sum with the addresses, as the pseudo-header has them.
+    #[inline]
+    fn with_addresses(&self, sum: Sum, fields: &Fields) -> Sum {
+        if self.is_ipv4 {
+            sum.number(fields.source.low_bits()).number(fields.destination.low_bits())
+        } else {
+            let sum = sum.block(&fields.source.bits().to_be_bytes(), false);
+            sum.block(&fields.destination.bits().to_be_bytes(), false)
+        }
     }
 
     /// Writes the transport's fields and returns its sum with them.
@@ -289,7 +302,7 @@ impl Template {
     ) -> Sum {
         let l4 = self.l4;
         let ports = (u32::from(fields.source_port) << 16) | u32::from(fields.destination_port);
-        let addressed = sum.number(fields.source).number(fields.destination).number(ports);
+        let addressed = self.with_addresses(sum, fields).number(ports);
         match self.transport {
             Transport::Nothing => sum,
             Transport::Udp => {
@@ -298,7 +311,7 @@ impl Template {
             }
             Transport::Icmp(_) => {
                 out[l4 + 4..l4 + 8].copy_from_slice(&ports.to_be_bytes());
-                sum.number(ports)
+                if self.is_ipv4 { sum.number(ports) } else { addressed }
             }
             Transport::Tcp(flags) => {
                 out[l4..l4 + 4].copy_from_slice(&ports.to_be_bytes());
@@ -326,136 +339,6 @@ impl Template {
     }
 }
 
-/// Bytes of a transport header.
-fn header_bytes(transport: Transport) -> usize {
-    match transport {
-        Transport::Tcp(_) => 20,
-        Transport::Udp | Transport::Icmp(_) => 8,
-        Transport::Nothing => 0,
-    }
-}
-
-/// Where the checksum lies in its header. Fragments have none: it would cover bytes that are elsewhere, and UDP may do
-/// without (RFC 768).
-fn checksum_at(kind: Kind, transport: Transport, part: Part) -> Option<usize> {
-    if part != Part::Whole || kind == Kind::FragmentTiny {
-        return None;
-    }
-    match transport {
-        Transport::Tcp(_) => Some(16),
-        Transport::Udp => Some(6),
-        Transport::Icmp(_) => Some(2),
-        Transport::Nothing => None,
-    }
-}
-
-/// Bytes behind the IP header that are no padding.
-///
-/// The shortest frame has six bytes more than a bare TCP segment. A SYN may carry data (RFC 9293 3.4), but hardly any
-/// does, so there these six are Ethernet padding.
-fn ip_payload_bytes(shape: &Shape<'_>, l4: usize, l4_header: usize, part: Part) -> usize {
-    let all = shape.frame_bytes - l4;
-    let is_tcp = matches!(shape.kind.transport(part), Transport::Tcp(_));
-    match part {
-        Part::First if shape.kind == Kind::FragmentTiny => 8,
-        // All but a last fragment have a multiple of 8 (RFC 791 section 3.2); both halves are as long as each other.
-        Part::First | Part::Later(..) => all & !7,
-        Part::Whole if is_tcp && shape.frame_bytes == FRAME_BYTES_MIN && shape.text.is_none() => {
-            l4_header
-        }
-        Part::Whole => match shape.text {
-            // A text is as long as it is; what is left of the shortest frame is padding.
-            Some(text) if shape.frame_bytes == FRAME_BYTES_MIN => l4_header + text.len(),
-            _ => all,
-        },
-    }
-}
-
-/// Where the stamp goes. `free` is the first byte that it may take, `end` the end of the packet.
-fn sign(shape: &Shape<'_>, transport: Transport, free: usize, end: usize) -> Sign {
-    match transport {
-        _ if !shape.is_stamped || shape.kind == Kind::FragmentTiny => Sign::Not,
-        _ if end >= free + STAMP_BYTES => Sign::Behind(end - STAMP_BYTES),
-        Transport::Tcp(_) => Sign::Bare,
-        _ => Sign::Not,
-    }
-}
-
-fn write_ethernet(shape: &Shape<'_>, out: &mut [u8]) -> Result<(), NoRoom> {
-    let (source, destination) = (shape.source_mac, shape.destination_mac);
-    EthernetHeader { source, destination, ether_type: EtherType::IPV4 }.emit(out).map(drop)
-}
-
-fn write_ip(
-    shape: &Shape<'_>,
-    part: Part,
-    payload: usize,
-    options: &[u8],
-    out: &mut [u8],
-) -> Result<(), NoRoom> {
-    let any = Ipv4Addr::UNSPECIFIED;
-    let header = Ipv4Header {
-        dont_fragment: shape.dont_fragment && part == Part::Whole,
-        ..Ipv4Header::new(any, any, shape.kind.protocol())
-    };
-    let at = header.emit(payload + options.len(), out)?;
-    out[at..at + options.len()].copy_from_slice(options);
-    let words = (IPV4_BYTES + options.len()) / 4;
-    out[0] = match shape.kind {
-        Kind::BadIpVersion => 0x55,
-        Kind::BadIpHeader => 0x44,
-        _ => 0x40 | u8::try_from(words).unwrap_or(5),
-    };
-    if shape.kind == Kind::BadIpLength {
-        let total = u16::from_be_bytes([out[2], out[3]]).saturating_add(400);
-        out[2..4].copy_from_slice(&total.to_be_bytes());
-    }
-    let fragment = match part {
-        Part::Whole => None,
-        Part::First => Some(0x2000),
-        Part::Later(0, more) => {
-            Some(u16::try_from(payload / 8).unwrap_or(0) | (u16::from(more) << 13))
-        }
-        Part::Later(offset, more) => Some(offset | (u16::from(more) << 13)),
-    };
-    if let Some(word) = fragment {
-        out[6..8].copy_from_slice(&word.to_be_bytes());
-    }
-    // What each packet brings: TTL, checksum.
-    (out[8], out[10], out[11]) = (0, 0, 0);
-    Ok(())
-}
-
-fn write_transport(shape: &Shape<'_>, transport: Transport, l4: usize, end: usize, out: &mut [u8]) {
-    match transport {
-        Transport::Nothing => {}
-        Transport::Tcp(_) if shape.kind == Kind::FragmentTiny => {}
-        Transport::Tcp(flags) => {
-            let words: u8 = if shape.kind == Kind::BadTcpOffset { 4 } else { 5 };
-            out[l4 + 12..l4 + 14].copy_from_slice(&[words << 4, flags.0]);
-            let window = if sign_is_bare(shape, l4, end) { 0 } else { shape.window };
-            out[l4 + 14..l4 + 16].copy_from_slice(&window.to_be_bytes());
-        }
-        Transport::Udp => {
-            let len = end - l4;
-            let len = match shape.kind {
-                Kind::FragmentPair => 2 * len,
-                Kind::FragmentFirst => len + 1480,
-                Kind::BadUdpLength => len + 400,
-                _ => len,
-            };
-            let len = u16::try_from(len).unwrap_or(u16::MAX);
-            out[l4 + 4..l4 + 6].copy_from_slice(&len.to_be_bytes());
-        }
-        Transport::Icmp(message) => out[l4] = message,
-    }
-}
-
-fn sign_is_bare(shape: &Shape<'_>, l4: usize, end: usize) -> bool {
-    let text = shape.text.map_or(0, Text::len);
-    let transport = shape.kind.transport(Part::Whole);
-    sign(shape, transport, l4 + header_bytes(transport) + text, end) == Sign::Bare
-}
-
+mod build;
 #[cfg(test)]
 mod tests;

@@ -47,11 +47,16 @@ pub(crate) const PROFILES: &[Entry] = &[
     profile!("syn-ack-flood"),
     profile!("syn-flood"),
     profile!("syn-flood-1000"),
+    profile!("syn-flood-ipv6"),
     profile!("syn-flood-one"),
     profile!("syn-flood-spoofed"),
     profile!("udp-flood"),
+    profile!("udp-flood-vlan"),
     profile!("users"),
+    profile!("users-ipv6"),
     profile!("users-syn-flood"),
+    profile!("users-syn-flood-ipv6"),
+    profile!("users-syn-flood-vlan"),
     profile!("xmas-flood"),
 ];
 

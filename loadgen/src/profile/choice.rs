@@ -3,7 +3,8 @@
 //! ```toml
 //!   source = "198.18.0.1"                      # one
 //!   source = "198.18.0.1-198.18.0.9"           # each in turn; so is a prefix
-//!   source = "anywhere"                        # every address that a host may have, at random
+//!   source = "2001:2::/48"                     # of IPv6 likewise; then all addresses of the stream are
+//!   source = "anywhere"                        # every IPv4 address that a host may have, at random
 //!   source = { in = "198.18.0.0/15", order = "random" }
 //!   source = { in = "anywhere", some = 1000 }  # a thousand of them, which the seed chooses
 //!   source_port = 1024                         # ports and TTLs likewise
@@ -11,11 +12,12 @@
 //! ```
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use toml::Value;
 
 use super::reader::{ProfileError, Reader};
+use crate::address::Address;
 use crate::packet::{Order, Pick, Space};
 
 /// What the key is about.
@@ -40,7 +42,7 @@ pub struct Choice {
 impl Choice {
     /// One value.
     #[must_use]
-    pub fn one(value: u32) -> Self {
+    pub fn one(value: impl Into<u128>) -> Self {
         Self { space: Space::one(value), order: Order::Walk, some: None }
     }
 
@@ -55,8 +57,21 @@ impl Choice {
 
     /// How many values.
     #[must_use]
-    pub fn count(&self) -> u64 {
-        self.some.map_or(self.space.len(), |some| some.min(self.space.len()))
+    pub fn count(&self) -> u128 {
+        self.some.map_or(self.space.len(), |some| self.space.len().min(some.into()))
+    }
+
+    /// The first and the last address of a choice of addresses.
+    #[must_use]
+    pub fn ends(&self) -> (Address, Address) {
+        let end = |place| Address::from_bits(self.space.value(place));
+        (end(0), end(self.space.len() - 1))
+    }
+
+    /// Whether it is one of IPv4 addresses.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        self.ends().1.is_ipv4()
     }
 }
 
@@ -70,10 +85,14 @@ impl fmt::Display for Written {
         }
         match self.0.space {
             Space::Anywhere => f.write_str("anywhere"),
-            Space::Range { first, len: 1 } => write!(f, "{}", Ipv4Addr::from_bits(first)),
-            Space::Range { first, .. } => {
-                let last = self.0.space.value(self.0.space.len() - 1);
-                write!(f, "{}-{}", Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last))
+            Space::Range { len: 1, .. } => write!(f, "{}", self.0.ends().0),
+            Space::Range { first, len } => {
+                let (lowest, last) = self.0.ends();
+                // Two addresses of IPv6 in full say less than a prefix.
+                if !lowest.is_ipv4() && len.is_power_of_two() && first % len == 0 {
+                    return write!(f, "{lowest}/{}", 128 - len.trailing_zeros());
+                }
+                write!(f, "{lowest}-{last}")
             }
         }
     }
@@ -83,8 +102,9 @@ impl Of {
     fn allowed(self) -> &'static str {
         match self {
             Self::Addresses => {
-                "an IPv4 address, a range as in 10.0.0.1-10.0.0.9, a prefix as in 10.0.0.0/8, \"anywhere\", or a table \
-                 { in = one of these, order = \"walk\" or \"random\", some = how many of them }"
+                "an address of IPv4 or IPv6, a range as in 10.0.0.1-10.0.0.9, a prefix as in 10.0.0.0/8 or 2001:2::/48, \
+                 \"anywhere\" in IPv4, or a table { in = one of these, order = \"walk\" or \"random\", some = how many \
+                 of them }"
             }
             Self::Ports => {
                 "a port from 0 to 65535, a range as in \"1024-65535\", or a table { in = one of these, order = \
@@ -119,16 +139,19 @@ pub(crate) fn addresses(text: &str) -> Option<Space> {
     if text == "anywhere" {
         return Some(Space::Anywhere);
     }
+    let address = |text: &str| text.trim().parse::<IpAddr>().ok().map(Address::from);
     if let Some((network, len)) = text.split_once('/') {
-        let network = network.parse::<Ipv4Addr>().ok()?.to_bits();
-        let len = len.parse::<u32>().ok().filter(|&len| len <= 32)?;
-        let hosts = u32::MAX.checked_shr(len).unwrap_or(0);
-        return Some(Space::between(network & !hosts, network | hosts));
+        let network = address(network)?;
+        let bits = if network.is_ipv4() { 32 } else { 128 };
+        let len = len.parse::<u32>().ok().filter(|&len| len <= bits)?;
+        // All of IPv6 would be one more than can be counted.
+        let hosts = 1_u128.checked_shl(bits - len)? - 1;
+        return Some(Space::between(network.bits() & !hosts, network.bits() | hosts));
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let read = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(Ipv4Addr::to_bits);
-    let (first, last) = (read(first)?, read(last)?);
-    (first <= last).then(|| Space::between(first, last))
+    let (first, last) = (address(first)?, address(last)?);
+    let is_upwards = first.is_ipv4() == last.is_ipv4() && first <= last;
+    is_upwards.then(|| Space::addresses(first, last))
 }
 
 /// Reads a key; `None` if it is not there.
@@ -148,7 +171,12 @@ pub(crate) fn read(
     let space = of.space(&value).ok_or_else(|| inner.refuse("in", &value, of.allowed()))?;
     let default = if space == Space::Anywhere { Order::Random } else { Order::Walk };
     let order = inner.word("order", &[(Order::Walk, "walk"), (Order::Random, "random")])?;
-    let some = inner.whole("some", 1..=space.len())?;
+    let most = u64::try_from(space.len()).unwrap_or(u64::MAX);
+    let some = inner.whole("some", 1..=most)?;
+    if let Some(some) = some.filter(|_| !space.has_some()) {
+        let allowed = "of so many addresses some can be had of a prefix only, and not of a range";
+        return Err(inner.refuse("some", some, allowed));
+    }
     inner.finish()?;
     Ok(Some(Choice { space, order: order.unwrap_or(default), some }))
 }

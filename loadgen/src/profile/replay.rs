@@ -4,7 +4,7 @@
 //!   [stream.replay]
 //!   file = "browsing.pcap"             # classic pcap of Ethernet, beside the profile
 //!   only_from = "10.0.0.0/8"           # the packets of one direction
-//!   source = "198.18.0.0/16"           # rewritten: the same address becomes the same one everywhere
+//!   source = "198.18.0.0/16"           # rewritten, within its family: the same address becomes the same one everywhere
 //!   destination = "198.19.0.0/16"
 //!   stamp = false                      # overwrite the last 16 bytes of each payload that has them
 //! ```
@@ -15,20 +15,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 use weir_dataplane::wire::checksum::{replace_u32, replace_udp};
-use weir_dataplane::wire::{IpProtocol, MacAddr};
+use weir_dataplane::wire::ethernet::HEADER_BYTES as ETHERNET_BYTES;
+use weir_dataplane::wire::{EtherType, Ethernet, IpProtocol, MacAddr, NoRoom};
 
 use super::catalog::recording;
 use super::choice::addresses;
 use super::reader::{ProfileError, Reader};
+use crate::address::Address;
 use crate::pace::{SECOND_NS, Schedule};
-use crate::packet::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, Place, Space, Template};
-use crate::users::address::Address;
+use crate::packet::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, Place, Space, Tag, Template, tag};
 
 /// Most packets of a recording that are kept.
 const PACKETS_MAX: usize = 1 << 20;
@@ -37,7 +37,7 @@ const PACKETS_MAX: usize = 1 << 20;
 const BYTES_MAX: usize = 512 << 20;
 
 /// What distinguishes a flow: addresses, protocol, ports.
-type Flow = (u32, u32, u8, Option<(u16, u16)>);
+type Flow = (Address, Address, u8, Option<(u16, u16)>);
 
 /// A recording, ready to be sent.
 #[derive(Clone)]
@@ -57,21 +57,30 @@ impl fmt::Debug for Replay {
 
 impl Replay {
     /// A template for each frame.
-    #[must_use]
-    pub fn templates(&self, macs: [MacAddr; 2]) -> Vec<Template> {
-        let with_macs = |frame: &Vec<u8>| {
-            let mut frame = frame.clone();
-            frame[..6].copy_from_slice(&macs[1].0);
-            frame[6..12].copy_from_slice(&macs[0].0);
-            Template::recorded(&frame, self.is_stamped)
+    ///
+    /// # Errors
+    /// When a frame has not even an Ethernet header.
+    pub fn templates(&self, macs: [MacAddr; 2], tag: Option<Tag>) -> Result<Vec<Template>, NoRoom> {
+        let on_link = |recorded: &Vec<u8>| {
+            let at = tag::header_bytes(tag);
+            let mut frame = vec![0; at];
+            frame.extend_from_slice(recorded.get(ETHERNET_BYTES..).unwrap_or_default());
+            let ether_type = Ethernet::new_checked(recorded).map(|ethernet| ethernet.ether_type());
+            let ether_type = ether_type.unwrap_or(EtherType(0));
+            tag::emit_header(macs, tag, ether_type, &mut frame)?;
+            Ok(Template::recorded(&frame, self.is_stamped))
         };
-        self.frames.iter().map(with_macs).collect()
+        self.frames.iter().map(on_link).collect()
+    }
+
+    /// Whether there are VLAN tags in it.
+    pub(super) fn has_tags(&self) -> bool {
+        self.frames.iter().any(|frame| tag::of(frame).is_some())
     }
 
     /// The addresses that its packets come from, or that they go to.
     pub(crate) fn addresses(&self, sources: bool) -> impl Iterator<Item = Address> {
-        let address = move |flow: &Flow| if sources { flow.0 } else { flow.1 };
-        self.flows.iter().map(move |flow| Ipv4Addr::from_bits(address(flow)).into())
+        self.flows.iter().map(move |flow| if sources { flow.0 } else { flow.1 })
     }
 
     /// Whether a frame is of a flow of the recording.
@@ -82,7 +91,7 @@ impl Replay {
 
 fn flow(frame: &[u8]) -> Option<Flow> {
     let place = Place::of(frame)?;
-    let (source, destination) = Place::addresses(frame);
+    let (source, destination) = place.addresses(frame);
     Some((source, destination, place.protocol.0, place.ports(frame)))
 }
 
@@ -94,7 +103,7 @@ pub(super) fn read(mut reader: Reader, folder: &Path) -> Result<(Replay, Schedul
     };
     let range = |reader: &mut Reader, key| -> Result<Option<Space>, ProfileError> {
         let Some(text) = reader.text(key)? else { return Ok(None) };
-        let allowed = "an IPv4 address, a range, a prefix or \"anywhere\"";
+        let allowed = "an address, a range, a prefix or \"anywhere\"";
         addresses(&text).map(Some).ok_or_else(|| reader.refuse(key, text, allowed))
     };
     let only_from = range(&mut reader, "only_from")?;
@@ -105,7 +114,7 @@ pub(super) fn read(mut reader: Reader, folder: &Path) -> Result<(Replay, Schedul
     let recorded = recorded.map_err(|why| reader.refuse("file", name, why))?;
     let wanted = |frame: &[u8]| {
         only_from.is_none_or(|space| {
-            Place::of(frame).is_some() && space.contains(Place::addresses(frame).0)
+            Place::of(frame).is_some_and(|place| space.contains(place.addresses(frame).0.bits()))
         })
     };
     let mut recorded: Vec<(u64, Vec<u8>)> =
@@ -184,7 +193,7 @@ fn packets(file: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, String> {
 /// Which address becomes which.
 struct Map {
     range: Option<Space>,
-    known: HashMap<u32, u32>,
+    known: HashMap<Address, Address>,
 }
 
 impl Map {
@@ -192,10 +201,12 @@ impl Map {
         Self { range, known: HashMap::new() }
     }
 
-    fn get(&mut self, address: u32) -> u32 {
-        let Some(range) = self.range else { return address };
-        let place = self.known.len() as u64 % range.len();
-        *self.known.entry(address).or_insert_with(|| range.value(place))
+    fn get(&mut self, address: Address) -> Address {
+        let to = |place| self.range.map(|range| Address::from_bits(range.value(place)));
+        let is_of_its_family = to(0).is_some_and(|first| first.is_ipv4() == address.is_ipv4());
+        let Some(range) = self.range.filter(|_| is_of_its_family) else { return address };
+        let place = self.known.len() as u128 % range.len();
+        *self.known.entry(address).or_insert_with(|| Address::from_bits(range.value(place)))
     }
 }
 
@@ -203,23 +214,38 @@ fn word(frame: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([frame[at], frame[at + 1]])
 }
 
-/// Gives an IPv4 frame its new addresses.
+/// Gives a frame its new addresses.
 fn rewrite(frame: &mut [u8], maps: &mut [Map; 2]) {
     let Some(place) = Place::of(frame) else { return };
-    let (source, destination) = Place::addresses(frame);
+    let (source, destination) = place.addresses(frame);
+    let (source_at, destination_at, _) = place.addresses_at();
     let [from, to] = maps;
-    let changes = [(26, source, from.get(source)), (30, destination, to.get(destination))];
+    let changes =
+        [(source_at, source, from.get(source)), (destination_at, destination, to.get(destination))];
     let is_first = place.payload > place.l4;
     let checksum_at = match place.protocol {
         IpProtocol::TCP if is_first => Some(place.l4 + 16),
         IpProtocol::UDP if is_first => Some(place.l4 + 6),
+        IpProtocol::ICMPV6 if is_first => Some(place.l4 + 2),
         _ => None,
     };
     let checksum_at = checksum_at.filter(|at| at + 2 <= place.end);
-    for (at, old, new) in changes {
+    let words = changes.into_iter().flat_map(|(at, old, new)| {
+        // The parts of an address that are written, 32 bits each.
+        let part = |address: Address, place: usize| -> u32 {
+            Address::from_bits(address.bits() >> (96 - 32 * place)).low_bits()
+        };
+        let parts = if place.is_ipv4 { 3..4 } else { 0..4 };
+        let first = parts.start;
+        parts.map(move |place| (at + 4 * (place - first), part(old, place), part(new, place)))
+    });
+    for (at, old, new) in words {
         frame[at..at + 4].copy_from_slice(&new.to_be_bytes());
-        let sum = replace_u32(word(frame, 24), old, new);
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        if place.is_ipv4 {
+            let at = place.l3 + 10;
+            let sum = replace_u32(word(frame, at), old, new);
+            frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        }
         if let Some(at) = checksum_at {
             let sum = word(frame, at);
             let sum = match place.protocol {

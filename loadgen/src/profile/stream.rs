@@ -12,7 +12,9 @@ use super::reader::{ProfileError, Reader};
 use super::replay::{self, Replay};
 use super::size::{self, FCS_BYTES};
 use crate::pace::Schedule;
-use crate::packet::{FRAME_BYTES_MIN, Kind, Order, Ranges, Shape, Template, Text};
+use crate::packet::{
+    FRAME_BYTES_MIN, Kind, Order, Ranges, STAMP_BYTES, Shape, Tag, Template, Text,
+};
 use crate::result::Expect;
 
 /// The window that a TCP segment offers, where nothing else is said: what Linux offers at an MTU of 1,500.
@@ -62,6 +64,8 @@ pub struct Stream {
     pub from: Side,
     /// What is meant to become of them.
     pub expect: Expect,
+    /// The VLAN tag that they bear, if any.
+    pub tag: Option<Tag>,
     /// When they are due.
     pub schedule: Schedule,
     /// What they are.
@@ -82,7 +86,7 @@ pub enum Content {
 pub struct Made {
     /// What kind.
     pub kind: Kind,
-    /// Lengths of frames in turn, without the frame check sequence.
+    /// Lengths of frames in turn, without tag and frame check sequence.
     pub sizes: Arc<[usize]>,
     /// Source addresses.
     pub source: Choice,
@@ -92,7 +96,7 @@ pub struct Made {
     pub destination: Choice,
     /// Destination ports.
     pub destination_port: Choice,
-    /// TTLs.
+    /// TTLs, or hop limits.
     pub ttl: Choice,
     /// If set: so many combinations of addresses and ports, in an order.
     pub flows: Option<(u64, Order)>,
@@ -104,9 +108,9 @@ pub struct Made {
     pub sequence: Option<u32>,
     /// TCP's acknowledgment number, if it is always the same.
     pub acknowledgment: Option<u32>,
-    /// The IP header's identification, if it is always the same.
+    /// The IPv4 header's identification, if it is always the same.
     pub identification: Option<u16>,
-    /// The IP header's flag.
+    /// The IPv4 header's flag.
     pub dont_fragment: bool,
     /// Whether the packets bear stamps.
     pub is_stamped: bool,
@@ -130,16 +134,29 @@ impl Made {
         }
     }
 
+    /// Whether they are of IPv4; else of IPv6.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        self.destination.is_ipv4()
+    }
+
     /// A template for each length and part, in this order.
     ///
     /// # Errors
     /// Why a frame cannot be made.
-    pub fn templates(&self, macs: [MacAddr; 2], wall_s: i64) -> Result<Vec<Template>, String> {
+    pub fn templates(
+        &self,
+        macs: [MacAddr; 2],
+        tag: Option<Tag>,
+        wall_s: i64,
+    ) -> Result<Vec<Template>, String> {
         let mut templates = Vec::new();
         for &frame_bytes in self.sizes.iter() {
             let shape = Shape {
                 source_mac: macs[0],
                 destination_mac: macs[1],
+                tag,
+                is_ipv4: self.is_ipv4(),
                 kind: self.kind,
                 frame_bytes,
                 text: self.text.as_ref(),
@@ -161,7 +178,7 @@ impl Made {
 
     /// Whether its frames can be made.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.templates([MacAddr::ZERO; 2], 0).map(drop)
+        self.templates([MacAddr::ZERO; 2], None, 0).map(drop)
     }
 }
 
@@ -185,7 +202,8 @@ impl fmt::Display for Stream {
                     None => Ok(()),
                 }
             }
-        }
+        }?;
+        self.tag.map_or(Ok(()), |tag| write!(f, " in {tag}"))
     }
 }
 
@@ -200,10 +218,14 @@ pub(crate) fn read(mut reader: Reader, folder: &Path) -> Result<Stream, ProfileE
     let from = reader.word("from", &[(Side::Left, "left"), (Side::Right, "right")])?;
     let expect = [(Expect::Pass, "pass"), (Expect::Drop, "drop"), (Expect::Either, "either")];
     let expect = reader.word("expect", &expect)?;
+    let tag = read_tag(&mut reader)?;
     let rate = rate::read(&mut reader)?;
     let (schedule, content) = match reader.take("replay") {
         Some(toml::Value::Table(table)) => {
             let (replay, recorded) = replay::read(reader.inner("replay", table), folder)?;
+            if let Some(tag) = tag.filter(|_| replay.has_tags()) {
+                return Err(reader.refuse("vlan", tag.id, "the recording has tags of its own"));
+            }
             let schedule = match rate {
                 Rate::Schedule(schedule) => schedule,
                 Rate::Recorded(factor) => recorded.scaled(factor),
@@ -220,7 +242,19 @@ pub(crate) fn read(mut reader: Reader, folder: &Path) -> Result<Stream, ProfileE
     };
     reader.finish()?;
     let (from, expect) = (from.unwrap_or(Side::Left), expect.unwrap_or_default());
-    Ok(Stream { name, from, expect, schedule, content })
+    Ok(Stream { name, from, expect, tag, schedule, content })
+}
+
+/// The tag, if there is one.
+fn read_tag(reader: &mut Reader) -> Result<Option<Tag>, ProfileError> {
+    let id = reader.whole("vlan", 0..=4094)?.map(word);
+    let priority = reader.whole("vlan_priority", 0..=7)?;
+    match (id, priority) {
+        (None, Some(_)) => Err(missing(reader, "vlan", "the VLAN of that priority, 0 to 4094")),
+        (id, priority) => {
+            Ok(id.map(|id| Tag { id, priority: u8::try_from(priority.unwrap_or(0)).unwrap_or(0) }))
+        }
+    }
 }
 
 fn read_made(reader: &mut Reader) -> Result<Made, ProfileError> {
@@ -237,7 +271,7 @@ fn read_made(reader: &mut Reader) -> Result<Made, ProfileError> {
         return Err(missing(
             reader,
             "destination",
-            "where the packets go: an IPv4 address, a range, a prefix",
+            "where the packets go: an address, a range, a prefix",
         ));
     };
     let source = choice::read(reader, "source", Of::Addresses)?;
@@ -248,32 +282,53 @@ fn read_made(reader: &mut Reader) -> Result<Made, ProfileError> {
             return Err(missing(
                 reader,
                 "source",
-                "where the packets come from: an IPv4 address, a range, a prefix",
+                "where the packets come from: an address, a range, a prefix",
             ));
         }
     };
+    let is_ipv4 = destination.is_ipv4();
+    if source.is_ipv4() != is_ipv4 {
+        let allowed = format!("of the family of `destination`, {}", Written(destination));
+        return Err(reader.refuse("source", Written(source), allowed));
+    }
+    if !is_ipv4 && !kind.is_of_ipv6() {
+        let allowed = "IPv6 has none of this kind here: give addresses of IPv4, or another kind";
+        return Err(reader.refuse("kind", kind, allowed));
+    }
     let text = reader.text("text")?.map(|text| Text::new(&text));
     let ttl = match choice::read(reader, "ttl", Of::Ttls)? {
         Some(ttl) => ttl,
-        None => Choice::one(if kind == Kind::BadIpTtl { 0 } else { 64 }),
+        None => Choice::one(if kind == Kind::BadIpTtl { 0_u8 } else { 64 }),
     };
+    let identification = reader.whole("identification", 0..=65_535)?.map(word);
+    let dont_fragment = reader.flag("dont_fragment")?;
+    let given = [
+        ("identification", identification.map(|number| number.to_string())),
+        ("dont_fragment", dont_fragment.map(|flag| flag.to_string())),
+    ];
+    if let (false, Some((key, value))) =
+        (is_ipv4, given.into_iter().find_map(|(key, value)| Some((key, value?))))
+    {
+        return Err(reader.refuse(key, value, "a header of IPv6 has no such field: leave it out"));
+    }
     let mut made = Made {
         kind,
         source,
         destination,
-        source_port: choice::read(reader, "source_port", Of::Ports)?.unwrap_or(Choice::one(1024)),
+        source_port: choice::read(reader, "source_port", Of::Ports)?
+            .unwrap_or(Choice::one(1024_u16)),
         destination_port: choice::read(reader, "destination_port", Of::Ports)?
-            .unwrap_or(Choice::one(9)),
+            .unwrap_or(Choice::one(9_u16)),
         ttl,
         flows: None,
         window: word(reader.whole("window", 0..=65_535)?.unwrap_or(TCP_WINDOW)),
         sequence: reader.whole("sequence", 0..=u64::from(u32::MAX))?.map(long),
         acknowledgment: reader.whole("acknowledgment", 0..=u64::from(u32::MAX))?.map(long),
-        identification: reader.whole("identification", 0..=65_535)?.map(word),
-        dont_fragment: reader.flag("dont_fragment")?.unwrap_or(true),
+        identification,
+        dont_fragment: dont_fragment.unwrap_or(true),
         is_stamped: reader.flag("stamp")?.unwrap_or(true),
         sizes: size::read(reader)?
-            .unwrap_or_else(|| vec![default_size(kind, text.as_ref())])
+            .unwrap_or_else(|| vec![default_size(kind, is_ipv4, text.as_ref())])
             .into(),
         text,
     };
@@ -293,10 +348,12 @@ fn missing(reader: &Reader, key: &str, allowed: &str) -> ProfileError {
     }
 }
 
-/// The shortest frame; with a text, one that has room for it.
-fn default_size(kind: Kind, text: Option<&Text>) -> usize {
-    let headers = if kind.transport_is_tcp() { 54 } else { 42 };
-    text.map_or(FRAME_BYTES_MIN, |text| (headers + text.len()).max(FRAME_BYTES_MIN))
+/// The shortest frame that bears a stamp; with a text, one that has room for it.
+fn default_size(kind: Kind, is_ipv4: bool, text: Option<&Text>) -> usize {
+    let ip = if is_ipv4 { 34 } else { 54 };
+    let (headers, stamp) =
+        if kind.transport_is_tcp() { (ip + 20, 0) } else { (ip + 8, STAMP_BYTES) };
+    text.map_or(headers + stamp, |text| headers + text.len()).max(FRAME_BYTES_MIN)
 }
 
 fn flows(reader: &mut Reader, made: &Made) -> Result<Option<(u64, Order)>, ProfileError> {

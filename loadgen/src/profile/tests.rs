@@ -96,7 +96,7 @@ fn what_is_wrong_in_a_stream_is_said_with_its_name() {
         ("rate = 5", "", "stream \"a\": rate is missing"),
         ("\"udp\"", "\"sctp\"", "kind = \"sctp\" is not possible: udp, tcp-syn"),
         ("kind = \"udp\"", "", "kind is missing: udp, tcp-syn"),
-        ("\"10.0.0.1\"", "\"10.0.0\"", "source = \"10.0.0\" is not possible: an IPv4 address"),
+        ("\"10.0.0.1\"", "\"10.0.0\"", "source = \"10.0.0\" is not possible: an address of IPv4"),
         ("\"10.0.0.1\"", "\"10.0.0.0/33\"", "source = \"10.0.0.0/33\""),
         ("\"10.0.0.1\"", "\"10.0.0.9-10.0.0.1\"", "10.0.0.9-10.0.0.1"),
         (
@@ -135,6 +135,26 @@ fn what_is_wrong_in_a_stream_is_said_with_its_name() {
             "rate = 5\ntext = \"x\"\nframe_bytes = \"imix\"\nstamp = 1",
             "stamp = 1 is not possible: true or",
         ),
+        (
+            "\"10.0.0.1\"",
+            "\"2001:2::1\"",
+            "source = 2001:2::1 is not possible: of the family of `destination`, 10.0.0.2",
+        ),
+        ("\"10.0.0.1\"", "\"2001:2::/129\"", "source = \"2001:2::/129\" is not possible"),
+        ("\"10.0.0.1\"", "\"::/0\"", "source = \"::/0\" is not possible"),
+        ("\"10.0.0.1\"", "\"10.0.0.1-2001:2::1\"", "10.0.0.1-2001:2::1"),
+        (
+            "\"10.0.0.1\"",
+            "{ in = \"2001::2-2001:2::\", some = 5 }",
+            "some = 5 is not possible: of so many addresses some can be had of a prefix only",
+        ),
+        (
+            "rate = 5",
+            "rate = 5\nvlan = 4095",
+            "vlan = 4095 is not possible: a whole number from 0 to",
+        ),
+        ("rate = 5", "rate = 5\nvlan = 1\nvlan_priority = 8", "vlan_priority = 8 is not possible"),
+        ("rate = 5", "rate = 5\nvlan_priority = 1", "vlan is missing: the VLAN of that priority"),
         ("rate = 5", "rate = 5\ncolour = 1", "stream \"a\": colour is not known"),
         ("\"a\"", "\"\"", "name = \"\" is not possible: a text of 1 to 64 bytes"),
     ];
@@ -150,6 +170,45 @@ fn what_is_wrong_in_a_stream_is_said_with_its_name() {
 }
 
 #[test]
+fn what_ipv6_has_not_is_refused() {
+    let stream = STREAM.replace("10.0.0.1", "2001:2::1").replace("10.0.0.2", "2001:2::2");
+    let profile = parse(&stream).expect("IPv6");
+    assert!(matches!(&profile.streams[0].content, Content::Made(made) if made.sizes[..] == [78]));
+    for (more, expected) in [
+        (
+            "identification = 5",
+            "identification = 5 is not possible: a header of IPv6 has no such field",
+        ),
+        (
+            "dont_fragment = true",
+            "dont_fragment = true is not possible: a header of IPv6 has no such",
+        ),
+        (
+            "frame_bytes = 64",
+            "frame_bytes = 64 is not possible: a frame of 64 bytes has no room for 66",
+        ),
+        ("stamp = false\nframe_bytes = 65", "no room for 66 bytes of this kind"),
+    ] {
+        let said = parse(&format!("{stream}{more}")).expect_err(more);
+        assert!(said.contains(expected), "{more}: {said}");
+    }
+    for (kind, name) in Kind::ALL {
+        let read = parse(&stream.replace("\"udp\"", &format!("{name:?}")));
+        assert_eq!(read.is_ok(), kind.is_of_ipv6(), "{name}");
+        if let Err(said) = read {
+            let expected =
+                format!("kind = {name} is not possible: IPv6 has none of this kind here");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+    let tagged = parse(&format!("{stream}vlan = 100\nvlan_priority = 5")).expect("a tag");
+    let shown = tagged.streams[0].to_string();
+    assert_eq!(shown, "udp 2001:2::1 -> 2001:2::2 port 9 in VLAN 100 priority 5");
+    let net = parse(&stream.replacen("2001:2::1", "2001:2:0:8000::/49", 1)).expect("a net");
+    assert_eq!(net.streams[0].to_string(), "udp 2001:2:0:8000::/49 -> 2001:2::2 port 9");
+}
+
+#[test]
 fn what_is_wrong_with_users_is_said() {
     for (users, expected) in [
         ("rate = 5", "missing field `clients`"),
@@ -158,6 +217,18 @@ fn what_is_wrong_with_users_is_said() {
             "p.toml: users.rate = -1 is not possible: 0 to",
         ),
         ("colour = 1", "unknown field `colour`"),
+        (
+            "rate = 1\nclients = \"10.0.0.1\"\nservers = \"10.0.0.2\"\nvlan = 4095",
+            "users.vlan = 4095 is not possible: 0 to 4094",
+        ),
+        (
+            "rate = 1\nclients = \"10.0.0.1\"\nservers = \"10.0.0.2\"\nvlan_priority = 1",
+            "users.vlan_priority = 1 is not possible: needs users.vlan",
+        ),
+        (
+            "rate = 1\nclients = \"10.0.0.1\"\nservers = \"10.0.0.2\"\nvlan = 1\nvlan_priority = 8",
+            "users.vlan_priority = 8 is not possible: 0 to 7",
+        ),
     ] {
         let said = parse(&format!("[users]\n{users}")).expect_err(users);
         assert!(said.contains(expected), "{users}: {said}");
@@ -200,8 +271,9 @@ fn a_replay_keeps_checksums_flows_and_times() {
         let place = crate::packet::Place::of(frame).expect("IPv4");
         assert!(place.is_intact(frame), "rewritten with its checksums");
     }
-    let addresses = crate::packet::Place::addresses(&frames(client)[0]);
-    assert_eq!(addresses, (0xc612_0000, 0xc613_0002));
+    let first = &frames(client)[0];
+    let (source, destination) = crate::packet::Place::of(first).expect("IPv4").addresses(first);
+    assert_eq!((source.low_bits(), destination.low_bits()), (0xc612_0000, 0xc613_0002));
     // Three pages in 0.04 s, and a hundred times as fast.
     let pps = client.schedule.mean_pps(10 * SECOND_NS).expect("a rate");
     assert!((20_000.0..80_000.0).contains(&pps), "{pps}");

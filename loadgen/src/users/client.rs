@@ -19,6 +19,7 @@ use super::tcp::{Connection, End, Outcome, Start, State};
 use super::{Actor, ERRANDS_MAX, Progress};
 use crate::measure::Histogram;
 use crate::result::{SharedResult, UsersResult};
+use weir_dataplane::wire::vlan::TAG_BYTES;
 
 /// A connection in TIME-WAIT is old enough for its port to be used again, where that is allowed, after this
 /// (`tcp_tw_reuse`: a second, so that the timestamp is later).
@@ -336,7 +337,7 @@ impl Actor for Clients {
     }
 
     fn frame_bytes_max(&self) -> usize {
-        self.settings.frame_bytes_max()
+        self.settings.frame_bytes_max() + TAG_BYTES
     }
 
     fn wind_down(&mut self, _now_ns: u64) {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use weir_dataplane::wire::ethernet::{
-    EtherType, EthernetHeader, FRAME_BYTES_MIN, HEADER_BYTES as ETHERNET_BYTES, MacAddr,
+    EtherType, FRAME_BYTES_MIN, HEADER_BYTES as ETHERNET_BYTES, MacAddr,
 };
 use weir_dataplane::wire::ipv4::HEADER_BYTES_MIN as IPV4_BYTES;
 use weir_dataplane::wire::ipv6::HEADER_BYTES as IPV6_BYTES;
@@ -14,6 +14,7 @@ use super::address::Address;
 use super::content::Content;
 use super::index::Pair;
 use super::tcp::Segment;
+use crate::packet::{Tag, tag};
 
 /// Hops that our packets may make.
 const HOPS: u8 = 64;
@@ -25,12 +26,14 @@ pub struct Link {
     pub source: MacAddr,
     /// The one that everything is sent to: a gateway's, or the peer's.
     pub destination: MacAddr,
+    /// The VLAN tag that frames bear, if any. Those that come are read with or without one.
+    pub tag: Option<Tag>,
 }
 
 /// Addresses and ports of a frame, seen from its receiver, if it is whole TCP.
 pub(super) fn peek(frame: &[u8]) -> Option<Pair> {
-    let ether_type = EtherType(u16::from_be_bytes(frame.get(12..14)?.try_into().ok()?));
-    let packet = frame.get(ETHERNET_BYTES..)?;
+    let (ether_type, at) = tag::untagged(frame)?;
+    let packet = frame.get(at..)?;
     let (remote, local, at) = match ether_type {
         EtherType::IPV4 => {
             let header = packet.get(..IPV4_BYTES)?;
@@ -65,7 +68,7 @@ fn four(bytes: &[u8]) -> [u8; 4] {
 /// A checksum that holds only the sum of the pseudo-header is right: so frames come from a kernel that leaves the rest
 /// to hardware, which a veth has not.
 pub(super) fn read(frame: &[u8]) -> Option<(Segment, &[u8])> {
-    let packet = frame.get(ETHERNET_BYTES..)?;
+    let packet = frame.get(tag::untagged(frame)?.1..)?;
     let segment = if packet.first()? >> 4 == 4 {
         let ip = Ipv4::new_checked(packet).ok().filter(Ipv4::checksum_ok)?;
         let at = ip.header_len();
@@ -89,7 +92,8 @@ fn is_right(pseudo: u16, segment: &[u8]) -> bool {
     checksum::verify_transport(pseudo, segment) || checksum::is_partial_tcp(pseudo, segment)
 }
 
-/// Bytes of the longest frame with segments of this size. It counts options (RFC 6691), but not the headers without.
+/// Bytes of the longest frame with segments of this size, which counts options (RFC 6691), but neither the headers
+/// without them nor a tag.
 pub(super) fn frame_bytes_max(mss: u16, is_ipv4: bool) -> usize {
     let ip_bytes = if is_ipv4 { IPV4_BYTES } else { IPV6_BYTES };
     ETHERNET_BYTES + ip_bytes + TCP_BYTES + usize::from(mss)
@@ -108,13 +112,12 @@ pub(super) fn write(
     let tcp_bytes = header_bytes + segment.data_bytes as usize;
     let is_v4 = pair.local.is_ipv4();
     let ip_bytes = if is_v4 { IPV4_BYTES } else { IPV6_BYTES };
-    let frame_bytes = (ETHERNET_BYTES + ip_bytes + tcp_bytes).max(FRAME_BYTES_MIN);
+    let untagged_bytes = (ETHERNET_BYTES + ip_bytes + tcp_bytes).max(FRAME_BYTES_MIN);
+    let frame_bytes = untagged_bytes + tag::header_bytes(link.tag) - ETHERNET_BYTES;
     let out = out.get_mut(..frame_bytes)?;
     let ether_type = if is_v4 { EtherType::IPV4 } else { EtherType::IPV6 };
-    EthernetHeader { source: link.source, destination: link.destination, ether_type }
-        .emit(out)
-        .ok()?;
-    let packet = &mut out[ETHERNET_BYTES..];
+    let at = tag::emit_header([link.source, link.destination], link.tag, ether_type, out).ok()?;
+    let packet = &mut out[at..];
     let pseudo = match (pair.local.ip(), pair.remote.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             Ipv4Header::new(source, destination, IpProtocol::TCP).emit(tcp_bytes, packet).ok()?;
@@ -155,8 +158,11 @@ mod tests {
 
     use super::*;
 
-    const LINK: Link =
-        Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+    const LINK: Link = Link {
+        source: MacAddr([2, 0, 0, 0, 0, 1]),
+        destination: MacAddr([2, 0, 0, 0, 0, 2]),
+        tag: None,
+    };
 
     fn pair(six: bool) -> Pair {
         let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
@@ -168,7 +174,17 @@ mod tests {
     #[test]
     fn a_frame_is_read_as_it_was_written() {
         let content = Content::text(5_000);
-        for (six, data_bytes) in [(false, 0), (false, 1), (true, 0), (true, 1_400)] {
+        let tag = Some(Tag { id: 100, priority: 3 });
+        for (six, data_bytes, tag) in [
+            (false, 0, None),
+            (false, 1, None),
+            (true, 0, None),
+            (true, 1_400, None),
+            (false, 0, tag),
+            (false, 1_460, tag),
+            (true, 0, tag),
+        ] {
+            let link = Link { tag, ..LINK };
             let segment = Segment {
                 sequence: 5,
                 acknowledgment: 6,
@@ -178,8 +194,11 @@ mod tests {
                 ..Segment::default()
             };
             let mut out = [0xaa; 2_000];
-            let length = write(LINK, &pair(six), &segment, &content, &mut out).unwrap();
-            assert!(length >= 60 && length <= frame_bytes_max(1_460, !six));
+            let length = write(link, &pair(six), &segment, &content, &mut out).unwrap();
+            let tag_bytes = if tag.is_some() { 4 } else { 0 };
+            let longest = frame_bytes_max(1_460, !six) + tag_bytes;
+            assert!(length >= 60 + tag_bytes && length <= longest);
+            assert_eq!(tag::of(&out), tag);
             let there = peek(&out[..length]).unwrap();
             let back = Pair {
                 local: there.remote,

@@ -33,7 +33,6 @@
 //! that accepts at once, so its accept queue is never full; and what [`tcp`] says of itself. One end lives on one
 //! thread: several threads have several pairs of ends, with addresses of their own.
 
-pub mod address;
 pub mod arrivals;
 mod client;
 mod content;
@@ -53,6 +52,7 @@ pub mod tcp;
 mod tests;
 mod wheel;
 
+pub use crate::address;
 pub use client::{CLIENT_CONNECTION_BYTES, Clients};
 pub use content::Content;
 pub use ends::Ends;

@@ -14,6 +14,7 @@ use super::tcp::{Connection, End, Outcome, Segment, Start, State};
 use super::{Actor, ERRANDS_MAX, Progress};
 use crate::result::{ServerResult, UsersResult};
 use weir_dataplane::wire::TcpFlags;
+use weir_dataplane::wire::vlan::TAG_BYTES;
 
 /// No time.
 const NEVER: u64 = u64::MAX;
@@ -343,7 +344,7 @@ impl Actor for Server {
     }
 
     fn frame_bytes_max(&self) -> usize {
-        self.settings.frame_bytes_max()
+        self.settings.frame_bytes_max() + TAG_BYTES
     }
 
     fn wind_down(&mut self, _now_ns: u64) {}

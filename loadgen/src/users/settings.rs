@@ -10,6 +10,7 @@ use super::client::CLIENT_CONNECTION_BYTES;
 use super::content::Content;
 use super::server::SERVER_CONNECTION_BYTES;
 use super::tcp::{TcpSettings, sequence};
+use crate::packet::Tag;
 
 mod choice;
 
@@ -45,6 +46,15 @@ pub struct UsersConfig {
     /// Their port.
     #[serde(default = "default_server_port")]
     pub server_port: u16,
+    /// The VLAN of both ends, 0 to 4094: their frames bear its tag.
+    #[serde(default)]
+    pub vlan: Option<u16>,
+    /// The VLAN of the servers, where theirs is another.
+    #[serde(default)]
+    pub server_vlan: Option<u16>,
+    /// The tags' priority, 0 to 7.
+    #[serde(default)]
+    pub vlan_priority: Option<u8>,
     /// What is said: `text` (the default) or `http`.
     #[serde(default)]
     pub talk: Talk,
@@ -202,6 +212,8 @@ pub struct Settings {
     pub servers: Range,
     /// Their port.
     pub server_port: u16,
+    /// The tags of clients' and servers' frames, if they bear any.
+    pub tags: [Option<Tag>; 2],
     /// What clients say.
     pub request: Content,
     /// What servers say.
@@ -248,7 +260,7 @@ impl Settings {
         self.answer_end == AnswerEnd::Bytes
     }
 
-    /// The longest frame that either end sends, in bytes.
+    /// The longest frame that either end sends, in bytes without a tag.
     #[must_use]
     pub fn frame_bytes_max(&self) -> usize {
         super::frame::frame_bytes_max(self.tcp.mss, self.clients.is_ipv4())
@@ -296,6 +308,7 @@ impl UsersConfig {
             client_ports: self.ports()?,
             servers,
             server_port: self.server_port,
+            tags: self.tags()?,
             request,
             response,
             answer_end: self.answer_ends,
@@ -357,6 +370,23 @@ impl UsersConfig {
                 within("users.shared_share", share, 0.0, 1.0)?;
                 Ok(Some(Shared { address: one.address(0), share }))
             }
+        }
+    }
+
+    fn tags(&self) -> Result<[Option<Tag>; 2], Refused> {
+        let priority = self.vlan_priority.unwrap_or(0);
+        let tag = |key, vlan: Option<u16>| match vlan {
+            Some(id @ 4095..) => Err(refused(key, id, "0 to 4094")),
+            vlan => Ok(vlan.map(|id| Tag { id, priority })),
+        };
+        let clients = tag("users.vlan", self.vlan)?;
+        let servers = tag("users.server_vlan", self.server_vlan)?.or(clients);
+        match self.vlan_priority {
+            Some(8..) => Err(refused("users.vlan_priority", priority, "0 to 7")),
+            Some(_) if servers.is_none() => {
+                Err(refused("users.vlan_priority", priority, "needs users.vlan"))
+            }
+            _ => Ok([clients, servers]),
         }
     }
 

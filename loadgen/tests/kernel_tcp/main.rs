@@ -18,8 +18,11 @@ use weir_loadgen::users::{Actor, Clients, Link, Progress, Server, Settings, User
 use weir_tests::process;
 use weir_tests::skip_unless;
 
-const LINK: Link =
-    Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+const LINK: Link = Link {
+    source: MacAddr([2, 0, 0, 0, 0, 1]),
+    destination: MacAddr([2, 0, 0, 0, 0, 2]),
+    tag: None,
+};
 
 /// Our clients' settings: the kernel is the server.
 fn clients(six: bool, change: impl FnOnce(&mut UsersConfig)) -> Settings {

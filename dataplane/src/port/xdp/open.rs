@@ -26,7 +26,7 @@ use crate::config::SocketOptions;
 use crate::frame::{Frame, Memory};
 use crate::port::PortIndex;
 use crate::program::{
-    AttachedProgram, Attachment, EarlyMaps, OnExit, Owner, Program, ProgramConfig, ProgramCounters,
+    AttachedProgram, Attachment, EarlyMaps, Owner, Program, ProgramConfig, ProgramCounters,
     ProgramError, QUEUES_MAX, attached_programs,
 };
 
@@ -42,12 +42,8 @@ pub struct Bank {
     pub mode: ModeChoice,
     /// Ring sizes and options.
     pub sockets: SocketOptions,
-    /// What the program does when no socket is there.
-    pub on_exit: OnExit,
-    /// Whether IPv4 to the machine itself goes to the sockets, too.
-    pub host_firewalled: bool,
-    /// Whether ARP and neighbour discovery go to the sockets, too.
-    pub discovery_redirected: bool,
+    /// What the program of each port is told.
+    pub program: ProgramConfig,
     /// The lists that the programs of all ports share; `None` for empty ones.
     pub early: Option<Arc<EarlyMaps>>,
     /// Workers that the queues are distributed to.
@@ -270,12 +266,7 @@ impl Bank {
                 .map_err(|source| explain(interface, ifindex, source))?;
             sockets.push(socket);
         }
-        let config = ProgramConfig {
-            on_exit: self.on_exit,
-            host_firewalled: self.host_firewalled,
-            discovery_redirected: self.discovery_redirected,
-        };
-        let program = Program::load_sharing(config, self.early.as_deref());
+        let program = Program::load_sharing(self.program, self.early.as_deref());
         let mut program = program.map_err(program_error)?;
         host.tell(&mut program).map_err(program_error)?;
         for (queue, socket) in (0..).zip(&sockets) {

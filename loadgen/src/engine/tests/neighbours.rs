@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::address::Address;
 use crate::neighbour::find_next_hops;
-use crate::users::address::Address;
 
 /// The stations of [`Cables`], and a router's.
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -121,7 +121,7 @@ fn two_stations_on_one_side_are_too_many() {
         let mac = if frame[12..14] == [8, 6] { ROUTER } else { MacAddr([2, 0, 0, 0, 0, 8]) };
         vec![(side, told(frame, mac))]
     });
-    let expected = "v0 has several next hops (02:00:00:00:00:09 for 198.18.0.1, 02:00:00:00:00:08 for 2001:db8::1), and \
+    let expected = "v0 has several next hops (02:00:00:00:00:08 for 2001:db8::1, 02:00:00:00:00:09 for 198.18.0.1), and \
                     each side sends to one: run what goes by each for itself, or choose: --left-mac";
     assert_eq!(said, Err(expected.to_owned()));
 }
@@ -189,5 +189,49 @@ fn a_box_that_asks_for_every_host_is_answered_during_the_run() {
             assert_eq!((stream.received, stream.missing), (stream.sent, 0), "{}", stream.name);
         }
         assert!(known.contains(&[198, 19, 0, 2]) && known.contains(&[198, 18, 0, 1]));
+    }
+}
+
+/// A router between two VLANs, by two interfaces of which the second keeps tags beside the frames.
+#[test]
+fn users_in_vlans_are_served_whatever_becomes_of_their_tags() {
+    use crate::packet::{Tag, tag};
+    let text = "duration_s = 0.5\nsettle_s = 1\n[users]\nrate = 400\nclients = \"2001:2::/120\"\n\
+                servers = \"2001:2:1::2\"\nvlan = 100\nserver_vlan = 200\nvlan_priority = 5\n\
+                [[stream]]\nname = \"probe\"\nkind = \"udp\"\nrate = 1000\nvlan = 7\nsource = \"2001:2:0:1::1\"\n\
+                destination = \"2001:2:1::2\"";
+    for threads in [1, 2] {
+        let mut cables = Cables::new(threads);
+        cables.step_ns = 50_000;
+        let mut tags = [0_u64; 3];
+        let mut turn = 0;
+        let result = cables.run(text, |mut frame, out| {
+            turn += 1;
+            match tag::of(&frame) {
+                Some(Tag { id: 100, priority: 5 }) => {
+                    tags[0] += 1;
+                    frame[15] = 200;
+                }
+                Some(Tag { id: 200, priority: 5 }) => {
+                    tags[1] += 1;
+                    frame.drain(12..16);
+                }
+                Some(Tag { id: 7, priority: 0 }) => {
+                    tags[2] += 1;
+                    frame.drain(12..16);
+                }
+                other => panic!("{other:?}"),
+            }
+            out(turn % threads, frame);
+        });
+        let users = result.users.expect("users");
+        assert!(users.attempted > 150, "{users:?}");
+        assert_eq!((users.completed, users.unfinished), (users.attempted, 0), "{threads} threads");
+        assert_eq!((users.damaged, users.server.damaged), (0, 0));
+        let probe = &result.streams[0];
+        assert_eq!((probe.sent, probe.received, probe.damaged), (500, 500, 0));
+        assert_eq!((probe.kind.as_str(), tags[2]), ("udp IPv6 VLAN 7", 500));
+        assert!(tags[0] > users.attempted && tags[1] > users.attempted, "{tags:?}");
+        assert_eq!((result.void, result.foreign_frames), (None, 0));
     }
 }

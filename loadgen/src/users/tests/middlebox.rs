@@ -145,8 +145,11 @@ fn reversed(pair: &Pair) -> Pair {
 
 /// A frame from the pair's local end.
 fn write(pair: &Pair, segment: &Segment, data: &[u8]) -> Vec<u8> {
-    let link =
-        Link { source: MacAddr([2, 0, 0, 0, 0, 3]), destination: MacAddr([2, 0, 0, 0, 0, 4]) };
+    let link = Link {
+        source: MacAddr([2, 0, 0, 0, 0, 3]),
+        destination: MacAddr([2, 0, 0, 0, 0, 4]),
+        tag: None,
+    };
     let mut out = vec![0; 2_048];
     let length = frame::write(link, pair, segment, &Content::said(data), &mut out).expect("room");
     out.truncate(length);

@@ -38,8 +38,11 @@ const START_NS: u64 = 123_456_789;
 
 impl World {
     pub(super) fn new(settings: &Settings, weather: Weather, seed: u64) -> Self {
-        let link =
-            Link { source: MacAddr([2, 0, 0, 0, 0, 1]), destination: MacAddr([2, 0, 0, 0, 0, 2]) };
+        let link = Link {
+            source: MacAddr([2, 0, 0, 0, 0, 1]),
+            destination: MacAddr([2, 0, 0, 0, 0, 2]),
+            tag: None,
+        };
         Self {
             clients: Clients::new(settings, link, seed),
             server: Server::new(settings, link, seed),

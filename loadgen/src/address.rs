@@ -22,9 +22,24 @@ impl Address {
     }
 
     /// Whether it is of IPv4.
+    #[inline]
     #[must_use]
     pub fn is_ipv4(self) -> bool {
         self.0 >> 32 == 0xffff
+    }
+
+    /// The address with a number, as [`bits`](Self::bits) gives it.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// Its last 32 bits: of IPv4 all that is written into a header.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "cut off on purpose")]
+    pub fn low_bits(self) -> u32 {
+        self.0 as u32
     }
 
     /// The next one.
@@ -34,6 +49,7 @@ impl Address {
     }
 
     /// The number behind it; what [`Hash`] cannot give in one piece.
+    #[inline]
     #[must_use]
     pub fn bits(self) -> u128 {
         self.0
