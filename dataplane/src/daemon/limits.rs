@@ -15,7 +15,7 @@ use crate::limit::fuzzy::{Controller, Controllers, Reading, Window};
 use crate::limit::hashlimit::Accounts;
 use crate::limit::jiffies;
 use crate::limit::key::{ByFamily, KeySpec, Parts};
-use crate::limit::table::{State, Table};
+use crate::limit::table::Seen;
 use crate::limit::tokens::Bucket;
 use crate::limit::unverified::{Circle, Unverified};
 use crate::limit::verified::{VERIFIED, Verified};
@@ -135,8 +135,12 @@ fn of_controllers(
         (Some(rate_pps), share_percent)
     };
     match controllers.table() {
-        ByFamily::V4(table) => of_table(table, controllers.spec(), empty, (now, top), read),
-        ByFamily::V6(table) => of_table(table, controllers.spec(), empty, (now, top), read),
+        ByFamily::V4(table) => {
+            of_table(table.entries(now), table.keys_max(), (controllers.spec(), empty, top), read)
+        }
+        ByFamily::V6(table) => {
+            of_table(table.entries(now), table.keys_max(), (controllers.spec(), empty, top), read)
+        }
     }
 }
 
@@ -161,25 +165,27 @@ fn of_accounts(accounts: &Accounts, empty: LimitReport, now: u64, top: usize) ->
     let read =
         |account: &crate::limit::hashlimit::Account, age| (None, account.left_percent(tariff, age));
     match accounts.table() {
-        ByFamily::V4(table) => of_table(table, accounts.spec(), empty, (now, top), read),
-        ByFamily::V6(table) => of_table(table, accounts.spec(), empty, (now, top), read),
+        ByFamily::V4(table) => {
+            of_table(table.entries(now), table.keys_max(), (accounts.spec(), empty, top), read)
+        }
+        ByFamily::V6(table) => {
+            of_table(table.entries(now), table.keys_max(), (accounts.spec(), empty, top), read)
+        }
     }
 }
 
 /// All keys of a table, of which those are told that are held back most.
 fn of_table<K, S>(
-    table: &Table<K, S>,
-    spec: &KeySpec,
-    empty: LimitReport,
-    (now, top): (u64, usize),
+    entries: impl Iterator<Item = Seen<K, S>>,
+    keys_max: usize,
+    (spec, empty, top): (&KeySpec, LimitReport, usize),
     read: impl Fn(&S, u32) -> (Option<u32>, u32),
 ) -> LimitReport
 where
-    K: Parts + Copy + Default + Eq + Ord + std::hash::Hash,
-    S: State,
+    K: Parts + Ord,
 {
     let (mut keys, mut most) = (0, BinaryHeap::<(Order, K)>::new());
-    for entry in table.entries(now) {
+    for entry in entries {
         keys += 1;
         let (rate_pps, percent) = read(&entry.state, entry.age);
         most.push(((percent, Reverse(rate_pps.unwrap_or(0))), entry.key));
@@ -193,7 +199,7 @@ where
         rate_pps: rates.then_some(rate),
         percent,
     });
-    LimitReport { keys_max: Some(table.keys_max() as u64), keys, top: told.collect(), ..empty }
+    LimitReport { keys_max: Some(keys_max as u64), keys, top: told.collect(), ..empty }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //!   back, whatever else comes. In a table of keys a flood of forged nets is a flood of new entries, each of which
 //!   needs another's place.
 //! * **It costs what it costs.** No key is compared, none is driven out, nobody waits: two additions in memory of
-//!   a fixed size, [`CELLS`] * 16 bytes a row, which stays near a core, whatever comes.
+//!   a fixed size, [`CELLS`] * 8 bytes a row, which stays near a core, whatever comes.
 //! * **The error has a bound, on the safe side of it.** A cell takes in what others send that share it: of a flood
 //!   with random sources `rate / CELLS`, 24 packets a second of 400,000. And somebody is held back for another's sake
 //!   who shares *both* cells with one that is above the limit: where there are A of those, a share of (A / CELLS)^2,
@@ -21,14 +21,14 @@
 //! * **Nobody chooses whom he meets:** the hash has a seed that nobody knows, drawn when the daemon starts.
 //!
 //! The price: a sketch does not know its keys. So that an operator can be told, each cell of the first row notes the
-//! key of the packet that ended its last window. For one that is above the limit that is nearly always who made it so.
-
-use std::cmp::Reverse;
+//! key of the packet that ended its last window, if that was above the lower limit. That is nearly always who made it
+//! so.
 
 use ahash::RandomState;
 
 use super::fuzzy::{Bounds, Cell, Counted, Limits, Reading, passes};
 use super::spin::Spin;
+use crate::frame::prefetch;
 
 /// Cells of a row.
 pub const CELLS: usize = 1 << 14;
@@ -38,9 +38,16 @@ pub const CELLS: usize = 1 << 14;
 pub struct Cells {
     bounds: Bounds,
     rows: [Box<[Cell]>; 2],
-    /// Who ended the last window of a cell of the first row.
-    names: Box<[Spin<u128>]>,
+    /// Who ended the last window of a cell of the first row that was above the lower limit.
+    names: Box<[Spin<Name>]>,
     hashes: RandomState,
+}
+
+/// A key, and the rate of its cell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Name {
+    key: u128,
+    rate_pps: u32,
 }
 
 /// The cells of a key, and what they looked like.
@@ -59,7 +66,7 @@ impl Cells {
         Self {
             bounds: Bounds::new(limits),
             rows: [row(), row()],
-            names: (0..CELLS).map(|_| Spin::new(0)).collect(),
+            names: (0..CELLS).map(|_| Spin::new(Name::default())).collect(),
             hashes: RandomState::with_seeds(
                 seed,
                 !seed,
@@ -92,14 +99,24 @@ impl Cells {
         Found { key, places, words: [self.rows[0][first].look(), self.rows[1][second].look()] }
     }
 
+    /// Asks for what is needed of a key to be brought near.
+    #[inline]
+    pub fn prefetch(&self, key: u128) {
+        let [first, second] = self.places(key);
+        prefetch(&self.rows[0][first]);
+        prefetch(&self.rows[1][second]);
+    }
+
     /// Whether a packet of this key passes that comes at the tick `now`.
     #[inline]
     pub fn accepts(&self, found: Found, now: u64, draw: impl FnOnce() -> u8) -> bool {
         let Found { key, places: [first, second], words: [one, other] } = found;
         let one = self.rows[0][first].count(one, self.bounds.limits(), now);
         let other = self.rows[1][second].count(other, self.bounds.limits(), now);
-        if one.number == 0 {
-            self.names[first].with(|name| *name = key);
+        if let Some(rate_pps) = one.ended_pps
+            && one.share_percent < 100
+        {
+            self.names[first].with(|name| *name = Name { key, rate_pps });
         }
         let share = |it: Counted| {
             (!self.bounds.holds(it.share_percent, it.number)).then_some(it.share_percent)
@@ -114,25 +131,23 @@ impl Cells {
     #[must_use]
     pub fn read(&self, key: u128, now: u64) -> Reading {
         let [first, second] = self.places(key);
+        let name = self.names[first].with(|name| *name);
         let read = |cell: &Cell| {
-            let (last, packets, elapsed) = cell.window(now);
-            self.bounds.read(last, packets, elapsed)
+            let (share_percent, packets, elapsed) = cell.window(now);
+            // Of a quiet cell it is not noted.
+            let is_noted = name.key == key && share_percent < 100;
+            let rate_pps = if is_noted { name.rate_pps } else { 0 };
+            self.bounds.read(Reading { rate_pps, share_percent }, packets, elapsed)
         };
         let (one, other) = (read(&self.rows[0][first]), read(&self.rows[1][second]));
-        if (Reverse(one.share_percent), one.rate_pps)
-            <= (Reverse(other.share_percent), other.rate_pps)
-        {
-            one
-        } else {
-            other
-        }
+        if one.share_percent >= other.share_percent { one } else { other }
     }
 
-    /// Keys of which something has come lately, as far as they are known, and what is known of them.
+    /// Keys that are held back, as far as they are known, and what is known of them.
     pub fn named(&self, now: u64) -> impl Iterator<Item = (u128, Reading)> {
-        let names = self.names.iter().map(|name| name.with(|name| *name));
-        let readings = names.map(move |name| (name, self.read(name, now)));
-        readings.filter(|(_, reading)| reading.rate_pps > 0)
+        let names = self.names.iter().map(|name| name.with(|name| name.key));
+        let readings = names.map(move |key| (key, self.read(key, now)));
+        readings.filter(|(_, reading)| reading.share_percent < 100)
     }
 }
 
@@ -192,8 +207,8 @@ mod tests {
         let meets = |key: &u128| known.places(*key)[0] == place[0];
         let chosen: Vec<u128> = (1000..).filter(meets).take(200).collect();
         flood(&known, &chosen[..20]);
-        let one = known.rows[0][place[0]].read(LIMITS, 285);
-        assert_eq!(one.share_percent, 1, "what he hopes for: one of two cells");
+        let (share_percent, ..) = known.rows[0][place[0]].window(285);
+        assert_eq!(share_percent, 1, "what he hopes for: one of two cells");
         let both = |cells: &Cells| {
             let [first, second] = cells.places(victim);
             chosen.iter().filter(|key| cells.places(**key) == [first, second]).count()

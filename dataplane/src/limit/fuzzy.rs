@@ -136,11 +136,7 @@ impl State {
 
 /// A controller without its limits, which others may have in common with it.
 #[derive(Debug)]
-pub(super) struct Cell {
-    word: AtomicU64,
-    /// Of the last window that ended, for whoever wants to know.
-    rate_pps: AtomicU32,
-}
+pub(super) struct Cell(AtomicU64);
 
 /// What a cell says of a packet.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +146,8 @@ pub(super) struct Counted {
     /// Which packet of its window it is, and the tick at which that began; 0 is the one that has ended the one before.
     pub(super) number: u64,
     pub(super) began: u64,
+    /// The rate of the window that it has ended, in packets a second.
+    pub(super) ended_pps: Option<u32>,
 }
 
 /// See the module.
@@ -157,6 +155,8 @@ pub(super) struct Counted {
 pub struct Controller {
     limits: Limits,
     cell: Cell,
+    /// Of the last window that ended, for whoever wants to know.
+    rate_pps: AtomicU32,
 }
 
 /// What a controller has come to.
@@ -172,12 +172,16 @@ impl Controller {
     /// As before the first packet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, cell: Cell::default() }
+        Self { limits, cell: Cell::default(), rate_pps: AtomicU32::new(0) }
     }
 
     /// Whether a packet that comes at the tick `now` passes. `draw` gives a random byte, if one is needed.
     pub fn accepts(&self, now: u64, draw: impl FnOnce() -> u8) -> bool {
-        passes(self.cell.count(self.cell.look(), self.limits, now).share_percent, draw)
+        let counted = self.cell.count(self.cell.look(), self.limits, now);
+        if let Some(rate_pps) = counted.ended_pps {
+            self.rate_pps.store(rate_pps, Ordering::Relaxed);
+        }
+        passes(counted.share_percent, draw)
     }
 
     /// Counts packets that were dropped before they came here ([`crate::early_drop`]), into the window in which this is
@@ -190,14 +194,18 @@ impl Controller {
     /// now: a flood that has ended is not shown for ever.
     #[must_use]
     pub fn read(&self, now: u64) -> Reading {
-        self.cell.read(self.limits, now)
+        let (share_percent, packets, elapsed) = self.cell.window(now);
+        if elapsed > WINDOW_JIFFIES {
+            let (rate_pps, share_percent) = self.limits.close(packets, elapsed);
+            return Reading { rate_pps, share_percent };
+        }
+        Reading { rate_pps: self.rate_pps.load(Ordering::Relaxed), share_percent }
     }
 }
 
 impl Default for Cell {
     fn default() -> Self {
-        let state = State { packets: 0, began: 0, share: 100 };
-        Self { word: AtomicU64::new(state.word()), rate_pps: AtomicU32::new(0) }
+        Self(AtomicU64::new(State { packets: 0, began: 0, share: 100 }.word()))
     }
 }
 
@@ -208,14 +216,14 @@ impl Cell {
             Some(State { packets: sum.min(u64::MAX / ONE_PACKET), ..State::of(word) }.word())
         };
         // The closure never declines.
-        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     /// What [`count`](Self::count) begins with. Whoever counts in several cells looks at all of them first: then they
     /// come from memory together, for an addition waits for the one before it.
     #[inline]
     pub(super) fn look(&self) -> u64 {
-        self.word.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 
     /// Counts a packet in a cell that looked like `word` a moment ago.
@@ -225,39 +233,28 @@ impl Cell {
             let state = State::of(word);
             let elapsed = state.elapsed(now);
             if elapsed <= WINDOW_JIFFIES {
-                let counted = State::of(self.word.fetch_add(ONE_PACKET, Ordering::Relaxed));
+                let counted = State::of(self.0.fetch_add(ONE_PACKET, Ordering::Relaxed));
                 let share_percent = u32::try_from(counted.share).unwrap_or(100);
                 let State { packets, began, .. } = counted;
-                return Counted { share_percent, number: packets + 1, began };
+                return Counted { share_percent, number: packets + 1, began, ended_pps: None };
             }
             let (rate, share) = limits.close(state.packets + 1, elapsed);
             let next = State { packets: 0, began: now & (TICKS - 1), share: share.into() };
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-            match self.word.compare_exchange_weak(word, next.word(), success, failure) {
+            match self.0.compare_exchange_weak(word, next.word(), success, failure) {
                 Ok(_) => {
-                    self.rate_pps.store(rate, Ordering::Relaxed);
-                    return Counted { share_percent: share, number: 0, began: next.began };
+                    let (began, ended_pps) = (next.began, Some(rate));
+                    return Counted { share_percent: share, number: 0, began, ended_pps };
                 }
                 Err(current) => word = current,
             }
         }
     }
 
-    pub(super) fn read(&self, limits: Limits, now: u64) -> Reading {
-        let (last, packets, elapsed) = self.window(now);
-        if elapsed > WINDOW_JIFFIES {
-            let (rate_pps, share_percent) = limits.close(packets, elapsed);
-            return Reading { rate_pps, share_percent };
-        }
-        last
-    }
-
-    /// What the last window came to, and of how many packets and ticks the running one is.
-    pub(super) fn window(&self, now: u64) -> (Reading, u64, u64) {
-        let state = State::of(self.word.load(Ordering::Relaxed));
-        let share_percent = u32::try_from(state.share).unwrap_or(100);
-        let last = Reading { rate_pps: self.rate_pps.load(Ordering::Relaxed), share_percent };
-        (last, state.packets, state.elapsed(now))
+    /// The share that the last window came to, and of how many packets and ticks the running one is.
+    pub(super) fn window(&self, now: u64) -> (u32, u64, u64) {
+        let state = State::of(self.look());
+        (u32::try_from(state.share).unwrap_or(100), state.packets, state.elapsed(now))
     }
 }
 

@@ -14,6 +14,7 @@ use weir_control::rule::{Family, HASHLIMIT_CREDITS, HashlimitMatch, HashlimitRat
 
 use super::key::{ByFamily, Key4, Key6, KeySpec};
 use super::table::{State, Table};
+use super::table4::Table4;
 use super::{HZ, JIFFY_NS};
 
 /// Credits of packets that a tick is worth.
@@ -126,7 +127,7 @@ pub struct Accounts {
     asked: HashlimitMatch,
     tariff: Tariff,
     spec: KeySpec,
-    table: ByFamily<Table<Key4, Account>, Table<Key6, Account>>,
+    table: ByFamily<Table4<Account>, Table<Key6, Account>>,
 }
 
 impl Accounts {
@@ -137,11 +138,11 @@ impl Accounts {
             Tariff::new(asked.rate.unwrap_or(HashlimitRate::Packets { period_us: 1, burst: 1 }));
         let (keys, expire) = (asked.keys_max(), ticks_of_ms(asked.expire_ms));
         let blank = Account::default();
+        let spec = KeySpec::new(family, asked.parts, asked.masks);
         let table = match family {
-            Family::V4 => ByFamily::V4(Table::new(keys, expire, seed, blank)),
+            Family::V4 => ByFamily::V4(Table4::new(&spec, keys, expire, seed, blank)),
             Family::V6 => ByFamily::V6(Table::new(keys, expire, seed, blank)),
         };
-        let spec = KeySpec::new(family, asked.parts, asked.masks);
         Self { asked: asked.clone(), tariff, spec, table }
     }
 
@@ -172,7 +173,7 @@ impl Accounts {
 
     /// The accounts.
     #[must_use]
-    pub fn table(&self) -> &ByFamily<Table<Key4, Account>, Table<Key6, Account>> {
+    pub fn table(&self) -> &ByFamily<Table4<Account>, Table<Key6, Account>> {
         &self.table
     }
 

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_control::rule::{Family, KeyMasks, KeyParts};
 
+use super::table;
+
 /// A key of IPv4. What is not asked for is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Key4 {
@@ -13,12 +15,34 @@ pub struct Key4 {
     ports: u32,
 }
 
+impl Key4 {
+    /// The source in it.
+    #[inline]
+    pub(super) const fn source(&self) -> u32 {
+        self.source
+    }
+
+    /// One of a source and nothing else.
+    pub(super) const fn of_source(source: u32) -> Self {
+        Self { source, destination: 0, ports: 0 }
+    }
+}
+
 /// A key of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Key6 {
-    source: u128,
-    destination: u128,
+    source: [u64; 2],
+    destination: [u64; 2],
     ports: u32,
+}
+
+table::key!(Key4);
+table::key!(Key6);
+
+/// An address, first half first, so that eight bytes are enough to align it.
+#[expect(clippy::cast_possible_truncation, reason = "one half each")]
+const fn halves(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
 }
 
 /// What makes a key.
@@ -53,6 +77,11 @@ impl KeySpec {
         u8::try_from(self.source.count_ones()).unwrap_or(u8::MAX)
     }
 
+    /// Whether keys are sources and nothing else.
+    pub(super) fn is_source_alone(&self) -> bool {
+        self.parts == KeyParts { source: true, ..KeyParts::default() }
+    }
+
     /// Whether ports are asked for.
     #[must_use]
     pub fn ports(&self) -> bool {
@@ -82,8 +111,8 @@ impl KeySpec {
     #[inline]
     pub fn v6(&self, (source, destination): (Ipv6Addr, Ipv6Addr), ports: (u16, u16)) -> Key6 {
         Key6 {
-            source: source.to_bits() & self.source,
-            destination: destination.to_bits() & self.destination,
+            source: halves(source.to_bits() & self.source),
+            destination: halves(destination.to_bits() & self.destination),
             ports: self.ports_of(ports),
         }
     }
@@ -121,7 +150,9 @@ impl Parts for Key4 {
 
 impl Parts for Key6 {
     fn parts(&self) -> (std::net::IpAddr, std::net::IpAddr, u32) {
-        let address = |bits| Ipv6Addr::from_bits(bits).into();
+        let address = |[first, last]: [u64; 2]| {
+            Ipv6Addr::from_bits(u128::from(first) << 64 | u128::from(last)).into()
+        };
         (address(self.source), address(self.destination), self.ports)
     }
 }

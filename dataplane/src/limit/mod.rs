@@ -5,6 +5,7 @@
 //! | [`fuzzy`] | the controller of `-m fuzzy`: one word |
 //! | [`tokens`] | the bucket of `-m limit`: one word |
 //! | [`table`] | one state for each key, in bounded memory |
+//! | [`table4`] | the same of IPv4, less of it where sources are the keys |
 //! | [`hashlimit`] | the accounts of `-m hashlimit` |
 //! | [`cells`] | controllers of very many keys, in a sketch |
 //! | [`verified`] | sources that have completed a handshake |
@@ -39,6 +40,7 @@ pub mod key;
 pub mod recent;
 mod spin;
 pub mod table;
+pub mod table4;
 pub mod tokens;
 pub mod unverified;
 pub mod verified;
@@ -49,8 +51,8 @@ pub const HZ: u64 = weir_control::rule::HZ as u64;
 /// Nanoseconds of a tick.
 pub const JIFFY_NS: u64 = 1_000_000_000 / HZ;
 
-/// Keys that the tables of all rules of a table of rules may be made for, `filter` or `raw`, of one family: some 150 MB
-/// of IPv4, 310 of IPv6.
+/// Keys that the tables of all rules of a table of rules may be made for, `filter` or `raw`, of one family: some 200 MB
+/// of IPv4, 150 where sources are the keys, 350 of IPv6.
 pub const KEYS_MAX: usize = 1 << 21;
 
 /// The tick that a time lies in.

@@ -3,14 +3,14 @@
 //! ```text
 //!   key --hash--> bucket, of WAYS entries
 //!
-//!   head:    turn | when each entry was asked for last | 16 bits of its hash | its weight
-//!   entries: key, state
+//!   first line: tags | when each entry was asked for last | its rank | turn
+//!   then:       what is kept of each: the key, where its tag does not say it, and the state
 //! ```
 //!
-//! A bucket of IPv4 is four cache lines, of which a key that is known costs two: the head and its entry. Where packets
-//! come in batches all of it is brought near first ([`Table::prefetch`]), since most keys of a flood are far away. All
-//! memory is allocated when the table is made. Workers take turns with a bucket (`Spin`); two that want different ones
-//! never meet.
+//! Of a key that is known two lines are needed, the first and that of its entry, and of one that is not known and only
+//! looked for ([`knows`](Table::knows)) the first alone, in nobody's turn. Where packets come in batches all of it is
+//! brought near first ([`Table::prefetch`]), since most keys of a flood are far away. All memory is allocated when the
+//! table is made. Workers take turns with a bucket (`Spin`); two that want different ones never meet.
 //!
 //! **Expiry.** An entry that nobody has asked for longer than the table says is gone: whoever asks for its key finds a
 //! new one, and whoever needs room takes its place. Nothing is swept. (Times are kept in 32 bits of ticks, which go
@@ -27,19 +27,21 @@
 //! **Nobody chooses buckets.** Which keys meet depends on a seed that nobody knows (`ahash`, seeded by the operating
 //! system at the start of the daemon).
 
+use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use ahash::RandomState;
 
 use super::spin::Spin;
-use crate::frame::prefetch_all;
+use crate::frame::{prefetch, prefetch_all};
 
-/// Entries of a bucket: with what belongs to them, four cache lines of IPv4.
-pub const WAYS: usize = 7;
+/// Entries of a bucket: what is needed to find them is one cache line.
+pub const WAYS: usize = 6;
 
 /// The share of entries that are in use when all keys are there for which a table was made: buckets do not fill evenly,
 /// and with so much room a hundredth of the keys has given way by then.
-const FILL_PERCENT: usize = 50;
+const FILL_PERCENT: usize = 45;
 
 /// What is kept of a key.
 pub trait State: Copy {
@@ -47,34 +49,102 @@ pub trait State: Copy {
     fn weight(&self) -> u8;
 }
 
-/// What is needed of an entry to find it.
-#[derive(Debug, Clone, Copy)]
+/// By what something is kept.
+pub trait Key: Copy + Eq + Hash {
+    /// What an entry has of it besides its tag.
+    type Rest: Copy + Debug + Default;
+
+    /// Tag and rest. `hash` are 32 bits of its hash.
+    fn split(self, hash: u32) -> (u32, Self::Rest);
+
+    /// The key that was split like this.
+    fn join(tag: u32, rest: Self::Rest) -> Self;
+
+    /// Whether its rest is this, where its tag is known to be the same.
+    fn has(&self, rest: &Self::Rest) -> bool;
+}
+
+impl Key for u32 {
+    type Rest = ();
+
+    #[inline]
+    fn split(self, _: u32) -> (u32, ()) {
+        (self, ())
+    }
+
+    fn join(tag: u32, (): ()) -> Self {
+        tag
+    }
+
+    #[inline]
+    fn has(&self, (): &()) -> bool {
+        true
+    }
+}
+
+/// Keys that are longer than a tag are kept whole.
+macro_rules! key {
+    ($key:ty) => {
+        impl $crate::limit::table::Key for $key {
+            type Rest = Self;
+
+            #[inline]
+            fn split(self, hash: u32) -> (u32, Self) {
+                (hash, self)
+            }
+
+            fn join(_: u32, rest: Self) -> Self {
+                rest
+            }
+
+            #[inline]
+            fn has(&self, rest: &Self) -> bool {
+                self == rest
+            }
+        }
+    };
+}
+
+pub(super) use key;
+
+key!(u64);
+
+/// Where no entry is, and where one is the weight of whose state is so much less.
+const FREE: u8 = 0;
+const WEIGHTLESS: u8 = 1;
+
+/// What is needed of entries to find them. It changes in somebody's turn alone.
+#[derive(Debug, Default)]
 #[repr(C)]
 struct Head {
-    seen: [u32; WAYS],
-    /// Of the hash; 0 where there is no entry.
-    tags: [u16; WAYS],
-    weights: [u8; WAYS],
+    tags: [AtomicU32; WAYS],
+    seen: [AtomicU32; WAYS],
+    ranks: [AtomicU8; WAYS],
 }
 
 impl Head {
     /// How many ticks ago an entry was asked for last. That may be later than `now`: the clock of another worker is
     /// ahead by a poll, and a control thread takes longer to look through all entries than a busy one needs to be asked
     /// for again.
+    #[inline]
     fn age(&self, way: usize, now: u32) -> u32 {
-        let age = now.wrapping_sub(self.seen[way]);
+        let age = now.wrapping_sub(self.seen[way].load(Relaxed));
         if age > u32::MAX / 2 { 0 } else { age }
     }
 
+    fn is_there(&self, way: usize) -> bool {
+        self.ranks[way].load(Relaxed) != FREE
+    }
+
     /// The entry that gives way to a new one at `now`.
+    #[inline]
     fn victim(&self, now: u32, expire: u32) -> usize {
         // One number for each, so that nothing is guessed on the way: a flood of new keys comes here with every packet.
         let order = |way: usize| {
-            let age = self.age(way, now);
-            let weight = 2 + u64::from(self.weights[way]);
-            let weight = if age >= expire { 1 } else { weight };
-            let weight = if self.tags[way] == 0 { 0 } else { weight };
-            weight << 40 | u64::from(u32::MAX - age) << 8 | way as u64
+            let (rank, age) = (self.ranks[way].load(Relaxed), self.age(way, now));
+            let lasts = u64::from(rank != FREE)
+                + (u64::from(rank) & (u64::from(age >= expire).wrapping_sub(1)));
+            lasts << 40 | u64::from(u32::MAX - age) << 8 | way as u64
         };
         let first = (0..WAYS).map(order).fold(u64::MAX, u64::min);
         (first & 0xff) as usize
@@ -82,34 +152,32 @@ impl Head {
 
     /// Which entries have a tag, a bit each.
     #[inline]
-    fn tagged(&self, tag: u16) -> u32 {
-        self.tags.iter().rev().fold(0, |bits, other| bits << 1 | u32::from(*other == tag))
+    fn tagged(&self, tag: u32) -> u32 {
+        (0..WAYS).rev().fold(0, |bits, way| {
+            let is = (self.tags[way].load(Relaxed) == tag) & self.is_there(way);
+            bits << 1 | u32::from(is)
+        })
     }
 }
 
-/// One entry.
+/// What is kept in an entry.
 #[derive(Debug, Clone, Copy)]
-struct Slot<K, S> {
-    key: K,
+struct Slot<R, S> {
+    rest: R,
     state: S,
 }
 
 #[derive(Debug)]
-#[repr(C)]
-struct Bucket<K, S> {
+#[repr(C, align(64))]
+struct Bucket<R, S> {
     head: Head,
-    slots: [Slot<K, S>; WAYS],
+    slots: Spin<[Slot<R, S>; WAYS]>,
 }
-
-/// A bucket at the beginning of a cache line.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Line<K, S>(Spin<Bucket<K, S>>);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Table<K, S> {
-    buckets: Box<[Line<K, S>]>,
+pub struct Table<K: Key, S> {
+    buckets: Box<[Bucket<K::Rest, S>]>,
     hashes: RandomState,
     keys_max: usize,
     /// In ticks.
@@ -127,15 +195,14 @@ pub struct Seen<K, S> {
     pub age: u32,
 }
 
-impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
+impl<K: Key, S: State> Table<K, S> {
     /// For so many keys (at least one), which are forgotten when they were not asked for in `expire` ticks (at least
     /// one). `blank` fills the memory.
     #[must_use]
     pub fn new(keys_max: usize, expire: u32, seed: u64, blank: S) -> Self {
         let bucket = || {
-            let head = Head { seen: [0; WAYS], tags: [0; WAYS], weights: [0; WAYS] };
-            let slot = Slot { key: K::default(), state: blank };
-            Line(Spin::new(Bucket { head, slots: [slot; WAYS] }))
+            let slot = Slot { rest: K::Rest::default(), state: blank };
+            Bucket { head: Head::default(), slots: Spin::new([slot; WAYS]) }
         };
         Self {
             buckets: (0..buckets_for(keys_max)).map(|_| bucket()).collect(),
@@ -153,7 +220,7 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
     /// Bytes that a table for so many keys takes.
     #[must_use]
     pub fn bytes_for(keys_max: usize) -> usize {
-        buckets_for(keys_max) * size_of::<Line<K, S>>()
+        buckets_for(keys_max) * size_of::<Bucket<K::Rest, S>>()
     }
 
     /// For how many keys it was made.
@@ -162,21 +229,25 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         self.keys_max
     }
 
-    /// The bucket of a key, by the first half of its hash, and the tag in it, by the last bits.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "below the number of buckets; a tag has 16 bits"
-    )]
-    fn place(&self, key: &K) -> (&Line<K, S>, u16) {
+    /// The bucket of a key, by the first half of its hash, and the last half.
+    #[expect(clippy::cast_possible_truncation, reason = "below the number of buckets; a half")]
+    #[inline]
+    fn place(&self, key: &K) -> (&Bucket<K::Rest, S>, u32) {
         let hash = self.hashes.hash_one(key);
         let bucket = ((hash >> 32) * self.buckets.len() as u64) >> 32;
-        (&self.buckets[bucket as usize], (hash as u16).max(1))
+        (&self.buckets[bucket as usize], hash as u32)
     }
 
     /// Asks for all that is needed of a key to be brought near: a hint for whoever will ask for it soon.
     #[inline]
     pub fn prefetch(&self, key: &K) {
         prefetch_all(self.place(key).0);
+    }
+
+    /// The same where it is only asked whether it is known.
+    #[inline]
+    pub fn prefetch_head(&self, key: &K) {
+        prefetch(&self.place(key).0.head);
     }
 
     /// Calls `turn` with what is kept of a key at the tick `now`, and how many ticks ago it was asked for last: 0 if it
@@ -189,23 +260,24 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         make: impl FnOnce() -> S,
         turn: impl FnOnce(&mut S, u32) -> R,
     ) -> R {
-        let (Line(bucket), tag) = self.place(&key);
-        let now = ticks(now);
-        bucket.with(|Bucket { head, slots }| {
+        let (Bucket { head, slots }, hash) = self.place(&key);
+        let ((tag, rest), now) = (key.split(hash), ticks(now));
+        slots.with(|slots| {
             let known = find(head, slots, tag, &key);
             let age = known.map_or(0, |way| head.age(way, now));
             let way = known.unwrap_or_else(|| head.victim(now, self.expire));
             let slot = &mut slots[way];
             let goes_on = known.is_some() && age < self.expire;
             if !goes_on {
-                *slot = Slot { key, state: make() };
-                head.tags[way] = tag;
+                *slot = Slot { rest, state: make() };
+                head.tags[way].store(tag, Relaxed);
             }
             let result = turn(&mut slot.state, if goes_on { age } else { 0 });
-            head.weights[way] = slot.state.weight();
+            let rank = slot.state.weight().saturating_add(WEIGHTLESS);
+            head.ranks[way].store(rank, Relaxed);
             // Nor does it go back.
             if !goes_on || age > 0 {
-                head.seen[way] = now;
+                head.seen[way].store(now, Relaxed);
             }
             result
         })
@@ -215,24 +287,24 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
     #[inline]
     #[must_use]
     pub fn knows(&self, key: &K, now: u64) -> bool {
-        let (Line(bucket), tag) = self.place(key);
-        let now = ticks(now);
-        bucket.with(|Bucket { head, slots }| {
-            (0..WAYS).any(|way| {
-                let is = head.tags[way] == tag && slots[way].key == *key;
-                is && head.age(way, now) < self.expire
+        let (Bucket { head, slots }, hash) = self.place(key);
+        let (tag, _) = key.split(hash);
+        // Of a flood none is.
+        head.tagged(tag) != 0
+            && slots.with(|slots| {
+                let known = find(head, slots, tag, key);
+                known.is_some_and(|way| head.age(way, ticks(now)) < self.expire)
             })
-        })
     }
 
     /// Forgets a key; whether it was known at the tick `now`.
     pub fn forget(&self, key: &K, now: u64) -> bool {
-        let (Line(bucket), tag) = self.place(key);
-        let now = ticks(now);
-        bucket.with(|Bucket { head, slots }| {
+        let (Bucket { head, slots }, hash) = self.place(key);
+        let (tag, _) = key.split(hash);
+        slots.with(|slots| {
             let Some(way) = find(head, slots, tag, key) else { return false };
-            head.tags[way] = 0;
-            head.age(way, now) < self.expire
+            head.ranks[way].store(FREE, Relaxed);
+            head.age(way, ticks(now)) < self.expire
         })
     }
 
@@ -241,12 +313,13 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
         let now = ticks(now);
         self.buckets
             .iter()
-            .flat_map(move |Line(bucket)| {
-                bucket.with(|Bucket { head, slots }| {
+            .flat_map(move |Bucket { head, slots }| {
+                slots.with(|slots| {
                     std::array::from_fn::<_, WAYS, _>(|way| {
-                        let Slot { key, state } = slots[way];
-                        let age = head.age(way, now);
-                        let there = head.tags[way] != 0 && age < self.expire;
+                        let Slot { rest, state } = slots[way];
+                        let (key, age) =
+                            (K::join(head.tags[way].load(Relaxed), rest), head.age(way, now));
+                        let there = head.is_there(way) && age < self.expire;
                         there.then_some(Seen { key, state, age })
                     })
                 })
@@ -257,11 +330,16 @@ impl<K: Copy + Default + Eq + Hash, S: State> Table<K, S> {
 
 /// The entry of a key.
 #[inline]
-fn find<K: Eq, S>(head: &Head, slots: &[Slot<K, S>; WAYS], tag: u16, key: &K) -> Option<usize> {
+fn find<K: Key, S>(
+    head: &Head,
+    slots: &[Slot<K::Rest, S>; WAYS],
+    tag: u32,
+    key: &K,
+) -> Option<usize> {
     let mut left = head.tagged(tag);
     while left != 0 {
         let way = left.trailing_zeros() as usize;
-        if slots[way].key == *key {
+        if key.has(&slots[way].rest) {
             return Some(way);
         }
         left &= left - 1;
@@ -281,155 +359,4 @@ const fn ticks(now: u64) -> u32 {
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// How often it was asked for, and what it weighs.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Count(u32, u8);
-
-    impl State for Count {
-        fn weight(&self) -> u8 {
-            self.1
-        }
-    }
-
-    fn table(keys: usize, expire: u32) -> Table<u32, Count> {
-        Table::new(keys, expire, 7, Count(0, 0))
-    }
-
-    /// Asks for a key; how often that has been done.
-    fn ask(table: &Table<u32, Count>, key: u32, now: u64, weight: u8) -> u32 {
-        table.with(
-            key,
-            now,
-            || Count(0, 0),
-            |count, _| {
-                *count = Count(count.0 + 1, weight);
-                count.0
-            },
-        )
-    }
-
-    #[test]
-    fn a_bucket_of_ipv4_is_four_cache_lines() {
-        assert!(size_of::<Head>() + 8 <= 64);
-        assert_eq!(Table::<[u32; 3], [u32; 4]>::bytes_for(6), 2 * 4 * 64);
-    }
-
-    impl State for [u32; 4] {
-        fn weight(&self) -> u8 {
-            0
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
-
-        #[test]
-        fn it_is_a_map_with_expiry_as_long_as_there_is_room(
-            steps in prop::collection::vec((0_u32..40, 0_u64..30), 1..400),
-        ) {
-            // 40 keys in room for thousands: hardly two buckets meet, and none is full.
-            let (table, mut model, mut now) = (table(1000, 100), BTreeMap::new(), 1 << 33);
-            for (key, step) in steps {
-                now += step;
-                let (count, seen) = model.entry(key).or_insert((0, now));
-                if now - *seen >= 100 {
-                    *count = 0;
-                }
-                (*count, *seen) = (*count + 1, now);
-                prop_assert_eq!(ask(&table, key, now, 0), *count);
-            }
-            let mut there: Vec<_> =
-                table.entries(now).map(|entry| (entry.key, entry.state.0, entry.age)).collect();
-            there.sort_unstable();
-            let expected: Vec<_> = model
-                .iter()
-                .filter(|(_, (_, seen))| now - seen < 100)
-                .map(|(key, (count, seen))| (*key, *count, (now - seen) as u32))
-                .collect();
-            prop_assert_eq!(there, expected);
-        }
-
-        #[test]
-        fn it_never_holds_more_than_its_entries_and_the_last_key_is_always_there(
-            keys in 1_usize..200, seed in any::<u64>(), asked in prop::collection::vec(any::<u32>(), 1..2000),
-        ) {
-            let table = Table::new(keys, u32::MAX, seed, Count(0, 0));
-            let entries = buckets_for(keys) * WAYS;
-            for key in asked {
-                ask(&table, key, 5, 1);
-                prop_assert!(ask(&table, key, 5, 1) >= 2);
-            }
-            prop_assert!(table.entries(5).count() <= entries);
-        }
-    }
-
-    #[test]
-    fn as_many_keys_as_it_is_made_for_nearly_all_fit() {
-        for keys in [1000, 65_536] {
-            let table = table(keys, 1000);
-            (0..keys as u32).for_each(|key| assert_eq!(ask(&table, key, 1, 0), 1));
-            let there = table.entries(1).count();
-            assert!(there * 100 >= keys * 98, "{there} of {keys}");
-        }
-    }
-
-    #[test]
-    fn a_flood_of_strangers_drives_out_no_one_that_is_held_back() {
-        let table = table(1000, u32::MAX);
-        let held_back = 0..200_u32;
-        for round in 1..=5 {
-            for key in held_back.clone() {
-                assert_eq!(ask(&table, key, round, 9), round as u32, "{key} is known");
-            }
-            for stranger in 0..20_000 {
-                ask(&table, (round as u32) << 20 | stranger, round, 0);
-            }
-        }
-        // And one that comes for the first time is known at once.
-        assert_eq!([1, 2, 3].map(|_| ask(&table, u32::MAX, 6, 0)), [1, 2, 3]);
-    }
-
-    #[test]
-    fn what_weighs_the_least_and_was_asked_for_the_longest_time_ago_gives_way() {
-        let (seen, weights) = ([10, 20, 30, 40, 50, 60, 70], [2, 1, 1, 3, 2, 1, 1]);
-        let mut head = Head { seen, tags: [1; WAYS], weights };
-        assert_eq!(head.victim(71, 1000), 1);
-        assert_eq!(head.victim(71, 45), 0, "it has expired");
-        head.tags[5] = 0;
-        assert_eq!(head.victim(71, 45), 5, "it is free");
-        // A clock that has gone round.
-        let head = Head { seen: [u32::MAX, 2, 3, 4, 5, 6, 6], tags: [1; WAYS], weights: [0; WAYS] };
-        assert_eq!(head.victim(7, 1000), 0);
-    }
-
-    #[test]
-    fn what_was_asked_for_a_little_later_is_there() {
-        let table = table(100, 50);
-        ask(&table, 7, 1000, 0);
-        let there = |now| table.entries(now).map(|entry| entry.age).collect::<Vec<_>>();
-        assert_eq!((there(998), there(1000), there(1049)), (vec![0], vec![0], vec![49]));
-        assert!(table.knows(&7, 990) && table.knows(&7, 1049) && !table.knows(&8, 1000));
-        assert!(there(1050).is_empty() && !table.knows(&7, 1050));
-    }
-
-    #[test]
-    fn workers_that_meet_lose_nothing() {
-        let table = table(100, u32::MAX);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope
-                    .spawn(|| (0..30_000_u32).for_each(|n| assert!(ask(&table, n % 10, 1, 0) > 0)));
-            }
-        });
-        assert_eq!((0..10).map(|key| ask(&table, key, 1, 0)).collect::<Vec<_>>(), [9001; 10]);
-        assert!(table.forget(&3, 1) && !table.forget(&3, 1) && !table.forget(&77, 1));
-        assert_eq!(table.entries(1).count(), 9);
-    }
-}
+mod tests;

@@ -37,6 +37,7 @@ use weir_control::rule::{
 use super::cells::{CELLS, Cells, Found};
 use super::fuzzy::{Controllers, Limits};
 use super::verified::{SOURCE6_BITS, Verified};
+use crate::batch::Addresses;
 
 /// A circle of unverified sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,18 @@ impl Circle {
             Self::Destination => format!("unverified to {address}"),
         }
     }
+}
+
+/// The keys of a packet of IPv4 in each circle.
+fn keys4(source: Ipv4Addr, destination: Ipv4Addr) -> [u128; 3] {
+    let bits = u128::from(source.to_bits());
+    [bits & !0xff, bits & !0xffff, u128::from(destination.to_bits())]
+}
+
+/// The same of IPv6.
+fn keys6(source: Ipv6Addr, destination: Ipv6Addr) -> [u128; 3] {
+    let bits = source.to_bits();
+    [bits >> 64 << 64, bits >> 80 << 80, destination.to_bits()]
 }
 
 /// What a rule keeps. See the module.
@@ -139,6 +152,24 @@ impl Unverified {
         self.family
     }
 
+    /// Asks for what is needed of a packet to be brought near: of an unverified source, for of a flood all are. What is
+    /// kept of a destination that many packets come to is near already.
+    #[inline]
+    pub fn prefetch(&self, known: &Verified, addresses: Addresses) {
+        let [net, wide_net, _] = match addresses {
+            Addresses::V4 { source, destination } => {
+                known.prefetch4(source);
+                keys4(source, destination)
+            }
+            Addresses::V6 { source, destination } => {
+                known.prefetch6(source);
+                keys6(source, destination)
+            }
+        };
+        self.circles[0].prefetch(net);
+        self.circles[1].prefetch(wide_net);
+    }
+
     /// Whether a packet of IPv4 passes that comes at the tick `now`.
     #[inline]
     pub fn accepts4(
@@ -148,8 +179,7 @@ impl Unverified {
         now: u64,
         draw: impl Fn() -> u8,
     ) -> bool {
-        let bits = u128::from(source.to_bits());
-        let keys = [bits & !0xff, bits & !0xffff, u128::from(destination.to_bits())];
+        let keys = keys4(source, destination);
         // Before it is known whether they are needed: in a flood they are.
         let found = self.find(keys);
         if known.knows4(source, now) {
@@ -168,8 +198,7 @@ impl Unverified {
         now: u64,
         draw: impl Fn() -> u8,
     ) -> bool {
-        let bits = source.to_bits();
-        let found = self.find([bits >> 64 << 64, bits >> 80 << 80, destination.to_bits()]);
+        let found = self.find(keys6(source, destination));
         if known.knows6(source, now) {
             let key = self.verified.spec().v6((source, destination), (0, 0));
             return self.verified.accepts6(key, now, || false, draw);

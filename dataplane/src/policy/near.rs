@@ -8,8 +8,11 @@ use super::rule::CompiledRule;
 use crate::batch::{Addresses, Headers};
 use crate::limit::fuzzy::Controllers;
 use crate::limit::hashlimit::Accounts;
-use crate::limit::key::{ByFamily, Key4, Key6, KeySpec};
+use crate::limit::key::{ByFamily, Key6, KeySpec};
 use crate::limit::table::{State, Table};
+use crate::limit::table4::Table4;
+use crate::limit::unverified::Unverified;
+use crate::limit::verified::Verified;
 
 /// Tables that are brought near; what more rules keep is fetched when it is asked for.
 const TABLES_MAX: usize = 4;
@@ -19,6 +22,8 @@ const TABLES_MAX: usize = 4;
 pub(super) enum Keyed {
     /// Of `-m fuzzy`.
     Controllers(Arc<Controllers>),
+    /// Of `-m fuzzy --fuzzy-unverified`.
+    Unverified(Arc<Verified>, Arc<Unverified>),
     /// Of `-m hashlimit`.
     Accounts(Arc<Accounts>),
 }
@@ -28,6 +33,7 @@ impl Keyed {
         match (self, other) {
             (Self::Controllers(one), Self::Controllers(other)) => Arc::ptr_eq(one, other),
             (Self::Accounts(one), Self::Accounts(other)) => Arc::ptr_eq(one, other),
+            (Self::Unverified(_, one), Self::Unverified(_, other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -37,13 +43,14 @@ impl Keyed {
         match self {
             Self::Controllers(kept) => prefetch(kept.table(), kept.spec(), headers),
             Self::Accounts(kept) => prefetch(kept.table(), kept.spec(), headers),
+            Self::Unverified(known, kept) => kept.prefetch(known, headers.addresses),
         }
     }
 }
 
 #[inline]
 fn prefetch<S: State>(
-    table: &ByFamily<Table<Key4, S>, Table<Key6, S>>,
+    table: &ByFamily<Table4<S>, Table<Key6, S>>,
     spec: &KeySpec,
     headers: &Headers,
 ) {

@@ -1,6 +1,5 @@
 //! `Controllers`: a controller for each key of `-m fuzzy --fuzzy-mode`, held to [`Bounds`].
 
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +9,7 @@ use super::{Bounds, FLOOR_PERCENT, FLOOR_SHARE, Limits, Reading, WINDOW_JIFFIES,
 use crate::limit::hashlimit::ticks_of_ms;
 use crate::limit::key::{ByFamily, Key4, Key6, KeySpec, Parts};
 use crate::limit::table::{self, Seen, Table};
+use crate::limit::table4::Table4;
 
 /// The controller of one key.
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,7 +119,7 @@ pub struct Controllers {
     asked: FuzzyMatch,
     bounds: Bounds,
     spec: KeySpec,
-    table: ByFamily<Table<Key4, Window>, Table<Key6, Window>>,
+    table: ByFamily<Table4<Window>, Table<Key6, Window>>,
     /// Whether a packet has met the floor since somebody looked.
     floor_met: AtomicBool,
 }
@@ -130,11 +130,11 @@ impl Controllers {
     pub fn new(asked: &FuzzyMatch, keys: &FuzzyKeys, family: Family, seed: u64) -> Self {
         let (room, expire) = (keys.keys_max as usize, ticks_of_ms(keys.expire_ms));
         let blank = Window::default();
+        let spec = KeySpec::new(family, keys.parts, keys.masks);
         let table = match family {
-            Family::V4 => ByFamily::V4(Table::new(room, expire, seed, blank)),
+            Family::V4 => ByFamily::V4(Table4::new(&spec, room, expire, seed, blank)),
             Family::V6 => ByFamily::V6(Table::new(room, expire, seed, blank)),
         };
-        let spec = KeySpec::new(family, keys.parts, keys.masks);
         let floor_met = AtomicBool::new(false);
         let bounds = Bounds::new(Limits::from(asked));
         Self { asked: asked.clone(), bounds, spec, table, floor_met }
@@ -160,7 +160,7 @@ impl Controllers {
 
     /// The controllers.
     #[must_use]
-    pub fn table(&self) -> &ByFamily<Table<Key4, Window>, Table<Key6, Window>> {
+    pub fn table(&self) -> &ByFamily<Table4<Window>, Table<Key6, Window>> {
         &self.table
     }
 
@@ -227,15 +227,15 @@ impl Controllers {
     #[must_use]
     pub fn floored(&self, now: u64) -> Vec<(IpAddr, u32)> {
         match &self.table {
-            ByFamily::V4(table) => self.floored_of(table, now),
-            ByFamily::V6(table) => self.floored_of(table, now),
+            ByFamily::V4(table) => self.floored_of(table.entries(now)),
+            ByFamily::V6(table) => self.floored_of(table.entries(now)),
         }
     }
 
-    fn floored_of<K>(&self, table: &Table<K, Window>, now: u64) -> Vec<(IpAddr, u32)>
-    where
-        K: Parts + Copy + Default + Eq + Hash,
-    {
+    fn floored_of<K: Parts>(
+        &self,
+        entries: impl Iterator<Item = Seen<K, Window>>,
+    ) -> Vec<(IpAddr, u32)> {
         let read = |seen: Seen<K, Window>| (seen.key, seen.state.read(&self.bounds, seen.age));
         let at_floor = |(key, reading): (K, Reading)| {
             let Reading { rate_pps, share_percent } = reading;
@@ -243,7 +243,7 @@ impl Controllers {
                 share_percent <= FLOOR_PERCENT && rate_pps >= self.bounds.limits().upper_pps;
             is_at.then(|| (key.parts().0, rate_pps))
         };
-        table.entries(now).map(read).filter_map(at_floor).collect()
+        entries.map(read).filter_map(at_floor).collect()
     }
 
     /// Counts packets of a source that were dropped before they came here, at the tick `now`.

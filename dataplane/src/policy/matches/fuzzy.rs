@@ -59,8 +59,11 @@ impl FuzzyTest {
     /// Its table, if it has one.
     pub(super) fn keyed(&self) -> Option<Keyed> {
         match self {
-            Self::All(_) | Self::Unverified(..) => None,
+            Self::All(_) => None,
             Self::Keyed(controllers) => Some(Keyed::Controllers(Arc::clone(controllers))),
+            Self::Unverified(verified, own) => {
+                Some(Keyed::Unverified(Arc::clone(verified), Arc::clone(own)))
+            }
         }
     }
 
