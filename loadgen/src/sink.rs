@@ -43,11 +43,7 @@ pub(crate) fn run(options: &SinkOptions, stop: &Stop) -> Result<SinkReport, Erro
             bind_retry_ms: 1000,
         },
         // Held by a bpf_link, which the kernel removes however this process ends.
-        program: ProgramConfig {
-            on_exit: OnExit::Pass,
-            host_firewalled: false,
-            discovery_redirected: false,
-        },
+        program: ProgramConfig::forwarding(OnExit::Pass),
         workers: 1,
         ports: 1,
     };

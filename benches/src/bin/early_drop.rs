@@ -118,11 +118,7 @@ impl Lists {
 
     fn load(self) -> Result<Program, Failed> {
         let maps = Arc::new(EarlyMaps::new(SIZES)?);
-        let config = ProgramConfig {
-            on_exit: OnExit::Drop,
-            host_firewalled: false,
-            discovery_redirected: false,
-        };
+        let config = ProgramConfig::forwarding(OnExit::Drop);
         let program = Program::load_sharing(config, Some(&maps))?;
         let mut lists = EarlyDrop::new(maps, SIZES);
         let source = |blocked: bool, number: u32| {

@@ -121,11 +121,7 @@ fn run(options: &Options) -> Result<u64, Box<dyn std::error::Error>> {
             busy_poll: None,
             bind_retry_ms: 2000,
         },
-        program: ProgramConfig {
-            on_exit: OnExit::Pass,
-            host_firewalled: false,
-            discovery_redirected: false,
-        },
+        program: ProgramConfig::forwarding(OnExit::Pass),
         workers: 1,
         ports: options.interfaces.len(),
     };

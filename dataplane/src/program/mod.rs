@@ -89,6 +89,14 @@ pub struct ProgramConfig {
     pub discovery_redirected: bool,
 }
 
+impl ProgramConfig {
+    /// Nothing but what is to be forwarded goes to the sockets.
+    #[must_use]
+    pub const fn forwarding(on_exit: OnExit) -> Self {
+        Self { on_exit, host_firewalled: false, discovery_redirected: false }
+    }
+}
+
 /// What the program decides about one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {

@@ -22,11 +22,7 @@ pub(crate) const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 2, 0, 0, 0, 1);
 
 /// True if this process may load programs; else says why the test is skipped.
 pub(crate) fn require_root() -> bool {
-    let config = ProgramConfig {
-        on_exit: OnExit::Drop,
-        host_firewalled: false,
-        discovery_redirected: false,
-    };
+    let config = ProgramConfig::forwarding(OnExit::Drop);
     let reason = if !rustix::process::geteuid().is_root() {
         "loading XDP programs needs root"
     } else if is_denied(Program::load(config)) {

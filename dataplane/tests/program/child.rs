@@ -93,11 +93,7 @@ fn obey(held: &mut Held, words: &[&str]) -> Result<String, Box<dyn std::error::E
         ["attach", ifname, on_exit, mode] => {
             let on_exit = if on_exit == "pass" { OnExit::Pass } else { OnExit::Drop };
             let mode = if mode == "skb" { AttachMode::Skb } else { AttachMode::Driver };
-            let mut program = Program::load(ProgramConfig {
-                on_exit,
-                host_firewalled: false,
-                discovery_redirected: false,
-            })?;
+            let mut program = Program::load(ProgramConfig::forwarding(on_exit))?;
             let local = [Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 2, 1)];
             program.set_local_addresses(&local, &[], &[], &[])?;
             let attachment = program.attach(ifname, ifindex(ifname), mode)?;

@@ -215,8 +215,7 @@ fn counted(before: ProgramCounters, setting: Setting, way: Way, bytes: usize) ->
 }
 
 fn load(on_exit: OnExit) -> Program {
-    Program::load(ProgramConfig { on_exit, host_firewalled: false, discovery_redirected: false })
-        .unwrap()
+    Program::load(ProgramConfig::forwarding(on_exit)).unwrap()
 }
 
 fn check(program: &Program, setting: Setting, case: &Case) {

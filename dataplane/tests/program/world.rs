@@ -33,11 +33,7 @@ pub(crate) fn require_root() -> bool {
 }
 
 fn is_denied() -> bool {
-    match Program::load(ProgramConfig {
-        on_exit: OnExit::Drop,
-        host_firewalled: false,
-        discovery_redirected: false,
-    }) {
+    match Program::load(ProgramConfig::forwarding(OnExit::Drop)) {
         Err(ProgramError::Load { source }) => source.kind() == ErrorKind::PermissionDenied,
         _ => false,
     }

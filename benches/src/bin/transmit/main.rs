@@ -150,11 +150,7 @@ impl Sink {
         let _inside = topology.sink.enter()?;
         let ifindex =
             af_xdp::nic::ifindex("s0").map_err(|error| Error::Unmet(error.to_string()))?;
-        let config = ProgramConfig {
-            on_exit: OnExit::Drop,
-            host_firewalled: false,
-            discovery_redirected: false,
-        };
+        let config = ProgramConfig::forwarding(OnExit::Drop);
         let mut program = Program::load(config).map_err(unmet)?;
         let attachment = program.attach("s0", ifindex, AttachMode::Driver).map_err(unmet)?;
         Ok(Self { program, _attachment: attachment })

@@ -20,12 +20,7 @@ impl DropCounter {
         let _inside = topology.sink.enter()?;
         let ifindex =
             af_xdp::nic::ifindex("s0").map_err(|error| Error::Unmet(error.to_string()))?;
-        let mut program = Program::load(ProgramConfig {
-            on_exit: OnExit::Drop,
-            host_firewalled: false,
-            discovery_redirected: false,
-        })
-        .map_err(unmet)?;
+        let mut program = Program::load(ProgramConfig::forwarding(OnExit::Drop)).map_err(unmet)?;
         let attachment = program.attach("s0", ifindex, AttachMode::Driver).map_err(unmet)?;
         Ok(Self { program, attachment: Some(attachment) })
     }
