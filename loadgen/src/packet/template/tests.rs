@@ -323,3 +323,42 @@ fn a_recorded_packet_is_sent_as_it_was_but_for_its_stamp() {
     let odd = vec![7; 61];
     assert_eq!(packet(&Template::recorded(&odd, true)), odd, "no IPv4");
 }
+
+#[test]
+fn no_frame_is_too_strange() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let heads: [&[u8]; 5] = [
+        &[0x08, 0x00, 0x45],
+        &[0x86, 0xdd, 0x60],
+        &[0x81, 0x00, 0x00, 0x64, 0x86, 0xdd, 0x60],
+        &[0x81, 0x00, 0x00, 0x64, 0x08, 0x00, 0x45],
+        &[0x88, 0xa8, 0x00, 0x01, 0x81, 0x00, 0x00, 0x02, 0x86, 0xdd, 0x60],
+    ];
+    for round in 0..50_000 {
+        let mut frame: Vec<u8> = (0..rng.usize(..120)).map(|_| rng.u8(..)).collect();
+        let head = heads[round % heads.len()];
+        for (byte, wanted) in frame.iter_mut().skip(12).zip(head) {
+            *byte = *wanted;
+        }
+        // Lengths and next headers that mean something, often.
+        if let (true, Some(next)) = (rng.bool(), frame.get_mut(10 + head.len() + 7)) {
+            *next = [0, 6, 17, 43, 44, 51, 58, 60][rng.usize(..8)];
+        }
+        if let (true, Some(length)) = (rng.bool(), frame.get_mut(10 + head.len() + 5)) {
+            *length = 0;
+        }
+        tag::of(&frame);
+        if let Some(place) = Place::of(&frame) {
+            assert!(place.l4 <= place.end && place.end <= frame.len(), "{place:?} {frame:02x?}");
+            place.is_intact(&frame);
+            place.tail(&frame);
+            place.bare(&frame);
+            place.ports(&frame);
+            place.addresses(&frame);
+        }
+        // Recordings have no shorter ones.
+        if frame.len() >= FRAME_BYTES_MIN {
+            assert_eq!(packet(&Template::recorded(&frame, true)).len(), frame.len());
+        }
+    }
+}
