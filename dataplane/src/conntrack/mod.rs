@@ -76,7 +76,7 @@ mod tests;
 pub use count::FlowCount;
 pub use event::{EventKind, EventQueue, FlowEvent};
 pub use packet::{Packet, Untrackable};
-pub use proxy::Proxied;
+pub use proxy::{Proxied, Shaken};
 pub use settings::{Settings, TIMEOUT_S_MAX};
 pub use stats::Stats;
 pub use tcp::TcpState;

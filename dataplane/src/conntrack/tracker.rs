@@ -288,14 +288,13 @@ impl Conntrack {
             _ => CtState::Established,
         };
         let step = match wanted.kind {
-            Kind::Tcp => match Segment::read(packet.l4) {
-                Some(mut segment) => {
-                    proxy::read_as_server(&mut segment, direction, &table.proxied, found);
-                    let knobs = (&self.settings, &self.timeouts);
-                    tcp::follow(flow, aside, &segment, direction, knobs, self.now)
-                }
-                None => Step::Invalid,
-            },
+            Kind::Tcp => {
+                let knobs = (&self.settings, &self.timeouts);
+                let proxied = self.cookie_key.zip(table.proxied.get(found as usize));
+                proxy::follow(flow, packet, direction, (proxied, self.now_ns), |flow, segment| {
+                    tcp::follow(flow, aside, segment, direction, knobs, self.now)
+                })
+            }
             _ => datagram::follow(flow, packet, &self.timeouts, self.now),
         };
         if matches!(step, Step::Live(_) | Step::Kill) {

@@ -11,7 +11,7 @@ use weir_control::rule::SynproxyTarget;
 
 use crate::batch::Batch;
 use crate::conntrack::{
-    Conntrack, CtState, Direction, Packet, Proxied, Refused, TcpState, Tracked,
+    Conntrack, CtState, Direction, Packet, Proxied, Refused, Shaken, TcpState, Tracked, Tuple,
 };
 use crate::frame::{Frame, HEADROOM_BYTES};
 use crate::respond::Answer;
@@ -77,14 +77,50 @@ impl Seen {
         })
     }
 
-    /// A segment without data from its sender, or to it, with other numbers.
-    fn like(&self, back: bool, header: TcpHeader, options: HandshakeOptions) -> Handshake {
-        let [mut source, mut destination] = self.ends.addresses;
-        let [mut source_port, mut destination_port] = self.ends.ports;
-        if back {
-            std::mem::swap(&mut source, &mut destination);
-            std::mem::swap(&mut source_port, &mut destination_port);
-        }
+    /// The SYN that the server has not had, of an acknowledgment that brings a cookie back, and what is to be kept of
+    /// it; `None` if it does not.
+    fn redeem(&self, key: CookieKey, emitter: &mut Emitter<'_>) -> Option<(Handshake, Proxied)> {
+        let TcpHeader { sequence, acknowledgment, window, .. } = self.header;
+        let numbers = (sequence, acknowledgment);
+        let Some((first, mss)) = key.redeem(&self.ends, numbers, emitter.now_ns) else {
+            emitter.counters.add(Counter::SynproxyCookiesInvalid, 1);
+            return None;
+        };
+        emitter.counters.add(Counter::SynproxyCookiesValid, 1);
+        let cookie = acknowledgment.wrapping_sub(1);
+        let syn = self.syn((first, cookie), window, self.options.recalled(mss));
+        let (clock_offset, clock) = self.options.timestamps.unwrap_or_default();
+        let stamped = self.options.timestamps.is_some();
+        let proxied =
+            Proxied { cookie, clock, clock_offset, stamped, is: true, ..Proxied::default() };
+        Some((syn, proxied))
+    }
+
+    /// A client's SYN. As the kernel's it names the cookie, though it acknowledges nothing.
+    fn syn(
+        &self,
+        (first, cookie): (u32, u32),
+        window: u16,
+        options: HandshakeOptions,
+    ) -> Handshake {
+        let ecn = if options.ecn { TcpFlags::ECE | TcpFlags::CWR } else { TcpFlags::NONE };
+        let flags = TcpFlags::SYN | ecn;
+        let header =
+            TcpHeader { sequence: first, acknowledgment: cookie, flags, window, ..self.header };
+        self.like(header, options)
+    }
+
+    /// The same as if its receiver had sent it.
+    fn turned(&self) -> Self {
+        let Ends { addresses: [source, destination], ports: [from, to] } = self.ends;
+        let ends = Ends { addresses: [destination, source], ports: [to, from] };
+        Self { ends, ..*self }
+    }
+
+    /// A segment without data from its sender, with other numbers.
+    fn like(&self, header: TcpHeader, options: HandshakeOptions) -> Handshake {
+        let Ends { addresses: [source, destination], ports: [source_port, destination_port] } =
+            self.ends;
         let header = TcpHeader { source_port, destination_port, ..header };
         Handshake { source, destination, header, options }
     }
@@ -100,7 +136,7 @@ fn take_over(
     emitter: &mut Emitter<'_>,
 ) {
     let Some(mut seen) = Seen::read(batch, i) else { return };
-    let TcpHeader { sequence, acknowledgment, flags, window, .. } = seen.header;
+    let TcpHeader { sequence, flags, .. } = seen.header;
     if flags.contains(TcpFlags::SYN) {
         emitter.counters.add(Counter::SynproxySyns, 1);
         seen.options.ecn = flags.contains(TcpFlags::ECE) && flags.contains(TcpFlags::CWR);
@@ -114,41 +150,28 @@ fn take_over(
             window: 0,
             ..seen.header
         };
-        return absorb(batch, i, &seen.like(true, answer, options), emitter);
+        return absorb(batch, i, &seen.turned().like(answer, options), emitter);
     }
-    let (first, cookie) = (sequence.wrapping_sub(1), acknowledgment.wrapping_sub(1));
-    let Some(mss) = key.check(&seen.ends, first, cookie, emitter.now_ns) else {
-        emitter.counters.add(Counter::SynproxyCookiesInvalid, 1);
-        return;
-    };
-    emitter.counters.add(Counter::SynproxyCookiesValid, 1);
-    let options = seen.options.recalled(mss);
-    let ecn = if options.ecn { TcpFlags::ECE | TcpFlags::CWR } else { TcpFlags::NONE };
-    let header = TcpHeader {
-        sequence: first,
-        // As the kernel's, though nothing is acknowledged.
-        acknowledgment: cookie,
-        flags: TcpFlags::SYN | ecn,
-        window,
-        ..seen.header
-    };
-    let syn = seen.like(false, header, options);
-    let clock = seen.options.timestamps.map_or(0, |(_, echo)| echo);
-    let proxied = Proxied { cookie, clock, is: true, ..Proxied::default() };
+    let Some((syn, proxied)) = seen.redeem(key, emitter) else { return };
     match begin(&syn, proxied, conntrack, emitter) {
         Ok(()) => absorb(batch, i, &syn, emitter),
         Err(reason) => batch.verdict[i] = Verdict::Drop(reason),
     }
 }
 
-/// Puts the connection that this SYN begins into the table.
+/// Puts the connection that this SYN begins into the table. What stands in its place is of before, and goes.
 fn begin(
     syn: &Handshake,
     proxied: Proxied,
     conntrack: &mut Conntrack,
     emitter: &mut Emitter<'_>,
 ) -> Result<(), DropReason> {
-    let tracked = track(syn, conntrack).ok_or(DropReason::Synproxy)?;
+    let TcpHeader { source_port, destination_port, sequence, .. } = syn.header;
+    let (source, destination, protocol) = (syn.source, syn.destination, IpProtocol::TCP.0);
+    let tuple = Tuple { source, destination, source_port, destination_port, protocol };
+    conntrack.begin_anew(&tuple, sequence);
+    let tracked =
+        tracked(syn, |packet| Some(conntrack.track(packet))).ok_or(DropReason::Synproxy)?;
     if tracked.state == CtState::Invalid {
         return Err(DropReason::Synproxy);
     }
@@ -163,13 +186,24 @@ fn begin(
 }
 
 /// Lets connection tracking see a segment that Weir sends.
-fn track(segment: &Handshake, conntrack: &mut Conntrack) -> Option<Tracked> {
+fn tracked(
+    segment: &Handshake,
+    track: impl FnOnce(&Packet<'_>) -> Option<Tracked>,
+) -> Option<Tracked> {
     let mut bytes = [0; SEGMENT_BYTES_MAX];
     let len = segment.write(&mut bytes)?;
     let (source, destination) = (segment.source, segment.destination);
     let header_len = if source.is_ipv4() { ipv4::HEADER_BYTES_MIN } else { ipv6::HEADER_BYTES };
     let tcp = bytes.get(header_len..len)?;
-    Some(conntrack.track(&Packet::new(source, destination, IpProtocol::TCP.0, tcp)))
+    track(&Packet::new(source, destination, IpProtocol::TCP.0, tcp))
+}
+
+/// The same of a connection that stands, while others of the batch have not been looked at yet.
+fn follow(segment: &Handshake, conntrack: &mut Conntrack) -> Option<Tracked> {
+    tracked(segment, |packet| {
+        let wanted = conntrack.wanted(packet).ok()?;
+        conntrack.track_in_batch(packet, &wanted)
+    })
 }
 
 /// A packet that passes, of a connection that was proxied.
@@ -180,21 +214,41 @@ fn of_connection(
     conntrack: &mut Conntrack,
     emitter: &mut Emitter<'_>,
 ) {
-    let Some((seen, (state, window))) = Seen::read(batch, i).zip(conntrack.handshake(&tracked))
-    else {
+    let Some((seen, shaken)) = Seen::read(batch, i).zip(conntrack.handshake(&tracked)) else {
         batch.verdict[i] = Verdict::Drop(DropReason::Synproxy);
         return;
     };
     let from_server = tracked.direction == Direction::Reply;
     let TcpHeader { sequence, flags, .. } = seen.header;
-    if from_server && state == TcpState::SynRecv && flags.contains(TcpFlags::SYN | TcpFlags::ACK) {
-        return connect(batch, i, &seen, (tracked, proxied, window), conntrack, emitter);
-    }
-    let refused = flags.contains(TcpFlags::RST) && state == TcpState::Close && !proxied.connected;
-    if from_server && refused {
-        // The client has been promised a connection: it believes a reset that stands where that began.
-        proxied.offset = proxied.cookie.wrapping_sub(sequence).wrapping_add(1);
-        conntrack.set_proxied(&tracked, proxied);
+    let plain = !flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::RST);
+    match (from_server, shaken.state) {
+        (true, TcpState::SynRecv) if flags.contains(TcpFlags::SYN | TcpFlags::ACK) => {
+            let other = proxied.cookie.wrapping_sub(proxied.offset) != sequence;
+            if proxied.connected && other {
+                // A SYN that was not proxied has been let through since, and this is its answer.
+                return conntrack.set_proxied(&tracked, Proxied::default());
+            }
+            return connect(batch, i, &seen, (tracked, proxied, shaken), conntrack, emitter);
+        }
+        (true, TcpState::SynSent) if plain => {
+            return answer_challenge(
+                batch,
+                i,
+                &seen,
+                (tracked, proxied, shaken),
+                conntrack,
+                emitter,
+            );
+        }
+        (false, TcpState::SynSent) if plain => {
+            return ask_again(batch, i, &seen, &tracked, conntrack, emitter);
+        }
+        (true, TcpState::Close) if flags.contains(TcpFlags::RST) && !proxied.connected => {
+            // The client has been promised a connection: it believes a reset that stands where that began.
+            proxied.offset = proxied.cookie.wrapping_sub(sequence).wrapping_add(1);
+            conntrack.set_proxied(&tracked, proxied);
+        }
+        _ => {}
     }
     let l3 = usize::from(batch.headers[i].l3);
     let l4 = usize::from(batch.headers[i].l4);
@@ -210,12 +264,76 @@ fn of_connection(
     }
 }
 
+/// The client waits for its window to open, and the server has not answered: it is asked once more.
+fn ask_again(
+    batch: &mut Batch,
+    i: usize,
+    seen: &Seen,
+    tracked: &Tracked,
+    conntrack: &mut Conntrack,
+    emitter: &mut Emitter<'_>,
+) {
+    let redeemed = conntrack.cookie_key().and_then(|key| seen.redeem(key, emitter));
+    let Some((syn, proxied)) = redeemed else {
+        batch.verdict[i] = Verdict::Drop(DropReason::Synproxy);
+        return;
+    };
+    emitter.counters.add(Counter::SynproxyCookiesRepeated, 1);
+    follow(&syn, conntrack);
+    conntrack.set_proxied(tracked, proxied);
+    absorb(batch, i, &syn, emitter);
+}
+
+/// The server remembers a connection that the client does not, and the SYN was not later enough for it to believe that:
+/// it says what it knows (RFC 5961 4.2; in TIME-WAIT, RFC 6191). A client would reset that and send its SYN again (RFC
+/// 9293 3.5.1). This one believes that it is connected, so Weir does both in its name, once for each time that it asks.
+fn answer_challenge(
+    batch: &mut Batch,
+    i: usize,
+    seen: &Seen,
+    (tracked, mut proxied, shaken): (Tracked, Proxied, Shaken),
+    conntrack: &mut Conntrack,
+    emitter: &mut Emitter<'_>,
+) {
+    let (client, first) = (seen.turned(), shaken.end.wrapping_sub(1));
+    let mss = conntrack
+        .cookie_key()
+        .and_then(|key| key.check(&client.ends, first, proxied.cookie, emitter.now_ns))
+        .filter(|_| seen.header.acknowledgment != shaken.end && !proxied.challenged);
+    let Some(mss) = mss else {
+        // The client could make nothing of it.
+        batch.verdict[i] = Verdict::Drop(DropReason::Synproxy);
+        return;
+    };
+    let Some(frame) = emitter.pool.take() else {
+        batch.verdict[i] = Verdict::Drop(DropReason::NoFrame);
+        return;
+    };
+    let timestamps = proxied.stamped.then_some((proxied.clock_offset, proxied.clock));
+    let options = HandshakeOptions { timestamps, ..HandshakeOptions::default() }.recalled(mss);
+    #[expect(clippy::cast_possible_truncation, reason = "that of a SYN, which is not scaled")]
+    let syn = client.syn((first, proxied.cookie), shaken.window as u16, options);
+    let header = TcpHeader {
+        sequence: seen.header.acknowledgment,
+        acknowledgment: 0,
+        flags: TcpFlags::RST,
+        window: 0,
+        ..client.header
+    };
+    let reset = client.like(header, HandshakeOptions::default());
+    proxied.challenged = true;
+    follow(&syn, conntrack);
+    conntrack.set_proxied(&tracked, proxied);
+    send(frame, &reset, emitter);
+    absorb(batch, i, &syn, emitter);
+}
+
 /// The server has answered: it gets its acknowledgment, and the client learns that the window is open.
 fn connect(
     batch: &mut Batch,
     i: usize,
     seen: &Seen,
-    (tracked, mut proxied, window): (Tracked, Proxied, u32),
+    (tracked, mut proxied, shaken): (Tracked, Proxied, Shaken),
     conntrack: &mut Conntrack,
     emitter: &mut Emitter<'_>,
 ) {
@@ -226,9 +344,7 @@ fn connect(
     };
     let TcpHeader { sequence, acknowledgment, window: offered, .. } = seen.header;
     let HandshakeOptions { timestamps, scale, .. } = seen.options;
-    if let Some((clock, _)) = timestamps {
-        proxied.clock_offset = clock.wrapping_sub(proxied.clock);
-    }
+    proxied.clock_offset = timestamps.map_or(0, |(clock, _)| clock.wrapping_sub(proxied.clock));
     proxied.offset = proxied.cookie.wrapping_sub(sequence);
     proxied.connected = true;
     emitter.counters.add(Counter::SynproxyConnections, 1);
@@ -238,12 +354,12 @@ fn connect(
     let client = TcpHeader {
         sequence: acknowledgment,
         acknowledgment: next,
-        window: window as u16,
+        window: shaken.window as u16,
         ..plain
     };
-    let to_server = seen.like(true, client, seen.options.acknowledged());
+    let to_server = seen.turned().like(client, seen.options.acknowledged());
     // Before the numbers are translated: this one has the server's.
-    track(&to_server, conntrack);
+    follow(&to_server, conntrack);
     conntrack.set_proxied(&tracked, proxied);
     let server = TcpHeader {
         sequence: next.wrapping_add(proxied.offset),
@@ -254,7 +370,7 @@ fn connect(
     let timestamps =
         timestamps.map(|(clock, echo)| (clock.wrapping_sub(proxied.clock_offset), echo));
     let to_client =
-        seen.like(false, server, HandshakeOptions { timestamps, ..HandshakeOptions::default() });
+        seen.like(server, HandshakeOptions { timestamps, ..HandshakeOptions::default() });
     send(frame, &to_server, emitter);
     absorb(batch, i, &to_client, emitter);
 }

@@ -1,14 +1,16 @@
 //! SYN cookies: what a server would remember of a SYN, in the sequence number that its answer begins with.
 //!
 //! ```text
-//!   cookie = hash(key, ends)  +  the client's sequence number  +  slot << 24  +  low 24 bits of
-//!            (hash(key, ends, slot) + place of the MSS in a table)
+//!   cookie = hash(key, ends, the client's sequence number)  +  slot << 24  +  low 24 bits of
+//!            (hash(key, ends, slot) + place of the MSS in a table << 22)
 //! ```
 //!
-//! That is the form of D. J. Bernstein and of Linux (`secure_tcp_syn_cookie`, net/ipv4/syncookies.c; RFC 4987 3.6). A
-//! slot is a minute. The acknowledgment that comes back is one more than the cookie: whoever sends it has received the
-//! answer, so its source address is not forged. Without the key, one guess in 2^22 succeeds. The hash is SipHash: an
-//! attacker sees as many cookies as he likes.
+//! That is nearly the form of D. J. Bernstein and of Linux (`secure_tcp_syn_cookie`, net/ipv4/syncookies.c; RFC 4987
+//! 3.6). These add the client's number instead of hashing it, and the place as it is, so that to them later segments of
+//! a connection acknowledge cookies, too: those whose sender has heard as much as he has said, or up to three bytes
+//! more. A slot is a minute. The acknowledgment that comes back is one more than the cookie: whoever sends it has
+//! received the answer, so its source address is not forged. Without the key, one guess in 2^22 succeeds. The hash is
+//! SipHash: an attacker sees as many cookies as he likes.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -53,7 +55,8 @@ impl CookieKey {
     pub fn make(self, ends: &Ends, sequence: u32, mss: u16, now_ns: u64) -> u32 {
         let slot = slot(now_ns);
         let place = ends.sizes().iter().rposition(|size| *size <= mss).unwrap_or(0);
-        let data = self.hash(ends, Some(slot)).wrapping_add(u32::try_from(place).unwrap_or(0));
+        let place = u32::try_from(place).unwrap_or(0);
+        let data = self.of_slot(ends, slot).wrapping_add(place << PLACE_SHIFT);
         self.base(ends, sequence).wrapping_add(slot << 24).wrapping_add(data & LOW)
     }
 
@@ -66,15 +69,35 @@ impl CookieKey {
         if age >= SLOTS_GOOD {
             return None;
         }
-        let place = rest.wrapping_sub(self.hash(ends, Some(slot.wrapping_sub(age)))) & LOW;
-        ends.sizes().get(usize::try_from(place).ok()?).copied()
+        let place = rest.wrapping_sub(self.of_slot(ends, slot.wrapping_sub(age))) & LOW;
+        let whole = place.trailing_zeros() >= PLACE_SHIFT;
+        ends.sizes().get(usize::try_from(place >> PLACE_SHIFT).ok().filter(|_| whole)?).copied()
     }
 
+    /// What a client's acknowledgment says that brings a cookie back: the number that it began with, and the segment
+    /// size. It may have the number before the next one, with which hosts ask whether a window has opened.
+    #[must_use]
+    pub fn redeem(
+        self,
+        ends: &Ends,
+        (sequence, acknowledgment): (u32, u32),
+        now_ns: u64,
+    ) -> Option<(u32, u16)> {
+        let cookie = acknowledgment.wrapping_sub(1);
+        let check = |first| Some((first, self.check(ends, first, cookie, now_ns)?));
+        check(sequence.wrapping_sub(1)).or_else(|| check(sequence))
+    }
+
+    // Two hashes that have nothing to do with each other.
     fn base(self, ends: &Ends, sequence: u32) -> u32 {
-        self.hash(ends, None).wrapping_add(sequence)
+        self.hash(ends, 2 << 32 | u64::from(sequence))
     }
 
-    fn hash(self, ends: &Ends, slot: Option<u32>) -> u32 {
+    fn of_slot(self, ends: &Ends, slot: u32) -> u32 {
+        self.hash(ends, 1 << 32 | u64::from(slot))
+    }
+
+    fn hash(self, ends: &Ends, rest: u64) -> u32 {
         let mut hasher = SipHasher24::new_with_keys(self.0[0], self.0[1]);
         match ends.addresses {
             [IpAddr::V4(client), IpAddr::V4(server)] => {
@@ -87,8 +110,7 @@ impl CookieKey {
             }),
         }
         hasher.write_u32(u32::from(ends.ports[0]) << 16 | u32::from(ends.ports[1]));
-        // Two hashes that have nothing to do with each other.
-        hasher.write_u64(slot.map_or(0, |slot| 1 << 32 | u64::from(slot)));
+        hasher.write_u64(rest);
         #[expect(clippy::cast_possible_truncation, reason = "half of it is enough")]
         let hash = hasher.finish() as u32;
         hash
@@ -97,6 +119,9 @@ impl CookieKey {
 
 /// The part of a cookie below the slot.
 const LOW: u32 = 0x00ff_ffff;
+
+/// Where the place of a segment size stands in it.
+const PLACE_SHIFT: u32 = 22;
 
 /// Which slot it is; only the lowest eight bits go into a cookie.
 fn slot(now_ns: u64) -> u32 {
@@ -172,6 +197,10 @@ mod tests {
             prop_assert!(!good(KEY, &ends(client, [ports[0] ^ 1, ports[1]]), sequence, cookie));
             prop_assert!(!good(KEY, &ends(client, [ports[0], ports[1] ^ 1]), sequence, cookie));
             prop_assert!(!good(KEY, &own, sequence ^ 1 << 20, cookie));
+            for (said, heard) in [(0, 1), (0, 3), (1, 0), (1, 1), (1, 2), (100, 100)] {
+                let (sequence, cookie) = (sequence.wrapping_add(said), cookie.wrapping_add(heard));
+                prop_assert!(!good(KEY, &own, sequence, cookie));
+            }
             prop_assert!(!good(KEY, &own, sequence, cookie ^ 1 << 12));
             prop_assert!(!good(CookieKey([1, 2]), &own, sequence, cookie));
         }
@@ -180,10 +209,11 @@ mod tests {
     #[test]
     fn guesses_succeed_as_often_as_there_are_segment_sizes_and_slots() {
         let own = ends(1, [2, 3]);
-        let guesses = 1_u32 << 16;
-        // Over all values of the low bits in one slot of the two that are good, four are right.
+        // Over all values of the low bits in one slot of the two that are good, four are right, and far from each
+        // other.
         let base = KEY.make(&own, 0, 536, 0);
-        let right = (0..guesses).filter(|guess| KEY.check(&own, 0, base + guess, 0).is_some());
+        let guesses = (0..1_u32 << 10).map(|guess| base.wrapping_add(guess << 14));
+        let right = guesses.filter(|guess| KEY.check(&own, 0, *guess, 0).is_some());
         assert_eq!(right.count(), 4);
     }
 }

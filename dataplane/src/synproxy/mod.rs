@@ -26,6 +26,16 @@
 //! * What is sent here passes no rules: the kernel's is the machine's own, and meets chain OUTPUT.
 //! * A server that resets an established connection is believed: the kernel gives the reset the number with which the
 //!   connection began, and the client ignores it.
+//! * A client may take a port again while its last connection is still remembered. What acknowledges a cookie is then
+//!   known by it ([`crate::conntrack`]), and the old connection is forgotten; to the kernel a quarter of such segments
+//!   are old data of the old connection, and the server resets the new one.
+//! * A server that remembers the last connection may answer the SYN by a challenge (RFC 5961 4.2): it is answered in
+//!   the client's name, by a reset and the SYN once more, once for each time that the client asks. The kernel gives the
+//!   challenge to the client, who can make nothing of it.
+//! * A client may also ask whether its window is open where no flow of it is kept, and its cookie is read with the
+//!   number that belongs to it. The kernel reads it with the one before, and so as one of another segment size or of
+//!   none.
+//! * What acknowledges a cookie does so with the numbers of the handshake alone ([`cookie`]).
 //! * Segments in fragments are not taken over, and those of proxied connections end here.
 
 pub mod cookie;

@@ -77,7 +77,8 @@ pub fn translate(segment: &mut [u8], direction: Direction, proxied: &Proxied) {
     if header_len < TCP_BYTES || header_len > segment.len() {
         return;
     }
-    let Proxied { offset, clock_offset, .. } = *proxied;
+    let Proxied { offset, connected, .. } = *proxied;
+    let clock_offset = if connected { proxied.clock_offset } else { 0 };
     let to_server = direction == Direction::Original;
     if to_server && acknowledges {
         add(segment, 8, offset.wrapping_neg());

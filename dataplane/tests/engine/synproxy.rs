@@ -5,7 +5,7 @@ use weir_dataplane::port::PortIndex;
 use weir_dataplane::telemetry::Counter;
 use weir_dataplane::verdict::DropReason;
 
-use crate::packet::{ACK, Packet, RST, SYN};
+use crate::packet::{ACK, FIN, Packet, RST, SYN};
 use crate::world::*;
 
 const CLIENT: u32 = 1000;
@@ -17,7 +17,8 @@ fn world(sizes: Sizes) -> World {
     let mut world = World::with(sizes, network().build(), sizes.tables(settings));
     world.raw(&["-A PREROUTING -i east -p tcp --syn -j CT --notrack"]);
     world.rules(&[
-        "-A FORWARD -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460",
+        "-A FORWARD -p tcp -m state --state INVALID,UNTRACKED -j SYNPROXY --mss 1460 \
+         --timestamp",
         "-A FORWARD -m state --state INVALID -j DROP",
     ]);
     world
@@ -187,4 +188,159 @@ fn a_flow_in_the_place_of_a_proxied_one_is_not() {
     let answered = pass(&mut world, 0, &client(9, SYN | ACK, (CLIENT, SERVER + 1)));
     assert_eq!(numbers(&answered[0].1), (CLIENT, SERVER + 1));
     world.shut_down();
+}
+
+/// What left: by which port, flags and numbers.
+fn told(left: &[(PortNumber, Vec<u8>)]) -> Vec<(PortNumber, u8, (u32, u32))> {
+    left.iter().map(|(port, frame)| (*port, frame[47], numbers(frame))).collect()
+}
+
+/// A connection by that port which the server closes first, so that all remember it; what the client began with.
+fn come_and_go(world: &mut World, port: u16, first: u32) {
+    let cookie = connect(world, port, first);
+    let (next, last) = (first.wrapping_add(1), SERVER + 1);
+    for packet in [
+        server(port, FIN | ACK, (last, next)),
+        client(port, FIN | ACK, (next, cookie.wrapping_add(2))),
+        server(port, ACK, (last + 1, next.wrapping_add(1))),
+    ] {
+        assert_eq!(pass(world, 0, &packet).len(), 1);
+    }
+}
+
+/// A connection by that port, and its cookie.
+fn connect(world: &mut World, port: u16, first: u32) -> u32 {
+    let next = first.wrapping_add(1);
+    let answered = told(&pass(world, 0, &client(port, SYN, (first, 0))));
+    let [(_, _, (cookie, _))] = answered[..] else { panic!("{answered:?}") };
+    let asked = told(&pass(world, 0, &client(port, ACK, (next, cookie.wrapping_add(1)))));
+    assert_eq!(asked, [(WEST.0, SYN, (first, cookie))], "port {port} {first}");
+    let both = told(&pass(world, 0, &server(port, SYN | ACK, (SERVER, next))));
+    let (to_server, to_client) = ((next, SERVER + 1), (cookie.wrapping_add(1), next));
+    let shaken = [(WEST.0, ACK, to_server), (EAST.0, ACK, to_client)];
+    assert!(both.len() == 2 && shaken.iter().all(|one| both.contains(one)), "{both:?}");
+    cookie
+}
+
+/// Whatever numbers the new connection has, none of its segments is taken for one of the old.
+#[test]
+fn a_port_may_be_taken_again_while_its_last_connection_is_remembered() {
+    let mut world = world(Sizes::ONE);
+    for port in 1..=40 {
+        come_and_go(&mut world, port, CLIENT);
+        // As by hosts behind one address, or after a restart; a quarter of these look like old data.
+        let first = CLIENT.wrapping_sub(u32::from(port) * 50_000_000);
+        connect(&mut world, port, first);
+        // The client forgets that it is connected, and begins once more.
+        connect(&mut world, port, first.wrapping_sub(1 << 20));
+    }
+    assert_eq!(world.counters().get(Counter::SynproxyConnections), 120);
+    assert_eq!((flows(&mut world), world.counters().dropped_all()), (40, 0));
+    world.shut_down();
+}
+
+/// Of a connection that has come to its end something may still be on its way.
+#[test]
+fn what_belongs_to_the_last_connection_does_not_begin_another() {
+    let mut world = world(Sizes::ONE);
+    let cookie = connect(&mut world, 1, CLIENT);
+    let acknowledgment = client(1, ACK, (CLIENT + 1, cookie.wrapping_add(1)));
+    for packet in [
+        server(1, FIN | ACK, (SERVER + 1, CLIENT + 1)),
+        client(1, FIN | ACK, (CLIENT + 1, cookie.wrapping_add(2))),
+        server(1, ACK, (SERVER + 2, CLIENT + 2)),
+    ] {
+        pass(&mut world, 0, &packet);
+    }
+    // Its third segment, once more.
+    let left = told(&pass(&mut world, 0, &acknowledgment));
+    assert_eq!(left, [(WEST.0, ACK, (CLIENT + 1, SERVER + 1))]);
+    assert_eq!(world.counters().get(Counter::SynproxyCookiesValid), 1);
+    world.shut_down();
+}
+
+/// A server in TIME-WAIT, or with a connection that its client has lost, answers a SYN with what it knows. Who sends a
+/// SYN resets that and tries again; here nobody but Weir knows that there was one.
+#[test]
+fn a_challenge_of_the_server_is_answered_in_the_clients_name() {
+    let mut world = world(Sizes::ONE);
+    come_and_go(&mut world, 1, CLIENT);
+    let first = CLIENT - 500;
+    let answered = pass(&mut world, 0, &stamped(1, SYN, (first, 0), (70, 0)));
+    let cookie = numbers(&answered[0].1).0;
+    let clock = u32::from_be_bytes(answered[0].1[58..62].try_into().expect("four"));
+    let acknowledged = stamped(1, ACK, (first + 1, cookie.wrapping_add(1)), (77, clock));
+    let asked = pass(&mut world, 0, &acknowledged);
+    assert_eq!(told(&asked), [(WEST.0, SYN, (first, cookie))]);
+    let challenge = server(1, ACK, (SERVER + 2, CLIENT + 2));
+    let left = pass(&mut world, 0, &challenge);
+    assert_eq!(told(&left), [(WEST.0, RST, (CLIENT + 2, 0)), (WEST.0, SYN, (first, cookie))],);
+    assert_eq!(left[1], asked[0], "the same SYN");
+    // Once is enough: two who do not understand each other would never end.
+    assert_eq!(pass(&mut world, 0, &challenge), []);
+    assert_eq!(world.counters().dropped(DropReason::Synproxy), 1);
+    // The client asks whether its window is open: the server may be challenged once more.
+    let probe = stamped(1, ACK, (first, cookie.wrapping_add(1)), (90, clock));
+    assert_eq!(told(&pass(&mut world, 0, &probe)), [(WEST.0, SYN, (first, cookie))]);
+    assert_eq!(pass(&mut world, 0, &challenge).len(), 2);
+    // What acknowledges the SYN alone says that it is on its way.
+    assert_eq!(pass(&mut world, 0, &server(1, ACK, (SERVER, first + 1))), []);
+    let both = pass(&mut world, 0, &server(1, SYN | ACK, (9_000, first + 1)));
+    assert_eq!(both.len(), 2);
+    let page = Packet::segment((BOB, 80), (ALICE, 1), ACK, (9_001, first + 1), b"page");
+    let heard = told(&pass(&mut world, 0, &page));
+    assert_eq!(heard, [(EAST.0, ACK, (cookie.wrapping_add(1), first + 1))]);
+    world.shut_down();
+}
+
+/// A connection of the same ports that is not proxied any more.
+#[test]
+fn a_connection_without_proxy_may_take_the_place_of_one_with() {
+    let mut world = world(Sizes::ONE);
+    connect(&mut world, 1, CLIENT);
+    world.raw(&["-F"]);
+    let next = CLIENT + (1 << 24);
+    let begun = told(&pass(&mut world, 0, &client(1, SYN, (next, 0))));
+    assert_eq!(begun, [(WEST.0, SYN, (next, 0))]);
+    let answered = told(&pass(&mut world, 0, &server(1, SYN | ACK, (5, next + 1))));
+    assert_eq!(answered, [(EAST.0, SYN | ACK, (5, next + 1))]);
+    let third = told(&pass(&mut world, 0, &client(1, ACK, (next + 1, 6))));
+    assert_eq!(third, [(WEST.0, ACK, (next + 1, 6))]);
+    world.shut_down();
+}
+
+/// The client has heard that its window is closed, and asks whether that is still so. Whatever became of the SYN that
+/// the server was sent, it is sent once more.
+#[test]
+fn a_client_that_waits_has_the_server_asked_again() {
+    let mut world = world(Sizes::ONE);
+    let mss = [2, 4, 5, 180];
+    let left = pass(&mut world, 0, &with_options(client(1, SYN, (CLIENT, 0)), &mss));
+    let cookie = numbers(&left[0].1).0;
+    let asked = pass(&mut world, 0, &client(1, ACK, (CLIENT + 1, cookie + 1)));
+    assert_eq!(told(&asked), [(WEST.0, SYN, (CLIENT, cookie))]);
+    assert_eq!(asked[0].1[54..58], mss);
+    let waits = client(1, ACK, (CLIENT, cookie + 1));
+    assert_eq!(pass(&mut world, 0, &waits), asked);
+    // Also if the flow is there no more.
+    crate::flow_oracle::forget(&mut world, 1);
+    assert_eq!(pass(&mut world, 0, &waits), asked);
+    assert_eq!(pass(&mut world, 0, &server(1, SYN | ACK, (SERVER, CLIENT + 1))).len(), 2);
+    let counters = world.counters();
+    assert_eq!(counters.get(Counter::SynproxyCookiesRepeated), 1);
+    assert_eq!(counters.get(Counter::SynproxyConnections), 1);
+    world.shut_down();
+}
+
+/// A client's segment with timestamps.
+fn stamped(port: u16, flags: u8, numbers: (u32, u32), (value, echo): (u32, u32)) -> Packet {
+    let option = [&[1, 1, 8, 10][..], &value.to_be_bytes(), &echo.to_be_bytes()].concat();
+    with_options(client(port, flags, numbers), &option)
+}
+
+/// A segment with these options, whole words of them.
+fn with_options(mut segment: Packet, options: &[u8]) -> Packet {
+    segment.payload[12] += u8::try_from(options.len() / 4).expect("few") << 4;
+    segment.payload.splice(20..20, options.iter().copied());
+    segment.with_right_checksum()
 }

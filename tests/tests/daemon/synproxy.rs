@@ -1,5 +1,8 @@
 //! SYNPROXY on the running daemon, with the stacks of real hosts on both sides: the kernel's recipe, word for word.
 
+use std::io::Write;
+use std::net::TcpListener;
+
 use weir_tests::skip_unless;
 use weir_tests::weir::Daemon;
 
@@ -102,6 +105,31 @@ fn hosts_talk_to_it_and_through_it_by_ipv6() {
     }
     assert_eq!(event(&daemon, "synproxy_connections"), 4);
     assert_eq!((flows(&daemon).as_str(), dropped(&daemon, "synproxy")), ("4", 0));
+    assert_conserved(&mut daemon);
+}
+
+/// The server, which closes first, is in TIME-WAIT each time, and takes a smaller number for an old segment.
+#[test]
+fn a_client_may_take_a_port_again_at_once() {
+    skip_unless!(root, command "ip", command "python3");
+    let town = Town::new();
+    town.alice.set("net/ipv4/tcp_timestamps", "0").expect("a setting");
+    let mut daemon = begin(&town, "");
+    let listener = {
+        let _inside = town.bob.enter().expect("inside");
+        TcpListener::bind((BOB, 80)).expect("a listener")
+    };
+    let server = std::thread::spawn(move || {
+        for number in 0..20 {
+            let (mut client, _) = listener.accept().expect("a client");
+            write!(client, "page {number}").expect("it is sent");
+        }
+    });
+    let told = script(&town.alice, "again.py", &[BOB, "5555", "20"]);
+    let pages: Vec<String> = (0..20).map(|number| format!("page {number}")).collect();
+    assert_eq!(told["heard"], serde_json::json!(pages));
+    server.join().expect("the server's side is right");
+    assert_eq!(event(&daemon, "synproxy_connections"), 20);
     assert_conserved(&mut daemon);
 }
 

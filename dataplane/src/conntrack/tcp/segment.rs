@@ -84,6 +84,18 @@ impl<'a> Segment<'a> {
         self.shift = by;
     }
 
+    /// Its sequence number and acknowledgment.
+    #[inline]
+    pub(in super::super) fn numbers(&self) -> (u32, u32) {
+        (self.seq, self.ack)
+    }
+
+    /// Whether it does nothing but that, and perhaps carry data.
+    #[inline]
+    pub(in super::super) fn acknowledges(&self) -> bool {
+        self.class() == Class::Ack
+    }
+
     #[inline]
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
