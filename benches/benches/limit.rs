@@ -10,10 +10,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use weir_benches::world::{candidate, forwarding, policy_of};
+use weir_benches::traffic::udp_flows;
+use weir_benches::world::{candidate, engine_of, forwarding, policy_of};
 use weir_dataplane::batch::{Addresses, Headers};
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Candidate, Dice};
+use weir_dataplane::policy::{Candidate, Dice, Policies, Policy};
 
 /// Packets that are decided about together.
 const BATCH: usize = 64;
@@ -108,11 +109,40 @@ fn peers(c: &mut Criterion) {
     group.finish();
 }
 
+/// Connections counted beside packets noted, through the whole engine, with connection tracking: 1,000 flows that pass,
+/// and a flood whose flows are dropped, and so begin anew with each packet.
+fn connections(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limit, whole engine");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for (name, options) in [
+        ("no match", "-j ACCEPT"),
+        ("recent", "-m recent --name r --set -j ACCEPT"),
+        ("connlimit", "-m connlimit --connlimit-above 100000 -j DROP"),
+        ("a flood, no match", "-j DROP"),
+        ("a flood, recent", "-m recent --name r --set -j DROP"),
+        ("a flood, connlimit", "-m connlimit --connlimit-above 0 -j DROP"),
+    ] {
+        let policy = policy_of(&format!("-A FORWARD {options}"));
+        let policies = Policies::new(policy, Policy::accept_all(1));
+        let mut engine = engine_of(udp_flows(1000, 60), policies, true);
+        let mut now_ns = 0;
+        let mut poll = || {
+            now_ns += 1;
+            engine.poll(now_ns, 0)
+        };
+        (0..100).for_each(|_| _ = poll());
+        group.bench_function(name, |b| b.iter(&mut poll));
+        let (flood, flows) = (name.starts_with("a flood"), engine.conntrack().len());
+        assert_eq!(flows, if flood { 0 } else { 1000 }, "{name}");
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = rules, peers
+    targets = rules, peers, connections
 }
 criterion_main!(benches);

@@ -346,6 +346,19 @@ impl Batch {
         self.turn != 0
     }
 
+    /// Makes all packets that were put off those that the stages look at; false if there is none.
+    pub fn next_run(&mut self) -> bool {
+        self.turn = std::mem::take(&mut self.waiting);
+        self.turn != 0
+    }
+
+    /// Puts packet `i` off, and all of its turn that come after it.
+    pub fn put_off_from(&mut self, i: usize) {
+        let rest = self.turn & (u64::MAX << i);
+        self.turn &= !rest;
+        self.waiting |= rest;
+    }
+
     /// Whether packet `i` still awaits its verdict.
     #[must_use]
     pub fn is_open(&self, i: usize) -> bool {

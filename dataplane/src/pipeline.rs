@@ -18,13 +18,13 @@
 //! The order is netfilter's: `raw` is asked before anything is tracked, `track` moves the state of a flow before the
 //! rules see the packet, `confirm` puts a new flow into the table when they have accepted it. What a packet is may
 //! depend on the fate of an earlier one of the same batch, which began its flow: such packets are put off, and then go
-//! through these stages alone, in order.
+//! through these stages alone, in order. How far one may depend on another the rules say ([`Pace`]).
 
 use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::handover::{FlowHash, Inboxes};
 use crate::packet_log::PacketLog;
-use crate::policy::{Dice, FlowCache, Policies, Tracks};
+use crate::policy::{Dice, FlowCache, Pace, Policies, Tracks};
 use crate::stage::{self, Answers, Emitter};
 
 /// Where the packets of a batch come from.
@@ -86,7 +86,8 @@ pub fn run(
     }
     let from = (decisions.flow_hash, decisions.worker);
     stage::reassemble(batch, from, decisions.tracks, emitter);
-    if decisions.policies.go_one_by_one() {
+    let pace = decisions.policies.pace();
+    if pace == Pace::OneByOne {
         batch.one_by_one();
     }
     loop {
@@ -94,7 +95,8 @@ pub fn run(
             raw(batch, stage::Phase::Datagrams, &mut decisions, emitter);
         }
         if decisions.tracks.any() {
-            stage::track(batch, decisions.tracks, decisions.conntrack, emitter.reassembly);
+            let tracks = (decisions.tracks, pace);
+            stage::track(batch, tracks, decisions.conntrack, emitter.reassembly);
         }
         stage::route(batch, emitter.forwarding);
         let Decisions { policies, worker, dice, now_ns, wall_s, .. } = decisions;
@@ -109,7 +111,8 @@ pub fn run(
         }
         stage::proxy(batch, decisions.conntrack, emitter);
         decisions.conntrack.end_batch();
-        if !batch.next_turn() {
+        let goes_on = if pace == Pace::InRuns { batch.next_run() } else { batch.next_turn() };
+        if !goes_on {
             break;
         }
     }

@@ -26,7 +26,7 @@ use weir_dataplane::conntrack::{Conntrack, ConntrackConfig};
 use weir_dataplane::frame::FramePool;
 use weir_dataplane::handover::FlowHash;
 use weir_dataplane::packet_log::PacketLog;
-use weir_dataplane::policy::{Dice, FlowCache, Tracks};
+use weir_dataplane::policy::{Dice, FlowCache, Pace, Tracks};
 use weir_dataplane::port::Port;
 use weir_dataplane::reassembly::Reassembly;
 use weir_dataplane::stage::{self, Rules};
@@ -181,7 +181,12 @@ fn play(scenario: Scenario, polls: u64, options: &Options) {
         }
         if scenario == Scenario::Track {
             stage::name(&mut batch, &hash);
-            stage::track(&mut batch, Tracks::all(true), &mut conntrack, &mut reassembly);
+            stage::track(
+                &mut batch,
+                (Tracks::all(true), Pace::Together),
+                &mut conntrack,
+                &mut reassembly,
+            );
             for tracked in &batch.tracked {
                 assert!(conntrack.confirm(tracked).is_ok(), "the table is full");
             }

@@ -12,8 +12,8 @@ use super::flow::{Bits, Flow};
 use super::pending::Fate;
 use super::query;
 use super::tcp::TcpState;
-use super::tracker::Conntrack;
-use super::{CtState, FlowRef, Kind, Packet, Tracked};
+use super::tracker::{Conntrack, Family};
+use super::{CtState, Direction, FlowRef, Kind, Packet, Tracked, Wanted};
 use crate::limit::connections::{Age, Begun, Connections, Counting, Place};
 use crate::limit::verified::Verified;
 
@@ -112,8 +112,9 @@ impl Conntrack {
         let (Some(rule), FlowRef::Batch(entry)) = (rule, tracked.flow) else {
             return counted.with_one_more(address);
         };
-        let is_it = |of: &&Counted| (of.entry, of.family, of.rule) == (entry, family, rule);
-        if let Some(known) = begun.iter().find(is_it) {
+        // Packets are decided about one after the other: what this one began stands at the end.
+        let own = begun.iter().rev().take_while(|counted| counted.entry == entry);
+        if let Some(known) = own.into_iter().find(|of| (of.family, of.rule) == (family, rule)) {
             return counted.of_begun(known.begun);
         }
         if begun.len() == BEGUN_MAX {
@@ -135,6 +136,58 @@ impl Conntrack {
             }
             !is_it
         });
+    }
+
+    /// What a packet of this batch would have begun came to nothing.
+    #[inline]
+    pub fn give_up_begun(&self, tracked: &Tracked) {
+        let FlowRef::Batch(entry) = tracked.flow else { return };
+        let Limited { rules, begun, .. } = &self.limited;
+        let mut begun = begun.borrow_mut();
+        while let Some(counted) = begun.pop_if(|counted| counted.entry == entry) {
+            if let Some(rule) = rules.connections(counted.family).get(counted.rule) {
+                rule.give_up(counted.begun);
+            }
+        }
+    }
+
+    /// Whether to track this packet may change what counts for packets that were tracked before and not decided about
+    /// yet: it may end a flow, or find one in another standing.
+    #[must_use]
+    pub fn may_change_counts(&self, packet: &Packet<'_>, wanted: &Wanted) -> bool {
+        if wanted.quoted {
+            return false;
+        }
+        // What begins a flow counts no earlier than a rule asks about it.
+        let Some((found, direction)) = self.find_wanted(wanted, || packet.tuple()) else {
+            return false;
+        };
+        let bits = self.families[wanted.family()].table.flows[found as usize].bits;
+        let stands = match bits.kind() {
+            Kind::Tcp => bits.is_established() && packet.merely_acknowledges(),
+            // As long as nobody answers it is not assured.
+            Kind::Udp | Kind::Gre => {
+                let answers = bits.has(Bits::SEEN_REPLY) || direction == Direction::Reply;
+                bits.has(Bits::ASSURED) || !answers
+            }
+            _ => true,
+        };
+        bits.deadline().is_over(self.now) || !stands
+    }
+
+    /// How many packets may begin flows that are decided about together, so that none of these is refused, none of
+    /// others has to give way, and all that rules count of them is remembered.
+    #[must_use]
+    pub fn room_for_a_run(&self) -> usize {
+        let rules = (0..self.families.len()).map(|family| self.limited.rules.connections(family));
+        let remembered = BEGUN_MAX / rules.map(<[_]>::len).max().unwrap_or(0).max(1);
+        let free = self.families.iter().filter(|Family { table, .. }| !table.flows.is_empty()).map(
+            |Family { table, .. }| {
+                let places = table.flows.len().saturating_sub(table.len() as usize);
+                places.min(self.half_open_max.saturating_sub(table.half_open()) as usize)
+            },
+        );
+        free.min().unwrap_or(0).min(remembered)
     }
 
     /// The others came to nothing.

@@ -9,6 +9,7 @@ use super::Kind;
 use super::tuple::Tuple;
 use crate::wire::checksum;
 use crate::wire::ipv4::Ipv4;
+use crate::wire::tcp::TcpFlags;
 use crate::wire::{IpProtocol, icmp, ipv6};
 
 /// ICMP types that report on another packet (`icmp_is_err`): unreachable, source quench, redirect, time exceeded,
@@ -141,6 +142,14 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn own_tuple(&self) -> Option<Tuple> {
         tuple(self.source, self.destination, self.protocol, self.kind, self.l4)
+    }
+
+    /// Whether it is a TCP segment that acknowledges, and neither begins nor ends anything.
+    #[inline]
+    pub(super) fn merely_acknowledges(&self) -> bool {
+        let flags = TcpFlags(self.l4.get(13).copied().unwrap_or(0));
+        let ends = [TcpFlags::SYN, TcpFlags::FIN, TcpFlags::RST];
+        flags.contains(TcpFlags::ACK) && !ends.into_iter().any(|flag| flags.contains(flag))
     }
 
     /// Whether its transport checksum is right, partial (the sender left it to hardware that a virtual link does not

@@ -214,12 +214,15 @@ impl Compiler {
         let asks = asks | Asks::of_flows(!lists.connmarks.is_empty());
         let verified = rules.iter().flat_map(|rule| &*rule.tests).find_map(MatchTest::verified);
         let proxies = rules.iter().any(|rule| matches!(rule.action, Action::Synproxy(_)));
+        let closes = rules.iter().any(|rule| rule.action.closes());
         let keyed = near::keyed(&rules);
         let rules: Arc<[CompiledRule]> = rules.into();
         self.last = Last::new(ruleset, Arc::clone(&rules));
         Ok(Policy {
             tracks: asks.tracking || proxies,
-            inspects_flows: asks.flow,
+            // What a rule closes, or has begun by another hand, counts otherwise for the next packet.
+            inspects_flows: asks.flow || asks.connections && (closes || proxies),
+            counts_connections: asks.connections,
             remembers: asks.past,
             bases: Hook::ALL.map(|hook| self.base(hook, chains)),
             rules,

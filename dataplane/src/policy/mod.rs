@@ -31,7 +31,7 @@ pub use dice::Dice;
 pub use flow_cache::{CacheKey, FlowCache};
 pub use matches::{Connection, FlagsTest, Ports, TransportTest};
 pub(crate) use matches::{FUZZY, HASHLIMIT};
-pub use policies::{Policies, Tracks};
+pub use policies::{Pace, Policies, Tracks};
 pub use room::LimitSettings;
 pub use rule::{Action, Evaluation};
 pub use unenforced::{CompileError, Unenforced};
@@ -81,6 +81,7 @@ pub struct Policy {
     verified: Option<Arc<Verified>>,
     tracks: bool,
     inspects_flows: bool,
+    counts_connections: bool,
     remembers: bool,
 }
 
@@ -171,6 +172,7 @@ impl Policy {
             verified: None,
             tracks: false,
             inspects_flows: false,
+            counts_connections: false,
             remembers: false,
         }
     }
@@ -221,6 +223,12 @@ impl Policy {
     #[must_use]
     pub fn inspects_flows(&self) -> bool {
         self.inspects_flows
+    }
+
+    /// Whether some rule asks how many connections there are.
+    #[must_use]
+    pub fn counts_connections(&self) -> bool {
+        self.counts_connections
     }
 
     /// Decides about one packet, and counts it in every rule that it matches on worker `worker`. What rules say

@@ -104,16 +104,32 @@ impl Policies {
         Tracks { v4: self.v4.tracks() || raw, v6: self.v6.tracks() || raw6 }
     }
 
-    /// Whether packets have to be decided about one after the other: some rule asks for more of a flow than the state
-    /// of the packet ([`Policy::inspects_flows`]; those of table raw meet no packet that has a flow), or rules of two
-    /// tables may ask for what the other's have kept of the packet before.
+    /// How many packets may be decided about together. One, where some rule asks for more of a flow than the state of
+    /// the packet ([`Policy::inspects_flows`]; those of table raw meet no packet that has a flow), or where rules of
+    /// two tables may ask for what the other's have kept of the packet before.
     #[must_use]
-    pub fn go_one_by_one(&self) -> bool {
+    pub fn pace(&self) -> Pace {
         let filter = [&self.v4, &self.v6];
         let remember = |policy: &Arc<Policy>| policy.remembers();
-        filter.iter().any(|policy| policy.inspects_flows())
-            || filter.into_iter().any(remember) && self.raw.iter().flatten().any(remember)
+        let one_by_one = filter.iter().any(|policy| policy.inspects_flows())
+            || filter.into_iter().any(remember) && self.raw.iter().flatten().any(remember);
+        match one_by_one {
+            true => Pace::OneByOne,
+            false if filter.iter().any(|policy| policy.counts_connections()) => Pace::InRuns,
+            false => Pace::Together,
+        }
     }
+}
+
+/// How many packets are decided about together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A whole batch.
+    Together,
+    /// As many as come in a row of which none ends or changes a connection that counts for those before it.
+    InRuns,
+    /// One.
+    OneByOne,
 }
 
 impl Counting for Policies {

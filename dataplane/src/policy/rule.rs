@@ -16,6 +16,7 @@ use super::counters::RuleCounters;
 use super::matches::{MatchTest, Ports};
 use super::{Candidate, Decision};
 use crate::batch::Piece;
+use crate::respond::Reject;
 use crate::set::Sets;
 
 /// What a rule does with a packet for which its tests hold.
@@ -50,6 +51,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it may close a connection.
+    pub(super) fn closes(self) -> bool {
+        self == Self::End(Decision::Reject(Reject::Reset))
+    }
+
     /// Whether it says all by itself, and means the same in whatever policy it stands.
     pub(super) fn is_whole(self) -> bool {
         match self {
@@ -71,6 +77,8 @@ pub(super) struct Asks {
     pub(super) tracking: bool,
     /// More of the packet's flow than its state, or they change it.
     pub(super) flow: bool,
+    /// How many connections there are.
+    pub(super) connections: bool,
     /// What they kept of earlier packets: what becomes of that at a change of the rules is not for who takes over
     /// rules as they are.
     pub(super) past: bool,
@@ -82,13 +90,14 @@ impl Asks {
         Self {
             tracking: tests.iter().any(MatchTest::tracks),
             flow: tests.iter().any(MatchTest::inspects_flows),
+            connections: tests.iter().any(|test| matches!(test, MatchTest::Connlimit(_))),
             past: tests.iter().any(MatchTest::begins_anew),
         }
     }
 
     /// All of a flow, or nothing.
     pub(super) fn of_flows(asks: bool) -> Self {
-        Self { tracking: asks, flow: asks, past: false }
+        Self { tracking: asks, flow: asks, connections: false, past: false }
     }
 }
 
@@ -99,6 +108,7 @@ impl BitOr for Asks {
         Self {
             tracking: self.tracking | other.tracking,
             flow: self.flow | other.flow,
+            connections: self.connections | other.connections,
             past: self.past | other.past,
         }
     }

@@ -78,6 +78,10 @@ pub fn decide(
                 batch.answer[i] = Some(Answer::Reject(with));
             }
         }
+        if decision != Decision::Accept {
+            // The next packet is not to be counted beside it.
+            conntrack.give_up_begun(&batch.tracked[i]);
+        }
     }
 }
 

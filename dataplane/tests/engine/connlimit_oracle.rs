@@ -1,6 +1,6 @@
 //! The kernel as judge of `-m connlimit`: the same random rules and conversations through iptables in a network
 //! namespace and through the engine, with one worker and with two. Way and fate of every packet, and the counters of
-//! all rules must be the same.
+//! all rules must be the same. What comes in by one port in a row goes through one worker as one batch.
 //!
 //! The kernel looks no more than once a tick for connections that have ended, so it gets its packets one by one with
 //! more than a tick between them. Where it counts what is no more, or drops what does not count, Weir is no kernel on
@@ -16,9 +16,8 @@ use weir_dataplane::conntrack::Settings;
 use weir_dataplane::port::PortIndex;
 
 use crate::chance::{Chance, Seed};
-use crate::flow_oracle::{Talk, forget, no_conntrack};
-use crate::oracle::{Kernel, frame, hex, number, unmet};
-use crate::packet::Packet;
+use crate::flow_oracle::{self, Talk, forget, no_conntrack};
+use crate::oracle::{Kernel, hex, number, unmet};
 use crate::world::*;
 
 /// Longer than a tick.
@@ -49,14 +48,16 @@ fn rule(chance: &mut Chance, begins: bool) -> (&'static str, String) {
     (side, line)
 }
 
-/// The way of each packet.
-fn ours(world: &mut World, worker: usize, frames: &[(usize, Vec<u8>)]) -> Vec<Option<PortIndex>> {
-    let one = |(ingress, frame): &(usize, Vec<u8>)| {
-        world.inject(worker, PORTS[*ingress], frame.clone());
-        world.settle();
-        world.left().first().map(|sent| sent.port)
-    };
-    frames.iter().map(one).collect()
+/// The way of each packet. Several workers get them one by one: which of them is the first to look is chance.
+fn ours(
+    world: &mut World,
+    (worker, workers): (usize, usize),
+    frames: &[(usize, Vec<u8>)],
+) -> Vec<Option<PortIndex>> {
+    match workers {
+        1 => flow_oracle::forward(world, worker, frames),
+        _ => flow_oracle::forward_one_by_one(world, worker, frames),
+    }
 }
 
 fn theirs(kernel: &mut Kernel, frames: &[(usize, Vec<u8>)]) -> Vec<Option<PortIndex>> {
@@ -90,15 +91,7 @@ fn play(kernel: &mut Kernel, worlds: &mut [World; 2], case: u64) -> BTreeMap<&'s
     // Of one a kernel cannot tell who began it, the other ends.
     let other = if begins { 253 } else { 6 };
     talks.iter_mut().filter(|talk| talk.protocol == other).for_each(|talk| talk.protocol = 17);
-    let frames: Vec<_> = (0..PACKETS_PER_CASE)
-        .map(|identification| {
-            let talk = chance.below(talks.len());
-            let packet = talks[talk].packet(&mut chance);
-            let ingress = [ALICE, BOB, CAROL].iter().position(|host| *host == packet.source);
-            let packet = Packet { identification, ..packet };
-            frame(&(ingress.expect("a host"), packet))
-        })
-        .collect();
+    let frames = flow_oracle::frames(&mut chance, &mut talks, PACKETS_PER_CASE);
     let lines: Vec<&str> = rules.iter().map(|(_, line)| line.as_str()).collect();
     kernel.lines(&lines, true);
     assert_eq!(kernel.ask("forget"), "ok\n");
@@ -108,7 +101,7 @@ fn play(kernel: &mut Kernel, worlds: &mut [World; 2], case: u64) -> BTreeMap<&'s
     world.rules(&["-F", "-Z"]);
     world.rules(&lines);
     let theirs = theirs(kernel, &frames);
-    let ours = ours(world, chance.below(workers), &frames);
+    let ours = ours(world, (chance.below(workers), workers), &frames);
     for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
         assert_eq!(*ours, theirs, "Weir, kernel; packet {number}; {lines:#?}");
     }

@@ -91,6 +91,21 @@ impl Talk {
     }
 }
 
+/// So many packets of conversations, as frames with numbers, and where each comes in.
+pub(crate) fn frames(
+    chance: &mut Chance,
+    talks: &mut [Talk],
+    packets: u16,
+) -> Vec<(usize, Vec<u8>)> {
+    let mut one = |identification| {
+        let talk = chance.below(talks.len());
+        let packet = talks[talk].packet(chance);
+        let ingress = [ALICE, BOB, CAROL].iter().position(|host| *host == packet.source);
+        frame(&(ingress.expect("a host"), Packet { identification, ..packet }))
+    };
+    (0..packets).map(&mut one).collect()
+}
+
 fn word32(chance: &mut Chance) -> u32 {
     u32::from(chance.word()) << 16 | u32::from(chance.word())
 }
@@ -224,7 +239,7 @@ pub(crate) fn forget(world: &mut World, workers: usize) {
 }
 
 /// The port by which each frame left. What comes in by one port in a row comes at once.
-fn forward(
+pub(crate) fn forward(
     world: &mut World,
     worker: usize,
     frames: &[(usize, Vec<u8>)],
@@ -241,6 +256,20 @@ fn forward(
         }
     }
     ways
+}
+
+/// The same of frames that come one after the other.
+pub(crate) fn forward_one_by_one(
+    world: &mut World,
+    worker: usize,
+    frames: &[(usize, Vec<u8>)],
+) -> Vec<Option<PortIndex>> {
+    let one = |(ingress, frame): &(usize, Vec<u8>)| {
+        world.inject(worker, PORTS[*ingress], frame.clone());
+        world.settle();
+        world.left().first().map(|sent| sent.port)
+    };
+    frames.iter().map(one).collect()
 }
 
 #[test]
@@ -264,15 +293,7 @@ fn marks_and_counts_of_flows_mean_what_they_mean_to_the_kernel() {
         )];
         rules.extend((0..1 + chance.below(12)).map(|_| rule(&mut chance)));
         let mut talks: Vec<_> = (0..1 + chance.below(5)).map(|_| Talk::draw(&mut chance)).collect();
-        let frames: Vec<_> = (0..PACKETS_PER_CASE)
-            .map(|identification| {
-                let talk = chance.below(talks.len());
-                let packet = talks[talk].packet(&mut chance);
-                let ingress = [ALICE, BOB, CAROL].iter().position(|host| *host == packet.source);
-                let packet = Packet { identification, ..packet };
-                frame(&(ingress.expect("a host"), packet))
-            })
-            .collect();
+        let frames = frames(&mut chance, &mut talks, PACKETS_PER_CASE);
         let lines: Vec<&str> = rules.iter().map(|(_, line)| line.as_str()).collect();
         kernel.lines(&lines, true);
         assert_eq!(kernel.ask("forget"), "ok\n");

@@ -40,6 +40,7 @@ mod capture;
 mod chains;
 mod chance;
 mod chaos;
+mod connlimit;
 mod connlimit_oracle;
 mod content;
 mod count;

@@ -6,7 +6,7 @@
 use weir_control::rule::Family;
 
 use crate::chance::{Chance, Seed};
-use crate::flow_oracle::{Talk, condition, flows, forget, no_conntrack, target};
+use crate::flow_oracle::{Talk, condition, flows, forget, frames, no_conntrack, target};
 use crate::oracle::{Kernel, forward, frame, number, unmet};
 use crate::packet::Packet;
 use crate::spec::{MARKS, Spec, traffic};
@@ -180,15 +180,7 @@ fn filter_rule(chance: &mut Chance) -> String {
 /// Conversations of a few hosts, as frames with numbers.
 fn conversations(chance: &mut Chance, packets: u16) -> Vec<(usize, Vec<u8>)> {
     let mut talks: Vec<_> = (0..1 + chance.below(5)).map(|_| Talk::draw(chance)).collect();
-    let numbers = 0..packets;
-    numbers
-        .map(|identification| {
-            let talk = chance.below(talks.len());
-            let packet = talks[talk].packet(chance);
-            let ingress = [ALICE, BOB, CAROL].iter().position(|host| *host == packet.source);
-            frame(&(ingress.expect("a host"), Packet { identification, ..packet }))
-        })
-        .collect()
+    frames(chance, &mut talks, packets)
 }
 
 #[test]

@@ -328,11 +328,11 @@ impl MatchTest {
         matches!(self, Self::Connbytes(_))
     }
 
-    /// Whether it asks for more of a flow than the state of the packet.
+    /// Whether it asks for more of a flow than the state of the packet, or whether it counts.
     pub(super) fn inspects_flows(&self) -> bool {
         match self {
             Self::Connection(test) => test.flow.is_some(),
-            Self::Connbytes(_) | Self::Connlimit(_) | Self::Connmark(_) => true,
+            Self::Connbytes(_) | Self::Connmark(_) => true,
             _ => false,
         }
     }
