@@ -6,8 +6,8 @@
 //!   -p tcp  -ptcp  --protocol tcp  --protocol=tcp  --proto tcp
 //! ```
 //!
-//! A long name may be shortened as long as all names it could be mean the same. The list of long
-//! names is given with every call, since each match that a command line names adds its own.
+//! A long name may be shortened as long as all names it could be mean the same. Who knows the long names is given with
+//! every call, since each match that a command line names adds its own.
 
 /// Whether an option takes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +106,11 @@ impl<'a> Getopt<'a> {
         self.arguments.get(argument).map(|text| Word { text, argument, offset: 0 })
     }
 
-    /// The next item; `None` at the end, or at `--`. What long options there are is asked where a word may be one.
+    /// The next item; `None` at the end, or at `--`. `long` looks a long option up by what was written of its name.
     pub(super) fn next<K: Copy + PartialEq>(
         &mut self,
         short: &[ShortOption<K>],
-        long: impl FnOnce() -> Vec<LongOption<K>>,
+        long: impl FnOnce(&str) -> Option<LongOption<K>>,
     ) -> Option<Item<'a, K>> {
         self.last = (self.argument, self.offset);
         let word = self.whole(self.argument)?;
@@ -121,7 +121,7 @@ impl<'a> Getopt<'a> {
             }
             if word.text.starts_with("--") {
                 self.argument += 1;
-                return Some(self.long(word, &long()));
+                return Some(self.long(word, long));
             }
             if !word.text.starts_with('-') || word.text == "-" {
                 self.argument += 1;
@@ -137,7 +137,11 @@ impl<'a> Getopt<'a> {
         self.whole(self.argument)
     }
 
-    fn long<K: Copy + PartialEq>(&mut self, word: Word<'a>, long: &[LongOption<K>]) -> Item<'a, K> {
+    fn long<K: Copy + PartialEq>(
+        &mut self,
+        word: Word<'a>,
+        long: impl FnOnce(&str) -> Option<LongOption<K>>,
+    ) -> Item<'a, K> {
         let (name, attached) = match word.text.split_once('=') {
             Some((name, value)) => {
                 let offset = name.len() + 1;
@@ -145,7 +149,7 @@ impl<'a> Getopt<'a> {
             }
             None => (word.text, None),
         };
-        let Some(option) = lookup(&name[2..], long) else { return Item::Unknown(word) };
+        let Some(option) = long(&name[2..]) else { return Item::Unknown(word) };
         let key = option.key;
         match (option.value, attached) {
             (Value::None, Some(_)) => Item::Unknown(word),
@@ -190,7 +194,10 @@ impl<'a> Getopt<'a> {
 }
 
 /// The first option of exactly that name, or the one all longer names stand for.
-fn lookup<K: Copy + PartialEq>(name: &str, long: &[LongOption<K>]) -> Option<LongOption<K>> {
+pub(super) fn lookup<K: Copy + PartialEq>(
+    name: &str,
+    long: &[LongOption<K>],
+) -> Option<LongOption<K>> {
     if let Some(exact) = long.iter().find(|option| option.name == name) {
         return Some(*exact);
     }
@@ -221,7 +228,7 @@ mod tests {
         let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let mut getopt = Getopt::new(&arguments);
         let mut items = Vec::new();
-        while let Some(item) = getopt.next(&SHORT, || LONG.to_vec()) {
+        while let Some(item) = getopt.next(&SHORT, |name| lookup(name, &LONG)) {
             items.push(match item {
                 Item::Option { key, value: None, .. } => format!("{key}"),
                 Item::Option { key, value: Some(value), .. } => {

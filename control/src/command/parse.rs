@@ -158,7 +158,8 @@ impl<'a> Parser<'a> {
     fn words(&mut self) -> Result<Option<Parsed>, Refusal<'a>> {
         let (short, long) =
             (options::short(self.context.family), options::long(self.context.family));
-        while let Some(item) = self.getopt.next(short, || self.specification.options(long)) {
+        while let Some(item) = self.getopt.next(short, |name| self.specification.option(name, long))
+        {
             match item {
                 Item::Plain(word) if word.text == "!" => {
                     if self.negation.is_some() {
@@ -262,7 +263,7 @@ impl<'a> Parser<'a> {
 
     fn given(&self, option: Word<'a>, value: Word<'a>) -> Given<'a, 'a> {
         let Context { names, family, .. } = self.context;
-        Given { option, value, negated: self.negation.is_some(), names, family }
+        Given { option, name: "", value, negated: self.negation.is_some(), names, family }
     }
 
     fn refuse_negation(&self, option: char) -> Result<(), Refusal<'a>> {

@@ -2,7 +2,7 @@
 
 use super::error::ParseErrorKind;
 use super::extension::{Extension, ExtensionKey, Given, TargetExtension, TargetKey};
-use super::getopt::{Getopt, LongOption, Word};
+use super::getopt::{Getopt, LongOption, Word, lookup};
 use super::options::{Condition, Key, extension_options, target_options};
 use super::refusal::{Refusal, check_rule_count};
 use super::{CHAIN_CHARS_MAX, ChainName, known};
@@ -42,26 +42,31 @@ impl<'a> Specification<'a> {
         Self { family, ..Self::default() }
     }
 
-    /// `base` and the options of all matches and of the target. A name that several of them have
-    /// means the newest one, shortened or not.
-    pub(super) fn options(&self, base: &[LongOption<Key>]) -> Vec<LongOption<Key>> {
-        let mut options = base.to_vec();
-        let mut add = |option: LongOption<Key>| {
+    /// The option of this name among `base` and those of all matches and of the target, or the one that it is a shorter
+    /// name of. A name that several of them have means the newest one, shortened or not.
+    pub(super) fn option(&self, name: &str, base: &[LongOption<Key>]) -> Option<LongOption<Key>> {
+        let all = || base.iter().copied().chain(self.options());
+        if let Some(exact) = all().find(|option| option.name == name) {
+            return Some(exact);
+        }
+        let mut options: Vec<LongOption<Key>> = Vec::new();
+        for option in all().filter(|option| option.name.starts_with(name)) {
             if options.iter().all(|newer| newer.name != option.name) {
                 options.push(option);
             }
-        };
-        let matches = |(instance, extension): (usize, &Extension<'a>)| {
+        }
+        lookup(name, &options)
+    }
+
+    /// The options of all matches and of the target, the newest first.
+    fn options(&self) -> impl Iterator<Item = LongOption<Key>> {
+        let matches = |(instance, extension): (usize, &'_ Extension<'a>)| {
             extension_options(instance, extension.options())
         };
         let (older, newer) = (self.before_target, self.extensions.len());
         let of = |range: std::ops::Range<usize>| range.map(|at| (at, &self.extensions[at])).rev();
-        of(older..newer).flat_map(matches).for_each(&mut add);
-        if let Some(target) = &self.target {
-            target_options(target.options()).for_each(&mut add);
-        }
-        of(0..older).flat_map(matches).for_each(&mut add);
-        options
+        let target = self.target.iter().flat_map(|target| target_options(target.options()));
+        of(older..newer).flat_map(matches).chain(target).chain(of(0..older).flat_map(matches))
     }
 
     /// `-m NAME`

@@ -26,8 +26,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Connbytes(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let Given { value: word, negated, .. } = *given;
     if negated && key != Key::Count {
         let kind = ParseErrorKind::OptionNotNegatable { name: "connbytes", option };

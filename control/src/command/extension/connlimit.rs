@@ -35,8 +35,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Connlimit(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let argument = Argument { name: "connlimit", option, word: given.value };
     if given.negated && !matches!(key, Key::Upto | Key::Above) {
         let kind = ParseErrorKind::OptionNotNegatable { name: "connlimit", option };

@@ -71,10 +71,9 @@ pub(super) fn read<'a>(
 pub(super) fn read_target<'a>(
     connmark: &mut ConnmarkTarget,
     key: Key,
-    option: &'static str,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let argument = Argument { name: "CONNMARK", option, word: given.value };
+    let argument = Argument { name: "CONNMARK", option: given.name, word: given.value };
     let number = || argument.in_range(0, u32::MAX);
     match key {
         Key::Set(key) => {

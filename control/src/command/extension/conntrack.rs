@@ -57,8 +57,7 @@ pub(super) fn read<'a>(
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
     let Given { value: word, negated, names, family, .. } = *given;
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Conntrack(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let argument = Argument { name: "conntrack", option, word };
     match key {
         Key::State => {

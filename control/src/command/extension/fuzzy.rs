@@ -48,8 +48,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Fuzzy(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let Given { value: word, negated, family, .. } = *given;
     if negated {
         return Err(Refusal::at(given.option, ValueError::FuzzyNegated { option }));

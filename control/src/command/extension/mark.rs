@@ -54,10 +54,9 @@ pub(super) fn asked<'a>(
 pub(super) fn read_target<'a>(
     mark: &mut MarkTarget,
     key: Key,
-    option: &'static str,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    *mark = set(key, &Argument { name: "MARK", option, word: given.value })?;
+    *mark = set(key, &Argument { name: "MARK", option: given.name, word: given.value })?;
     Ok(())
 }
 

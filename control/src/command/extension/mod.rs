@@ -102,6 +102,8 @@ pub(super) type Row = (&'static str, Value, ExtensionKey);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a, 'n> {
     pub(super) option: Word<'a>,
+    /// What messages call it, once it is known whose option it is.
+    pub(super) name: &'static str,
     /// The option itself if it takes no value.
     pub(super) value: Word<'a>,
     pub(super) negated: bool,
@@ -254,6 +256,7 @@ impl<'a> Extension<'a> {
         getopt: &mut Getopt<'a>,
     ) -> Result<(), Refusal<'a>> {
         self.refuse_repetition(key, given.option)?;
+        let given = &Given { name: self.option_name(key), ..*given };
         match (&mut self.value, key) {
             (Match::Addrtype(addrtype), ExtensionKey::Addrtype(key)) => {
                 addrtype::read(addrtype, key, given)

@@ -63,8 +63,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Recent(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let argument = Argument { name: "recent", option, word: given.value };
     if given.negated && !matches!(key, Key::Action(_)) {
         let kind = ParseErrorKind::OptionNotNegatable { name: "recent", option };

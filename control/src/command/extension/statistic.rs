@@ -27,8 +27,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Statistic(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let argument = Argument { name: "statistic", option, word: given.value };
     if given.negated && matches!(key, Key::Mode | Key::Packet) {
         let kind = ParseErrorKind::OptionNotNegatable { name: "statistic", option };

@@ -34,8 +34,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::String(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let argument = Argument { name: "string", option, word: given.value };
     if given.negated && !matches!(key, Key::Text | Key::HexText) {
         let kind = ParseErrorKind::OptionNotNegatable { name: "string", option };

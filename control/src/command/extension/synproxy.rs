@@ -35,10 +35,9 @@ const SCALE_MAX: u8 = 14;
 pub(super) fn read<'a>(
     synproxy: &mut SynproxyTarget,
     key: Key,
-    option: &'static str,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let argument = Argument { name: "SYNPROXY", option, word: given.value };
+    let argument = Argument { name: "SYNPROXY", option: given.name, word: given.value };
     match key {
         Key::SackPerm => synproxy.sack_perm = true,
         Key::Timestamp => synproxy.timestamp = true,

@@ -94,19 +94,18 @@ impl<'a> TargetExtension<'a> {
             let kind = ParseErrorKind::OptionNotNegatable { name, option };
             return Err(Refusal::at(given.option, kind));
         }
+        let given = &Given { name: option, ..*given };
         match (&mut self.value, key) {
             (Target::Reject(with), TargetKey::RejectWith) => reject::read(with, given),
             (Target::Reject6(with), TargetKey::RejectWith) => reject6::read(with, given),
             (Target::Log(log), TargetKey::Log(key)) => log::read(log, key, given),
-            (Target::Mark(mark), TargetKey::Mark(key)) => {
-                mark::read_target(mark, key, option, given)
-            }
+            (Target::Mark(mark), TargetKey::Mark(key)) => mark::read_target(mark, key, given),
             (Target::Connmark(connmark), TargetKey::Connmark(key)) => {
-                connmark::read_target(connmark, key, option, given)
+                connmark::read_target(connmark, key, given)
             }
             (Target::Ct(ct), TargetKey::Ct(key)) => ct::read(ct, key, given),
             (Target::Synproxy(synproxy), TargetKey::Synproxy(key)) => {
-                synproxy::read(synproxy, key, option, given)
+                synproxy::read(synproxy, key, given)
             }
             // The key comes from the target's own table.
             _ => Ok(()),

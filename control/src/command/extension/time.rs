@@ -39,8 +39,7 @@ pub(super) fn read<'a>(
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
     if given.negated && !matches!(key, Key::Weekdays | Key::Monthdays) {
-        let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Time(key));
-        let option = row.map_or("", |(name, _, _)| name);
+        let option = given.name;
         let kind = ParseErrorKind::OptionNotNegatable { name: "time", option };
         return Err(Refusal::at(given.option, kind));
     }
