@@ -277,31 +277,8 @@ impl ParseErrorKind {
             | Self::NoSuchChain { .. }
             | Self::NoSuchPolicyChain { .. }
             | Self::StringAlgorithm { .. }
-            | Self::Time(TimeError::BeforeEpoch)
-            | Self::Rule(
-                InvalidRule::MatchNeedsProtocol { .. }
-                | InvalidRule::AddrtypeNotOfIpv6
-                | InvalidRule::ResetNeedsTcp
-                | InvalidRule::Recent(_)
-                | InvalidRule::FuzzyLimits { .. }
-                | InvalidRule::FuzzyName { .. }
-                | InvalidRule::FuzzyNoMode
-                | InvalidRule::FuzzyTable
-                | InvalidRule::FuzzyUnverifiedKeys
-                | InvalidRule::HashlimitBytes
-                | InvalidRule::HashlimitName { .. }
-                | InvalidRule::HashlimitRate { .. }
-                | InvalidRule::HashlimitSize { .. }
-                | InvalidRule::HashlimitTimes
-                | InvalidRule::KeyMask { .. }
-                | InvalidRule::LimitBurst { .. }
-                | InvalidRule::OtherTable { .. }
-                | InvalidRule::SynproxyNeedsTcp
-                | InvalidRule::StringEmpty
-                | InvalidRule::StringRange { .. }
-                | InvalidRule::MarkShift { .. }
-                | InvalidRule::U32Shift { .. },
-            ) => ExitStatus::OtherProblem,
+            | Self::Time(TimeError::BeforeEpoch) => ExitStatus::OtherProblem,
+            Self::Rule(error) if error.is_left_to_the_kernel() => ExitStatus::OtherProblem,
             Self::Table { .. } => ExitStatus::VersionProblem,
             Self::ListTooLong { .. } => ExitStatus::ResourceProblem,
             _ => ExitStatus::ParameterProblem,

@@ -35,6 +35,8 @@ pub enum ValueError {
     HashlimitBurst,
     #[error("burst cannot be smaller than {least}b")]
     HashlimitBurstSmall { least: u64 },
+    #[error("hashlimit: --hashlimit-rate-interval says nothing without --hashlimit-rate-match")]
+    HashlimitInterval,
     #[error("hashlimit: Bad value for \"--{option}\" option: \"{text}\"")]
     HashlimitValue { option: &'static str, text: String },
     #[error("Ambiguous {} type `{text}': `{first}' or `{second}'?", icmp(*family))]
@@ -119,6 +121,10 @@ impl ValueError {
             Self::FuzzyRate { .. } => "rates are 1 to 10000000 packets a second",
             Self::FuzzyRates { .. } => {
                 "write LOWER:UPPER, the packets a second up to which all pass and from which on 1 % do"
+            }
+            Self::HashlimitInterval => "write that, too, or leave it out",
+            Self::HashlimitValue { option: "hashlimit-rate-interval", .. } => {
+                "intervals are whole seconds"
             }
             Self::HashlimitBurst => "bursts are 1 to 1000000 packets, or bytes as 10kb, 10mb",
             Self::FuzzyMode { .. } | Self::HashlimitValue { option: "hashlimit-mode", .. } => {

@@ -1,10 +1,11 @@
 //! What the `hashlimit` match allows to each key: so many packets or bytes a time, and some at once.
 //!
 //! The words are those of extensions/libxt_hashlimit.c of iptables (revision 3), the meaning is that of
-//! net/netfilter/xt_hashlimit.c. `--hashlimit-rate-match` is not among them.
+//! net/netfilter/xt_hashlimit.c.
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::time_of;
 use super::transport::is_default;
 use super::{Extension, Family, InvalidRule, KeyMasks, KeyParts, ListedLine, SavedWords};
 
@@ -14,7 +15,8 @@ use super::{Extension, Family, InvalidRule, KeyMasks, KeyParts, ListedLine, Save
 pub enum HashlimitRate {
     /// Packets.
     Packets {
-        /// The time that one packet takes, in microseconds; not 0.
+        /// The time that one packet takes, in microseconds; not 0. Where windows are counted, in units of a millionth
+        /// of a window.
         period_us: u64,
         /// Packets that may come at once, from 1.
         burst: u64,
@@ -37,6 +39,10 @@ pub struct HashlimitMatch {
     /// Whether packets are meant that come faster.
     #[serde(skip_serializing_if = "is_default")]
     pub above: bool,
+    /// `--hashlimit-rate-match`: what came in the last window of so many seconds (`--hashlimit-rate-interval`) decides
+    /// about all of the next one, instead of what is left of an account.
+    #[serde(skip_serializing_if = "is_default")]
+    pub window_s: Option<u32>,
     /// `--hashlimit-mode`
     #[serde(skip_serializing_if = "is_default")]
     pub parts: KeyParts,
@@ -62,6 +68,7 @@ impl Default for HashlimitMatch {
         Self {
             rate: None,
             above: false,
+            window_s: None,
             parts: KeyParts::default(),
             masks: KeyMasks::default(),
             name: String::new(),
@@ -72,9 +79,6 @@ impl Default for HashlimitMatch {
         }
     }
 }
-
-/// The seconds of the units by which rates are written.
-const TIMES: [(&str, u64); 4] = [("sec", 1), ("min", 60), ("hour", 3600), ("day", 86_400)];
 
 impl HashlimitMatch {
     /// Units of a second in which periods are counted.
@@ -91,6 +95,9 @@ impl HashlimitMatch {
 
     /// The most buckets, and the most entries, that a table may have.
     pub const ENTRIES_MAX: u32 = 1_048_576;
+
+    /// Seconds of a window, at most: as many ticks as 32 bits can count.
+    pub const WINDOW_S_MAX: u32 = u32::MAX / super::HZ;
 
     /// Bytes of a name, at most.
     pub const NAME_BYTES_MAX: usize = 254;
@@ -111,7 +118,7 @@ impl HashlimitMatch {
     }
 
     /// The bytes that a second allows, by what a piece costs.
-    pub(crate) fn bytes_of_cost(cost: u32) -> u64 {
+    pub fn bytes_of_cost(cost: u32) -> u64 {
         let pieces = u32::MAX.checked_div(cost).unwrap_or(u32::MAX);
         u64::from(pieces.saturating_sub(1)) << 4
     }
@@ -122,22 +129,12 @@ impl HashlimitMatch {
         u32::try_from(u64::from(u32::MAX) / (pieces + 1)).unwrap_or(0)
     }
 
-    /// The time by which iptables writes a rate of packets.
-    fn time(period_us: u64) -> (&'static str, u64) {
-        let period = period_us.max(1);
-        let says = |(_, seconds): &(&str, u64)| {
-            let time = seconds * Self::SCALE;
-            period <= time && time / period >= time % period
-        };
-        let longer = TIMES.iter().rev().skip(1);
-        *longer.take_while(|time| says(time)).last().unwrap_or(&TIMES[TIMES.len() - 1])
-    }
-
-    /// When keys are forgotten unless it is said, as far as it can be told from what was said.
-    fn quantum_ms(&self) -> u32 {
+    /// When keys are forgotten unless it is said, as far as it can be told from a rate that is written in this time.
+    fn quantum_ms(&self, windows: u64) -> u32 {
         match self.rate {
             Some(HashlimitRate::Packets { period_us, .. }) => {
-                u32::try_from(Self::time(period_us).1 * 1000).unwrap_or(u32::MAX)
+                let (_, seconds) = time_of(period_us.saturating_mul(windows).max(1), Self::SCALE);
+                u32::try_from(seconds * 1000).unwrap_or(u32::MAX)
             }
             Some(HashlimitRate::Bytes { refills, .. }) => {
                 Self::BYTE_EXPIRES_MS[usize::from(refills != 0)]
@@ -156,12 +153,14 @@ impl HashlimitMatch {
         }
     }
 
-    /// The rate as iptables writes it, and how much may come at once, if anything is said of that.
-    fn rate_texts(&self) -> Option<(String, Option<String>)> {
+    /// The rate as iptables writes it, of a period so many times as long, and how much may come at once, if anything is
+    /// said of that.
+    fn rate_texts(&self, windows: u64) -> Option<(String, Option<String>)> {
         Some(match self.rate? {
             HashlimitRate::Packets { period_us, burst } => {
-                let (name, seconds) = Self::time(period_us);
-                let rate = seconds * Self::SCALE / period_us.max(1);
+                let period = period_us.saturating_mul(windows).max(1);
+                let (name, seconds) = time_of(period, Self::SCALE);
+                let rate = seconds * Self::SCALE / period;
                 (format!("{rate}/{name}"), Some(burst.to_string()))
             }
             HashlimitRate::Bytes { cost, refills } => {
@@ -193,7 +192,18 @@ impl Extension for HashlimitMatch {
         if self.name.is_empty() {
             return Err(InvalidRule::HashlimitNameMissing);
         }
+        if let Some(seconds) = self.window_s
+            && !(1..=Self::WINDOW_S_MAX).contains(&seconds)
+        {
+            return Err(InvalidRule::HashlimitWindow { seconds });
+        }
         let overflows = match rate {
+            HashlimitRate::Packets { period_us, burst } if self.window_s.is_some() => {
+                if period_us == 0 {
+                    return Err(InvalidRule::HashlimitWindowRate);
+                }
+                burst == 0 || burst > Self::BURST_MAX
+            }
             // The bucket holds so many times 2^-37 of a packet's time as 64 bits can say.
             HashlimitRate::Packets { period_us, burst } => {
                 let holds = period_us.checked_mul(burst);
@@ -211,7 +221,7 @@ impl Extension for HashlimitMatch {
             }
         };
         if overflows {
-            let (rate, burst) = self.rate_texts().unwrap_or_default();
+            let (rate, burst) = self.rate_texts(1).unwrap_or_default();
             let burst = burst.unwrap_or_default();
             return Err(InvalidRule::HashlimitRate { rate, burst });
         }
@@ -242,7 +252,7 @@ impl Extension for HashlimitMatch {
     }
 
     fn save(&self, words: &mut SavedWords) {
-        let Some((rate, burst)) = self.rate_texts() else { return };
+        let Some((rate, burst)) = self.rate_texts(1) else { return };
         words.word(if self.above { "--hashlimit-above" } else { "--hashlimit-upto" });
         words.word(rate);
         if let Some(burst) = burst {
@@ -262,15 +272,24 @@ impl Extension for HashlimitMatch {
             true => words.text(&self.name),
             false => words.word(&*self.name),
         }
-        for (name, value) in self.numbers() {
+        for (name, value) in self.numbers(1) {
             words.word(format!("--hashlimit-{name}"));
             words.word(value.to_string());
         }
         self.masks.save("hashlimit", words);
+        if let Some(seconds) = self.window_s {
+            words.word("--hashlimit-rate-match");
+            if seconds != 1 {
+                words.word("--hashlimit-rate-interval");
+                words.word(seconds.to_string());
+            }
+        }
     }
 
     fn list(&self, line: &mut ListedLine<'_>) {
-        let Some((rate, burst)) = self.rate_texts() else { return };
+        // Here, and only here, iptables writes the rate in the time in which it was said.
+        let windows = self.window_s.unwrap_or(1).into();
+        let Some((rate, burst)) = self.rate_texts(windows) else { return };
         let which = if self.above { "above" } else { "up to" };
         line.push(format_args!(" limit: {which} {rate}"));
         if let Some(burst) = burst {
@@ -279,24 +298,30 @@ impl Extension for HashlimitMatch {
         if !self.parts.is_empty() {
             line.push(format_args!(" mode {}", self.parts.text("-")));
         }
-        for (name, value) in self.numbers() {
+        for (name, value) in self.numbers(windows) {
             line.push(format_args!(" {name} {value}"));
         }
         for (name, bits) in self.masks.said() {
             line.push(format_args!(" {name} {bits}"));
+        }
+        if let Some(seconds) = self.window_s {
+            line.push(format_args!(" rate-match"));
+            if seconds != 1 {
+                line.push(format_args!(" rate-interval {seconds}"));
+            }
         }
     }
 }
 
 impl HashlimitMatch {
     /// The settings of the table that are not those of old, with their names.
-    fn numbers(&self) -> impl Iterator<Item = (&'static str, u32)> {
+    fn numbers(&self, windows: u64) -> impl Iterator<Item = (&'static str, u32)> {
         let Self { size, max, gc_interval_ms: gc, expire_ms: expire, .. } = *self;
         let said = [
             ("htable-size", size, size != 0),
             ("htable-max", max, max != 0),
             ("htable-gcinterval", gc, gc != Self::GC_INTERVAL_MS),
-            ("htable-expire", expire, expire != self.quantum_ms()),
+            ("htable-expire", expire, expire != self.quantum_ms(windows)),
         ];
         said.into_iter().filter(|(.., said)| *said).map(|(name, value, _)| (name, value))
     }

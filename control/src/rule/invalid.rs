@@ -141,6 +141,20 @@ pub enum InvalidRule {
         /// The name.
         name: Box<str>,
     },
+    /// `--hashlimit-rate-interval` that is too long.
+    #[error(
+        "hashlimit: a window of {seconds} seconds; at most {} are counted",
+        HashlimitMatch::WINDOW_S_MAX
+    )]
+    HashlimitWindow {
+        /// `--hashlimit-rate-interval`
+        seconds: u32,
+    },
+    /// More than a million packets in a window.
+    #[error(
+        "hashlimit: --hashlimit-rate-match counts at most 1000000 packets in the time of a rate"
+    )]
+    HashlimitWindowRate,
     /// `--hashlimit-htable-expire 0`
     #[error(
         "hashlimit: --hashlimit-htable-expire and --hashlimit-htable-gcinterval are at least 1 ms"
@@ -267,13 +281,16 @@ pub enum InvalidRule {
 }
 
 impl InvalidRule {
-    /// Whether iptables leaves it to the kernel to say so, when all words are understood.
+    /// Whether iptables leaves it to the kernel to say so, when all words are understood; then it exits with 1.
     pub(crate) fn is_left_to_the_kernel(&self) -> bool {
         matches!(self, Self::Recent(error) if error.is_left_to_the_kernel())
             || matches!(
                 self,
                 Self::MatchNeedsProtocol { .. }
-                    | Self::TooManyMatches { .. }
+                    | Self::AddrtypeNotOfIpv6
+                    | Self::OtherTable { .. }
+                    | Self::ResetNeedsTcp
+                    | Self::SynproxyNeedsTcp
                     | Self::FuzzyLimits { .. }
                     | Self::FuzzyName { .. }
                     | Self::FuzzyNoMode
@@ -284,6 +301,8 @@ impl InvalidRule {
                     | Self::HashlimitRate { .. }
                     | Self::HashlimitSize { .. }
                     | Self::HashlimitTimes
+                    | Self::HashlimitWindow { .. }
+                    | Self::HashlimitWindowRate
                     | Self::KeyMask { .. }
                     | Self::LimitEndless
                     | Self::LimitBurst { .. }

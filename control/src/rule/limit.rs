@@ -15,6 +15,23 @@ pub const LIMIT_CREDITS_PER_JIFFY: u32 = 128;
 /// Credits that a microsecond is worth to `hashlimit`, whose ticks are worth 2^39.
 pub const HASHLIMIT_CREDITS: u64 = ((HZ as u64) << 39) / 1_000_000;
 
+/// Times by which rates are written, and their seconds. Rates are read by any beginning of the first name, and written
+/// by the second.
+pub(crate) const TIMES: [(&str, &str, u32); 4] =
+    [("second", "sec", 1), ("minute", "min", 60), ("hour", "hour", 3600), ("day", "day", 86_400)];
+
+/// The time by which iptables writes a rate of one packet a period, of which there are so many in a second: the
+/// shortest in which there is one, or that says it more exactly. Its name and its seconds.
+pub(super) fn time_of(period: u64, scale: u64) -> (&'static str, u64) {
+    let says = |(.., seconds): &(_, _, u32)| {
+        let time = u64::from(*seconds) * scale;
+        period <= time && time / period >= time % period
+    };
+    let longer = TIMES.iter().rev().skip(1).take_while(|time| says(time));
+    let (_, name, seconds) = longer.last().unwrap_or(&TIMES[TIMES.len() - 1]);
+    (name, u64::from(*seconds))
+}
+
 /// The `limit` match. Its default is what `-m limit` alone means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,15 +59,6 @@ impl LimitMatch {
     /// The most that `--limit-burst` may say.
     pub const BURST_MAX: u32 = 10_000;
 
-    /// Units of time by which rates are written, and how long they are. Rates are read by any beginning of the first
-    /// name, and written by the second.
-    pub(crate) const TIMES: [(&'static str, &'static str, u32); 4] = [
-        ("second", "sec", Self::SCALE),
-        ("minute", "min", Self::SCALE * 60),
-        ("hour", "hour", Self::SCALE * 60 * 60),
-        ("day", "day", Self::SCALE * 24 * 60 * 60),
-    ];
-
     /// What a packet costs, in credits ([`LIMIT_CREDITS_PER_JIFFY`]).
     pub fn cost(&self) -> u32 {
         credits(self.period_100us).unwrap_or(u32::MAX)
@@ -61,14 +69,11 @@ impl LimitMatch {
         credits(self.period_100us.checked_mul(self.burst)?)
     }
 
-    /// As iptables writes rates: in the shortest time in which there is one, or that says it more exactly.
+    /// As iptables writes rates.
     fn rate(&self) -> String {
-        let period = self.period_100us.max(1);
-        let says = |time: u32| period <= time && time / period >= time % period;
-        let longer = Self::TIMES.iter().rev().copied().skip(1);
-        let exact = longer.take_while(|(.., time)| says(*time)).last();
-        let (_, name, time) = exact.unwrap_or(Self::TIMES[Self::TIMES.len() - 1]);
-        format!("{}/{name}", time / period)
+        let (period, scale) = (self.period_100us.max(1).into(), Self::SCALE.into());
+        let (name, seconds) = time_of(period, scale);
+        format!("{}/{name}", seconds * scale / period)
     }
 }
 

@@ -93,6 +93,7 @@ pub use ipv6::Ipv6Net;
 pub(crate) use ipv6::ipv6_text;
 pub use keys::{KeyMasks, KeyParts};
 pub use length::LengthMatch;
+pub(crate) use limit::TIMES;
 pub use limit::{HASHLIMIT_CREDITS, HZ, LIMIT_CREDITS_PER_JIFFY, LimitMatch};
 pub use log::{
     LOG_PREFIX_BYTES_MAX, LogFlags, LogFlagsError, LogLevel, LogLevelError, LogPrefix,

@@ -31,6 +31,8 @@ pub(crate) struct Keyed {
     name: u32,
     above: bool,
     burst: u32,
+    /// Whether packets are counted by windows: then the one that the rate allows comes on top.
+    windows: bool,
     source: bool,
     bits: u8,
     come: RefCell<BTreeMap<u32, u32>>,
@@ -43,6 +45,7 @@ impl Keyed {
             name,
             above: chance.percent(50),
             burst: chance.one_of(&[1, 2, 5, 30]),
+            windows: chance.percent(30),
             source: chance.percent(50),
             bits: chance.one_of(&[0, 8, 24, 31, 32]),
             come: RefCell::default(),
@@ -51,12 +54,13 @@ impl Keyed {
 
     fn words(&self) -> String {
         let Self { name, above, burst, source, bits, .. } = self;
+        let windows = if self.windows { " --hashlimit-rate-match" } else { "" };
         let (which, end) =
             (if *above { "above" } else { "upto" }, if *source { "src" } else { "dst" });
         format!(
             "-m hashlimit --hashlimit-{which} 1/hour --hashlimit-burst {burst} --hashlimit-mode {end}ip \
              --hashlimit-name t{name:x} --hashlimit-htable-size 16 --hashlimit-htable-max 100 \
-             --hashlimit-{end}mask {bits}"
+             --hashlimit-{end}mask {bits}{windows}"
         )
     }
 
@@ -67,7 +71,7 @@ impl Keyed {
         let mut come = self.come.borrow_mut();
         let come = come.entry(key).or_default();
         *come += 1;
-        (*come <= self.burst) != self.above
+        (*come <= self.burst + u32::from(self.windows)) != self.above
     }
 }
 

@@ -48,6 +48,7 @@ mod delta;
 mod flow_oracle;
 mod forward;
 mod fragments;
+mod hashlimit_oracle;
 mod hold;
 mod host;
 mod limits;

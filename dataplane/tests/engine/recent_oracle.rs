@@ -19,10 +19,10 @@ use crate::packet::Packet;
 use crate::world::*;
 
 /// Longer bursts tell nothing.
-const BURST_NS_MAX: u64 = 40_000_000;
+pub(crate) const BURST_NS_MAX: u64 = 40_000_000;
 
 /// Any sum of three is 100 ms away from any second.
-const PAUSES_MS: [u64; 2] = [400, 700];
+pub(crate) const PAUSES_MS: [u64; 2] = [400, 700];
 
 const TABLES: [&str; 3] = ["DEFAULT", "few", "many"];
 
@@ -97,7 +97,7 @@ fn known_to_kernel(kernel: &mut Kernel, name: &str) -> String {
     entries.join(" ")
 }
 
-fn clock(kernel: &mut Kernel) -> u64 {
+pub(crate) fn clock(kernel: &mut Kernel) -> u64 {
     kernel.ask("clock").trim_end().parse().expect("a number")
 }
 

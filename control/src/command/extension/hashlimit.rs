@@ -1,4 +1,4 @@
-//! `-m hashlimit` (extensions/libxt_hashlimit.c), without `--hashlimit-rate-match`.
+//! `-m hashlimit` (extensions/libxt_hashlimit.c).
 
 use super::super::error::ParseErrorKind;
 use super::super::getopt::{Value, Word};
@@ -24,8 +24,8 @@ pub(in crate::command) enum Key {
     SourceMask,
     DestinationMask,
     Name,
-    /// One that Weir does not enforce.
-    Window(&'static str),
+    RateMatch,
+    RateInterval,
 }
 
 const fn row(name: &'static str, key: Key) -> Row {
@@ -46,23 +46,21 @@ pub(super) const OPTIONS: [Row; 14] = [
     row("hashlimit-htable-expire", Key::Expire),
     row("hashlimit-mode", Key::Mode),
     row("hashlimit-name", Key::Name),
-    (
-        "hashlimit-rate-match",
-        Value::None,
-        ExtensionKey::Hashlimit(Key::Window("hashlimit-rate-match")),
-    ),
-    row("hashlimit-rate-interval", Key::Window("hashlimit-rate-interval")),
+    ("hashlimit-rate-match", Value::None, ExtensionKey::Hashlimit(Key::RateMatch)),
+    row("hashlimit-rate-interval", Key::RateInterval),
 ];
 
 pub(super) const EXCLUSIVE: [(ExtensionKey, ExtensionKey); 1] =
     [(ExtensionKey::Hashlimit(Key::Upto), ExtensionKey::Hashlimit(Key::Above))];
 
-/// What was said of rate and burst, in whatever order: only both together mean something.
+/// What was said of rate, burst and windows, in whatever order: only together they mean something.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     rate: Option<Rate>,
     burst: Option<u64>,
     expire: bool,
+    by_windows: bool,
+    interval_s: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,10 +75,14 @@ impl Said {
     /// Puts into the match what it comes to.
     fn settle(&self, hashlimit: &mut HashlimitMatch) {
         let Some(said) = self.rate else { return };
+        let unit_s = if let Rate::Packets { unit_s, .. } = said { unit_s } else { 1 };
+        hashlimit.window_s = self.by_windows.then_some(self.interval_s.unwrap_or(unit_s));
         let rate = match said {
             Rate::Packets { period_us, .. } => {
                 let burst = self.burst.unwrap_or(HashlimitMatch::BURST);
-                HashlimitRate::Packets { period_us, burst }
+                // Then the number is that of packets in a window, whatever the time that was said with it.
+                let shares = if self.by_windows { u64::from(unit_s) } else { 1 };
+                HashlimitRate::Packets { period_us: period_us / shares, burst }
             }
             Rate::Bytes { cost } => {
                 let second = HashlimitMatch::bytes_of_cost(cost).max(1);
@@ -90,13 +92,16 @@ impl Said {
         };
         hashlimit.rate = Some(rate);
         if !self.expire {
-            let unit_s = if let Rate::Packets { unit_s, .. } = said { unit_s } else { 1 };
             hashlimit.expire_ms = HashlimitMatch::default_expire_ms(rate, unit_s);
         }
     }
 
-    /// What iptables says of a burst that does not go with the rate.
+    /// What iptables says of a burst that does not go with the rate; and it takes an interval of no windows, which
+    /// means nothing.
     pub(super) fn check(&self) -> Result<(), ParseErrorKind> {
+        if self.interval_s.is_some() && !self.by_windows {
+            return Err(ValueError::HashlimitInterval.into());
+        }
         match (self.rate, self.burst) {
             (Some(Rate::Bytes { cost }), Some(burst)) => {
                 let least = HashlimitMatch::bytes_of_cost(cost);
@@ -119,8 +124,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Hashlimit(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let Given { value: word, negated, family, .. } = *given;
     if negated && !matches!(key, Key::Upto | Key::Above) {
         let kind = ParseErrorKind::OptionNotNegatable { name: "hashlimit", option };
@@ -154,9 +158,12 @@ pub(super) fn read<'a>(
             return Err(Refusal::at(word, ParseErrorKind::LogPrefixEmpty));
         }
         Key::Name => hashlimit.name = word.text.to_owned(),
-        Key::Window(name) => {
-            let kind = ParseErrorKind::NotEnforced { what: "option", name: format!("--{name}") };
-            return Err(Refusal::at(given.option, kind));
+        Key::RateMatch => said.by_windows = true,
+        Key::RateInterval => {
+            let seconds = leading_number(word.text).and_then(|seconds| i32::try_from(seconds).ok());
+            let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+            let seconds = seconds.filter(|seconds| *seconds != 0);
+            said.interval_s = Some(seconds.ok_or_else(|| Refusal::at(word, bad()))?);
         }
     }
     said.settle(hashlimit);
@@ -173,22 +180,7 @@ fn rate<'a>(word: Word<'a>, option: &'static str) -> Result<Rate, Refusal<'a>> {
         let bytes = bytes.saturating_mul(factor(number.as_bytes().last()));
         return Ok(Rate::Bytes { cost: HashlimitMatch::cost_of_bytes(bytes) });
     }
-    let (number, time) = match word.text.split_once('/') {
-        Some((number, time)) => (number, Some(time)),
-        None => (word.text, None),
-    };
-    const TIMES: [(&str, u32); 4] =
-        [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400)];
-    let unit_s = match time {
-        None => 1,
-        Some(time) => {
-            let begins = |(name, _): &&(&str, u32)| {
-                let beginning = name.get(..time.len());
-                !time.is_empty() && beginning.is_some_and(|name| name.eq_ignore_ascii_case(time))
-            };
-            TIMES.iter().find(begins).ok_or_else(bad)?.1
-        }
-    };
+    let (number, unit_s) = super::limit::rate(word.text).ok_or_else(bad)?;
     // iptables takes `5kb/m' for five packets a minute.
     if number.ends_with('b') {
         return Err(bad());

@@ -6,7 +6,7 @@ use super::super::refusal::Refusal;
 use super::super::value_error::ValueError;
 use super::guided::Argument;
 use super::{ExtensionKey, Given, Row};
-use crate::rule::LimitMatch;
+use crate::rule::{LimitMatch, TIMES};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::command) enum Key {
@@ -24,8 +24,7 @@ pub(super) fn read<'a>(
     key: Key,
     given: &Given<'a, '_>,
 ) -> Result<(), Refusal<'a>> {
-    let row = OPTIONS.iter().find(|(_, _, known)| *known == ExtensionKey::Limit(key));
-    let option = row.map_or("", |(name, _, _)| name);
+    let option = given.name;
     let Given { value: word, negated, .. } = *given;
     if negated {
         let kind = ParseErrorKind::OptionNotNegatable { name: "limit", option };
@@ -39,32 +38,29 @@ pub(super) fn read<'a>(
     Ok(())
 }
 
-/// `NUMBER[/TIME]`, in seconds unless a time is said. As in iptables, what follows the digits of the number is not
-/// looked at.
+/// `NUMBER[/TIME]`. As in iptables, what follows the digits of the number is not looked at.
 fn period(word: Word<'_>) -> Result<u32, Refusal<'_>> {
     let text = || word.text.to_owned();
     let bad = || Refusal::at(word, ValueError::LimitRate { text: text() });
-    let (number, time) = match word.text.split_once('/') {
-        Some((number, time)) => (number, Some(time)),
-        None => (word.text, None),
-    };
-    let begins = |name: &str, time: &str| {
-        let beginning = name.get(..time.len());
-        !time.is_empty() && beginning.is_some_and(|name| name.eq_ignore_ascii_case(time))
-    };
-    let unit = match time {
-        None => LimitMatch::SCALE,
-        Some(time) => {
-            let known = LimitMatch::TIMES.iter().find(|(name, ..)| begins(name, time));
-            known.ok_or_else(bad)?.2
-        }
-    };
+    let (number, seconds) = rate(word.text).ok_or_else(bad)?;
     let packets = leading_number(number).filter(|packets| *packets != 0).ok_or_else(bad)?;
+    let unit = LimitMatch::SCALE * seconds;
     let period = u32::try_from(packets).map_or(0, |packets| unit / packets);
     if period == 0 {
         return Err(Refusal::at(word, ValueError::LimitTooFast { text: text() }));
     }
     Ok(period)
+}
+
+/// The two parts of `NUMBER[/TIME]`: the number as it stands, and the seconds of the time, one unless one is said;
+/// `None` if there is no such time.
+pub(super) fn rate(text: &str) -> Option<(&str, u32)> {
+    let Some((number, time)) = text.split_once('/') else { return Some((text, 1)) };
+    let begins = |(name, ..): &&(&str, &str, u32)| {
+        let beginning = name.get(..time.len());
+        !time.is_empty() && beginning.is_some_and(|name| name.eq_ignore_ascii_case(time))
+    };
+    TIMES.iter().find(begins).map(|(.., seconds)| (number, *seconds))
 }
 
 /// The number that a text begins with, as `atoi` reads it, but that none is too large.
