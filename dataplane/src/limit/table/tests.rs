@@ -154,3 +154,21 @@ fn workers_that_meet_lose_nothing() {
     assert!(table.forget(&3, 1) && !table.forget(&3, 1) && !table.forget(&77, 1));
     assert_eq!(table.entries(1).count(), 9);
 }
+
+/// Whoever has the source of this program finds keys of one bucket under a seed of his own: there they drive out each
+/// other, and his victim. Under one that he does not know all of them have room.
+#[test]
+fn keys_that_meet_under_one_seed_do_not_under_another() {
+    let (known, unknown) =
+        (table(1000, u32::MAX), Table::new(1000, u32::MAX, !0x5eed, Count(0, 0)));
+    let victim = known.place(&77).0;
+    let meets = |key: &u32| std::ptr::eq(known.place(key).0, victim);
+    let chosen: Vec<u32> = (1000..).filter(meets).take(300).collect();
+    for key in std::iter::once(77).chain(chosen) {
+        ask(&known, key, 5, 1);
+        ask(&unknown, key, 5, 1);
+    }
+    assert_eq!(known.entries(5).count(), WAYS);
+    assert!(!known.knows(&77, 5));
+    assert_eq!(unknown.entries(5).count(), 301);
+}
