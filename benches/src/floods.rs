@@ -6,10 +6,9 @@ use af_xdp::{Area, AreaConfig};
 use weir_dataplane::frame::{FramePool, Memory};
 use weir_dataplane::port::{MemoryPort, PortIndex, Wire};
 use weir_dataplane::wire::ethernet::MacAddr;
-use weir_loadgen::engine::{Choice, Equipment, Idle, Options, Ports, Watch, simulate};
+use weir_loadgen::engine::{Choice, Equipment, Idle, Nothing, Options, Ports, simulate};
 use weir_loadgen::environment;
 use weir_loadgen::profile::Profile;
-use weir_loadgen::result::Interface;
 
 use crate::traffic::{DESTINATION, FIREWALL_MAC};
 
@@ -64,22 +63,5 @@ fn options() -> Options {
         cores: Vec::new(),
         idle: Idle::Spin,
         engine: Choice::Auto,
-    }
-}
-
-/// Ports in memory need nobody to look after them.
-struct Nothing;
-
-impl Watch for Nothing {
-    fn lost(&mut self) -> Option<String> {
-        None
-    }
-
-    fn overruns(&self) -> u64 {
-        0
-    }
-
-    fn interfaces(&self) -> Vec<Interface> {
-        Vec::new()
     }
 }

@@ -11,9 +11,9 @@
 use std::net::Ipv4Addr;
 
 use crate::chance::{Chance, Seed};
-use crate::oracle::{Kernel, forward, frame, number, unmet};
+use crate::oracle::{Kernel, frame, number, unmet};
 use crate::packet::Packet;
-use crate::recent_oracle::{BURST_NS_MAX, clock};
+use crate::recent_oracle::{BURST_NS_MAX, clock, count_alike, decide_alike};
 use crate::world::*;
 
 const BURSTS: usize = 5;
@@ -87,17 +87,9 @@ fn play(kernel: &mut Kernel, world: &mut World, case: u64) -> Option<u64> {
         if burst > 0 && late_ns > LATE_NS_MAX {
             return None;
         }
-        let theirs = kernel.forward(&frames);
-        if clock(kernel) - world.now_ns > BURST_NS_MAX {
-            return None;
-        }
-        let ours = forward(world, &frames, false);
-        for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-            assert_eq!(*ours, theirs, "Weir, kernel; packet {number} of burst {burst}; {lines:#?}");
-        }
+        decide_alike(kernel, world, (burst, &frames), BURST_NS_MAX, &lines)?;
     }
-    let counts: Vec<_> = (0..=rules.len()).map(|number| world.count(number)).collect();
-    assert_eq!(counts, kernel.counters(), "Weir, kernel; {lines:#?}");
+    let counts = count_alike(kernel, world, rules.len(), &lines);
     Some(counts[1..].iter().map(|(packets, _)| packets).sum())
 }
 

@@ -101,6 +101,38 @@ pub(crate) fn clock(kernel: &mut Kernel) -> u64 {
     kernel.ask("clock").trim_end().parse().expect("a number")
 }
 
+/// Has both decide about a burst at Weir's time, and compares what becomes of each packet; `None`, and nothing is said,
+/// if the kernel took longer for it than may be.
+pub(crate) fn decide_alike(
+    kernel: &mut Kernel,
+    world: &mut World,
+    (burst, frames): (usize, &[(usize, Vec<u8>)]),
+    within_ns: u64,
+    lines: &[&str],
+) -> Option<()> {
+    let theirs = kernel.forward(frames);
+    if clock(kernel) - world.now_ns > within_ns {
+        return None;
+    }
+    let ours = forward(world, frames, false);
+    for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert_eq!(*ours, theirs, "Weir, kernel; packet {number} of burst {burst}; {lines:#?}");
+    }
+    Some(())
+}
+
+/// What the chain's policy and its rules have counted, which both say alike.
+pub(crate) fn count_alike(
+    kernel: &mut Kernel,
+    world: &World,
+    rules: usize,
+    lines: &[&str],
+) -> Vec<(u64, u64)> {
+    let counts: Vec<_> = (0..=rules).map(|number| world.count(number)).collect();
+    assert_eq!(counts, kernel.counters(), "Weir, kernel; {lines:#?}");
+    counts
+}
+
 /// What rules of each action have counted; `None` if the case tells nothing.
 fn play(
     kernel: &mut Kernel,
@@ -130,17 +162,10 @@ fn play(
             })
             .collect();
         world.now_ns = clock(kernel);
-        let theirs = kernel.forward(&frames);
-        if manner.bursts > 1 && clock(kernel) - world.now_ns > BURST_NS_MAX {
-            return None;
-        }
-        let ours = forward(world, &frames, false);
-        for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-            assert_eq!(*ours, theirs, "Weir, kernel; packet {number} of burst {burst}; {lines:#?}");
-        }
+        let within_ns = if manner.bursts > 1 { BURST_NS_MAX } else { u64::MAX };
+        decide_alike(kernel, world, (burst, &frames), within_ns, &lines)?;
     }
-    let counts: Vec<_> = (0..=rules.len()).map(|number| world.count(number)).collect();
-    assert_eq!(counts, kernel.counters(), "Weir, kernel; {lines:#?}");
+    let counts = count_alike(kernel, world, rules.len(), &lines);
     for name in TABLES {
         let (ours, theirs) = (known(world, name), known_to_kernel(kernel, name));
         assert_eq!(ours, theirs, "Weir, kernel; table {name}; {lines:#?}");

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use ports::{Ports, Sides, Watch};
+pub use ports::{Nothing, Ports, Sides, Watch};
 pub use simulate::simulate;
 pub use thread::Idle;
 pub use way::{Choice, Way};

@@ -278,8 +278,8 @@ impl Drop for Devices {
     }
 }
 
-/// Nothing to look after.
-pub(crate) struct Nothing;
+/// Nothing to look after: ports in memory are never lost.
+pub struct Nothing;
 
 impl Watch for Nothing {
     fn lost(&mut self) -> Option<String> {
